@@ -1,0 +1,85 @@
+# One door to everything. `make help` lists the targets; `make demo` and `make test` need nothing prepared but
+# Python 3.11+ and make.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+UV_VERSION := 0.13.9
+UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
+BIN := .venv/bin
+MEMBERS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml sdk/python/pyproject.toml cli/pyproject.toml)
+MEMBER_DIRS := $(patsubst %/pyproject.toml,%,$(MEMBERS))
+READY := .venv/.ready
+ARGS ?=
+
+.PHONY: help setup demo test up check lint types imports proto-check fmt proto lock bench clean sipp
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv with every member and development tool
+
+.tools/bin/uv:
+	@echo "installing uv $(UV_VERSION) into .tools"
+	@python3 -m venv .tools || { echo "make: python3 -m venv failed; install your system's python3-venv package, or uv itself, and try again"; exit 1; }
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(READY): requirements.lock pyproject.toml $(MEMBERS) | $(if $(filter .tools/bin/uv,$(UV)),.tools/bin/uv)
+	@echo "setting up .venv from requirements.lock"
+	@test -x $(BIN)/python || $(UV) venv --quiet --python '>=3.11' .venv
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps $(addprefix -e ,$(MEMBER_DIRS))
+	@touch $@
+
+demo: setup ## place a real call through the whole gateway and show what happened
+	@$(BIN)/sipgw demo --out out/demo
+
+up: setup ## start the gateway here: make up ARGS="--sip-port 5070"
+	@$(BIN)/sipgw up $(ARGS)
+
+test: setup sipp ## every test, unit to system
+	$(BIN)/pytest $(ARGS)
+
+# SIPp is a system package: installed where that is possible, and its tests say so when they are skipped.
+sipp:
+	@command -v sipp >/dev/null && exit 0; \
+	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  echo "installing SIPp (sip-tester)"; \
+	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends sip-tester; } >/dev/null 2>&1 \
+	    || echo "make: could not install sip-tester; the SIPp tests will be skipped"; \
+	else echo "make: SIPp is not here; install it (Debian: sip-tester) to run its tests, which will be skipped"; fi
+
+check: lint types imports proto-check ## what CI runs first: lint, types, import contracts, proto lint
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/basedpyright
+
+imports: setup
+	$(BIN)/lint-imports
+
+proto-check: setup
+	cd proto && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
+	cd proto && ../$(BIN)/buf breaking --against baseline.binpb
+	./proto/generate.sh && git diff --exit-code --stat -- libs/api
+
+fmt: setup ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	cd proto && ../$(BIN)/buf format -w
+
+proto: setup ## write libs/api from proto/
+	./proto/generate.sh
+
+lock: | $(if $(filter .tools/bin/uv,$(UV)),.tools/bin/uv) ## resolve requirements.lock anew
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  $(foreach m,$(MEMBERS),--no-emit-package $(shell sed -n 's/^name = "\(.*\)"/\1/p' $(m))) \
+	  --group dev $(MEMBERS) -o requirements.lock
+
+bench: setup ## measure: capacity, latency, set-up rate
+	@$(BIN)/python bench/run.py $(ARGS)
+
+clean: ## remove what make made
+	rm -rf .venv .tools out build .pytest_cache .ruff_cache .hypothesis .import_linter_cache

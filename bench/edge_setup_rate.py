@@ -1,0 +1,116 @@
+"""How many calls a second one edge sets up and ends, with a real Redis, registry and relay behind it.
+
+    python bench/edge_setup_rate.py [--rates 50,100,200] [--seconds 10]
+
+SIPp (its own uac scenario: INVITE, ACK, BYE) is the caller; the relay's own echo is the bot, so that the
+figure is the edge's. For each offered rate: calls that succeeded and failed, the time to the 200, and the
+CPU of each process by call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+GATEWAY = """
+apiVersion: sipgw.io/v1alpha1
+kind: BotRoute
+metadata: {name: echo}
+spec:
+  bots: [{endpoint: "builtin:echo"}]
+  answer: immediate
+"""
+PARTS = {"sip_edge": "edge", "media_relay": "relay", "sipgw.registry": "registry", "redis": "redis"}
+
+
+def start_gateway(folder: Path) -> tuple[subprocess.Popen[str], str]:
+    """`sipgw up` on free ports; returns it and where it takes calls."""
+    config = folder / "gateway.yaml"
+    config.write_text(GATEWAY)
+    command = [sys.executable, "-m", "sipgw.cli", "up", "-f", str(config), "--sip-port", "5780"]
+    up = subprocess.Popen(
+        [*command, "--advertise", "127.0.0.1", "--rtp-ports", "21000-25999", "--no-recording"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert up.stdout
+    for line in up.stdout:
+        if line.startswith("ready"):
+            # It goes on to tell of each call: read, lest it waits for us.
+            threading.Thread(target=up.stdout.read, daemon=True).start()
+            return up, "127.0.0.1:5780"
+    raise SystemExit("sipgw up did not become ready; run it by hand to see why")
+
+
+def cpu_seconds(up: subprocess.Popen[str]) -> dict[str, float]:
+    """CPU spent so far by each kind of process."""
+    spent = dict.fromkeys(PARTS.values(), 0.0)
+    for process in psutil.Process(up.pid).children(recursive=True):
+        words = " ".join(process.cmdline())
+        for mark, name in PARTS.items():
+            if mark in words:
+                times = process.cpu_times()
+                spent[name] += times.user + times.system
+                break
+    return spent
+
+
+def offer(target: str, rate: int, seconds: int, folder: Path) -> dict[str, str]:
+    """One SIPp run; the last line of its statistics."""
+    statistics = folder / f"rate-{rate}.csv"
+    command = ["sipp", "-sn", "uac", target, "-i", "127.0.0.1", "-r", str(rate), "-m", str(rate * seconds)]
+    options = ["-d", "0", "-l", str(rate * 10), "-trace_stat", "-stf", str(statistics), "-fd", "1"]
+    # SIPp writes its screen to stdout; with no terminal it still needs one to be harmless.
+    subprocess.run(
+        [*command, *options, "-nostdin", "-timeout", f"{seconds + 40}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+        cwd=folder,
+        env={**os.environ, "TERM": "dumb"},
+    )
+    with statistics.open() as lines:
+        return list(csv.DictReader(lines, delimiter=";"))[-1]
+
+
+def main() -> None:
+    """Measures each rate in turn and prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rates", default="50,100,200", help="calls a second, by commas")
+    parser.add_argument("--seconds", type=int, default=10)
+    arguments = parser.parse_args()
+    if not shutil.which("sipp"):
+        raise SystemExit("sipp is not here; install it (Debian: sip-tester)")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        up, target = start_gateway(folder)
+        try:
+            print("| offered/s | done/s | failed | time to 200 | edge ms/call | registry | relay | redis |")
+            print("|---|---|---|---|---|---|---|---|")
+            for rate in map(int, arguments.rates.split(",")):
+                before, begun = cpu_seconds(up), time.monotonic()
+                row = offer(target, rate, arguments.seconds, folder)
+                elapsed, after = time.monotonic() - begun, cpu_seconds(up)
+                done, failed = int(row["SuccessfulCall(C)"]), int(row["FailedCall(C)"])
+                cost = {part: (after[part] - before[part]) * 1000 / max(done, 1) for part in after}
+                answered = row["ResponseTime1(C)"]
+                costs = " | ".join(f"{cost[part]:.2f}" for part in ("edge", "registry", "relay", "redis"))
+                print(f"| {rate} | {done / elapsed:.0f} | {failed} | {answered} | {costs} |", flush=True)
+        finally:
+            up.send_signal(signal.SIGTERM)
+            up.wait(30)
+
+
+if __name__ == "__main__":
+    main()

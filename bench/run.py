@@ -1,0 +1,25 @@
+"""Runs the benches one after the other: `make bench`, or `python bench/run.py NAME...` for some of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+BENCHES = ("sip_parse", "trunk_batch", "edge_setup_rate", "relay_capacity")
+
+
+def main() -> None:
+    """Each bench prints its own table."""
+    chosen = sys.argv[1:] or BENCHES
+    unknown = set(chosen) - set(BENCHES)
+    if unknown:
+        raise SystemExit(f"no such bench: {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
+    for name in chosen:
+        print(f"\n### {name}\n", flush=True)
+        subprocess.run([sys.executable, HERE / f"{name}.py"], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""`python -m sipgw.cli`: the same as `sipgw`."""
+
+from sipgw.cli.main import app
+
+app()

@@ -1,0 +1,112 @@
+"""`sipgw calls` and `sipgw hangup`: the call map of a registry."""
+
+import asyncio
+import json
+from typing import Annotated
+
+import typer
+
+from sipgw.cli.problems import give_up, quieten_libraries
+
+Registry = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SIPGW_REGISTRY", help="host:port of a registry; else the `sipgw up` of this machine."
+    ),
+]
+
+
+def calls(
+    registry: Registry = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show changes until Ctrl-C.")] = False,
+    ended: Annotated[bool, typer.Option("--ended", help="Also those that ended a short while ago.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a call.")] = False,
+) -> None:
+    """List the calls of the gateway."""
+    from sipgw.cli.registry_address import find_registry
+    from sipgw.control import ControlError
+
+    quieten_libraries()
+    address = find_registry(registry)
+    try:
+        asyncio.run(
+            _watch(address, as_json=as_json) if watch else _list(address, ended=ended, as_json=as_json)
+        )
+    except ControlError as error:
+        give_up(f"registry {address}: {error}")
+    except KeyboardInterrupt:
+        raise SystemExit(0) from None
+
+
+def hangup(
+    call_id: Annotated[str, typer.Argument(help="As `sipgw calls` shows it; its first digits will do.")],
+    reason: Annotated[str, typer.Option(help="For the record.")] = "hung up by command",
+    registry: Registry = None,
+) -> None:
+    """End a call."""
+    from sipgw.cli.registry_address import find_registry
+    from sipgw.control import ControlError
+
+    quieten_libraries()
+    address = find_registry(registry)
+    try:
+        asyncio.run(_hangup(address, call_id, reason))
+    except ControlError as error:
+        give_up(f"registry {address}: {error}")
+
+
+async def _list(address: str, *, ended: bool, as_json: bool) -> None:
+    from rich.console import Console
+
+    from sipgw.cli.calls_view import table_of
+    from sipgw.control import RegistryClient
+
+    client = RegistryClient(address)
+    try:
+        found = await client.list_calls(include_ended=ended)
+    finally:
+        await client.aclose()
+    if as_json:
+        for call in found:
+            print(_as_json(call))
+    elif found:
+        Console().print(table_of(found))
+    else:
+        print("no calls")
+
+
+async def _watch(address: str, *, as_json: bool) -> None:
+    from sipgw.cli.show import Lines, show_for
+    from sipgw.control import RegistryClient
+
+    client = RegistryClient(address)
+    shown = Lines(_as_json) if as_json else show_for(f"calls of {address}")
+    try:
+        with shown:
+            async for change in client.watch_calls():
+                shown.changed(change.calls, is_snapshot=change.is_snapshot)
+    finally:
+        await client.aclose()
+
+
+async def _hangup(address: str, call_id: str, reason: str) -> None:
+    from sipgw.control import RegistryClient
+
+    client = RegistryClient(address)
+    try:
+        matching = [c.call_id for c in await client.list_calls() if c.call_id.startswith(call_id)]
+        if len(matching) > 1:
+            give_up(f"{call_id} is the beginning of {len(matching)} calls: {', '.join(matching)}")
+        if not matching or not await client.hangup_call(matching[0], reason):
+            give_up(f"no call {call_id}; `sipgw calls` lists them")
+        print(f"ended {matching[0]}")
+    finally:
+        await client.aclose()
+
+
+def _as_json(call: object) -> str:
+    from google.protobuf.json_format import MessageToDict
+    from google.protobuf.message import Message
+
+    assert isinstance(call, Message)
+    return json.dumps(MessageToDict(call, preserving_proto_field_name=True))

@@ -1,0 +1,58 @@
+"""Calls as people read them: a table for a terminal, lines for everything else."""
+
+import time
+from collections.abc import Iterable, Mapping
+
+from rich.table import Table
+
+from sipgw.api.calls.v1.session_pb2 import CallState, EndCause
+from sipgw.api.registry.v1.registry_pb2 import CallSummary
+
+_ENDED = CallState.CALL_STATE_ENDED
+
+
+def state_of(call: CallSummary) -> str:
+    """`established`, `ended (caller hangup)`"""
+    word = CallState.Name(call.state).removeprefix("CALL_STATE_").lower()
+    if call.state == _ENDED and call.end_cause:
+        word += f" ({cause_of(call)})"
+    return word
+
+
+def cause_of(call: CallSummary) -> str:
+    words = EndCause.Name(call.end_cause).removeprefix("END_CAUSE_").lower().replace("_", " ")
+    return f"{words}: {call.end_reason}" if call.end_reason else words
+
+
+def has_ended(call: CallSummary) -> bool:
+    return call.state == _ENDED
+
+
+def length_of(call: CallSummary) -> str:
+    """m:ss since the answer; a dash before it."""
+    if not call.answered_ms:
+        return "-"
+    until_ms = call.ended_ms or int(time.time() * 1000)
+    minutes, seconds = divmod(max(0, until_ms - call.answered_ms) // 1000, 60)
+    return f"{minutes}:{seconds:02d}"
+
+
+def table_of(
+    calls: Iterable[CallSummary], digits: Mapping[str, str] | None = None, *, title: str = ""
+) -> Table:
+    """One row a call, oldest first. `digits` are those heard so far, by call id."""
+    table = Table(title=title or None, title_justify="left", expand=False)
+    heard = digits or {}
+    for heading in ("call", "from", "to", "state", "time", "route", "relay", *(["digits"] if heard else [])):
+        table.add_column(heading, no_wrap=heading in {"call", "time"})
+    for call in sorted(calls, key=lambda call: call.created_ms):
+        row = [call.call_id, getattr(call, "from"), call.to, state_of(call), length_of(call), call.route]
+        table.add_row(*row, call.relay.name, *([heard.get(call.call_id, "")] if heard else []))
+    return table
+
+
+def line_of(call: CallSummary) -> str:
+    """One line of a change, for logs and pipes."""
+    parties = f"{getattr(call, 'from')} -> {call.to}"
+    place = f" route={call.route} relay={call.relay.name}" if call.route else ""
+    return f"call {call.call_id} {state_of(call)} {parties} time={length_of(call)}{place}"

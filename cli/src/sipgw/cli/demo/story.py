@@ -1,0 +1,141 @@
+"""What happens in the demo: a gateway of its own, a call, keys, the end. Tells each step; judges nothing."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sipgw.local.events import ServiceLogged, ServiceStarted, SupervisorEvent
+from sipgw.local.gateway import LocalGateway
+from sipgw.local.ports import PortRange
+from sipgw.local.settings import GatewayOptions, settle
+from sipgw.siptest import (
+    CallStatistics,
+    LatencySummary,
+    PhoneCall,
+    SipPhone,
+    echo_latency,
+    speech_like,
+)
+
+DIGITS = "159#"
+_SPEECH_S = 5.0
+_KEYS_AT_S = 1.2
+_BETWEEN_KEYS_S = 0.35
+_LOOPBACK = "127.0.0.1"
+_RTP = PortRange(26000, 26399)  # a port that is taken is passed over
+
+Tell = Callable[[str, str], None]  # what happened, and the detail
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Something on the time line of the call; monotonic seconds."""
+
+    at_s: float
+    label: str
+
+
+@dataclass(slots=True)
+class Story:
+    """What came of it. `call_id` is the gateway's own."""
+
+    call: PhoneCall
+    moments: list[Moment] = field(default_factory=list[Moment])
+    digits_sent: str = ""
+    digits_heard: str = ""  # by the bot
+    call_id: str = ""
+    recording: Path | None = None
+    statistics: CallStatistics | None = None
+    latency: LatencySummary | None = None
+
+
+class BotEars:
+    """What the bot says in its log: which keys it heard."""
+
+    def __init__(self, on_start: Callable[[ServiceStarted], None]) -> None:
+        self.digits = ""
+        self._on_start = on_start
+
+    def __call__(self, event: SupervisorEvent) -> None:
+        match event:
+            case ServiceStarted():
+                self._on_start(event)
+            case ServiceLogged(name="bot", line=line) if line.event == "digit_received" and line.record:
+                self.digits += str(line.record.get("digit", ""))
+            case _:
+                pass
+
+
+async def play(out: Path, tell: Tell) -> Story:
+    """Runs the demo. Raises LocalError when the gateway does not start, SipTestError when the call fails."""
+    began = time.monotonic()
+    ears = BotEars(lambda event: tell(f"{event.name} runs", f"pid {event.pid}, after {event.seconds:.1f} s"))
+    settings = settle(
+        GatewayOptions(
+            sip_host=_LOOPBACK, sip_port=0, rtp_ports=_RTP, advertise=_LOOPBACK, recordings=out / "recordings"
+        )
+    )
+    async with LocalGateway(settings, log_directory=out / "logs", on_event=ears) as gateway:
+        tell("gateway is ready", f"{gateway.sip_addresses[0]}, after {time.monotonic() - began:.1f} s")
+        async with await SipPhone.open(_LOOPBACK, user="demo") as phone:
+            story = await _call(phone, gateway, ears, tell)
+        await _find_recording(story, out)
+    story.latency = await asyncio.to_thread(echo_latency, story.call.media)
+    tell("gateway has ended", "no process is left")
+    return story
+
+
+async def _call(phone: SipPhone, gateway: LocalGateway, ears: BotEars, tell: Tell) -> Story:
+    uri = f"sip:echo@{gateway.sip_addresses[0]}"
+    tell("INVITE", uri)
+    call = phone.invite(uri, audio=speech_like(_SPEECH_S))
+    story = Story(call)
+    await call.answered()
+    answer_s = call.times.answer_time_s or 0.0
+    media = call.media.current
+    assert media is not None
+    tell("answered", f"{answer_s * 1000:.0f} ms after the INVITE; {media.codec}, {media.ptime_ms} ms packets")
+    live = await gateway.registry.list_calls()
+    story.call_id = live[0].call_id if live else ""
+    tell("talking", f"{_SPEECH_S:.0f} s of speech; the bot says every word again")
+    await asyncio.sleep(_KEYS_AT_S)
+    for digit in DIGITS:
+        story.moments.append(Moment(time.monotonic(), digit))
+        await call.send_dtmf(digit)
+        story.digits_sent += digit
+        await asyncio.sleep(_BETWEEN_KEYS_S)
+    tell("keys pressed", f"{' '.join(DIGITS)} (RFC 4733)")
+    await call.played()
+    await asyncio.sleep(0.4)  # the last word is still on its way back
+    await call.hangup()
+    tell("hung up", "BYE was answered")
+    story.statistics = call.statistics()
+    story.moments += _sip_moments(phone)
+    await _until(lambda: len(ears.digits) >= len(DIGITS), 1.0)
+    story.digits_heard = ears.digits
+    return story
+
+
+def _sip_moments(phone: SipPhone) -> list[Moment]:
+    """The messages of the call, by method or status."""
+    moments: list[Moment] = []
+    for message in phone.messages:
+        words = message.first_line.split()
+        label = " ".join(words[1:]) if words[0].startswith("SIP/") else words[0]
+        moments.append(Moment(message.at_s, label))
+    return moments
+
+
+async def _find_recording(story: Story, out: Path) -> None:
+    """The relay writes <call id>.wav; its last second may come a moment after the BYE."""
+    path = out / "recordings" / f"{story.call_id}.wav"
+    await _until(path.exists, 2.0)
+    story.recording = path if path.exists() else None
+
+
+async def _until(condition: Callable[[], bool], timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition() and time.monotonic() < deadline:  # noqa: ASYNC110 - files and logs say nothing
+        await asyncio.sleep(0.05)

@@ -1,0 +1,88 @@
+"""Fixtures of the system tests: a gateway that all share, and one each for tests that break things."""
+
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "kit"))  # the tests' own library, not a distribution
+
+from gatewaykit.bots import OldBot, StartBot, compile_old_contract
+from gatewaykit.gateway import Gateway
+from gatewaykit.phone import Phone
+
+
+@pytest.fixture(scope="session")
+def shared_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    gateway = Gateway(tmp_path_factory.mktemp("gw"), edges=2, relays=2).start()
+    yield gateway
+    statuses = gateway.stop()
+    assert set(statuses.values()) == {0}, f"not every process ended cleanly: {statuses}"
+
+
+@pytest.fixture
+def gateway(shared_gateway: Gateway) -> Gateway:
+    """Two edges, two relays, for all tests that leave it whole; its log tails come with each failure."""
+    shared_gateway.mark()
+    return shared_gateway
+
+
+@pytest.fixture
+def own_gateway(tmp_path: Path) -> Iterator[Gateway]:
+    """Two edges, two relays of this test alone: it may kill what it likes."""
+    gateway = Gateway(tmp_path, edges=2, relays=2, calls_per_relay=50).start()
+    gateway.mark()
+    yield gateway
+    gateway.stop()
+
+
+@pytest.fixture
+def tight_gateway(tmp_path: Path) -> Iterator[Gateway]:
+    """One edge, one relay with ports for two calls."""
+    gateway = Gateway(tmp_path, edges=1, relays=1, calls_per_relay=2).start()
+    gateway.mark()
+    yield gateway
+    gateway.stop()
+
+
+@pytest.fixture
+async def phone() -> AsyncIterator[Phone]:
+    phone = await Phone.open()
+    yield phone
+    await phone.aclose()
+
+
+@pytest.fixture(scope="session")
+def old_contract(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_old_contract(tmp_path_factory.mktemp("contract"))
+
+
+@pytest.fixture
+def start_bot(old_contract: Path, tmp_path: Path) -> Iterator[StartBot]:
+    """`start_bot(gateway, route, behaviour, *options)`: an old-contract bot where the route expects it."""
+    started: list[OldBot] = []
+
+    def start(gateway: Gateway, route: str, behaviour: str = "echo", *options: str) -> OldBot:
+        listen = gateway.routes[route].address
+        name = f"old-bot-{route}-{len(started)}"
+        bot = OldBot(name, tmp_path, old_contract, "--listen", listen, "--behaviour", behaviour, *options)
+        bot.start()
+        started.append(bot)
+        return bot
+
+    yield start
+    for bot in started:
+        bot.kill()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+    report: pytest.TestReport = yield
+    if report.failed:
+        fixtures: dict[str, object] = getattr(item, "funcargs", {})
+        for fixture in {id(value): value for value in fixtures.values()}.values():
+            if isinstance(fixture, Gateway):
+                report.sections += [(f"log of {name}", tail) for name, tail in fixture.tails() if tail]
+    return report

@@ -1,0 +1,43 @@
+"""Bots in processes of their own: bots/old_bot.py, compiled against the old contract."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gatewaykit.service import Service
+
+_BOTS = Path(__file__).parents[2] / "bots"
+
+
+def compile_old_contract(directory: Path) -> Path:
+    """The old contract's stubs, for PYTHONPATH."""
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "grpc_tools.protoc", f"-I{_BOTS}"),
+            *(f"--python_out={directory}", f"--grpc_python_out={directory}", str(_BOTS / "voicebot.proto")),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return directory
+
+
+class OldBot(Service):
+    """A process of bots/old_bot.py."""
+
+    def __init__(self, name: str, directory: Path, contract: Path, *options: str) -> None:
+        argv = [sys.executable, str(_BOTS / "old_bot.py"), *options]
+        super().__init__(name, argv, directory, env={"PYTHONPATH": str(contract)})
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """All it said of that kind."""
+        return [line for line in self.lines() if line["event"] == event]
+
+    def digits(self) -> str:
+        """The keys pressed, by their ends, as bots count them."""
+        return "".join(line["digit"] for line in self.said("digit") if line["end"])
+
+
+StartBot = Callable[..., OldBot]

@@ -1,0 +1,295 @@
+"""A plain SIP phone that says exactly what a test tells it to: no library, every byte ours."""
+
+import asyncio
+import contextlib
+import random
+import re
+import time
+from dataclasses import dataclass, field
+
+from gatewaykit.rtp import RtpPort
+
+T1_S = 0.5
+_TIMEOUT_S = 10.0
+Address = tuple[str, int]
+
+
+def token() -> str:
+    return f"{random.getrandbits(64):016x}"
+
+
+@dataclass(frozen=True)
+class Message:
+    """A SIP message as received: start line, headers by lower-case name, body."""
+
+    start: str
+    headers: dict[str, list[str]]
+    body: bytes
+    at: float = 0.0
+
+    @classmethod
+    def parse(cls, data: bytes) -> "Message":
+        head, _, body = data.partition(b"\r\n\r\n")
+        start, *lines = head.decode("utf-8", "replace").split("\r\n")
+        headers: dict[str, list[str]] = {}
+        for line in lines:
+            name, _, value = line.partition(":")
+            headers.setdefault(name.strip().lower(), []).append(value.strip())
+        return cls(start, headers, body, time.monotonic())
+
+    @property
+    def status(self) -> int:
+        return int(self.start.split()[1]) if self.start.startswith("SIP/2.0") else 0
+
+    @property
+    def method(self) -> str:
+        return self["cseq"].split()[1]
+
+    def __getitem__(self, name: str) -> str:
+        return self.headers[name][0]
+
+    def tag(self, name: str) -> str:
+        match = re.search(r";tag=([^;>]+)", self[name])
+        return match.group(1) if match else ""
+
+
+@dataclass
+class PhoneCall:
+    """One dialog, caller's side. `seen` holds every message of the call, both ways counted only inbound."""
+
+    phone: "Phone"
+    user: str
+    destination: Address
+    rtp: RtpPort
+    sdp: str | None = None
+    call_id: str = field(default_factory=lambda: f"{token()}@e2e")
+    from_tag: str = field(default_factory=token)
+    cseq: int = 1
+    to: str = ""
+    remote_target: str = ""
+    branch: str = ""
+    seen: list[Message] = field(default_factory=list)
+    answer: Message | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    extra: tuple[str, ...] = ()
+    media: Address = ("", 0)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def offer(self, direction: str = "sendrecv") -> str:
+        """The SDP that a plain telephone sends."""
+        return "\r\n".join(
+            [
+                "v=0",
+                "o=- 1 1 IN IP4 127.0.0.1",
+                "s=-",
+                "c=IN IP4 127.0.0.1",
+                "t=0 0",
+                f"m=audio {self.rtp.port} RTP/AVP 0 8 101",
+                "a=rtpmap:0 PCMU/8000",
+                "a=rtpmap:8 PCMA/8000",
+                "a=rtpmap:101 telephone-event/8000",
+                "a=fmtp:101 0-15",
+                f"a={direction}",
+                "",
+            ]
+        )
+
+    def request(self, method: str, body: str = "", *, cseq: int | None = None, branch: str = "") -> bytes:
+        """A request of this dialog, ready to send."""
+        target = self.remote_target or f"sip:{self.user}@{self.destination[0]}:{self.destination[1]}"
+        lines = [
+            f"{method} {target} SIP/2.0",
+            f"Via: SIP/2.0/UDP 127.0.0.1:{self.phone.port};branch={branch or 'z9hG4bK' + token()};rport",
+            "Max-Forwards: 70",
+            f"From: <sip:alice@127.0.0.1>;tag={self.from_tag}",
+            f"To: {self.to or f'<sip:{self.user}@{self.destination[0]}>'}",
+            f"Call-ID: {self.call_id}",
+            f"CSeq: {self.cseq if cseq is None else cseq} {method}",
+            f"Contact: <sip:alice@127.0.0.1:{self.phone.port}>",
+            *self.extra,
+            *(["Content-Type: application/sdp"] if body else []),
+            f"Content-Length: {len(body)}",
+            "",
+            body,
+        ]
+        return "\r\n".join(lines).encode()
+
+    def send(self, data: bytes, to: Address | None = None) -> None:
+        self.phone.send(data, to or self.destination)
+
+    async def invite(self, *, ack: bool = True, timeout_s: float = _TIMEOUT_S) -> Message:
+        """INVITE until the final answer, which is acked: on 200 the call stands and `media` is set."""
+        self.branch = "z9hG4bK" + token()
+        data = self.request("INVITE", self.sdp if self.sdp is not None else self.offer(), branch=self.branch)
+        final = await self.transact(data, "INVITE", timeout_s)
+        self.answer = final
+        self.to = final["to"]
+        if final.status < 300:
+            contact = re.search(r"<([^>]+)>", final["contact"])
+            self.remote_target = contact.group(1) if contact else final["contact"]
+            self.media = media_of(final.body)
+        if ack:
+            self.ack()
+        return final
+
+    def ack(self, to: Address | None = None) -> None:
+        """ACK of the last INVITE: of its 2xx a request of its own, of a failure on the INVITE's branch."""
+        assert self.answer is not None
+        ok = self.answer.status < 300
+        self.send(self.request("ACK", branch="" if ok else self.branch), to)
+
+    async def reinvite(self, direction: str = "sendrecv") -> Message:
+        """A new offer in the dialog."""
+        self.cseq += 1
+        self.sdp = self.offer(direction).replace("o=- 1 1", f"o=- 1 {self.cseq}")
+        return await self.invite()
+
+    async def cancel(self) -> Message:
+        """CANCEL of the INVITE under way; gives the CANCEL's own answer."""
+        return await self.transact(self.request("CANCEL", branch=self.branch), "CANCEL", _TIMEOUT_S)
+
+    async def bye(self, timeout_s: float = _TIMEOUT_S) -> Message:
+        """BYE and its answer."""
+        self.cseq += 1
+        answer = await self.transact(self.request("BYE"), "BYE", timeout_s)
+        self.ended.set()
+        return answer
+
+    async def wait_ended(self, timeout_s: float) -> None:
+        """The other side hangs up."""
+        await asyncio.wait_for(self.ended.wait(), timeout_s)
+
+    async def until(self, status: int, method: str = "INVITE", timeout_s: float = _TIMEOUT_S) -> Message:
+        """The first response of that status, also one that has come already."""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                for message in self.seen:
+                    if message.status == status and message.method == method:
+                        return message
+                self._news.clear()
+                await self._news.wait()
+
+    def heard(self, message: Message) -> None:
+        """A message for this call came: requests are answered 200 at once."""
+        self.seen.append(message)
+        self._news.set()
+        if not message.status and message.method == "BYE":
+            self.ended.set()
+        if message.status == 200 and message.method == "INVITE" and self._is_repeat(message):
+            self.ack()
+
+    def _is_repeat(self, message: Message) -> bool:
+        return self.answer is not None and message["cseq"] == self.answer["cseq"] and self.acks_repeats
+
+    acks_repeats: bool = True
+
+    async def transact(self, data: bytes, method: str, timeout_s: float) -> Message:
+        """Send `data`, again after T1, 2*T1 and so on, until a final response to it comes."""
+        cseq = f"{self.cseq} {method}"
+        self.send(data)
+        deadline = time.monotonic() + timeout_s
+        pause = T1_S
+        resend_at = time.monotonic() + pause
+        while True:
+            for message in self.seen:
+                if message.status >= 200 and message.headers.get("cseq") == [cseq]:
+                    return message
+            is_provisional = any(m.status >= 100 and m.headers.get("cseq") == [cseq] for m in self.seen)
+            now = time.monotonic()
+            if now >= deadline:
+                got = [m.status for m in self.seen if m.headers.get("cseq") == [cseq]]
+                raise AssertionError(f"no final answer to {cseq} in {timeout_s:g} s, only {got}")
+            if now >= resend_at:
+                if not (is_provisional and method == "INVITE"):
+                    self.send(data)
+                pause *= 2
+                resend_at = now + pause
+            self._news.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.001, min(resend_at, deadline) - now)):
+                    await self._news.wait()
+
+
+class Phone(asyncio.DatagramProtocol):
+    """A UDP socket that speaks SIP; hands what comes to its call by Call-ID and says 200 to requests."""
+
+    def __init__(self) -> None:
+        self.calls: dict[str, PhoneCall] = {}
+        self.strays: list[Message] = []
+        self._transport: asyncio.DatagramTransport | None = None
+
+    @classmethod
+    async def open(cls) -> "Phone":
+        loop = asyncio.get_running_loop()
+        _, phone = await loop.create_datagram_endpoint(cls, local_addr=("127.0.0.1", 0))
+        return phone
+
+    @property
+    def port(self) -> int:
+        assert self._transport is not None
+        return self._transport.get_extra_info("sockname")[1]
+
+    async def new_call(self, user: str, destination: Address, **options: object) -> PhoneCall:
+        """A call to `user`, not yet begun."""
+        call = PhoneCall(self, user, destination, await RtpPort.open(), **options)  # type: ignore[arg-type]
+        self.calls[call.call_id] = call
+        return call
+
+    async def call(self, user: str, destination: Address, **options: object) -> PhoneCall:
+        """A call that was answered 200."""
+        call = await self.new_call(user, destination, **options)
+        answer = await call.invite()
+        assert answer.status == 200, f"{user} at {destination}: {answer.start}"
+        return call
+
+    async def options(self, destination: Address, timeout_s: float = 5.0) -> Message:
+        """OPTIONS, as a peer asks whether we live."""
+        call = PhoneCall(self, "ping", destination, await RtpPort.open())
+        self.calls[call.call_id] = call
+        try:
+            return await call.transact(call.request("OPTIONS"), "OPTIONS", timeout_s)
+        finally:
+            call.rtp.close()
+            del self.calls[call.call_id]
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        message = Message.parse(data)
+        call = self.calls.get(message.headers.get("call-id", [""])[0])
+        if not message.status and message.method != "ACK":
+            self.send(_ok(message), addr)
+        if call is None:
+            self.strays.append(message)
+        else:
+            call.heard(message)
+
+    def send(self, data: bytes, to: Address) -> None:
+        assert self._transport is not None
+        self._transport.sendto(data, to)
+
+    async def aclose(self) -> None:
+        """Hang up what still stands and close."""
+        standing = [call for call in self.calls.values() if call.remote_target and not call.ended.is_set()]
+        await asyncio.gather(*(call.bye(timeout_s=2) for call in standing), return_exceptions=True)
+        for call in self.calls.values():
+            call.rtp.close()
+        if self._transport is not None:
+            self._transport.close()
+
+
+def media_of(sdp: bytes) -> Address:
+    """Where the answer wants the audio."""
+    text = sdp.decode()
+    host = re.search(r"^c=IN IP4 (\S+)", text, re.MULTILINE)
+    port = re.search(r"^m=audio (\d+)", text, re.MULTILINE)
+    assert host is not None, text
+    assert port is not None, text
+    return host.group(1), int(port.group(1))
+
+
+def _ok(request: Message) -> bytes:
+    copied = ["via", "from", "to", "call-id", "cseq"]
+    lines = [f"{name}: {value}" for name in copied for value in request.headers.get(name, [])]
+    return "\r\n".join(["SIP/2.0 200 OK", *lines, "Content-Length: 0", "", ""]).encode()

@@ -1,0 +1,179 @@
+"""RTP as a test sends and reads it: packets by struct, a sender of a byte stream, what came back and when.
+
+Deliberately not sipgw.rtp: what is tested does not test itself.
+"""
+
+import asyncio
+import random
+import socket
+import struct
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+_HEADER = struct.Struct("!BBHII")
+PTIME_S = 0.02
+FRAME = 160
+SILENCE = 0xFF
+
+
+@dataclass(frozen=True)
+class Packet:
+    """One RTP packet; `at` is its arrival, monotonic seconds."""
+
+    payload_type: int
+    marker: bool
+    sequence: int
+    timestamp: int
+    ssrc: int
+    payload: bytes
+    at: float = 0.0
+
+    @classmethod
+    def parse(cls, data: bytes) -> "Packet":
+        first, second, sequence, timestamp, ssrc = _HEADER.unpack_from(data)
+        assert first >> 6 == 2, f"RTP version {first >> 6}"
+        header = _HEADER.size + 4 * (first & 0x0F)
+        return cls(
+            second & 0x7F, bool(second >> 7), sequence, timestamp, ssrc, data[header:], time.monotonic()
+        )
+
+    def to_bytes(self) -> bytes:
+        second = self.payload_type | (0x80 if self.marker else 0)
+        return (
+            _HEADER.pack(0x80, second, self.sequence & 0xFFFF, self.timestamp & 0xFFFFFFFF, self.ssrc)
+            + self.payload
+        )
+
+
+def noise(seconds: float, seed: int) -> bytes:
+    """µ-law bytes of which any 32 in a row occur once; never silence (0xFF), every other value in play."""
+    return bytes(random.Random(seed).choices(range(255), k=int(seconds * 8000)))
+
+
+@dataclass
+class RtpPort(asyncio.DatagramProtocol):
+    """A UDP socket for one call's audio: keeps what comes, sends a stream in real time when asked."""
+
+    ssrc: int = field(default_factory=lambda: random.getrandbits(32))
+    received: list[Packet] = field(default_factory=list)
+    sent_at: list[float] = field(default_factory=list)
+    sequence: int = field(default_factory=lambda: random.randrange(30_000))
+    timestamp: int = field(default_factory=lambda: random.getrandbits(31))
+    payload_type: int = 0
+    transport: asyncio.DatagramTransport | None = None
+
+    @classmethod
+    async def open(cls, host: str = "127.0.0.1") -> "RtpPort":
+        loop = asyncio.get_running_loop()
+        _, port = await loop.create_datagram_endpoint(cls, local_addr=(host, 0), family=socket.AF_INET)
+        return port
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.received.append(Packet.parse(data))
+
+    @property
+    def port(self) -> int:
+        assert self.transport is not None
+        return self.transport.get_extra_info("sockname")[1]
+
+    def send(self, payload: bytes, to: tuple[str, int], *, marker: bool = False) -> None:
+        """One packet, next in sequence."""
+        assert self.transport is not None
+        packet = Packet(self.payload_type, marker, self.sequence, self.timestamp, self.ssrc, payload)
+        self.transport.sendto(packet.to_bytes(), to)
+        self.sequence += 1
+        self.timestamp += len(payload)
+        self.sent_at.append(time.monotonic())
+
+    async def stream(self, audio: bytes, to: tuple[str, int]) -> None:
+        """Send `audio` in frames of 20 ms, in real time."""
+        start = time.monotonic()
+        for number in range(len(audio) // FRAME):
+            await asyncio.sleep(max(0.0, start + number * PTIME_S - time.monotonic()))
+            self.send(audio[number * FRAME : (number + 1) * FRAME], to, marker=number == 0)
+
+    def audio(self) -> bytes:
+        """The payloads of audio, in order of sequence."""
+        return b"".join(packet.payload for packet in self._in_order())
+
+    def _in_order(self) -> list[Packet]:
+        packets = [packet for packet in self.received if packet.payload_type == self.payload_type]
+        if not packets:
+            return []
+        first = packets[0].sequence
+        return sorted(packets, key=lambda packet: (packet.sequence - first + 0x8000) & 0xFFFF)
+
+    def close(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+
+
+def echoed_frames(sent: bytes, port: RtpPort) -> list[tuple[int, float]]:
+    """(frame number in `sent`, delay in seconds) of each packet that came back unchanged and whole."""
+    found: list[tuple[int, float]] = []
+    for packet in port.received:
+        place = sent.find(packet.payload) if len(packet.payload) == FRAME else -1
+        if place >= 0:
+            number = place // FRAME
+            found.append((number, packet.at - port.sent_at[number]))
+    return found
+
+
+def longest_echo(sent: bytes, received: bytes) -> int:
+    """How many bytes in a row of `sent` came back unchanged, at most."""
+    best = 0
+    position = 0
+    while position + 32 <= len(received):
+        place = sent.find(received[position : position + 32])
+        if place < 0:
+            position += 32
+            continue
+        length = 0
+        while (
+            position + length < len(received)
+            and place + length < len(sent)
+            and received[position + length] == sent[place + length]
+        ):
+            length += 1
+        best = max(best, length)
+        position += max(length, 32)
+    return best
+
+
+def echoed_share(sent: bytes, received: bytes) -> tuple[float, int]:
+    """(share of `sent` that came back in order and unchanged, bytes that are neither that nor silence).
+
+    A sender held up by a busy machine is late: its frame is concealed by silence and the share falls; altered
+    bytes are nobody's but the gateway's.
+    """
+    matched, altered, position, place = 0, 0, 0, 0
+    while position + 32 <= len(received):
+        if received[position] == SILENCE:
+            position += 1
+            continue
+        found = sent.find(received[position : position + 32], place)
+        if found < 0:
+            altered += 1
+            position += 1
+            continue
+        length = 32
+        end = min(len(sent) - found, len(received) - position)
+        while length < end and received[position + length] == sent[found + length]:
+            length += 1
+        matched += length
+        position += length
+        place = found + length
+    return matched / len(sent), altered
+
+
+def sequence_gaps(port: RtpPort) -> int:
+    """Sequence numbers missing between the first and the last received."""
+    numbers = [packet.sequence for packet in port.received]
+    if not numbers:
+        return 0
+    span = (max((number - numbers[0] + 0x8000) & 0xFFFF for number in numbers)) - 0x8000 + 1
+    return span - len(Counter(numbers))

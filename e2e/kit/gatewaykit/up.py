@@ -1,0 +1,132 @@
+"""`sipgw up` as a person runs it: a process whose lines are read, which is then told to end or killed."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+
+_TIMEOUT_S = 60.0
+
+
+class Up:
+    """Start with `await up.start("--edges=2")`. SIP is on a free port unless told otherwise."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.lines: list[str] = []
+        self.environment = os.environ | {
+            "XDG_RUNTIME_DIR": str(directory),
+            "XDG_STATE_HOME": str(directory / "state"),
+            "HOME": str(directory),
+        }
+        self.environment.pop("SIPGW_REDIS_URL", None)
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._more = asyncio.Event()
+        self._family: list[psutil.Process] = []
+
+    async def start(self, *options: str, sip_port: int = 0, rtp_ports: str = "27000-27399") -> None:
+        """Runs until its ready line."""
+        await self.run(
+            "up", f"--sip-port={sip_port}", "--advertise=127.0.0.1", f"--rtp-ports={rtp_ports}", *options
+        )
+        await self.line("ready ")
+        self._family = psutil.Process(self.pid).children(recursive=True)
+
+    async def run(self, *arguments: str) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "sipgw.cli", *arguments),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=self.environment,
+        )
+        self._reader = asyncio.create_task(self._read())
+
+    async def command(self, *arguments: str) -> tuple[int, str]:
+        """Another `sipgw` command of the same user: its exit status and what it printed."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "sipgw.cli", *arguments),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=self.environment,
+        )
+        output, _ = await asyncio.wait_for(process.communicate(), _TIMEOUT_S)
+        assert process.returncode is not None
+        return process.returncode, output.decode()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def ready(self) -> str:
+        return next(line for line in self.lines if line.startswith("ready "))
+
+    @property
+    def sip(self) -> list[tuple[str, int]]:
+        """Where the edges listen."""
+        words = [word for word in self.ready.split() if word.startswith("sip:")]
+        return [(host, int(port)) for _, host, port in (word.split(":") for word in words)]
+
+    def services(self, word: str) -> list[psutil.Process]:
+        """The living processes with that in their command line, such as a module's name."""
+        return [p for p in self._family if _is_alive(p) and word in " ".join(p.cmdline())]
+
+    @property
+    def living(self) -> list[psutil.Process]:
+        """What is left of the processes that it had started when it was ready."""
+        return [process for process in self._family if _is_alive(process)]
+
+    async def line(self, beginning: str) -> str:
+        """The first line that begins so, also one that has come already."""
+        async with asyncio.timeout(_TIMEOUT_S):
+            while True:
+                for line in self.lines:
+                    if line.startswith(beginning):
+                        return line
+                assert not self._has_ended, f"ended without {beginning!r}:\n" + "\n".join(self.lines)
+                self._more.clear()
+                await self._more.wait()
+
+    async def ended(self) -> int:
+        """Its exit status."""
+        assert self._process is not None
+        assert self._reader is not None
+        status = await asyncio.wait_for(self._process.wait(), _TIMEOUT_S)
+        await self._reader
+        return status
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        os.kill(self.pid, number)
+        return await self.ended()
+
+    async def aclose(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            await self.stop()
+        for process in self.living:
+            process.kill()
+
+    @property
+    def _has_ended(self) -> bool:
+        return self._reader is not None and self._reader.done()
+
+    async def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            self.lines.append(line.decode(errors="replace").rstrip())
+            self._more.set()
+        self._more.set()
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

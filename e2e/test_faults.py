@@ -1,0 +1,216 @@
+"""Processes and Redis die under calls. Two edges, two relays, all of this test's own."""
+
+import asyncio
+import signal
+
+import pytest
+from gatewaykit.gateway import Gateway, eventually
+from gatewaykit.phone import Phone, PhoneCall
+from gatewaykit.rtp import echoed_share, noise
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+
+
+async def calls_on(phone: Phone, gateway: Gateway, number: int, user: str = "builtin") -> list[PhoneCall]:
+    """`number` calls, half at each edge."""
+    return [await phone.call(user, gateway.sip(n % 2)) for n in range(number)]
+
+
+async def hears_itself(call: PhoneCall, seed: int, seconds: float = 1.0) -> bool:
+    audio = noise(seconds, seed)
+    call.rtp.received.clear()
+    await call.rtp.stream(audio, call.media)
+    await asyncio.sleep(0.2)
+    return echoed_share(audio, call.rtp.audio())[0] >= 0.5
+
+
+async def listed(gateway: Gateway) -> set[str]:
+    return {summary.sip_call_id for summary in await gateway.calls()}
+
+
+async def takes_calls_again(phone: Phone, gateway: Gateway, *edges: int) -> None:
+    """Each of these edges answers a call within ten seconds."""
+
+    async def all_do() -> bool:
+        return all([await takes_a_call(phone, gateway, edge) for edge in edges])
+
+    await eventually(all_do, 10)
+
+
+async def takes_a_call(phone: Phone, gateway: Gateway, edge: int) -> bool:
+    call = await phone.new_call("builtin", gateway.sip(edge))
+    if (await call.invite()).status != 200:
+        return False
+    await call.bye()
+    return True
+
+
+async def test_while_redis_is_away_calls_go_on_new_ones_get_503_and_all_is_well_when_it_returns(
+    own_gateway: Gateway, phone: Phone
+) -> None:
+    gateway = own_gateway
+    first, second, third = await calls_on(phone, gateway, 3)
+    gateway.redis.stop()
+    assert await hears_itself(first, seed=30), "media needs no Redis"
+    refused = await phone.new_call("builtin", gateway.sip())
+    answer = await refused.invite(timeout_s=8)
+    assert answer.status == 503
+    assert int(answer["retry-after"].split()[0]) > 0
+    assert (await first.bye()).status == 200, "the owner edge serves the BYE from its copy"
+    held = await second.reinvite("sendonly")
+    assert held.status == 200
+    gateway.redis.start()
+    await takes_calls_again(phone, gateway, 0, 1)
+
+    async def records_are_back() -> bool:
+        now = await listed(gateway)
+        return {second.call_id, third.call_id} <= now and first.call_id not in now
+
+    await eventually(records_are_back, 10)
+    assert (await second.bye()).status == 200
+    third.destination = gateway.sip(1)
+    assert (await third.bye()).status == 200
+
+
+async def test_a_redis_that_answers_nothing_holds_nobody_up(own_gateway: Gateway, phone: Phone) -> None:
+    gateway = own_gateway
+    (call,) = await calls_on(phone, gateway, 1)
+    gateway.redis.freeze()
+    try:
+        assert (await call.bye(timeout_s=6)).status == 200
+        refused = await phone.new_call("builtin", gateway.sip())
+        assert (await refused.invite(timeout_s=8)).status == 503
+    finally:
+        gateway.redis.thaw()
+    await takes_calls_again(phone, gateway, 0)
+
+
+async def test_flushall_under_twenty_calls_loses_none(own_gateway: Gateway, phone: Phone) -> None:
+    gateway = own_gateway
+    calls = await calls_on(phone, gateway, 20)
+    gateway.redis.flush()
+    assert (await calls[0].bye()).status == 200, "BYE right after the flush"
+    wanted = {call.call_id for call in calls[1:]}
+
+    async def records_are_back() -> bool:
+        return wanted <= await listed(gateway)
+
+    await eventually(records_are_back, 10)
+    assert await hears_itself(calls[1], seed=31)
+    for number, call in enumerate(calls[1:]):
+        call.destination = gateway.sip(number % 2)
+        assert (await call.bye()).status == 200
+    await takes_calls_again(phone, gateway, 0)
+
+
+async def test_a_killed_relay_ends_its_calls_cleanly_and_new_ones_go_elsewhere(
+    own_gateway: Gateway, phone: Phone
+) -> None:
+    gateway = own_gateway
+    calls = await calls_on(phone, gateway, 4)
+
+    async def all_on_relay_0() -> bool:
+        return [summary.relay.name for summary in await gateway.calls()] == ["relay-0"] * 4
+
+    await eventually(all_on_relay_0, 3)  # low ordinals fill first; the list follows the records
+    gateway.relays[0].kill()
+    for call in calls:
+        await call.wait_ended(20)
+
+    async def none_left() -> bool:
+        return not await gateway.calls()
+
+    await eventually(none_left, 10)
+    call = await phone.call("builtin", gateway.sip(1))
+    assert await hears_itself(call, seed=32)
+
+    async def on_the_other() -> bool:
+        return {summary.relay.name for summary in await gateway.calls()} == {"relay-1"}
+
+    await eventually(on_the_other, 3)
+    gateway.start_relay(0)
+
+    async def is_back() -> bool:
+        client = gateway.client()
+        relays = await client.list_relays()
+        await client.aclose()
+        return sum(relay.healthy for relay in relays) == 2
+
+    await eventually(is_back, 10)
+
+
+async def test_an_edge_killed_in_mid_call_leaves_its_calls_to_the_other(
+    own_gateway: Gateway, phone: Phone
+) -> None:
+    gateway = own_gateway
+    mine = [await phone.call("builtin", gateway.sip(0)) for _ in range(5)]
+    gateway.edges[0].kill()
+    assert await hears_itself(mine[0], seed=33), "media goes on without its edge"
+    mine[0].destination = gateway.sip(1)
+    assert (await mine[0].bye()).status == 200, "any edge serves a BYE at once"
+
+    async def all_claimed() -> bool:
+        left = {call.call_id for call in mine[1:]}
+        return {c.sip_call_id for c in await gateway.calls() if c.owner.name == "edge-1"} == left
+
+    await eventually(all_claimed, 15)
+    assert await hears_itself(mine[1], seed=34), "and after the claim"
+    for call in mine[1:]:
+        call.destination = gateway.sip(1)
+        assert (await call.bye()).status == 200
+    gateway.start_edge(0)
+    await takes_calls_again(phone, gateway, 0)
+
+
+async def test_a_bot_that_hangs_up_after_its_edge_died_is_obeyed_by_the_other_edge(
+    own_gateway: Gateway, phone: Phone
+) -> None:
+    """The relay keeps the event until the claimant has acked it."""
+    gateway = own_gateway
+    call = await phone.call("echo", gateway.sip(0))
+    await call.rtp.stream(noise(0.5, seed=35), call.media)
+    gateway.edges[0].kill()
+    gateway.bot.stop()
+
+    await call.wait_ended(35)
+
+
+async def test_a_frozen_edge_that_wakes_does_nothing_stale(own_gateway: Gateway, phone: Phone) -> None:
+    gateway = own_gateway
+    call = await phone.call("builtin", gateway.sip(0))
+    gateway.edges[0].signal(signal.SIGSTOP)
+
+    async def is_claimed() -> bool:
+        return [c.owner.name for c in await gateway.calls()] == ["edge-1"]
+
+    await eventually(is_claimed, 15)
+    gateway.edges[0].signal(signal.SIGCONT)
+    await asyncio.sleep(3)
+    assert not call.ended.is_set(), "the edge that woke ended a call that is not its own"
+    assert await hears_itself(call, seed=36)
+    call.destination = gateway.sip(1)
+    assert (await call.bye()).status == 200
+
+
+async def test_a_registry_that_restarts_stops_no_call_and_takes_new_ones_again(
+    own_gateway: Gateway, phone: Phone
+) -> None:
+    gateway = own_gateway
+    (call,) = await calls_on(phone, gateway, 1)
+    listen = gateway.registry.ready["listen"]
+    gateway.registry.argv[gateway.registry.argv.index("--listen") + 1] = listen
+    gateway.registry.kill()
+    assert await hears_itself(call, seed=37)
+    assert (await call.bye()).status == 200, "a BYE needs no registry"
+    gateway.registry.start()
+    await takes_calls_again(phone, gateway, 0)
+
+
+async def test_sigterm_says_bye_to_every_caller(own_gateway: Gateway, phone: Phone) -> None:
+    gateway = own_gateway
+    calls = await calls_on(phone, gateway, 4)
+    stopping = asyncio.create_task(asyncio.to_thread(gateway.stop))
+    for call in calls:
+        await call.wait_ended(10)
+    statuses = await stopping
+    assert set(statuses.values()) == {0}, statuses

@@ -1,0 +1,92 @@
+"""One trace a call: what edge, relay and registry export to a collector fits together."""
+
+import asyncio
+from collections.abc import Iterator
+from concurrent import futures
+from pathlib import Path
+
+import grpc
+import pytest
+from gatewaykit.gateway import Gateway, eventually
+from gatewaykit.phone import Phone
+from gatewaykit.rtp import noise
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
+SLACK_NS = 20_000_000  # the root begins by Redis time, its children by the process's
+
+
+class Collector(trace_service_pb2_grpc.TraceServiceServicer):
+    """An OTLP/gRPC collector that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[str, Span]] = []
+
+    def Export(self, request, context):
+        for resource in request.resource_spans:
+            names = {pair.key: pair.value.string_value for pair in resource.resource.attributes}
+            for scope in resource.scope_spans:
+                self.spans += [(names["service.name"], span) for span in scope.spans]
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+
+@pytest.fixture
+def collector() -> Iterator[tuple[Collector, str]]:
+    collector = Collector()
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield collector, f"http://127.0.0.1:{port}"
+    server.stop(0).wait()
+
+
+@pytest.fixture
+def traced_gateway(tmp_path: Path, collector: tuple[Collector, str]) -> Iterator[Gateway]:
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector[1], "OTEL_BSP_SCHEDULE_DELAY": "200"}
+    gateway = Gateway(tmp_path, edges=2, relays=1, calls_per_relay=10, env=env).start()
+    gateway.mark()
+    yield gateway
+    gateway.stop()
+
+
+async def test_edge_and_relay_write_one_trace_with_one_root(
+    traced_gateway: Gateway, collector: tuple[Collector, str], phone: Phone
+) -> None:
+    call = await phone.call("echo", traced_gateway.sip(0))
+    await call.rtp.stream(noise(0.5, seed=50), call.media)
+    call.destination = traced_gateway.sip(1)
+    await call.bye()
+    collected = collector[0].spans
+
+    def roots() -> list[Span]:
+        """Of this call: refused ones, by which the gateway was found ready, have roots too."""
+        return [span for _, span in collected if not span.parent_span_id and was_hung_up(span)]
+
+    async def has_root() -> bool:
+        return bool(roots())
+
+    try:
+        await eventually(has_root, 10)
+    except AssertionError:
+        seen = sorted({(service, span.name) for service, span in collected})
+        raise AssertionError(f"no root span came; what came: {seen}") from None
+    await asyncio.sleep(1)
+    assert len({(span.trace_id, span.span_id) for span in roots()}) == 1, "one root, however often it is sent"
+    root = roots()[0]
+    spans = [(service, span) for service, span in collected if span.trace_id == root.trace_id]
+    services = {service for service, _ in spans}
+    assert {"edge", "relay"} <= services, f"spans only from {services}"
+    names = {span.name for _, span in spans}
+    assert {"transaction", "place", "allocate", "bot connect", "bot attach"} <= names, names
+    known = {span.span_id for _, span in spans}
+    assert [span.name for _, span in spans if span.parent_span_id and span.parent_span_id not in known] == []
+    assert all(root.start_time_unix_nano <= span.start_time_unix_nano + SLACK_NS for _, span in spans)
+
+
+def was_hung_up(span: Span) -> bool:
+    return any(
+        pair.key == "sipgw.end_cause" and pair.value.string_value == "caller_hangup"
+        for pair in span.attributes
+    )

@@ -1,0 +1,265 @@
+"""`sipgw up` and the commands beside it, as a person uses them: real processes, real calls."""
+
+import asyncio
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from gatewaykit.up import Up
+
+from sipgw.siptest import CallPhase, EndedBy, PhoneCall, SipPhone, echo_latency, speech_like
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+async def up(tmp_path: Path) -> AsyncIterator[Up]:
+    up = Up(tmp_path)
+    yield up
+    await up.aclose()
+
+
+@pytest.fixture
+async def alice() -> AsyncIterator[SipPhone]:
+    async with await SipPhone.open(user="alice") as phone:
+        yield phone
+
+
+async def heard_back(call: PhoneCall, packets: int = 10) -> None:
+    await call.changes.until(lambda: len(call.received.packets) >= packets, 10, "audio back")
+
+
+async def outcome(call: PhoneCall) -> CallPhase:
+    await call.changes.until(lambda: call.is_answered or call.has_ended, 10, "final answer")
+    return call.phase
+
+
+def uri_of(address: tuple[str, int]) -> str:
+    return f"sip:echo@{address[0]}:{address[1]}"
+
+
+async def test_a_call_is_echoed_and_sigterm_leaves_no_process(up: Up, alice: SipPhone) -> None:
+    await up.start()
+    call = await alice.call(uri_of(up.sip[0]), audio=speech_like(1.5))
+    await call.send_dtmf("42")
+    await call.played()
+    await asyncio.sleep(0.3)
+    await call.hangup()
+    latency = echo_latency(call.media)
+    assert latency is not None
+    assert latency.found >= 0.8 * latency.expected  # on a busy machine late frames are skipped
+    assert call.statistics().packets_lost == 0
+    pressed = [line.split()[-1] for line in up.lines if " digit " in line]
+    assert pressed == ["4", "2"]
+    assert up.living
+    assert await up.stop() == 0
+    assert up.living == []
+    assert sum(line.startswith("ready") for line in up.lines) == 1
+
+
+async def test_every_caller_gets_a_bye_at_sigterm(up: Up, alice: SipPhone) -> None:
+    await up.start()
+    calls = [await alice.call(uri_of(up.sip[0])) for _ in range(3)]
+    ending = asyncio.gather(*(call.ended(15) for call in calls))
+    assert await up.stop() == 0
+    assert {end.by for end in await ending} == {EndedBy.PEER}
+    assert up.living == []
+
+
+async def test_ctrl_c_in_the_terminal_ends_it_in_order_too(up: Up) -> None:
+    await up.start()
+    assert await up.stop(signal.SIGINT) == 0
+    assert up.lines[-1] == "stopped"
+    assert up.living == []
+
+
+async def test_a_signal_before_it_is_ready_ends_what_has_started(up: Up) -> None:
+    await up.run("up", "--sip-port=0")
+    await up.line("starting")
+    assert await up.stop() == 0
+    assert up.lines[-1] == "stopped"
+    assert not any(line.startswith("ready") for line in up.lines)
+
+
+async def test_killing_it_leaves_no_process_and_callers_get_their_bye(up: Up, alice: SipPhone) -> None:
+    await up.start()
+    call = await alice.call(uri_of(up.sip[0]))
+    await up.stop(signal.SIGKILL)  # returns when nobody has its standard output any more: the guard has ended
+    assert (await call.ended(15)).by is EndedBy.PEER
+    assert up.living == []
+
+
+async def test_a_taken_sip_port_names_the_process_that_has_it(up: Up) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+        holder.bind(("127.0.0.1", 0))
+        port = holder.getsockname()[1]
+        status, output = await up.command("up", f"--sip-port={port}")
+    assert status == 2
+    assert f"UDP port {port} is taken by process {os.getpid()}" in output
+    assert "--sip-port" in output
+    assert "Traceback" not in output
+
+
+async def test_a_wrong_file_names_file_line_field_and_what_is_allowed(up: Up, tmp_path: Path) -> None:
+    wrong = tmp_path / "gateway.yaml"
+    wrong.write_text(
+        "apiVersion: sipgw.io/v1alpha1\nkind: BotRoute\nmetadata: {name: x}\n"
+        'spec:\n  bots: [{endpoint: "a:1"}]\n  answer: soon\n'
+    )
+    status, output = await up.command("up", "-f", str(wrong))
+    assert status == 2
+    assert re.search(r"gateway\.yaml:6: spec\.answer: found 'soon'; allowed: .*bot-ready", output)
+    assert "Traceback" not in output
+    assert (await up.command("up", "-f", "/no/such.yaml"))[0] == 2
+
+
+async def test_routes_of_a_file_decide_where_calls_go(up: Up, alice: SipPhone, tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(
+        """
+apiVersion: sipgw.io/v1alpha1
+kind: BotRoute
+metadata: {name: echo}
+spec:
+  match: {to: {prefix: echo}}
+  bots: [{endpoint: "builtin:echo"}]
+"""
+    )
+    await up.start("-f", str(file))
+    call = await alice.call(uri_of(up.sip[0]), audio=speech_like(0.5))
+    await heard_back(call)
+    await call.hangup()
+    refused = alice.invite(f"sip:nobody@127.0.0.1:{up.sip[0][1]}")
+    assert (await refused.ended(10)).by is EndedBy.REFUSED
+
+
+async def test_two_edges_and_two_relays_share_the_calls_and_a_killed_relay_comes_back(
+    up: Up, alice: SipPhone
+) -> None:
+    await up.start("--edges=2", "--relays=2", rtp_ports="27400-27599")
+    assert len(up.sip) == 2
+    on_first, on_second = [await alice.call(uri_of(address)) for address in up.sip]
+    await heard_back(on_first)
+    await heard_back(on_second)
+    ports = {call.media.current.remote_rtp_port for call in (on_first, on_second) if call.media.current}
+    assert all(27400 <= port <= 27599 for port in ports)
+    on_first.destination = up.sip[1]  # the rest of the first call at the other edge
+    await on_first.hangup()
+    await on_second.hangup()
+
+    relays = up.services("sipgw.media_relay")
+    assert len(relays) == 2
+    relays[0].kill()
+    told = await up.line("relay-")
+    assert "was killed by SIGKILL" in told
+    assert "starting it again" in told
+    calls = [await alice.call(uri_of(address)) for address in up.sip]  # on the relay that is left
+    for call in calls:
+        await heard_back(call)
+        await call.hangup()
+    await up.line(told.split()[0] + " runs again")
+
+
+async def test_after_redis_and_registry_have_died_calls_come_again(up: Up, alice: SipPhone) -> None:
+    await up.start()
+    for module, name in (("redis-server", "redis"), ("sipgw.registry", "registry")):
+        up.services(module)[0].kill()
+        await up.line(f"{name} runs again")
+    async with asyncio.timeout(30):
+        while (call := alice.invite(uri_of(up.sip[0]))) and (await outcome(call)) is not CallPhase.ANSWERED:
+            pass
+    await heard_back(call)
+    await call.hangup()
+
+
+async def test_calls_and_hangup_find_the_running_gateway(up: Up, alice: SipPhone) -> None:
+    assert (await up.command("calls"))[0] == 2
+    await up.start()
+    assert await up.command("calls") == (0, "no calls\n")
+    call = await alice.call(uri_of(up.sip[0]))
+    status, output = await up.command("calls", "--json")
+    listed = json.loads(output)
+    assert (status, listed["to"]) == (0, "echo")
+    status, output = await up.command("hangup", listed["call_id"][:8])
+    assert (status, output) == (0, f"ended {listed['call_id']}\n")
+    assert (await call.ended(10)).by is EndedBy.PEER
+    assert (await up.command("hangup", "ffffffff"))[0] == 1
+
+
+async def test_the_call_command_reports_in_words_and_in_json(up: Up) -> None:
+    await up.start()
+    uri = uri_of(up.sip[0])
+    status, output = await up.command("call", uri, "--dtmf", "1", "--duration", "1.2")
+    assert status == 0, output
+    assert "echo latency p50" in output
+    status, output = await up.command(
+        "call", uri, "--calls", "5", "--rate", "10", "--duration", "0.8", "--json"
+    )
+    result = json.loads(output)
+    assert status == 0, output
+    assert result["summary"]["calls"] == 5
+    assert result["summary"]["failures"] == {}
+
+
+async def test_on_a_terminal_there_is_a_live_table(up: Up, alice: SipPhone) -> None:
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(
+            sys.executable,
+            "-m",
+            "sipgw.cli",
+            "up",
+            "--sip-port=0",
+            "--advertise=127.0.0.1",
+            "--rtp-ports=27600-27699",
+        ),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+        env=up.environment | {"COLUMNS": "160", "TERM": "xterm"},
+    )
+    os.close(theirs)
+    screen = Screen(ours)
+    match = await screen.shows(r"ready sip:127\.0\.0\.1:(\d+) ")
+    call = await alice.call(uri_of(("127.0.0.1", int(match[1]))))
+    await screen.shows("alice.*established")
+    await call.hangup()
+    process.terminate()
+    assert await asyncio.wait_for(process.wait(), 30) == 0
+    screen.close()
+
+
+class Screen:
+    """The other end of a terminal."""
+
+    def __init__(self, terminal: int) -> None:
+        self._terminal = terminal
+        self._text = ""
+        self._more = asyncio.Event()
+        os.set_blocking(terminal, False)
+        asyncio.get_running_loop().add_reader(terminal, self._read)
+
+    async def shows(self, pattern: str) -> re.Match[str]:
+        async with asyncio.timeout(30):
+            while not (match := re.search(pattern, self._text)):
+                self._more.clear()
+                await self._more.wait()
+            return match
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._terminal)
+        os.close(self._terminal)
+
+    def _read(self) -> None:
+        try:
+            self._text += os.read(self._terminal, 65536).decode(errors="replace")
+        except OSError:
+            asyncio.get_running_loop().remove_reader(self._terminal)
+        self._more.set()

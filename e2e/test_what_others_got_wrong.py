@@ -1,0 +1,206 @@
+"""What a gateway of this kind in C++ got wrong: each fault a test."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from gatewaykit.bots import StartBot
+from gatewaykit.gateway import Gateway, eventually
+from gatewaykit.phone import Phone
+from gatewaykit.rtp import FRAME, RtpPort, echoed_frames, echoed_share, longest_echo, noise
+
+pytestmark = pytest.mark.system
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a=rtpmap:",
+        "a=rtpmap:0",
+        "a=rtpmap:0 ",
+        "a=rtpmap:x PCMU/8000",
+        "a=rtpmap:0 PCMU/",
+        "a=rtpmap:0 PCMU/eight",
+        "a=rtpmap:99999999999999999999 PCMU/8000",
+        "a=rtpmap:-1 PCMU/8000",
+        "a=rtpmap:101 telephone-event/" + "9" * 400,
+    ],
+)
+async def test_a_malformed_rtpmap_kills_neither_the_gateway_nor_its_calls(
+    gateway: Gateway, phone: Phone, line: str
+) -> None:
+    bystander = await phone.call("builtin", gateway.sip())
+    call = await phone.new_call("builtin", gateway.sip())
+    call.sdp = call.offer().replace("a=rtpmap:0 PCMU/8000", line)
+    assert (await call.invite()).status in {200, 400, 488}
+    audio = noise(0.6, seed=8)
+    await bystander.rtp.stream(audio, bystander.media)
+    await asyncio.sleep(0.2)
+    assert echoed_share(audio, bystander.rtp.audio())[0] >= 0.5
+    assert (await bystander.bye()).status == 200
+
+
+async def test_a_malformed_rtpmap_costs_only_its_own_payload_type(gateway: Gateway, phone: Phone) -> None:
+    call = await phone.new_call("builtin", gateway.sip())
+    call.sdp = call.offer().replace("a=rtpmap:8 PCMA/8000", "a=rtpmap:8 PCMA/80x0")
+    answer = await call.invite()
+    assert answer.status == 200
+    assert b"RTP/AVP 0" in answer.body
+
+
+async def test_a_bot_that_restarts_is_found_again_and_the_next_bye_kills_nothing(
+    gateway: Gateway, phone: Phone, start_bot: StartBot
+) -> None:
+    first = start_bot(gateway, "fragile")
+    other = await phone.call("builtin", gateway.sip())
+    call = await phone.call("fragile", gateway.sip())
+    await call.rtp.stream(noise(0.5, seed=9), call.media)
+    first.kill()
+    await asyncio.sleep(0.5)
+    assert not call.ended.is_set(), "the caller hears silence while the bot is away"
+    start_bot(gateway, "fragile")
+    audio = noise(6, seed=10)
+    await call.rtp.stream(audio, call.media)
+    assert echoed_share(audio, call.rtp.audio())[0] >= 0.3, "the bot was not found again"
+    assert (await call.bye()).status == 200
+    assert (await other.bye()).status == 200
+    assert (await phone.options(gateway.sip())).status == 200
+    assert all(service.is_running for service in gateway.services)
+
+
+async def test_a_bot_that_stays_away_ends_its_calls_after_the_routes_limit(
+    gateway: Gateway, phone: Phone, start_bot: StartBot
+) -> None:
+    bot = start_bot(gateway, "fragile")
+    call = await phone.call("fragile", gateway.sip())
+    await call.rtp.stream(noise(0.5, seed=9), call.media)
+    bot.kill()
+    await call.wait_ended(13)
+
+
+async def test_two_half_second_pauses_of_the_bot_leave_no_lasting_delay(
+    gateway: Gateway, phone: Phone, start_bot: StartBot
+) -> None:
+    start_bot(gateway, "pause", "pause")
+    audio = noise(9, seed=11)
+    call = await phone.call("pause", gateway.sip())
+    await call.rtp.stream(audio, call.media)
+    await asyncio.sleep(0.5)
+    delays = echoed_frames(audio, call.rtp)
+    before = median([delay for frame, delay in delays if 20 <= frame < 45])
+    after = median([delay for frame, delay in delays if frame >= 400])
+    assert after - before < 0.040, f"{before * 1000:.0f} ms before the pauses, {after * 1000:.0f} ms after"
+
+
+def median(delays: list[float]) -> float:
+    assert len(delays) >= 10, f"only {len(delays)} frames came back whole"
+    return sorted(delays)[len(delays) // 2]
+
+
+async def test_a_caller_who_sends_on_after_bye_is_not_heard_in_the_next_call_on_that_port(
+    tight_gateway: Gateway, phone: Phone
+) -> None:
+    """Two ports in all, the dead call's audio never ceases: a call gets the other or 503, no ghost."""
+    gateway = tight_gateway
+    first = await phone.call("builtin", gateway.sip())
+    ghost = noise(30, seed=12)
+    haunting = asyncio.create_task(first.rtp.stream(ghost, first.media))
+    await asyncio.sleep(0.3)
+    await first.bye()
+    served = 0
+    for number in range(6):
+        call = await phone.new_call("builtin", gateway.sip())
+        answer = await call.invite()
+        if answer.status == 200:
+            served += 1
+            audio = noise(0.6, seed=200 + number)
+            await call.rtp.stream(audio, call.media)
+            await call.bye()
+            assert longest_echo(ghost, call.rtp.audio()) < FRAME, f"call {number} hears the dead one"
+            assert echoed_share(audio, call.rtp.audio())[0] >= 0.5, f"call {number} does not hear itself"
+        else:
+            assert answer.status == 503, answer.start
+            assert int(answer["retry-after"].split()[0]) > 0
+        await asyncio.sleep(0.8)
+    haunting.cancel()
+    assert served >= 2, f"{served} of 6 calls were served"
+
+
+async def test_a_stranger_who_sends_to_a_calls_port_is_not_heard(gateway: Gateway, phone: Phone) -> None:
+    call = await phone.call("builtin", gateway.sip())
+    stranger = await RtpPort.open()
+    mine, strange = noise(2, seed=13), noise(1.5, seed=14)
+    intruding = asyncio.create_task(_after(0.4, stranger.stream(strange, call.media)))
+    await call.rtp.stream(mine, call.media)
+    await intruding
+    assert longest_echo(strange, call.rtp.audio()) < FRAME
+    assert echoed_share(mine, call.rtp.audio())[0] >= 0.7
+    assert stranger.received == []
+    stranger.close()
+
+
+async def _after(seconds: float, work) -> None:
+    await asyncio.sleep(seconds)
+    await work
+
+
+async def test_a_bot_stream_that_stops_reading_does_not_silence_the_others(
+    gateway: Gateway, phone: Phone, start_bot: StartBot
+) -> None:
+    bot = start_bot(gateway, "deaf", "deaf")
+    stuck = await phone.call("deaf", gateway.sip())
+    feeding = asyncio.create_task(stuck.rtp.stream(noise(20, seed=15), stuck.media))
+
+    async def has_stopped() -> bool:
+        return bool(bot.said("stopped_reading"))
+
+    await eventually(has_stopped, 5)
+    await asyncio.sleep(3)  # long enough for every buffer between us and the bot to fill
+    for number in range(3):
+        audio = noise(2, seed=16 + number)
+        other = await phone.call("deaf", gateway.sip())
+        await other.rtp.stream(audio, other.media)
+        await asyncio.sleep(0.3)
+        assert echoed_share(audio, other.rtp.audio())[0] >= 0.7, f"call {number} beside the stuck one"
+        await other.bye()
+    feeding.cancel()
+    assert (await stuck.bye()).status == 200
+
+
+async def test_the_eleventh_call_on_a_bot_with_ten_workers_is_ended_and_the_log_says_why(
+    gateway: Gateway, phone: Phone, start_bot: StartBot
+) -> None:
+    start_bot(gateway, "ten", "echo", "--workers", "10")
+    calls = [await phone.call("ten", gateway.sip(number % 2)) for number in range(10)]
+    sounds = [noise(5, seed=300 + number) for number in range(10)]
+    talking = [
+        asyncio.create_task(call.rtp.stream(sound, call.media))
+        for call, sound in zip(calls, sounds, strict=True)
+    ]
+    await asyncio.sleep(0.5)
+    eleventh = await phone.new_call("ten", gateway.sip())
+    answer = await eleventh.invite()
+    if answer.status == 200:
+        talk = asyncio.create_task(eleventh.rtp.stream(noise(5, seed=311), eleventh.media))
+        await eleventh.wait_ended(6)
+        talk.cancel()
+    else:
+        assert answer.status in {480, 503}
+    said = "\n".join(edge.tail() for edge in gateway.edges) + "\n".join(r.tail() for r in gateway.relays)
+    assert "silent" in said, "no log line says that the bot said nothing"
+    await asyncio.gather(*talking)
+    for call, sound in zip(calls, sounds, strict=True):
+        assert not call.ended.is_set()
+        assert echoed_share(sound, call.rtp.audio())[0] >= 0.6
+
+
+async def test_a_burst_of_speech_is_played_whole(
+    gateway: Gateway, phone: Phone, start_bot: StartBot, tmp_path: Path
+) -> None:
+    speech = tmp_path / "speech.ulaw"
+    speech.write_bytes(noise(20, seed=17))
+    start_bot(gateway, "burst", "talk", "--speech", str(speech))
+    call = await phone.call("burst", gateway.sip())
+    await call.rtp.stream(noise(21, seed=18), call.media)
+    heard = longest_echo(speech.read_bytes(), call.rtp.audio())
+    assert heard >= 19.9 * 8000, f"{heard / 8000:.2f} of 20 s were played in one piece"

@@ -1,0 +1,25 @@
+"""How loud samples are, row by row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sipgw.audio.frame import LevelsF64, SamplesI16
+
+SILENCE_DBOV = -127.0  # the least that RFC 6464 can say
+
+
+def rms(pcm: SamplesI16) -> LevelsF64:
+    """Root mean square of (..., samples), shape (...); 0 for no samples."""
+    if not pcm.shape[-1]:
+        return np.zeros(pcm.shape[:-1])
+    samples = pcm.astype(np.float64)
+    return np.sqrt(np.mean(samples * samples, axis=-1))
+
+
+def dbov(pcm: SamplesI16) -> LevelsF64:
+    """Level of (..., samples) in dB of overload, shape (...): 0 is a full-scale square wave."""
+    return np.maximum(20 * np.log10(np.maximum(rms(pcm), 1e-3) / 32768), SILENCE_DBOV)

@@ -1,0 +1,39 @@
+"""What is wrong with the documents, all of it at once, in words that name the place and the cure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigProblem:
+    """One thing to correct. ``line`` counts from 1, 0 where there is none; ``field`` is a dotted path."""
+
+    file: str
+    line: int
+    field: str
+    found: str
+    allowed: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        field = f" {self.field}:" if self.field else ""
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{place}:{field} found {self.found}; allowed: {self.allowed}{hint}"
+
+
+class ConfigError(Exception):
+    """The documents can't be used; ``problems`` holds every reason, in the order of the text."""
+
+    def __init__(self, problems: Sequence[ConfigProblem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
+class RegexRefused(ValueError):  # noqa: N818 (the pattern's fault, reported as a ConfigProblem)
+    """The pattern is no regular expression, or one that could take long."""

@@ -1,0 +1,124 @@
+"""Which trunk a request came by, which route takes the call, which of its bots: pure functions of the config.
+
+Cheap enough to be asked for every INVITE: networks and patterns are parsed once per process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
+
+from sipgw.config.regex import matches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sipgw.api.config.v1 import config_pb2 as pb
+
+
+class HeaderValues(Protocol):
+    """The headers of a request; sipgw.sip.Headers is one."""
+
+    def get_all(self, name: str, /) -> Sequence[str]: ...
+
+
+def match_trunk(config: pb.GatewayConfig, source_ip: str) -> pb.Trunk | None:
+    """The trunk with the longest network around the source; else the first that takes any; else None."""
+    address = _address(source_ip)
+    best: pb.Trunk | None = None
+    best_length = -2
+    for trunk in config.trunks:
+        length = -1 if not trunk.source_cidrs else _longest_prefix(trunk.source_cidrs, address)
+        if length is not None and length > best_length:
+            best, best_length = trunk, length
+    return best
+
+
+def match_route(
+    config: pb.GatewayConfig, trunk: pb.Trunk | None, to_user: str, from_user: str, headers: HeaderValues
+) -> pb.Route | None:
+    """The first route, in the config's order, of which every condition holds."""
+    trunk_name = trunk.name if trunk else ""
+    for route in config.routes:
+        if _route_takes(route.match, trunk_name, to_user, from_user, headers):
+            return route
+    return None
+
+
+def rank_bots(route: pb.Route, seed: str) -> list[pb.BotTarget]:
+    """The route's bots: the one that the seed (a call id) falls to, then those for when it is not there.
+
+    Rendezvous hashing: shares follow the weights, and a bot that comes or goes moves only its own calls.
+    """
+    scored = [(_share(bot, seed), bot.endpoint, bot) for bot in route.bots if bot.weight]
+    return [bot for *_, bot in sorted(scored, key=lambda entry: entry[:2])]
+
+
+def choose_bot(route: pb.Route, seed: str) -> pb.BotTarget | None:
+    """The bot that the seed falls to; None only when no bot has a weight."""
+    ranked = rank_bots(route, seed)
+    return ranked[0] if ranked else None
+
+
+def _route_takes(
+    match: pb.RouteMatch, trunk_name: str, to_user: str, from_user: str, headers: HeaderValues
+) -> bool:
+    if match.trunks and trunk_name not in match.trunks:
+        return False
+    if match.HasField("to") and not _value_matches(match.to, to_user):
+        return False
+    from_: pb.StringMatch = getattr(match, "from")
+    if match.HasField("from") and not _value_matches(from_, from_user):
+        return False
+    return all(
+        any(_value_matches(header.value, value) for value in headers.get_all(header.name))
+        for header in match.headers
+    )
+
+
+def _value_matches(match: pb.StringMatch, value: str) -> bool:
+    match match.WhichOneof("match"):
+        case "exact":
+            return value == match.exact
+        case "prefix":
+            return value.startswith(match.prefix)
+        case "regex":
+            return matches(match.regex, value)
+        case _:
+            return True
+
+
+def _longest_prefix(
+    cidrs: Sequence[str], address: ipaddress.IPv4Address | ipaddress.IPv6Address | None
+) -> int | None:
+    if address is None:
+        return None
+    lengths = [network.prefixlen for cidr in cidrs if address in (network := _network(cidr))]
+    return max(lengths, default=None)
+
+
+def _address(source_ip: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """IPv4 inside IPv6, as a dual-stack socket reports it, is IPv4."""
+    try:
+        address = ipaddress.ip_address(source_ip)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+@lru_cache(maxsize=4096)
+def _network(cidr: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    return ipaddress.ip_network(cidr)
+
+
+def _share(bot: pb.BotTarget, seed: str) -> float:
+    """Exponentially distributed with rate ``weight``: the smallest of them is each bot's with its share."""
+    digest = hashlib.blake2b(
+        f"{bot.endpoint}\0{seed}".encode("utf-8", "surrogateescape"), digest_size=8
+    ).digest()
+    uniform = (int.from_bytes(digest) + 1) / (2**64 + 1)
+    return -math.log(uniform) / bot.weight

@@ -1,0 +1,87 @@
+from sipgw.api.config.v1 import config_pb2 as pb
+from sipgw.config import builtin_documents, compile_config, load_documents
+
+# What the registry sets, and what only a cluster or a later part sets.
+NOT_FROM_DOCUMENTS = {"epoch", "version"}
+
+
+def unset_fields(message: object, path: str = "") -> list[str]:
+    """Paths of fields at their zero value, anywhere below."""
+    unset = []
+    for field in message.DESCRIPTOR.fields:  # type: ignore[attr-defined]
+        value = getattr(message, field.name)
+        here = f"{path}{field.name}"
+        if field.containing_oneof is not None and not message.HasField(field.name):  # type: ignore[attr-defined]
+            continue
+        if not value and field.name not in NOT_FROM_DOCUMENTS:
+            unset.append(here)
+        elif field.message_type is not None and not field.message_type.GetOptions().map_entry:
+            several = value if hasattr(value, "__len__") and not hasattr(value, "DESCRIPTOR") else [value]
+            for index, one in enumerate(several):
+                unset += unset_fields(one, f"{here}[{index}].")
+    return unset
+
+
+def test_every_field_of_the_config_can_be_said_in_documents(example: str):
+    config = compile_config(load_documents(example))
+    del config.routes[1:]
+    assert unset_fields(config) == ["routes[0].bots[0].tls"]
+
+
+def test_the_example_compiles_to_what_it_says(example: str):
+    config = compile_config(load_documents(example))
+    assert config.gateway == pb.GatewaySettings(
+        name="sipgw",
+        codecs=[pb.AUDIO_CODEC_PCMU, pb.AUDIO_CODEC_PCMA],
+        ptime_ms=20,
+        max_calls=1000,
+        max_call_seconds=14400,
+        recording_directory="/var/lib/sipgw/recordings",
+        advertised_addresses={"node-a": "198.51.100.8"},
+    )
+    assert [(trunk.name, list(trunk.source_cidrs)) for trunk in config.trunks] == [
+        ("carrier", ["203.0.113.0/24", "2001:db8:5::/48"])
+    ]
+    route = config.routes[0]
+    assert (route.name, route.priority) == ("support-de", 10)
+    assert (route.answer, route.playout) == (pb.ANSWER_MODE_IMMEDIATE, pb.PLAYOUT_LIVE)
+    assert (route.on_bot_finished, route.protocol) == (pb.ON_BOT_FINISHED_KEEP, pb.BOT_PROTOCOL_TRUNK)
+    assert route.audio == pb.BotAudio(codec=pb.BOT_CODEC_PCM16, rate_hz=16000, frame_ms=20)
+    assert (route.bot_ready_timeout_ms, route.bot_silent_after_ms, route.bot_reconnect_limit_ms) == (
+        3000,
+        15000,
+        20000,
+    )
+    assert (route.early_media, route.record, route.no_bot_status) == (True, True, 503)
+    assert list(route.headers_to_bot) == ["X-Customer"]
+    assert route.match.to.prefix == "+49"
+    assert getattr(route.match, "from").regex == r"\+?\d{5,15}"
+    assert route.match.headers[0] == pb.HeaderMatch(name="X-Queue", value=pb.StringMatch(exact="support"))
+
+
+def test_the_defaults_are_stated_in_the_config():
+    (route,) = compile_config(builtin_documents()).routes
+    assert (route.answer, route.playout) == (pb.ANSWER_MODE_BOT_READY, pb.PLAYOUT_QUEUED)
+    assert (route.on_bot_finished, route.protocol) == (pb.ON_BOT_FINISHED_HANGUP, pb.BOT_PROTOCOL_UNSPECIFIED)
+    assert route.audio == pb.BotAudio(codec=pb.BOT_CODEC_PCMU, rate_hz=8000, frame_ms=20)
+    assert (route.bot_ready_timeout_ms, route.bot_silent_after_ms, route.bot_reconnect_limit_ms) == (
+        5000,
+        0,
+        10_000,
+    )
+    assert route.no_bot_status == 480
+
+
+def route_text(name: str, priority: int) -> str:
+    return (
+        f"---\napiVersion: sipgw.io/v1alpha1\nkind: BotRoute\nmetadata: {{name: {name}}}\n"
+        f"spec: {{priority: {priority}, bots: [{{endpoint: 'b:1'}}]}}\n"
+    )
+
+
+def test_routes_are_in_match_order_whatever_the_order_of_the_documents():
+    routes = [("c", 0), ("a", 0), ("low", -5), ("high", 7), ("b", 0)]
+    forward = compile_config(load_documents("".join(route_text(*route) for route in routes)))
+    backward = compile_config(load_documents("".join(route_text(*route) for route in reversed(routes))))
+    assert [route.name for route in forward.routes] == ["high", "a", "b", "c", "low"]
+    assert forward == backward

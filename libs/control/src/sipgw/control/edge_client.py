@@ -1,0 +1,40 @@
+"""edge/v1: what one edge, or the registry, asks of the edge that owns a call."""
+
+import grpc
+import grpc.aio
+
+from sipgw.api.edge.v1 import edge_pb2 as pb
+from sipgw.api.edge.v1.edge_pb2_grpc import EdgeServiceStub
+from sipgw.control.errors import EdgeUnreachable
+from sipgw.runtime.grpc_channel import open_channel
+
+DELIVER_TIMEOUT_S = 0.3
+_HANGUP_TIMEOUT_S = 2.0
+
+
+class EdgeClient:
+    """One other edge, by the address in its lease. Any failure to answer is EdgeUnreachable."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._channel = open_channel(address)
+        self._stub = EdgeServiceStub(self._channel)
+
+    async def deliver(self, request: pb.DeliverRequest) -> pb.DeliverResponse:
+        """Hand over a SIP message; 300 ms, then the caller must help itself."""
+        try:
+            return await self._stub.Deliver(request, timeout=DELIVER_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            raise EdgeUnreachable(f"edge {self.address}: {error.code().name}: {error.details()}") from None
+
+    async def hangup(self, call_id: str, reason: str) -> bool:
+        """End a call; False when that edge does not own it."""
+        request = pb.HangupRequest(call_id=call_id, reason=reason)
+        try:
+            return (await self._stub.Hangup(request, timeout=_HANGUP_TIMEOUT_S)).found
+        except grpc.aio.AioRpcError as error:
+            raise EdgeUnreachable(f"edge {self.address}: {error.code().name}: {error.details()}") from None
+
+    async def aclose(self) -> None:
+        """Close the channel."""
+        await self._channel.close()

@@ -1,0 +1,112 @@
+"""Commands that wait for their results: batched for the wire, matched by id, each with a deadline.
+
+No I/O: a stream takes batches from here and brings results. Commands are idempotent: they outlive a break of
+the stream and are sent again on the next one within their deadline.
+"""
+
+import asyncio
+from typing import Generic, Protocol, TypeVar
+
+from sipgw.control.errors import Unreachable
+from sipgw.control.reconnect import StreamStalled
+
+_MAX_PENDING = 20_000
+
+
+class Identified(Protocol):
+    """A command or a result on the wire."""
+
+    command_id: int
+
+
+CommandT = TypeVar("CommandT", bound=Identified)
+ResultT = TypeVar("ResultT", bound=Identified)
+
+
+class PendingCommands(Generic[CommandT, ResultT]):
+    """The commands of one stream; `unreachable` is raised to those whose time is up, with `peer` named."""
+
+    def __init__(self, peer: str, unreachable: type[Unreachable], deadline_s: float) -> None:
+        self._peer = peer
+        self._unreachable = unreachable
+        self._deadline_s = deadline_s
+        self._next_id = 1
+        self._attempt_up_to = 1
+        self._pending: dict[int, tuple[CommandT, asyncio.Future[ResultT]]] = {}
+        self._unsent: list[CommandT] = []
+        self._wake = asyncio.Event()
+        self._heard_at = 0.0
+        self._is_stalled = False
+
+    async def submit(self, command: CommandT) -> ResultT:
+        """Send `command` with the next batch and give its result; raises Unreachable after the deadline."""
+        if len(self._pending) >= _MAX_PENDING:
+            raise self._unreachable(f"{self._peer}: {_MAX_PENDING} commands wait already")
+        loop = asyncio.get_running_loop()
+        command_id = command.command_id = self._next_id
+        self._next_id += 1
+        future: asyncio.Future[ResultT] = loop.create_future()
+        self._pending[command_id] = (command, future)
+        self._unsent.append(command)
+        self._wake.set()
+        asked_at = loop.time()
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return await future
+        except TimeoutError:
+            if self._heard_at < asked_at:
+                self._is_stalled = True
+                self._wake.set()
+            raise self._unreachable(f"{self._peer}: no answer in {self._deadline_s:g} s") from None
+        finally:
+            del self._pending[command_id]
+
+    async def wait(self) -> None:
+        """Return when `take_batch`, or something told by `wake`, has work."""
+        await self._wake.wait()
+        self._wake.clear()
+        if self._is_stalled:
+            raise StreamStalled(f"nothing came back for {self._deadline_s:g} s")
+
+    def wake(self) -> None:
+        """Make `wait` return."""
+        self._wake.set()
+
+    def take_batch(self) -> list[CommandT]:
+        """All that was submitted since the last batch and is still wanted."""
+        batch = [command for command in self._unsent if command.command_id in self._pending]
+        self._unsent.clear()
+        return batch
+
+    def heard(self) -> None:
+        """The peer said something: the stream makes progress."""
+        self._heard_at = asyncio.get_running_loop().time()
+
+    def resolve(self, result: ResultT) -> None:
+        """Hand `result` to who waits for it; late ones are dropped."""
+        entry = self._pending.get(result.command_id)
+        if entry is not None and not entry[1].done():
+            entry[1].set_result(result)
+
+    def restart(self) -> None:
+        """A new stream begins: everything unanswered goes again, in order."""
+        self._is_stalled = False
+        self._unsent = [command for command, future in self._pending.values() if not future.done()]
+        self._wake.set()
+
+    def begin_attempt(self) -> None:
+        """The stream tries to connect."""
+        self._attempt_up_to = self._next_id
+
+    def fail_attempt(self, reason: str) -> None:
+        """Nobody is there: who has waited through this attempt learns it now."""
+        self._fail(reason, self._attempt_up_to)
+
+    def fail_all(self, reason: str) -> None:
+        """No stream will come any more."""
+        self._fail(reason, self._next_id)
+
+    def _fail(self, reason: str, up_to: int) -> None:
+        for command_id, (_, future) in self._pending.items():
+            if command_id < up_to and not future.done():
+                future.set_exception(self._unreachable(f"{self._peer}: {reason}"))

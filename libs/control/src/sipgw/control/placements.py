@@ -1,0 +1,93 @@
+"""Placement over one stream to the registry: reserve, confirm and release, batched per loop turn."""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import grpc.aio
+
+from sipgw.api.registry.v1 import registry_pb2 as pb
+from sipgw.api.registry.v1.registry_pb2_grpc import PlacementServiceStub
+from sipgw.control.errors import NoPlacement, RegistryUnreachable
+from sipgw.control.pending import PendingCommands
+from sipgw.control.reconnect import keep_connected, pump
+from sipgw.runtime.tasks import TaskGroupOwner
+
+
+class PlacementStream:
+    """Opens at the first command, and again after every break until `aclose`."""
+
+    def __init__(self, channel: grpc.aio.Channel, target: str, *, deadline_s: float = 1.0) -> None:
+        self._stub = PlacementServiceStub(channel)
+        self._target = target
+        self._pending: PendingCommands[pb.PlacementCommand, pb.PlacementResult] = PendingCommands(
+            f"registry {target}", RegistryUnreachable, deadline_s
+        )
+        self._tasks = TaskGroupOwner("placements")
+
+    async def reserve(self, call_id: str, cost_units: int, avoid: Sequence[str] = ()) -> pb.Placement:
+        """A relay with room, held for the call; none of the incarnations in `avoid`. Raises NoPlacement."""
+        command = pb.PlacementCommand(
+            call_id=call_id,
+            action=pb.PLACEMENT_ACTION_RESERVE,
+            cost_units=cost_units,
+            avoid_relays=avoid,
+        )
+        return (await self._ask(command)).placement
+
+    async def confirm(self, call_id: str, relay_incarnation: str) -> None:
+        """The relay has the session. Raises NoPlacement when the reservation is gone."""
+        await self._ask(
+            pb.PlacementCommand(
+                call_id=call_id, action=pb.PLACEMENT_ACTION_CONFIRM, relay_incarnation=relay_incarnation
+            )
+        )
+
+    async def release(self, call_id: str, relay_incarnation: str) -> None:
+        """The room is free again; nothing to release is no error."""
+        command = pb.PlacementCommand(
+            call_id=call_id, action=pb.PLACEMENT_ACTION_RELEASE, relay_incarnation=relay_incarnation
+        )
+        await self._submit(command)
+
+    async def aclose(self) -> None:
+        """Close the stream; who waits gets RegistryUnreachable."""
+        await self._tasks.aclose()
+        self._pending.fail_all("client closed")
+
+    async def _ask(self, command: pb.PlacementCommand) -> pb.PlacementResult:
+        result = await self._submit(command)
+        if not result.placed:
+            raise NoPlacement(result.reason, result.retry_after_s)
+        return result
+
+    async def _submit(self, command: pb.PlacementCommand) -> pb.PlacementResult:
+        if not len(self._tasks):
+            session = functools.partial(self._session, self._stub.Place)
+            self._tasks.spawn(keep_connected(f"placement {self._target}", session, self._went_down), "stream")
+        return await self._pending.submit(command)
+
+    async def _session(
+        self,
+        place: "Callable[[], grpc.aio.StreamStreamCall[pb.PlaceRequest, pb.PlaceResponse]]",
+        established: Callable[[], None],
+    ) -> None:
+        self._pending.begin_attempt()
+        self._pending.restart()
+
+        def receive(response: pb.PlaceResponse) -> None:
+            established()
+            self._pending.heard()
+            for result in response.results:
+                self._pending.resolve(result)
+
+        await pump(place(), receive, self._next_request)
+
+    def _went_down(self, was_established: bool) -> None:  # noqa: FBT001 - keep_connected's callback
+        if not was_established:
+            self._pending.fail_attempt("not there")
+
+    async def _next_request(self) -> pb.PlaceRequest:
+        while True:
+            await self._pending.wait()
+            if commands := self._pending.take_batch():
+                return pb.PlaceRequest(commands=commands)

@@ -1,0 +1,89 @@
+"""Keeps a long-lived stream alive: runs its session again whenever it breaks, with growing pauses."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn, cast
+
+import grpc.aio
+
+from sipgw.runtime.telemetry.logs import get_logger
+
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 0.5
+_END = cast(Any, grpc.aio).EOF  # not in the stubs
+_log = get_logger("sipgw.control")
+
+Session = Callable[[Callable[[], None]], Awaitable[None]]
+"""One life of a stream. It calls its argument when the peer has answered; it ends by returning or raising."""
+
+
+class StreamStalled(Exception):  # noqa: N818 - internal: a reason, never seen by callers
+    """The peer's connection stands but nothing comes back."""
+
+
+async def keep_connected(name: str, session: Session, on_down: Callable[[bool], None]) -> NoReturn:
+    """Run `session` for ever. After each, `on_down(was_established)`: False says that nobody is there.
+
+    A session that was established is followed by the next at once, since servers close connections by age.
+    """
+    failures = 0
+    while True:
+        is_established = False
+
+        def established() -> None:
+            nonlocal is_established, failures
+            if not is_established:
+                is_established, failures = True, 0
+                _log.info("stream_attached", stream=name)
+
+        try:
+            await session(established)
+            reason = "ended by the peer"
+        except (grpc.aio.AioRpcError, StreamStalled, asyncio.InvalidStateError) as error:
+            reason = reason_of(error)
+        if is_established or failures == 0:
+            _log.warning("stream_broken", stream=name, reason=reason, was_attached=is_established)
+        on_down(is_established)
+        await asyncio.sleep(0 if is_established else _pause_s(failures))
+        failures += 1
+
+
+async def pump(
+    call: grpc.aio.StreamStreamCall[Any, Any],
+    receive: Callable[[Any], None],
+    send: Callable[[], Awaitable[Any]],
+) -> None:
+    """Read into `receive`, write what `send` hands out, until the stream ends or breaks or `send` raises."""
+
+    async def read_all() -> None:
+        while (message := await call.read()) is not _END:
+            receive(message)
+
+    async def write_all() -> None:
+        while True:
+            await call.write(await send())
+
+    tasks = [asyncio.ensure_future(read_all()), asyncio.ensure_future(write_all())]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if tasks[0] in done or call.done():
+            await tasks[0]  # the reader knows why the stream ended
+        else:
+            await tasks[1]
+    finally:
+        for task in tasks:
+            task.cancel()
+        call.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def reason_of(error: BaseException) -> str:
+    """A line for logs and for people."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"{error.code().name}: {error.details()}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _pause_s(failures: int) -> float:
+    return min(_FIRST_PAUSE_S * 2**failures, _LONGEST_PAUSE_S) * random.uniform(0.5, 1)

@@ -1,0 +1,123 @@
+"""registry/v1 in one object: the call map, placement and the gateway config."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import grpc
+
+from sipgw.api.config.v1.config_pb2 import GatewayConfig
+from sipgw.api.registry.v1 import registry_pb2 as pb
+from sipgw.api.registry.v1.registry_pb2_grpc import (
+    CallRegistryServiceStub,
+    ConfigServiceStub,
+    RelayRegistrationServiceStub,
+)
+from sipgw.control.errors import ConfigConflict, RegistryRefused
+from sipgw.control.placements import PlacementStream
+from sipgw.control.unary import ask_registry
+from sipgw.control.watches import CallsChanged, ConfigFollower, ConfigHandler, watch_calls
+from sipgw.runtime.grpc_channel import open_channel
+
+_TIMEOUT_S = 2.0
+_LIST_TIMEOUT_S = 10.0
+
+
+class RegistryClient:
+    """Any replica serves. Methods raise RegistryUnreachable, RegistryRefused or what they name."""
+
+    def __init__(self, target: str, *, deadline_s: float = 1.0) -> None:
+        """`deadline_s` is of placement commands."""
+        self.target = target
+        self._channel = open_channel(target)
+        self._calls = CallRegistryServiceStub(self._channel)
+        self._relays = RelayRegistrationServiceStub(self._channel)
+        self._configs = ConfigServiceStub(self._channel)
+        self._placements = PlacementStream(self._channel, target, deadline_s=deadline_s)
+
+    async def aclose(self) -> None:
+        """Close streams and channel."""
+        await self._placements.aclose()
+        await self._channel.close()
+
+    async def get_call(self, call_id: str) -> pb.CallSummary | None:
+        """The call, or None."""
+        try:
+            answer = await ask_registry(
+                self._calls.GetCall(pb.GetCallRequest(call_id=call_id), timeout=_TIMEOUT_S)
+            )
+        except RegistryRefused as error:
+            if error.code is grpc.StatusCode.NOT_FOUND:
+                return None
+            raise
+        return answer.call
+
+    async def list_calls(self, *, include_ended: bool = False) -> list[pb.CallSummary]:
+        """The calls that live, and on demand those that ended a short while ago."""
+        request = pb.ListCallsRequest(include_ended=include_ended)
+        return list((await ask_registry(self._calls.ListCalls(request, timeout=_LIST_TIMEOUT_S))).calls)
+
+    def watch_calls(self) -> AsyncIterator[CallsChanged]:
+        """All calls, then each change, for ever; breaks are mended inside."""
+        return watch_calls(self._channel)
+
+    async def count_calls(self) -> pb.CountCallsResponse:
+        """How many calls live, by route and by relay."""
+        return await ask_registry(self._calls.CountCalls(pb.CountCallsRequest(), timeout=_TIMEOUT_S))
+
+    async def hangup_call(self, call_id: str, reason: str = "") -> bool:
+        """Ask the owner edge to end the call; False when there is no such call."""
+        request = pb.HangupCallRequest(call_id=call_id, reason=reason)
+        try:
+            await ask_registry(self._calls.HangupCall(request, timeout=2 * _TIMEOUT_S))
+        except RegistryRefused as error:
+            if error.code is grpc.StatusCode.NOT_FOUND:
+                return False
+            raise
+        return True
+
+    async def place(self, call_id: str, cost_units: int, avoid: Sequence[str] = ()) -> pb.Placement:
+        """A relay with room, held for the call; none of the incarnations in `avoid`. Raises NoPlacement."""
+        return await self._placements.reserve(call_id, cost_units, avoid)
+
+    async def confirm_placement(self, call_id: str, relay_incarnation: str) -> None:
+        """The relay has the session. Raises NoPlacement when the reservation is gone."""
+        await self._placements.confirm(call_id, relay_incarnation)
+
+    async def release_placement(self, call_id: str, relay_incarnation: str) -> None:
+        """Free the room; nothing to free is no error."""
+        await self._placements.release(call_id, relay_incarnation)
+
+    async def follow_config(self, on_config: ConfigHandler) -> None:
+        """Call `on_config` (it may be async) with each newer config, for ever. Run it as a task."""
+        await ConfigFollower(on_config).run(self._channel)
+
+    async def get_config(self) -> GatewayConfig | None:
+        """The config in force, None when none was ever put."""
+        try:
+            answer = await ask_registry(self._configs.GetConfig(pb.GetConfigRequest(), timeout=_TIMEOUT_S))
+        except RegistryRefused as error:
+            if error.code is grpc.StatusCode.NOT_FOUND:
+                return None
+            raise
+        return answer.config if answer.HasField("config") else None
+
+    async def put_config(self, config: GatewayConfig, expected_version: int) -> tuple[str, int]:
+        """Put `config` in force; gives its (epoch, version). Raises ConfigConflict: another came between."""
+        request = pb.PutConfigRequest(config=config, expected_version=expected_version)
+        try:
+            answer = await ask_registry(self._configs.PutConfig(request, timeout=_TIMEOUT_S))
+        except RegistryRefused as error:
+            if error.code is grpc.StatusCode.FAILED_PRECONDITION:
+                raise ConfigConflict(error.code, str(error)) from None
+            raise
+        return answer.epoch, answer.version
+
+    async def list_relays(self) -> list[pb.Relay]:
+        """All relays that the registry knows."""
+        return list(
+            (await ask_registry(self._relays.ListRelays(pb.ListRelaysRequest(), timeout=_TIMEOUT_S))).relays
+        )
+
+    async def drain_relay(self, name: str, *, drain: bool = True) -> None:
+        """No new calls for that relay; `drain=False` takes it back."""
+        request = pb.DrainRelayRequest(name=name, drain=drain)
+        await ask_registry(self._relays.DrainRelay(request, timeout=_TIMEOUT_S))

@@ -1,0 +1,125 @@
+"""A relay's heartbeat to the registry: registers it, keeps its lease, hears of a drain."""
+
+import asyncio
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from sipgw.api.registry.v1 import registry_pb2 as pb
+from sipgw.api.registry.v1.registry_pb2_grpc import RelayRegistrationServiceStub
+from sipgw.control.reconnect import StreamStalled, keep_connected
+from sipgw.runtime.grpc_channel import open_channel
+from sipgw.runtime.telemetry.logs import get_logger
+
+if TYPE_CHECKING:
+    import grpc.aio
+
+_LONGEST_INTERVAL_S = 1.0
+_BEATS_A_LEASE = 3
+_ANSWER_TIMEOUT_S = 2.0
+_log = get_logger("sipgw.control")
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The relay at this moment; `call_ids` replace the registry's reservations for it."""
+
+    call_ids: Iterable[str]
+    used_units: int
+    draining: bool
+    ports_free: int
+
+
+class RelayHeartbeat:
+    """`run` it as a task. The registry may restart or lose its data: the relay registers again."""
+
+    def __init__(
+        self,
+        target: str,
+        registration: pb.RelayRegistration,
+        snapshot: Callable[[], Beat],
+        on_drain: Callable[[bool], None],
+    ) -> None:
+        self.is_registered = False
+        self._target = target
+        self._registration = registration
+        self._snapshot = snapshot
+        self._on_drain = on_drain
+        self._is_draining = False
+        self._interval_s = _LONGEST_INTERVAL_S
+        self._beat_now = asyncio.Event()
+
+    async def run(self) -> NoReturn:
+        """Beat for ever."""
+        async with open_channel(self._target) as channel:
+            stub = RelayRegistrationServiceStub(channel)
+            session = functools.partial(self._session, stub.Heartbeat)
+            await keep_connected(f"heartbeat {self._target}", session, self._went_down)
+
+    def beat_now(self) -> None:
+        """Beat without waiting for the interval, after a change that placement should know."""
+        self._beat_now.set()
+
+    async def _session(
+        self,
+        heartbeat: "Callable[[], grpc.aio.StreamStreamCall[pb.HeartbeatRequest, pb.HeartbeatResponse]]",
+        established: Callable[[], None],
+    ) -> None:
+        call = heartbeat()
+        must_register = True
+        try:
+            while True:
+                response = await self._beat(call, must_register=must_register)
+                must_register = response.not_registered
+                if not must_register:
+                    established()
+                self._take(response)
+                if not must_register:
+                    await self._pause()
+        finally:
+            call.cancel()
+
+    async def _beat(
+        self,
+        call: "grpc.aio.StreamStreamCall[pb.HeartbeatRequest, pb.HeartbeatResponse]",
+        *,
+        must_register: bool,
+    ) -> pb.HeartbeatResponse:
+        beat = self._snapshot()
+        request = pb.HeartbeatRequest(
+            registration=self._registration if must_register else None,
+            call_ids=beat.call_ids,
+            used_units=beat.used_units,
+            draining=beat.draining,
+            ports_free=beat.ports_free,
+        )
+        try:
+            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                await call.write(request)
+                response = await call.read()
+        except TimeoutError:
+            raise StreamStalled("a beat was not answered") from None
+        if not isinstance(response, pb.HeartbeatResponse):
+            raise StreamStalled("ended by the registry")
+        return response
+
+    def _take(self, response: pb.HeartbeatResponse) -> None:
+        self.is_registered = not response.not_registered
+        if response.lease_ms:
+            self._interval_s = min(_LONGEST_INTERVAL_S, response.lease_ms / 1000 / _BEATS_A_LEASE)
+        if response.drain != self._is_draining:
+            self._is_draining = response.drain
+            _log.info("drain_changed", drain=response.drain)
+            self._on_drain(response.drain)
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(self._interval_s):
+                await self._beat_now.wait()
+        except TimeoutError:
+            pass
+        self._beat_now.clear()
+
+    def _went_down(self, _was_registered: bool) -> None:  # noqa: FBT001 - keep_connected's callback
+        self.is_registered = False

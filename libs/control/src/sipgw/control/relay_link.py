@@ -1,0 +1,193 @@
+"""One edge's stream to one relay (relay/v1): commands out in batches, media events in."""
+
+import asyncio
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sipgw.api.calls.v1.session_pb2 import ProcessIdentity
+from sipgw.api.relay.v1 import control_pb2 as pb
+from sipgw.api.relay.v1.control_pb2_grpc import RelayControlServiceStub
+from sipgw.control.errors import RelayRefused, RelayUnreachable
+from sipgw.control.media_events import EventHandler, EventInbox
+from sipgw.control.pending import PendingCommands
+from sipgw.control.reconnect import StreamStalled, keep_connected, pump
+from sipgw.runtime.grpc_channel import open_channel
+from sipgw.runtime.settings import Identity
+from sipgw.runtime.tasks import TaskGroupOwner
+
+if TYPE_CHECKING:
+    import grpc.aio
+
+_ATTACH_TIMEOUT_S = 2.0
+
+
+class RelayLink:
+    """Attaches at the first command or at `open`, and again after every break until `aclose`.
+
+    Commands are idempotent and fenced by (owner_epoch, generation): one that met a break is sent again within
+    its deadline. They raise RelayRefused when the relay says no, RelayUnreachable when it says nothing.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        edge: Identity,
+        on_event: EventHandler,
+        *,
+        on_attached: Callable[[Identity], None] | None = None,
+        deadline_s: float = 1.0,
+    ) -> None:
+        """`on_event` may be async; the event is acked after it. `on_attached` is called at each attach."""
+        self.address = address
+        self.relay: Identity | None = None
+        """Who answered last at this address."""
+        self._edge = edge
+        self._on_attached = on_attached
+        self._pending: PendingCommands[pb.Command, pb.CommandResult] = PendingCommands(
+            f"relay {address}", RelayUnreachable, deadline_s
+        )
+        self._inbox = EventInbox(on_event, self._pending.wake)
+        self._attached = asyncio.Event()
+        self._tasks = TaskGroupOwner(f"relay-link {address}")
+
+    @property
+    def is_connected(self) -> bool:
+        """The relay has answered on a stream that stands."""
+        return self._attached.is_set()
+
+    def open(self) -> None:
+        """Begin to attach, if not yet begun."""
+        if not len(self._tasks):
+            self._tasks.spawn(self._run(), "stream")
+
+    async def wait_connected(self) -> None:
+        """Return when attached; the caller brings the timeout."""
+        self.open()
+        await self._attached.wait()
+
+    async def aclose(self) -> None:
+        """Detach. Events not yet handled stay with the relay; who waits gets RelayUnreachable."""
+        await self._tasks.aclose()
+        await self._inbox.aclose()
+        self._attached.clear()
+        self._pending.fail_all("link closed")
+
+    async def allocate(
+        self, call_id: str, *, generation: int, owner_epoch: int, spec: pb.Allocate
+    ) -> pb.Allocated:
+        """Ports for the call, and its bot stream opened; again with the same generation: the same ports."""
+        command = pb.Command(call_id=call_id, generation=generation, owner_epoch=owner_epoch, allocate=spec)
+        return (await self._ask(command)).allocated
+
+    async def modify(self, call_id: str, *, generation: int, owner_epoch: int, media: pb.MediaSpec) -> None:
+        """New media parameters."""
+        modify = pb.Modify(media=media)
+        await self._ask(
+            pb.Command(call_id=call_id, generation=generation, owner_epoch=owner_epoch, modify=modify)
+        )
+
+    async def start(self, call_id: str, *, generation: int, owner_epoch: int) -> None:
+        """The call is answered: playout begins."""
+        start = pb.Start()
+        await self._ask(
+            pb.Command(call_id=call_id, generation=generation, owner_epoch=owner_epoch, start=start)
+        )
+
+    async def release(self, call_id: str, *, generation: int, owner_epoch: int, reason: str) -> None:
+        """End the session; SessionEnded follows as an event."""
+        release = pb.Release(reason=reason)
+        await self._ask(
+            pb.Command(call_id=call_id, generation=generation, owner_epoch=owner_epoch, release=release)
+        )
+
+    async def adopt(self, call_id: str, *, generation: int, owner_epoch: int) -> None:
+        """Own the session from now on: its events come to this link."""
+        adopt = pb.Adopt()
+        await self._ask(
+            pb.Command(call_id=call_id, generation=generation, owner_epoch=owner_epoch, adopt=adopt)
+        )
+
+    async def inform(self, call_id: str, *, generation: int, owner_epoch: int, inform: pb.Inform) -> None:
+        """Tell the bot something."""
+        await self._ask(
+            pb.Command(call_id=call_id, generation=generation, owner_epoch=owner_epoch, inform=inform)
+        )
+
+    async def list_sessions(self) -> list[pb.SessionState]:
+        """All sessions of the relay, whoever owns them."""
+        return list((await self._ask(pb.Command(list=pb.List()))).sessions)
+
+    async def _ask(self, command: pb.Command) -> pb.CommandResult:
+        self.open()
+        result = await self._pending.submit(command)
+        if result.status != pb.COMMAND_STATUS_OK:
+            raise RelayRefused(result.status, result.message)
+        return result
+
+    async def _run(self) -> None:
+        async with open_channel(self.address) as channel:
+            stub = RelayControlServiceStub(channel)
+            session = functools.partial(self._session, stub.Control)
+            await keep_connected(f"relay {self.address}", session, self._went_down)
+
+    async def _session(
+        self,
+        control: "Callable[[], grpc.aio.StreamStreamCall[pb.ControlRequest, pb.ControlResponse]]",
+        established: Callable[[], None],
+    ) -> None:
+        self._pending.begin_attempt()
+        call = control()
+        try:
+            async with asyncio.timeout(_ATTACH_TIMEOUT_S):
+                await call.write(pb.ControlRequest(attach=pb.Attach(edge=_wire(self._edge))))
+                first = await call.read()
+        except TimeoutError:
+            call.cancel()
+            raise StreamStalled("no answer to attach") from None
+        if not isinstance(first, pb.ControlResponse) or not first.HasField("attached"):
+            call.cancel()
+            raise StreamStalled("the first answer is not Attached")
+        self._attach(Identity(first.attached.relay.name, first.attached.relay.incarnation))
+        established()
+        await pump(call, self._receive, self._next_request)
+
+    def _attach(self, relay: Identity) -> None:
+        if self.relay != relay:
+            self._inbox.forget()
+        self.relay = relay
+        self._pending.restart()
+        self._attached.set()
+        if self._on_attached is not None:
+            self._on_attached(relay)
+
+    def _went_down(self, was_attached: bool) -> None:  # noqa: FBT001 - keep_connected's callback
+        self._attached.clear()
+        if not was_attached:
+            self._pending.fail_attempt("not there")
+
+    def _receive(self, response: pb.ControlResponse) -> None:
+        self._pending.heard()
+        match response.WhichOneof("item"):
+            case "results":
+                for result in response.results.results:
+                    self._pending.resolve(result)
+            case "events":
+                for event in response.events.events:
+                    self._inbox.receive(event)
+            case _:
+                pass
+
+    async def _next_request(self) -> pb.ControlRequest:
+        """Acks and commands take turns on the one writer; what is left wakes it again."""
+        while True:
+            await self._pending.wait()
+            if acks := self._inbox.take_acks():
+                self._pending.wake()
+                return pb.ControlRequest(ack=pb.EventAck(event_ids=acks))
+            if commands := self._pending.take_batch():
+                return pb.ControlRequest(commands=pb.CommandBatch(commands=commands))
+
+
+def _wire(identity: Identity) -> ProcessIdentity:
+    return ProcessIdentity(name=identity.name, incarnation=identity.incarnation)

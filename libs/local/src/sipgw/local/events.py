@@ -1,0 +1,45 @@
+"""What a supervisor tells whoever shows it to a person."""
+
+from dataclasses import dataclass
+
+from sipgw.local.service_log import LogLine
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStarted:
+    name: str
+    pid: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceCrashed:
+    """A service ended that should not have; it is started again after `restart_in_s`."""
+
+    name: str
+    how: str
+    last_words: str
+    restart_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRestarted:
+    name: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStopped:
+    name: str
+    is_clean: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceLogged:
+    """A line of a service's log."""
+
+    name: str
+    line: LogLine
+
+
+SupervisorEvent = ServiceStarted | ServiceCrashed | ServiceRestarted | ServiceStopped | ServiceLogged

@@ -1,0 +1,28 @@
+"""Serial arithmetic (RFC 1982): numbers of 16 bits (RTP sequence) and 32 bits (timestamp) that go round."""
+
+from __future__ import annotations
+
+
+def sequence_delta(newer: int, older: int) -> int:
+    """How far ``newer`` is ahead, from -32768 to 32767."""
+    return _delta(newer, older, 16)
+
+
+def timestamp_delta(newer: int, older: int) -> int:
+    """How far ``newer`` is ahead, from -2**31 to 2**31 - 1."""
+    return _delta(newer, older, 32)
+
+
+def extend_sequence(sequence: int, near: int) -> int:
+    """The number of which ``sequence`` is the low 16 bits that is nearest to ``near``."""
+    return near + _delta(sequence, near, 16)
+
+
+def extend_timestamp(timestamp: int, near: int) -> int:
+    """The number of which ``timestamp`` is the low 32 bits that is nearest to ``near``."""
+    return near + _delta(timestamp, near, 32)
+
+
+def _delta(newer: int, older: int, bits: int) -> int:
+    half = 1 << (bits - 1)
+    return ((newer - older + half) & ((1 << bits) - 1)) - half

@@ -1,0 +1,133 @@
+"""What is owed, and what is not: a queue in virtual time, 20 ms a step."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from sipgw.rtp.excess import ExcessWatch
+
+ROW = np.array([1])
+FRAME, STEP_S = 160, 0.02
+
+
+class Queue:
+    """A depth that a test moves, watched as row 1."""
+
+    def __init__(self, target=0):
+        self.watch = ExcessWatch(3, target_bytes=target)
+        self.now_s = 0.0
+        self.watch.reset(1, 0.0)
+
+    def run(self, seconds, *, depth, rate=1.0):
+        """The depth after each take; arrivals at `rate` times real time."""
+        owed = 0.0
+        for _ in range(round(seconds / STEP_S)):
+            self.now_s += STEP_S
+            owed += FRAME * rate
+            self.watch.arrived(ROW, int(owed))
+            owed -= int(owed)
+            self.watch.observe(ROW, np.array([depth(self.now_s) if callable(depth) else depth]), self.now_s)
+
+    @property
+    def debt(self):
+        return int(self.watch.debt[1])
+
+    def drops(self, steps, *, quiet):
+        """Which of the next steps drop a frame."""
+        dropped = []
+        for _ in range(steps):
+            self.now_s += STEP_S
+            dropped.append(bool(self.watch.may_drop(ROW, np.array([quiet]), self.now_s)[0]))
+        return dropped
+
+
+def test_a_backlog_that_stands_for_a_second_at_real_time_is_owed():
+    queue = Queue()
+    queue.run(1.1, depth=4000)
+    assert queue.debt == 4000
+
+
+def test_only_the_least_depth_of_the_second_is_owed():
+    queue = Queue()
+    queue.run(1.1, depth=lambda now: 800 if 0.5 < now < 0.55 else 4000)
+    assert queue.debt == 800
+
+
+def test_a_queue_that_once_fell_to_its_target_owes_nothing():
+    queue = Queue(target=160)
+    queue.run(1.1, depth=lambda now: 160 if 0.5 < now < 0.55 else 4000)
+    assert queue.debt == 0
+
+
+def test_what_is_below_the_target_is_never_owed():
+    queue = Queue(target=160)
+    queue.run(1.1, depth=480)
+    assert queue.debt == 320
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5, 0.85, 1.2, 10.0])
+def test_a_burst_or_its_end_is_no_backlog(rate):
+    queue = Queue()
+    queue.run(5, depth=50_000, rate=rate)
+    assert queue.debt == 0
+
+
+@pytest.mark.parametrize("rate", [0.92, 1.0, 1.08])
+def test_a_clock_that_is_a_little_off_is_real_time(rate):
+    queue = Queue()
+    queue.run(1.1, depth=1600, rate=rate)
+    assert queue.debt == 1600
+
+
+def test_nothing_is_judged_after_a_stall_of_the_relay():
+    queue = Queue()
+    queue.run(0.9, depth=4000)
+    queue.now_s += 1.0
+    queue.run(0.02, depth=4000)
+    assert queue.debt == 0
+
+
+def test_quiet_frames_are_dropped_at_once_and_loud_ones_not():
+    queue = Queue()
+    queue.run(1.1, depth=4000)
+    assert queue.drops(3, quiet=True) == [True] * 3
+    assert queue.drops(3, quiet=False) == [False] * 3
+
+
+def test_a_debt_that_nothing_quiet_pays_is_paid_by_every_second_frame():
+    queue = Queue()
+    queue.watch.reset(1, 0.0, patience_s=0.5)
+    queue.run(1.0, depth=4000)
+    patient = queue.drops(20, quiet=False)
+    assert not any(patient)
+    impatient = queue.drops(20, quiet=False)[-10:]
+    assert sum(impatient) == 5
+    assert all(a != b for a, b in itertools.pairwise(impatient))
+
+
+def test_a_dropped_frame_is_paid_and_the_debt_never_falls_below_nothing():
+    queue = Queue()
+    queue.run(1.1, depth=400)
+    queue.watch.dropped(ROW, 160)
+    assert queue.debt == 240
+    queue.watch.dropped(ROW, 320)
+    assert queue.debt == 0
+
+
+def test_a_cleared_queue_owes_nothing():
+    queue = Queue()
+    queue.run(1.1, depth=4000)
+    queue.watch.forgive(1)
+    assert queue.debt == 0
+    queue.run(0.9, depth=4000)  # the second that began before
+    assert queue.debt == 0
+
+
+def test_rows_are_watched_apart():
+    watch = ExcessWatch(3, target_bytes=0)
+    rows = np.array([0, 2])
+    for step in range(1, 60):
+        watch.arrived(rows, FRAME)
+        watch.observe(rows, np.array([4000, 0]), step * STEP_S)
+    assert watch.debt.tolist() == [4000, 0, 0]

@@ -1,0 +1,1 @@
+"""What every sipgw process does around its work."""

@@ -1,0 +1,26 @@
+"""Time as an argument: what needs a clock takes a `Clock`, so that tests bring a virtual one."""
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Monotonic time for intervals, unix time for records."""
+
+    def monotonic(self) -> float:
+        """Seconds; only differences mean anything."""
+        ...
+
+    def unix_ms(self) -> int:
+        """Milliseconds since the epoch."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def unix_ms(self) -> int:
+        return time.time_ns() // 1_000_000

@@ -1,0 +1,71 @@
+"""JSON lines on stderr, one event a line: structlog, and the standard library's loggers in the same form."""
+
+import logging
+import sys
+from typing import Any, TextIO, cast
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+_FIRST = ("ts", "level", "service", "instance", "event")
+
+
+def configure_logging(
+    service: str, *, level: str = "info", instance: str = "", stream: TextIO | None = None
+) -> None:
+    """Log as `service` from `level` on, to `stream` or stderr. Call once, before the first line."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    out = stream or sys.stderr
+    shared = _processors(service, instance)
+    renderer = structlog.processors.JSONRenderer(default=str, ensure_ascii=False)
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, *shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(out),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[_add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(number, logging.WARNING))
+
+
+def get_logger(name: str) -> FilteringBoundLogger:
+    """A logger whose lines carry `logger=name`; `.bind(call_id=...)` adds fields for all its lines."""
+    return cast(FilteringBoundLogger, structlog.get_logger(logger_name=name))
+
+
+def _processors(service: str, instance: str) -> list[Processor]:
+    fixed = {"service": service, "instance": instance} if instance else {"service": service}
+
+    def add_fixed(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        for key, value in fixed.items():
+            event.setdefault(key, value)
+        return event
+
+    return [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+        add_fixed,
+        structlog.processors.dict_tracebacks,
+        _order,
+    ]
+
+
+def _order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """What people look for first stands first."""
+    if (name := event.pop("logger_name", None)) is not None:  # structlog keeps the word "logger" for itself
+        event["logger"] = name
+    ordered: dict[str, Any] = {key: event[key] for key in _FIRST if key in event}
+    return ordered | dict(event)
+
+
+def _add_logger_name(logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    event["logger"] = event["_record"].name
+    return event

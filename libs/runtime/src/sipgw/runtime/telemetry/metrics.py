@@ -1,0 +1,28 @@
+"""What services' metrics.py share: buckets, and a trace as the exemplar of an observation.
+
+Instruments themselves are prometheus_client's, in each service's own metrics.py; AdminServer serves them.
+"""
+
+from prometheus_client import Counter, Histogram
+
+from sipgw.runtime.telemetry.traces import TraceIds
+
+LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""From a Redis round trip to a bot that takes its time."""
+
+TICK_BUCKETS_S = (0.00025, 0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.02, 0.05)
+"""Around the media plane's 5 ms."""
+
+
+def observe(histogram: Histogram, value: float, trace: TraceIds | None = None) -> None:
+    """Observe `value`; a sampled trace becomes the bucket's exemplar."""
+    histogram.observe(value, _exemplar(trace))
+
+
+def count(counter: Counter, trace: TraceIds | None = None, amount: float = 1) -> None:
+    """Add to `counter`; a sampled trace becomes its exemplar."""
+    counter.inc(amount, _exemplar(trace))
+
+
+def _exemplar(trace: TraceIds | None) -> dict[str, str] | None:
+    return {"trace_id": trace.trace_id} if trace is not None and trace.sampled else None

@@ -1,0 +1,67 @@
+"""Finished spans to an OTLP collector: the only module that imports the OpenTelemetry SDK."""
+
+import threading
+from collections.abc import Mapping
+
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+from sipgw.runtime.telemetry.traces import AttributeValue, TraceIds
+
+_SCOPE = InstrumentationScope("sipgw")
+_SHUTDOWN_S = 2.0
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+
+
+class SpanExport:
+    """Builds spans with ids that the caller chose and exports them in batches from a thread of its own."""
+
+    def __init__(self, service: str, instance: str) -> None:
+        self._resource = Resource.create(
+            {"service.name": service, "service.namespace": "sipgw", "service.instance.id": instance}
+        )
+        self._exporter: SpanExporter = OTLPSpanExporter()
+        self._processor = BatchSpanProcessor(self._exporter)
+
+    def send(
+        self,
+        ids: TraceIds,
+        parent: TraceIds | None,
+        name: str,
+        start_ns: int,
+        end_ns: int,
+        attributes: Mapping[str, AttributeValue],
+        error: str | None,
+    ) -> None:
+        """Queue one finished span; a full queue drops it."""
+        self._processor.on_end(
+            ReadableSpan(
+                name=name,
+                context=_context(ids, is_remote=False),
+                parent=_context(parent, is_remote=True) if parent is not None else None,
+                resource=self._resource,
+                attributes=dict(attributes),
+                kind=SpanKind.SERVER if parent is None else SpanKind.INTERNAL,
+                status=Status(StatusCode.ERROR, error) if error is not None else Status(),
+                start_time=start_ns,
+                end_time=end_ns,
+                instrumentation_scope=_SCOPE,
+            )
+        )
+
+    def shutdown(self) -> None:
+        """Export what is queued; a collector that does not answer is waited for `_SHUTDOWN_S` at most."""
+        last_words = threading.Thread(target=self._processor.shutdown, daemon=True)
+        last_words.start()
+        last_words.join(_SHUTDOWN_S)
+        if last_words.is_alive():
+            self._exporter.shutdown()  # aborts the call and its retries, so that no thread outlives this
+            last_words.join(_SHUTDOWN_S)
+
+
+def _context(ids: TraceIds, *, is_remote: bool) -> SpanContext:
+    return SpanContext(int(ids.trace_id, 16), int(ids.span_id, 16), is_remote, _SAMPLED)

@@ -1,0 +1,75 @@
+"""The form of log lines."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from sipgw.runtime.telemetry.logs import configure_logging, get_logger
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield io.StringIO()
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_is_json_with_service_instance_and_bound_fields(stream: io.StringIO) -> None:
+    configure_logging("edge", instance="edge-0", stream=stream)
+    get_logger("sipgw.edge").bind(call_id="ab12").info("call_answered", after_ms=12)
+    (line,) = lines(stream)
+    assert line["ts"].endswith("Z")
+    del line["ts"]
+    assert line == {
+        "level": "info",
+        "service": "edge",
+        "instance": "edge-0",
+        "event": "call_answered",
+        "logger": "sipgw.edge",
+        "call_id": "ab12",
+        "after_ms": 12,
+    }
+
+
+def test_a_line_is_one_line_whatever_is_in_it(stream: io.StringIO) -> None:
+    configure_logging("edge", stream=stream)
+    get_logger("x").info("message_received", data=b"\r\n\x00", text="a\nb", thing=object())
+    assert stream.getvalue().count("\n") == 1
+    assert lines(stream)[0]["text"] == "a\nb"
+
+
+def test_an_exception_is_structured(stream: io.StringIO) -> None:
+    configure_logging("edge", stream=stream)
+    try:
+        raise ValueError("bad tag")
+    except ValueError:
+        get_logger("x").exception("failed")
+    (line,) = lines(stream)
+    assert (line["level"], line["exception"][0]["exc_type"]) == ("error", "ValueError")
+
+
+def test_levels_below_the_chosen_one_are_silent(stream: io.StringIO) -> None:
+    configure_logging("edge", level="warning", stream=stream)
+    log = get_logger("x")
+    log.info("unseen")
+    log.warning("seen")
+    assert [line["event"] for line in lines(stream)] == ["seen"]
+
+
+def test_the_standard_librarys_loggers_come_in_the_same_form(stream: io.StringIO) -> None:
+    configure_logging("relay", instance="relay-0", stream=stream)
+    logging.getLogger("asyncio").warning("took %s s", 2)
+    (line,) = lines(stream)
+    assert (line["event"], line["logger"], line["level"]) == ("took 2 s", "asyncio", "warning")
+    assert (line["service"], line["instance"]) == ("relay", "relay-0")

@@ -1,0 +1,83 @@
+"""Sans-I/O SIP: messages, transactions, dialogs."""
+
+from __future__ import annotations
+
+from sipgw.sip.address import NameAddress
+from sipgw.sip.dialog import Dialog, DialogRole
+from sipgw.sip.errors import OutOfOrder, SipError, SipParseError, SipUsageError, UnsafeHeader
+from sipgw.sip.events import (
+    AckOfFailure,
+    AckReceived,
+    CancelReceived,
+    MalformedReceived,
+    RequestReceived,
+    ResponseReceived,
+    ResponseStray,
+    TransactionEvent,
+    TransactionTerminated,
+    TransactionTimedOut,
+    TransportFailed,
+)
+from sipgw.sip.headers import Headers
+from sipgw.sip.inspection import UasCapabilities, inspect_request
+from sipgw.sip.message import SipRequest, SipResponse
+from sipgw.sip.ok_retransmission import OkRetransmission, OkState
+from sipgw.sip.parser import ParserLimits, parse_message
+from sipgw.sip.readings import CSeq
+from sipgw.sip.requests import make_ack, make_cancel, new_request
+from sipgw.sip.responses import make_response
+from sipgw.sip.routing import Address, response_destination
+from sipgw.sip.serializer import serialize
+from sipgw.sip.status import reason_phrase
+from sipgw.sip.timers import TimerValues
+from sipgw.sip.transactions.keys import TransactionKey
+from sipgw.sip.transactions.layer import TransactionLayer
+from sipgw.sip.uri import OtherUri, SipUri, parse_uri
+from sipgw.sip.via import Via
+
+__all__ = [
+    "AckOfFailure",
+    "AckReceived",
+    "Address",
+    "CSeq",
+    "CancelReceived",
+    "Dialog",
+    "DialogRole",
+    "Headers",
+    "MalformedReceived",
+    "NameAddress",
+    "OkRetransmission",
+    "OkState",
+    "OtherUri",
+    "OutOfOrder",
+    "ParserLimits",
+    "RequestReceived",
+    "ResponseReceived",
+    "ResponseStray",
+    "SipError",
+    "SipParseError",
+    "SipRequest",
+    "SipResponse",
+    "SipUri",
+    "SipUsageError",
+    "TimerValues",
+    "TransactionEvent",
+    "TransactionKey",
+    "TransactionLayer",
+    "TransactionTerminated",
+    "TransactionTimedOut",
+    "TransportFailed",
+    "UasCapabilities",
+    "UnsafeHeader",
+    "Via",
+    "inspect_request",
+    "make_ack",
+    "make_cancel",
+    "make_response",
+    "new_request",
+    "parse_message",
+    "parse_uri",
+    "reason_phrase",
+    "response_destination",
+    "serialize",
+]

@@ -1,0 +1,225 @@
+"""Dialogs (RFC 3261 12): the state that two user agents share, as a value; each step gives the next value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from sipgw.sip.address import NameAddress
+from sipgw.sip.errors import OutOfOrder
+from sipgw.sip.methods import TARGET_REFRESH
+from sipgw.sip.requests import new_request
+from sipgw.sip.uri import OtherUri, SipUri
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sipgw.sip.message import SipRequest, SipResponse
+    from sipgw.sip.via import Via
+
+
+class DialogRole(Enum):
+    """Who sent the request that made the dialog: we (UAC) or the peer (UAS)."""
+
+    UAC = "uac"
+    UAS = "uas"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialog:
+    """One dialog as we see it. `local_uri` and `remote_uri` have display names and no tag.
+
+    `remote_tag` is "" for an RFC 2543 peer. `local_cseq` is the last number we used (0: none yet),
+    `remote_cseq` the last one seen (None: none yet).
+    """
+
+    call_id: str
+    local_tag: str
+    remote_tag: str
+    local_uri: NameAddress
+    remote_uri: NameAddress
+    remote_target: SipUri | OtherUri
+    route_set: tuple[NameAddress, ...] = ()
+    local_cseq: int = 0
+    remote_cseq: int | None = None
+    secure: bool = False
+    early: bool = False
+    role: DialogRole = DialogRole.UAS
+
+    @classmethod
+    def from_uas(cls, request: SipRequest, response: SipResponse) -> Dialog:
+        """The dialog that our `response` (101-299, with a To tag) makes of `request` (12.1.1).
+
+        A request without Contact (RFC 2543) is reached at its From URI.
+        """
+        contact = request.contact
+        remote = request.from_
+        return cls(
+            call_id=request.call_id,
+            local_tag=response.to.tag or "",
+            remote_tag=remote.tag or "",
+            local_uri=request.to.with_tag(None),
+            remote_uri=remote.with_tag(None),
+            remote_target=contact.uri if contact else remote.uri,
+            route_set=request.record_routes,
+            local_cseq=0,
+            remote_cseq=request.cseq.number,
+            secure=_is_secure(request),
+            early=response.is_provisional,
+            role=DialogRole.UAS,
+        )
+
+    @classmethod
+    def from_uac(cls, request: SipRequest, response: SipResponse) -> Dialog:
+        """The dialog that the peer's `response` (101-299) makes of our `request` (12.1.2)."""
+        contact = response.contact
+        local = request.from_
+        return cls(
+            call_id=request.call_id,
+            local_tag=local.tag or "",
+            remote_tag=response.to.tag or "",
+            local_uri=local.with_tag(None),
+            remote_uri=response.to.with_tag(None),
+            remote_target=contact.uri if contact else request.uri,
+            route_set=response.record_routes[::-1],
+            local_cseq=request.cseq.number,
+            remote_cseq=None,
+            secure=_is_secure(request),
+            early=response.is_provisional,
+            role=DialogRole.UAC,
+        )
+
+    @property
+    def next_hop(self) -> SipUri | OtherUri:
+        """The URI that requests are sent to: the first route, else the remote target (8.1.2, 12.2.1.1)."""
+        return self.route_set[0].uri if self.route_set else self.remote_target
+
+    def next_request(
+        self,
+        method: str,
+        via: Via | str,
+        contact: NameAddress | str | None = None,
+        body: bytes = b"",
+        content_type: str | None = None,
+        *,
+        headers: Iterable[tuple[str, str]] = (),
+        max_forwards: int = 70,
+    ) -> tuple[Dialog, SipRequest]:
+        """A request within the dialog, one CSeq up, and the dialog after it (12.2.1.1). Not for ACK and
+        CANCEL.
+        """
+        dialog = replace(self, local_cseq=self.local_cseq + 1)
+        request = _request_of(
+            dialog, method, dialog.local_cseq, via, contact, body, content_type, headers, max_forwards
+        )
+        return dialog, request
+
+    def ack(
+        self,
+        via: Via | str,
+        cseq: int,
+        body: bytes = b"",
+        content_type: str | None = None,
+        *,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> SipRequest:
+        """The ACK of a 2xx to the INVITE with this CSeq number, sent outside transactions (13.2.2.4)."""
+        return _request_of(self, "ACK", cseq, via, None, body, content_type, headers, 70)
+
+    def receive(self, request: SipRequest) -> Dialog:
+        """The dialog after a request of the peer (12.2.2). Raises OutOfOrder for a lower CSeq than the last.
+
+        An equal number passes: after a takeover the transaction that would absorb a copy is gone. ACK and
+        CANCEL repeat the number of their INVITE and change nothing. A Contact in a target refresh moves the
+        remote target.
+        """
+        if request.method in ("ACK", "CANCEL"):
+            return self
+        number = request.cseq.number
+        if self.remote_cseq is not None and number < self.remote_cseq:
+            raise OutOfOrder(f"CSeq {number} after {self.remote_cseq}")
+        dialog = replace(self, remote_cseq=number)
+        return _retargeted(dialog, request) if request.method in TARGET_REFRESH else dialog
+
+    def confirmed(self, response: SipResponse) -> Dialog:
+        """The dialog after the 2xx to the INVITE that made it: as UAC with the 2xx's target and route set
+        (13.2.2.4), as UAS only no longer early."""
+        if self.role is DialogRole.UAS:
+            return replace(self, early=False)
+        confirmed = replace(
+            self,
+            early=False,
+            remote_tag=response.to.tag or "",
+            route_set=response.record_routes[::-1],
+        )
+        return _retargeted(confirmed, response)
+
+    def refreshed(self, response: SipResponse) -> Dialog:
+        """The dialog after the peer's 2xx to a target refresh of ours, which moves the remote target
+        (12.2.1.2).
+        """
+        if response.is_success and response.cseq.method in TARGET_REFRESH:
+            return _retargeted(self, response)
+        return self
+
+    def matches(self, message: SipRequest) -> bool:
+        """Whether a request of the peer belongs to this dialog (12.2.2)."""
+        return (
+            message.call_id == self.call_id
+            and (message.to.tag or "") == self.local_tag
+            and (message.from_.tag or "") == self.remote_tag
+        )
+
+
+def _request_uri(uri: SipUri | OtherUri) -> SipUri | OtherUri:
+    return uri.without_headers() if isinstance(uri, SipUri) else uri
+
+
+def _is_secure(request: SipRequest) -> bool:
+    """sips in the Request-URI over TLS (12.1.1)."""
+    return request.uri.scheme == "sips" and request.via.transport == "TLS"
+
+
+def _retargeted(dialog: Dialog, message: SipRequest | SipResponse) -> Dialog:
+    contact = message.contact
+    return replace(dialog, remote_target=contact.uri) if contact else dialog
+
+
+def _request_of(
+    dialog: Dialog,
+    method: str,
+    cseq: int,
+    via: Via | str,
+    contact: NameAddress | str | None,
+    body: bytes,
+    content_type: str | None,
+    headers: Iterable[tuple[str, str]],
+    max_forwards: int,
+) -> SipRequest:
+    uri, routes = _route(dialog)
+    return new_request(
+        method,
+        uri,
+        from_=dialog.local_uri.with_tag(dialog.local_tag),
+        to=dialog.remote_uri.with_tag(dialog.remote_tag),
+        call_id=dialog.call_id,
+        cseq=cseq,
+        via=via,
+        contact=contact,
+        max_forwards=max_forwards,
+        routes=routes,
+        headers=headers,
+        body=body,
+        content_type=content_type,
+    )
+
+
+def _route(dialog: Dialog) -> tuple[SipUri | OtherUri, list[NameAddress]]:
+    """Request-URI and Route headers: loose routing, or strict when the first route has no lr (12.2.1.1)."""
+    if not dialog.route_set:
+        return _request_uri(dialog.remote_target), []
+    first = dialog.route_set[0].uri
+    if isinstance(first, SipUri) and not first.is_loose_router:
+        return first.without_headers(), [*dialog.route_set[1:], NameAddress("", dialog.remote_target)]
+    return _request_uri(dialog.remote_target), list(dialog.route_set)

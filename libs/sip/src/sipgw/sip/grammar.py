@@ -1,0 +1,103 @@
+"""The lexical rules of RFC 3261 25.1 that several headers share: tokens, quoted strings, parameters, comma
+lists.
+
+Every pattern is possessive, so that no input makes one run longer than its length.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from sipgw.sip.errors import SipParseError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TOKEN: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]++")
+HOST: Final = r"(?:\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9._\-]++)"
+
+_QUOTED = r'"(?:[^"\\]|\\.)*+"'
+_PARAMETER = re.compile(
+    rf"""[ \t]*+;[ \t]*+([A-Za-z0-9\-.!%*_+`'~]++)[ \t]*+(?:=[ \t]*+({_QUOTED}|[^ \t;,"<>]*+)[ \t]*+)?+""",
+    re.DOTALL,
+)
+_LIST_PIECE = re.compile(rf'(?:[^,"<]++|{_QUOTED}|<[^>]*+>)++', re.DOTALL)
+_ESCAPED_CHARACTER = re.compile(r"\\(.)", re.DOTALL)
+_NEEDS_QUOTES = re.compile(r'[ \t;,"<>\\]')
+_DECIMAL = re.compile(r"[0-9]{1,18}+", re.ASCII)
+
+
+def parse_decimal(text: str, name: str, highest: int) -> int:
+    """A decimal number from 0 to `highest`; leading zeros are allowed, signs are not."""
+    digits = text.strip(" \t").lstrip("0") or "0" if text.strip(" \t") else ""
+    if not _DECIMAL.fullmatch(digits) or int(digits) > highest:
+        raise SipParseError(400, f"Malformed {name}")
+    return int(digits)
+
+
+def parse_parameters(text: str, name: str) -> dict[str, str | None]:
+    """The parameters in `;a=1;b;c="x"`, names in lower case, quotes kept off the values; the first of a name
+    wins.
+    """
+    parameters: dict[str, str | None] = {}
+    position, end = 0, len(text)
+    match_parameter = _PARAMETER.match
+    while position < end:
+        match = match_parameter(text, position)
+        if match is None:
+            raise SipParseError(400, f"Malformed {name} Parameters")
+        position = match.end()
+        key, value = match.groups()
+        if value is not None and value[:1] == '"':
+            value = unquote_string(value)
+        parameters.setdefault(key.lower(), value)
+    return parameters
+
+
+def format_parameters(parameters: Mapping[str, str | None]) -> str:
+    """The inverse of `parse_parameters`; quotes what is not a token or host."""
+    parts: list[str] = []
+    for name, value in parameters.items():
+        if value is None:
+            parts.append(f";{name}")
+        elif _NEEDS_QUOTES.search(value):
+            parts.append(f";{name}={quote_string(value)}")
+        else:
+            parts.append(f";{name}={value}")
+    return "".join(parts)
+
+
+def unquote_string(text: str) -> str:
+    """`"a \\"b\\""` → `a "b"` (quoted-string, RFC 3261 25.1)."""
+    inner = text[1:-1]
+    return _ESCAPED_CHARACTER.sub(r"\1", inner) if "\\" in inner else inner
+
+
+def quote_string(text: str) -> str:
+    """`text` as a quoted-string."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def split_commas(value: str) -> list[str]:
+    """The members of a comma-separated header value; commas in quotes and in <> do not separate."""
+    if "," not in value:
+        return [value]
+    if '"' not in value and "<" not in value:
+        return [piece.strip(" \t") for piece in value.split(",")]
+    pieces: list[str] = []
+    position = 0
+    while True:
+        match = _LIST_PIECE.match(value, position)
+        end = match.end() if match else position
+        if end < len(value) and value[end] != ",":
+            raise SipParseError(400, "Unterminated Quote")
+        pieces.append(value[position:end].strip(" \t"))
+        if end >= len(value):
+            return pieces
+        position = end + 1
+
+
+def split_tokens(value: str) -> list[str]:
+    """The members of a list of tokens (Require, Allow ...); empty ones are dropped."""
+    return [piece for piece in split_commas(value) if piece]

@@ -1,0 +1,88 @@
+"""What a user agent server checks before it looks at a request's meaning (RFC 3261 8.2.1-8.2.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sipgw.sip.methods import KNOWN
+from sipgw.sip.responses import make_response
+
+if TYPE_CHECKING:
+    from sipgw.sip.message import SipRequest, SipResponse
+
+
+@dataclass(frozen=True, slots=True)
+class UasCapabilities:
+    """What this endpoint serves. `content_types` are those of INVITE, UPDATE and PRACK bodies; the first of
+    them is also what it answers with, so a caller whose Accept excludes it is refused.
+    """
+
+    methods: tuple[str, ...] = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS")
+    extensions: tuple[str, ...] = ()
+    uri_schemes: tuple[str, ...] = ("sip", "sips")
+    content_types: tuple[str, ...] = ("application/sdp",)
+
+
+_OFFER_METHODS = frozenset({"INVITE", "UPDATE", "PRACK"})
+
+
+def inspect_request(
+    request: SipRequest, capabilities: UasCapabilities, *, to_tag: str | None = None
+) -> SipResponse | None:
+    """The response that refuses `request`, with the headers that say why; None when nothing speaks against
+    it.
+
+    In the RFC's order: method (405, or 501 when no RFC knows it), Request-URI scheme (416), Require (420),
+    body type and encoding (415), Accept (406). ACK is never refused, and CANCEL has no Require (9.1).
+    """
+    if request.method == "ACK":
+        return None
+    refusal = _refuse_method(request, capabilities) or _refuse_head(request, capabilities)
+    if refusal is None and request.method in _OFFER_METHODS:
+        refusal = _refuse_content(request, capabilities)
+    if refusal is None:
+        return None
+    status, headers = refusal
+    return make_response(request, status, to_tag=to_tag, headers=headers)
+
+
+_Refusal = tuple[int, list[tuple[str, str]]]
+
+
+def _refuse_method(request: SipRequest, capabilities: UasCapabilities) -> _Refusal | None:
+    if request.method in capabilities.methods:
+        return None
+    return (405 if request.method in KNOWN else 501), [("Allow", ", ".join(capabilities.methods))]
+
+
+def _refuse_head(request: SipRequest, capabilities: UasCapabilities) -> _Refusal | None:
+    if request.uri.scheme not in capabilities.uri_schemes:
+        return 416, []
+    known = {extension.lower() for extension in capabilities.extensions}
+    unknown = [extension for extension in request.require if extension.lower() not in known]
+    if unknown and request.method != "CANCEL":
+        return 420, [("Unsupported", ", ".join(unknown))]
+    return None
+
+
+def _refuse_content(request: SipRequest, capabilities: UasCapabilities) -> _Refusal | None:
+    accept = ", ".join(capabilities.content_types)
+    encoding = request.headers.get("Content-Encoding")
+    if request.body and encoding and encoding.lower() != "identity":
+        return 415, [("Accept", accept), ("Accept-Encoding", "identity")]
+    if request.body and request.content_type not in (*capabilities.content_types, None):
+        disposition = request.headers.get("Content-Disposition") or ""
+        if "handling=optional" not in disposition.lower():  # RFC 3261 20.11
+            return 415, [("Accept", accept), ("Accept-Encoding", "identity")]
+    if not _accepts(request, capabilities.content_types[0]):
+        return 406, [("Accept", accept)]
+    return None
+
+
+def _accepts(request: SipRequest, content_type: str) -> bool:
+    """Whether the request's Accept lets a body of this type be sent; absent means SDP (20.1)."""
+    if "Accept" not in request.headers:
+        return True
+    accepted = {token.partition(";")[0].strip().lower() for token in request.tokens("Accept")}
+    return not accepted.isdisjoint({content_type, content_type.partition("/")[0] + "/*", "*/*"})

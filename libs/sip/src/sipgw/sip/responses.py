@@ -1,0 +1,67 @@
+"""Responses made from requests (RFC 3261 8.2.6, 12.1.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sipgw.sip.errors import SipParseError
+from sipgw.sip.headers import Headers
+from sipgw.sip.message import SipResponse
+from sipgw.sip.methods import DIALOG_CREATING
+from sipgw.sip.status import reason_phrase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sipgw.sip.address import NameAddress
+    from sipgw.sip.message import SipRequest
+
+_COPIED_ONCE = frozenset({"From", "To", "Call-ID", "CSeq"})
+
+
+def make_response(
+    request: SipRequest,
+    status: int,
+    reason: str | None = None,
+    *,
+    to_tag: str | None = None,
+    headers: Iterable[tuple[str, str]] = (),
+    contact: NameAddress | str | None = None,
+    body: bytes = b"",
+    content_type: str | None = None,
+) -> SipResponse:
+    """A response with the request's Via, From, To, Call-ID and CSeq as they came.
+
+    `to_tag` is added unless the request's To has a tag already; a 100 never gets one. Record-Route is copied
+    into 101-299 of methods that make dialogs, Timestamp into a 100. Works on the partial request of a
+    SipParseError.
+    """
+    carries_route = 100 < status < 300 and request.method in DIALOG_CREATING
+    items: list[tuple[str, str]] = []
+    missing = set(_COPIED_ONCE)
+    for name, value in request.headers:
+        if name == "Via":
+            items.append((name, value))
+        elif name in missing:  # of a malformed request with two, the first
+            missing.remove(name)
+            if name == "To" and to_tag and status > 100:
+                value = _tagged(request, value, to_tag)
+            items.append((name, value))
+        elif (name == "Record-Route" and carries_route) or (name == "Timestamp" and status == 100):
+            items.append((name, value))
+    if contact is not None:
+        items.append(("Contact", str(contact)))
+    result = Headers.from_lines(items)
+    for name, value in headers:
+        result.add(name, value)
+    if body and content_type:
+        result.add("Content-Type", content_type)
+    return SipResponse(status, reason_phrase(status) if reason is None else reason, result, body)
+
+
+def _tagged(request: SipRequest, value: str, tag: str) -> str:
+    try:
+        has_tag = "tag" in request.to.params
+    except SipParseError:
+        return value
+    return value if has_tag else f"{value};tag={tag}"

@@ -1,0 +1,325 @@
+"""The transaction layer (RFC 3261 17, 18): datagrams, responses and the clock in; datagrams and events out.
+
+It stamps received/rport, matches messages to transactions, runs the state tables, retransmits, answers what
+is malformed, and reports the rest. It opens no socket, reads no clock, and decides nothing about calls.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+from sipgw.sip.errors import SipParseError, SipUsageError
+from sipgw.sip.events import (
+    AckOfFailure,
+    AckReceived,
+    CancelReceived,
+    MalformedReceived,
+    RequestReceived,
+    ResponseReceived,
+    ResponseStray,
+    TransactionTerminated,
+    TransactionTimedOut,
+    TransportFailed,
+)
+from sipgw.sip.message import SipRequest
+from sipgw.sip.parser import DEFAULT_LIMITS, ParserLimits, parse_message
+from sipgw.sip.requests import make_ack
+from sipgw.sip.responses import make_response
+from sipgw.sip.routing import response_destination, stamp_source
+from sipgw.sip.serializer import serialize
+from sipgw.sip.timers import TimerValues
+from sipgw.sip.transactions.keys import client_key, server_key
+from sipgw.sip.transactions.states import Action, Input, State
+from sipgw.sip.transactions.transaction import (
+    INVITE_CLIENT,
+    INVITE_SERVER,
+    NON_INVITE_CLIENT,
+    NON_INVITE_SERVER,
+    TIMER_INPUTS,
+    Transaction,
+)
+from sipgw.sip.via import MAGIC_COOKIE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sipgw.sip.events import TransactionEvent
+    from sipgw.sip.message import SipResponse
+    from sipgw.sip.routing import Address
+    from sipgw.sip.timers import Timer
+    from sipgw.sip.transactions.keys import TransactionKey
+    from sipgw.sip.transactions.states import Transition
+
+_KEEP_ALIVE = b"\r\n\x00 "
+_REPORTS: Final = {
+    Action.REPORT_ACK: AckOfFailure,
+    Action.REPORT_TIMEOUT: TransactionTimedOut,
+    Action.REPORT_TRANSPORT_ERROR: TransportFailed,
+}
+_OVERLOADED = (("Retry-After", "5"),)
+
+
+class TransactionLayer:
+    """All transactions of one endpoint. `token` gives a fresh random token at each call (branches, tags)."""
+
+    def __init__(
+        self,
+        timers: TimerValues | None = None,
+        *,
+        token: Callable[[], str],
+        max_transactions: int = 100_000,
+        limits: ParserLimits = DEFAULT_LIMITS,
+    ) -> None:
+        """Above `max_transactions` a new request gets 503 with Retry-After and leaves no trace."""
+        self._values = timers or TimerValues()
+        self._token = token
+        self._max_transactions = max_transactions
+        self._limits = limits
+        self._transactions: dict[TransactionKey, Transaction] = {}
+        self._deadlines: list[tuple[float, int, TransactionKey, Timer]] = []
+        self._deadline_number = count()
+        self._outbox: list[tuple[bytes, Address]] = []
+        self._events: deque[TransactionEvent] = deque()
+
+    # in: the wire
+
+    def receive_datagram(
+        self, data: bytes, source: Address, now: float, received_on: Address | None = None
+    ) -> None:
+        """Takes one datagram, or one framed message of a stream. Never raises for what is in it."""
+        if len(data) <= 8 and not data.strip(_KEEP_ALIVE):
+            return
+        try:
+            message = parse_message(data, self._limits)
+        except SipParseError as error:
+            is_answered = self._refuse(error, source)
+            self._events.append(MalformedReceived(error, data, source, is_answered))
+            return
+        if isinstance(message, SipRequest):
+            self._receive_request(message, source, now, received_on)
+        else:
+            self._receive_response(message, source, now)
+
+    def transport_failed(self, key: TransactionKey, now: float) -> None:
+        """The transport could not send what this transaction gave it."""
+        transaction = self._transactions.get(key)
+        if transaction is not None:
+            self._step(transaction, Input.TRANSPORT_ERROR, now)
+
+    # in: the user
+
+    def send_request(self, request: SipRequest, destination: Address, now: float) -> TransactionKey:
+        """Starts a client transaction. A top Via without branch gets one. ACK for 2xx goes by `send_raw`."""
+        if request.method == "ACK":
+            raise SipUsageError("an ACK is no transaction: send_raw")
+        via = request.via
+        if not via.branch:
+            request.headers.replace_first("Via", str(via.with_params(branch=self.new_branch())))
+        key = client_key(request)
+        if key in self._transactions:
+            raise SipUsageError(f"branch used twice: {key.branch}")
+        machine = INVITE_CLIENT if request.method == "INVITE" else NON_INVITE_CLIENT
+        self._begin(Transaction(key, machine, request, destination), now, outgoing=serialize(request))
+        return key
+
+    def respond(self, key: TransactionKey, response: SipResponse, now: float) -> bool:
+        """Sends a response of a server transaction. False when it is gone or has had its final answer."""
+        transaction = self._transactions.get(key)
+        if transaction is None:
+            return False
+        given = _response_input(response)
+        if Action.SEND not in transaction.machine.table[transaction.state, given].actions:
+            return False
+        self._step(transaction, given, now, outgoing=serialize(response))
+        return True
+
+    def send_raw(self, message: SipRequest | SipResponse | bytes, destination: Address) -> None:
+        """Sends outside any transaction: ACKs for 2xx, 2xx again, answers kept in a record."""
+        self._outbox.append((message if isinstance(message, bytes) else serialize(message), destination))
+
+    def forget(self, key: TransactionKey) -> None:
+        """Drops a transaction without a word: it belongs to somebody else."""
+        self._transactions.pop(key, None)
+
+    def new_branch(self) -> str:
+        """A branch for a Via of ours."""
+        return f"{MAGIC_COOKIE}-{self._token()}"
+
+    # in: the clock
+
+    def next_timer(self) -> float | None:
+        """When `handle_timer` is due; None when nothing runs."""
+        deadlines = self._deadlines
+        while deadlines and self._timed(*deadlines[0]) is None:
+            heapq.heappop(deadlines)
+        return deadlines[0][0] if deadlines else None
+
+    def handle_timer(self, now: float) -> None:
+        """Fires every timer that is due."""
+        deadlines = self._deadlines
+        while deadlines and deadlines[0][0] <= now:
+            entry = heapq.heappop(deadlines)
+            transaction = self._timed(*entry)
+            if transaction is None:
+                continue
+            timer = entry[3]
+            fired = transaction.timers[timer]
+            self._step(transaction, TIMER_INPUTS[timer], now)
+            if transaction.timers.get(timer) is fired:
+                del transaction.timers[timer]
+
+    # out
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Address]]:
+        """What is to be sent, in order; each once."""
+        outbox, self._outbox = self._outbox, []
+        return outbox
+
+    def next_event(self) -> TransactionEvent | None:
+        """The oldest event not yet taken."""
+        return self._events.popleft() if self._events else None
+
+    @property
+    def live_transactions(self) -> int:
+        return len(self._transactions)
+
+    # inside
+
+    def _receive_request(
+        self, request: SipRequest, source: Address, now: float, received_on: Address | None
+    ) -> None:
+        stamp_source(request, source)
+        key = server_key(request)
+        transaction = self._transactions.get(key)
+        if request.method == "ACK":
+            event = AckReceived(request, source, received_on)
+            if transaction is None:
+                self._events.append(event)
+            else:
+                self._step(transaction, Input.ACK, now, event=event)
+            return
+        if transaction is not None:
+            self._step(transaction, Input.REQUEST, now)
+            return
+        peer = response_destination(request.via, source)
+        if len(self._transactions) >= self._max_transactions:
+            refusal = make_response(request, 503, to_tag=self._token(), headers=_OVERLOADED)
+            self._outbox.append((serialize(refusal), peer))
+            return
+        machine = INVITE_SERVER if request.method == "INVITE" else NON_INVITE_SERVER
+        if request.method == "CANCEL":
+            invite_key = server_key(request, method="INVITE")
+            known = invite_key if invite_key in self._transactions else None
+            begun: TransactionEvent = CancelReceived(key, request, known, source, received_on)
+        else:
+            begun = RequestReceived(key, request, source, received_on)
+        self._begin(Transaction(key, machine, request, peer), now, event=begun)
+
+    def _receive_response(self, response: SipResponse, source: Address, now: float) -> None:
+        key = client_key(response)
+        transaction = self._transactions.get(key)
+        if transaction is None:
+            self._events.append(ResponseStray(response, source))
+            return
+        request = transaction.request
+        if response.is_failure and request is not None and transaction.machine is INVITE_CLIENT:
+            transaction.ack = serialize(make_ack(request, response))
+        event = ResponseReceived(key, response, source)
+        self._step(transaction, _response_input(response), now, event=event)
+
+    def _refuse(self, error: SipParseError, source: Address) -> bool:
+        """Answers a malformed request without state; whether that was possible."""
+        request = error.request
+        if request is None or request.method == "ACK" or "Via" not in request.headers:
+            return False
+        try:
+            stamp_source(request, source)
+            destination = response_destination(request.via, source)
+        except SipParseError:  # the Via itself is what is malformed (RFC 4475 3.1.2.1): back to the sender
+            destination = source
+        response = make_response(request, error.status, error.reason, to_tag=self._token())
+        self._outbox.append((serialize(response), destination))
+        return True
+
+    def _begin(
+        self,
+        transaction: Transaction,
+        now: float,
+        *,
+        outgoing: bytes = b"",
+        event: TransactionEvent | None = None,
+    ) -> None:
+        self._transactions[transaction.key] = transaction
+        self._apply(transaction, transaction.machine.initial, now, outgoing, event)
+
+    def _step(
+        self,
+        transaction: Transaction,
+        given: Input,
+        now: float,
+        *,
+        outgoing: bytes = b"",
+        event: TransactionEvent | None = None,
+    ) -> None:
+        transition = transaction.machine.table.get((transaction.state, given))
+        if transition is not None:
+            self._apply(transaction, transition, now, outgoing, event)
+
+    def _apply(
+        self,
+        transaction: Transaction,
+        transition: Transition,
+        now: float,
+        outgoing: bytes,
+        event: TransactionEvent | None,
+    ) -> None:
+        for action in transition.actions:
+            self._do(action, transaction, outgoing, event)
+        transaction.state = transition.state
+        if transition.state is State.TERMINATED:
+            del self._transactions[transaction.key]
+            self._events.append(TransactionTerminated(transaction.key))
+            return
+        for deadline, timer in transaction.start_timers(transition, self._values, now):
+            heapq.heappush(self._deadlines, (deadline, next(self._deadline_number), transaction.key, timer))
+        transaction.settle()
+
+    def _do(
+        self, action: Action, transaction: Transaction, outgoing: bytes, event: TransactionEvent | None
+    ) -> None:
+        if action is Action.SEND:
+            self._send(transaction, outgoing)
+        elif action is Action.REPEAT:
+            self._send(transaction, transaction.last_sent)
+        elif action is Action.SEND_TRYING:
+            if transaction.request is not None:
+                self._send(transaction, serialize(make_response(transaction.request, 100)))
+        elif action is Action.SEND_ACK:
+            self._outbox.append((transaction.ack, transaction.peer))
+        elif action is Action.PASS:
+            if event is not None:
+                self._events.append(event)
+        else:
+            self._events.append(_REPORTS[action](transaction.key))
+
+    def _send(self, transaction: Transaction, data: bytes) -> None:
+        if data:
+            transaction.last_sent = data
+            self._outbox.append((data, transaction.peer))
+
+    def _timed(self, deadline: float, _number: int, key: TransactionKey, timer: Timer) -> Transaction | None:
+        """The transaction whose running timer this deadline is; None when it was stopped or started again."""
+        transaction = self._transactions.get(key)
+        if transaction is None:
+            return None
+        running = transaction.timers.get(timer)
+        return transaction if running is not None and running[0] == deadline else None
+
+
+def _response_input(response: SipResponse) -> Input:
+    if response.status < 200:
+        return Input.PROVISIONAL
+    return Input.SUCCESS if response.status < 300 else Input.FAILURE

@@ -1,0 +1,147 @@
+"""URIs: sip and sips taken apart (RFC 3261 19.1), any other scheme kept as text.
+
+`user`, `password` and parameters stay escaped as they came, so that what is copied stays the same;
+`user_text` is the readable form. Hosts are without the brackets of IPv6 and fit a socket call.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from sipgw.sip.errors import SipParseError
+from sipgw.sip.grammar import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SIP_URI = re.compile(
+    rf"""(sips?+):                                       # scheme
+    (?:([^@:\s<>"]++)(?::([^@\s<>"]*+))?+@)?+            # user and password
+    ({HOST})(?::([0-9]{{1,5}}+))?+                       # host and port
+    ((?:;[^;?@\s<>",]++)*+)                              # parameters
+    (?:\?([^\s<>"@]++))?+                                # headers
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_OTHER_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*+):([^\s<>\"]++)")
+_PARAMETER_NAME = re.compile(r"[A-Za-z0-9\-_.!~*'()\[\]/:&+$%]++")
+
+
+def bracketed(host: str) -> str:
+    """`host` as it stands in a URI or Via: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _no_parameters() -> dict[str, str | None]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class SipUri:
+    """A sip: or sips: URI. `params` has lower-case names; `headers` is what follows the question mark, as it
+    came.
+    """
+
+    scheme: str
+    user: str | None
+    password: str | None = None
+    host: str = ""
+    port: int | None = None
+    params: Mapping[str, str | None] = field(default_factory=_no_parameters)
+    headers: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> SipUri:
+        """Raises SipParseError(400) for a malformed one and 416 for another scheme."""
+        match = _SIP_URI.fullmatch(text)
+        if match is None:
+            if ":" in text and not text.lower().startswith(("sip:", "sips:")):
+                raise SipParseError(416, "Unsupported URI Scheme")
+            raise SipParseError(400, "Malformed URI")
+        scheme, user, password, host, port, params, headers = match.groups()
+        port_number = int(port) if port else None
+        if port_number is not None and port_number > 65535:
+            raise SipParseError(400, "Malformed URI Port")
+        return cls(
+            scheme.lower(),
+            user,
+            password,
+            host[1:-1] if host[0] == "[" else host,
+            port_number,
+            _parse_uri_parameters(params) if params else {},
+            headers or "",
+        )
+
+    @property
+    def user_text(self) -> str:
+        """The user part with its escapes resolved; "" when there is none."""
+        return unquote(self.user) if self.user else ""
+
+    @property
+    def is_loose_router(self) -> bool:
+        return "lr" in self.params
+
+    @property
+    def transport(self) -> str | None:
+        """The transport parameter in upper case, as in a Via."""
+        value = self.params.get("transport")
+        return value.upper() if value else None
+
+    def without_headers(self) -> SipUri:
+        """As it may stand in a request line (RFC 3261 19.1.1: no headers, no method parameter)."""
+        params = {name: value for name, value in self.params.items() if name != "method"}
+        return replace(self, params=params, headers="")
+
+    def __str__(self) -> str:
+        parts = [self.scheme, ":"]
+        if self.user is not None:
+            parts.append(self.user)
+            if self.password is not None:
+                parts += (":", self.password)
+            parts.append("@")
+        parts.append(bracketed(self.host))
+        if self.port is not None:
+            parts.append(f":{self.port}")
+        for name, value in self.params.items():
+            parts.append(f";{name}" if value is None else f";{name}={value}")
+        if self.headers:
+            parts += ("?", self.headers)
+        return "".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class OtherUri:
+    """A URI of a scheme that we do not take apart (tel, urn, http ...)."""
+
+    scheme: str
+    rest: str
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.rest}"
+
+
+def parse_uri(text: str) -> SipUri | OtherUri:
+    """Any URI; raises SipParseError(400)."""
+    prefix = text[:5].lower()
+    if prefix.startswith("sip:") or prefix == "sips:":
+        return SipUri.parse(text)
+    match = _OTHER_URI.fullmatch(text)
+    if match is None:
+        raise SipParseError(400, "Malformed URI")
+    return OtherUri(match[1].lower(), match[2])
+
+
+def _parse_uri_parameters(text: str) -> dict[str, str | None]:
+    parameters: dict[str, str | None] = {}
+    for part in text[1:].split(";"):
+        name, equals, value = part.partition("=")
+        if "%" in name:  # RFC 4475 3.1.1.3: an escaped name is the same name
+            plain = unquote(name)
+            name = plain if _PARAMETER_NAME.fullmatch(plain) else name
+        if not name:
+            raise SipParseError(400, "Malformed URI Parameters")
+        parameters.setdefault(name.lower(), value if equals else None)
+    return parameters

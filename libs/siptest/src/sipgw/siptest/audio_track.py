@@ -1,0 +1,62 @@
+"""Audio with the moment at which each packet of it was sent or arrived."""
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sipgw.audio import SamplesI16
+
+
+@dataclass(frozen=True, slots=True)
+class TrackPacket:
+    """The audio of one packet: `at_s` on the monotonic clock, `first_sample` on the track's own axis."""
+
+    at_s: float
+    first_sample: int
+    samples: SamplesI16
+
+
+@dataclass(slots=True)
+class AudioTrack:
+    """One direction of a call. Packets may come in any order; where none came the track is silent."""
+
+    rate_hz: int = 8000
+    packets: list[TrackPacket] = field(default_factory=list[TrackPacket])
+
+    def add(self, at_s: float, first_sample: int, samples: SamplesI16) -> None:
+        self.packets.append(TrackPacket(at_s, first_sample, samples))
+
+    @property
+    def length_samples(self) -> int:
+        return max((p.first_sample + len(p.samples) for p in self.packets), default=0)
+
+    def samples(self) -> SamplesI16:
+        """The whole track from sample 0, gaps as zeros."""
+        out = np.zeros(self.length_samples, dtype=np.int16)
+        for packet in self.packets:
+            start = max(0, packet.first_sample)
+            out[start : packet.first_sample + len(packet.samples)] = packet.samples[
+                start - packet.first_sample :
+            ]
+        return out
+
+    def in_order(self) -> "TrackOrder":
+        """A view for asking which packet carried a sample."""
+        return TrackOrder(self)
+
+
+class TrackOrder:
+    """The packets of a track by position; made once, asked often."""
+
+    def __init__(self, track: AudioTrack) -> None:
+        self.packets = sorted(track.packets, key=lambda p: p.first_sample)
+        self._starts = [p.first_sample for p in self.packets]
+
+    def packet_of(self, sample: int) -> TrackPacket | None:
+        """The packet that carried `sample`, or None where there was none."""
+        index = bisect_right(self._starts, sample) - 1
+        if index < 0:
+            return None
+        packet = self.packets[index]
+        return packet if sample < packet.first_sample + len(packet.samples) else None

@@ -1,0 +1,30 @@
+"""Waiting for a condition of an object that says when it has changed."""
+
+import asyncio
+from collections.abc import Callable
+
+from sipgw.siptest.errors import CallTimedOut
+
+
+class Changes:
+    """`notify()` at each change; `until` returns when the condition holds."""
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def notify(self) -> None:
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+        self._waiting.clear()
+
+    async def until(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
+        """Raises CallTimedOut, naming `what` was waited for."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not condition():
+                    future = asyncio.get_running_loop().create_future()
+                    self._waiting.add(future)
+                    await future
+        except TimeoutError as error:
+            raise CallTimedOut(f"no {what} within {timeout_s:g} s") from error

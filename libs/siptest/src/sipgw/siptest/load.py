@@ -1,0 +1,150 @@
+"""Calls by plan: one, or many at a rate; each talks, presses keys, listens and hangs up."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sipgw.siptest.call import EndedBy, PhoneCall
+from sipgw.siptest.errors import SipTestError
+from sipgw.siptest.media import Audio
+from sipgw.siptest.phone import SipPhone
+from sipgw.siptest.probe import LatencySummary
+from sipgw.siptest.statistics import CallStatistics, echo_latency
+
+_TAIL_S = 0.5  # the last word is heard back after it was said
+_BEFORE_DIGITS_S = 0.5
+_NORMAL_CLEARING = "cause=16"  # Q.850: the other side, a bot perhaps, has said what it had to say
+
+Tell = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class CallPlan:
+    """What every call does. It lasts `duration_s` from the answer, or as long as its audio and digits."""
+
+    uri: str
+    audio: Audio
+    digits: str = ""
+    duration_s: float | None = None
+    answer_timeout_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class CallOutcome:
+    """`failure` is None for a call that was answered, brought audio and was ended by us."""
+
+    failure: str | None
+    statistics: CallStatistics
+    latency: LatencySummary | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSummary:
+    """Percentiles over calls: of the answer time, and of each call's own echo latency."""
+
+    calls: int
+    failures: Counter[str] = field(default_factory=Counter[str])
+    answer_p50_ms: float | None = None
+    answer_p99_ms: float | None = None
+    packets_sent: int = 0
+    packets_received: int = 0
+    packets_lost: int = 0
+    echo_p50_ms: float | None = None
+    echo_p99_ms: float | None = None
+
+
+async def place_call(phone: SipPhone, plan: CallPlan, tell: Tell = _silent) -> CallOutcome:
+    """One call from INVITE to the end. Raises NoRoute; what goes wrong in the call is in the outcome."""
+    call = phone.invite(plan.uri, audio=plan.audio)
+    try:
+        failure = await _talk(call, plan, tell)
+    except SipTestError as error:
+        failure = str(error)
+        if not call.has_ended:
+            call.drop()
+    latency = await asyncio.to_thread(echo_latency, call.media)
+    statistics = call.statistics()
+    if failure is None and statistics.packets_received == 0:
+        failure = "answered, but no audio came back"
+    return CallOutcome(failure, statistics, latency)
+
+
+async def _talk(call: PhoneCall, plan: CallPlan, tell: Tell) -> str | None:
+    tell(f"INVITE {plan.uri}")
+    await call.answered(plan.answer_timeout_s)
+    answer_s = call.times.answer_time_s or 0.0
+    media = call.media.current
+    assert media is not None
+    place = f"{media.remote_address}:{media.remote_rtp_port}"
+    tell(f"answered after {answer_s * 1000:.0f} ms; {media.codec}, RTP {place}")
+    end_at_s = asyncio.get_running_loop().time() + (plan.duration_s or 0.0)
+    if plan.digits:
+        await _wait(call, _BEFORE_DIGITS_S)
+        tell(f"pressing {plan.digits}")
+        await call.send_dtmf(plan.digits)
+    if plan.duration_s is None:
+        await call.played(3600)
+        await _wait(call, _TAIL_S)
+    else:
+        await _wait(call, end_at_s - asyncio.get_running_loop().time())
+    if call.end is not None and call.end.by is not EndedBy.US:
+        end = f"ended by the other side {call.end.cause}".rstrip()
+        if _NORMAL_CLEARING not in call.end.cause:
+            return end
+        tell(end)
+        return None
+    tell("BYE")
+    await call.hangup()
+    return None
+
+
+async def _wait(call: PhoneCall, seconds: float) -> None:
+    """That long, or until the call ends."""
+    if seconds > 0:
+        try:
+            await call.ended(seconds)
+        except SipTestError:
+            return
+
+
+async def place_calls(
+    phone: SipPhone, plan: CallPlan, *, calls: int, per_second: float, tell: Tell = _silent
+) -> list[CallOutcome]:
+    """`calls` calls begun at an even rate, on one phone."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    running: list[asyncio.Task[CallOutcome]] = []
+    for index in range(calls):
+        await asyncio.sleep(began + index / per_second - loop.time())
+        running.append(asyncio.create_task(place_call(phone, plan), name=f"call {index}"))
+        if (index + 1) % max(1, round(per_second)) == 0:
+            tell(f"{index + 1} of {calls} begun, {sum(task.done() for task in running)} ended")
+    return list(await asyncio.gather(*running))
+
+
+def summarise_calls(outcomes: Sequence[CallOutcome]) -> LoadSummary:
+    statistics = [outcome.statistics for outcome in outcomes]
+    answers = [s.answer_time_ms for s in statistics if s.answer_time_ms is not None]
+    echoes = [outcome.latency for outcome in outcomes if outcome.latency is not None]
+    return LoadSummary(
+        calls=len(outcomes),
+        failures=Counter(outcome.failure for outcome in outcomes if outcome.failure is not None),
+        answer_p50_ms=_percentile(answers, 50),
+        answer_p99_ms=_percentile(answers, 99),
+        packets_sent=sum(s.packets_sent for s in statistics),
+        packets_received=sum(s.packets_received for s in statistics),
+        packets_lost=sum(s.packets_lost for s in statistics),
+        echo_p50_ms=_percentile([echo.p50_ms for echo in echoes], 50),
+        echo_p99_ms=_percentile([echo.p99_ms for echo in echoes], 99),
+    )
+
+
+def _percentile(values: Sequence[float], percent: float) -> float | None:
+    return float(np.percentile(np.array(values), percent)) if values else None

@@ -1,0 +1,36 @@
+"""From a URI to the socket address that requests for it go to. Names by the system: no NAPTR, no SRV."""
+
+import socket
+from contextlib import suppress
+from ipaddress import ip_address
+
+from sipgw.sip import Address, OtherUri, SipUri
+from sipgw.siptest.errors import NoRoute
+
+_DEFAULT_PORT = 5060
+
+
+def destination_of(uri: SipUri | OtherUri) -> Address:
+    """Raises NoRoute. Blocks while a name is looked up; literal addresses take no time."""
+    if not isinstance(uri, SipUri):
+        raise NoRoute(f"{uri} is not a sip: URI")
+    if uri.transport not in {None, "UDP"}:
+        raise NoRoute(f"{uri}: only UDP is spoken here")
+    port = uri.port or _DEFAULT_PORT
+    with suppress(ValueError):
+        return Address("UDP", str(ip_address(uri.host)), port)
+    try:
+        found = socket.getaddrinfo(uri.host, port, socket.AF_INET, socket.SOCK_DGRAM)
+    except socket.gaierror as error:
+        raise NoRoute(f"{uri.host} does not resolve: {error.strerror}") from error
+    return Address("UDP", str(found[0][4][0]), port)
+
+
+def local_address_towards(address: Address) -> str:
+    """The address of this machine that the route to `address` leaves from."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((address.host, address.port))
+        except OSError as error:
+            raise NoRoute(f"no route to {address.host}: {error.strerror}") from error
+        return str(probe.getsockname()[0])

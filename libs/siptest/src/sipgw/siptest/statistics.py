@@ -1,0 +1,61 @@
+"""What a call was like, in numbers."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from sipgw.siptest.media import PhoneMedia
+from sipgw.siptest.probe import LatencySummary, echo_latencies, summarise
+
+
+class Times(Protocol):
+    """Of a call; see CallTimes."""
+
+    @property
+    def answer_time_s(self) -> float | None: ...
+    @property
+    def answered_s(self) -> float | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CallStatistics:
+    """Counted by the phone. `packets_lost` is of what we should have received; `reported_lost` is what the
+    peer says in RTCP of ours, None when it said nothing."""
+
+    answer_time_ms: float | None
+    first_packet_ms: float | None  # from the answer; negative with early media
+    packets_sent: int
+    packets_received: int
+    packets_lost: int
+    packets_strange: int
+    reported_lost: int | None
+    jitter_ms: float
+    longest_gap_ms: float
+    worst_own_clock_ms: float  # how late our own sending clock was at worst: above 10, this machine was busy
+    digits_sent: str
+    digits_received: str
+
+
+def measure(media: PhoneMedia, times: Times) -> CallStatistics:
+    received = media.received
+    answer_time_s = times.answer_time_s
+    first_s, answered_s = media.first_packet_s, times.answered_s
+    first_ms = (first_s - answered_s) * 1000 if first_s is not None and answered_s is not None else None
+    return CallStatistics(
+        answer_time_ms=None if answer_time_s is None else answer_time_s * 1000,
+        first_packet_ms=first_ms,
+        packets_sent=media.sender.packets_sent,
+        packets_received=len(received.packets),
+        packets_lost=received.lost,
+        packets_strange=received.strange_packets,
+        reported_lost=media.reports[-1].cumulative_lost if media.reports else None,
+        jitter_ms=received.jitter_ms,
+        longest_gap_ms=received.longest_gap_ms,
+        worst_own_clock_ms=media.sender.worst_lateness_s * 1000,
+        digits_sent=media.sender.digits_sent,
+        digits_received=received.digits,
+    )
+
+
+def echo_latency(media: PhoneMedia) -> LatencySummary | None:
+    """How late our own speech came back, when the peer is an echo; takes some milliseconds to compute."""
+    return summarise(echo_latencies(media.sent_track, media.received.track))

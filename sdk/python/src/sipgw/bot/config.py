@@ -1,0 +1,78 @@
+"""The facts of a call, from the wire's Config, and formats from and to the wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sipgw.api import voicebot_pb2 as pb
+from sipgw.audio import AudioFormat, Codec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# What a bot on this SDK understands; said in `sipgw-features` and Hello. It declares the bot (DESIGN §3.1).
+FEATURES = ("accept", "clear", "hold", "mark", "played", "send_dtmf", "transfer_outcome")
+FEATURES_METADATA = ("sipgw-features", ",".join(FEATURES))
+
+_CODECS = {pb.PCMU: Codec.PCMU, pb.PCMA: Codec.PCMA, pb.PCM16: Codec.PCM16}
+_WIRE_CODECS = {codec: number for number, codec in _CODECS.items()}
+_DEFAULT_RATE_HZ = 8000
+_DEFAULT_FRAME_MS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class CallConfig:
+    """Who calls whom, and in which format the gateway sends and takes audio."""
+
+    call_id: str
+    wire_format: AudioFormat
+    from_: str = ""
+    to: str = ""
+    route: str = ""
+    trunk: str = ""
+    sip_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    resume_token: str = ""
+    epoch: int = 0
+    resumed: bool = False
+    features: frozenset[str] = frozenset()  # what the gateway understands
+    traceparent: str = ""  # W3C trace context of the call
+
+    @classmethod
+    def from_wire(cls, call_id: str, config: pb.Config, *, traceparent: str = "") -> CallConfig:
+        """Absent fields mean what they meant to the oldest bots: PCMU, 8 kHz, 20 ms."""
+        return cls(
+            call_id=call_id,
+            wire_format=AudioFormat(
+                _CODECS.get(config.codec, Codec.PCMU),
+                config.sample_rate or _DEFAULT_RATE_HZ,
+                config.frame_ms or _DEFAULT_FRAME_MS,
+            ),
+            from_=getattr(config, "from"),
+            to=config.to,
+            route=config.route,
+            trunk=config.trunk,
+            sip_headers=dict(config.sip_headers),
+            resume_token=config.resume_token,
+            epoch=config.epoch,
+            resumed=config.resumed,
+            features=frozenset(config.features),
+            traceparent=traceparent,
+        )
+
+    def to_wire(self) -> pb.Config:
+        """The Config that a gateway would send; used by the test kit."""
+        return pb.Config(
+            sample_rate=self.wire_format.rate_hz,
+            codec=_WIRE_CODECS[self.wire_format.codec],
+            frame_ms=self.wire_format.frame_ms,
+            to=self.to,
+            route=self.route,
+            trunk=self.trunk,
+            sip_headers=self.sip_headers,
+            resume_token=self.resume_token,
+            epoch=self.epoch,
+            resumed=self.resumed,
+            features=sorted(self.features),
+            **{"from": self.from_},
+        )

@@ -1,0 +1,95 @@
+"""What happens on a call beside its audio, as values; and the wire's events turned into them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from sipgw.api import voicebot_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True)
+class DtmfDown:
+    """A key went down: enough to stop speaking. `Dtmf` for the same press follows."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dtmf:
+    """A key was pressed: exactly one per press."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """The caller has heard everything up to a mark, or a clear cut it off."""
+
+    mark: str
+    played_ms: int  # speech heard since the call began
+    cleared: bool = False
+    dropped_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The caller put the call on hold, or took it back."""
+
+    on_hold: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TransferOutcome:
+    """What became of a transfer."""
+
+    accepted: bool
+    sip_status: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayMark:
+    """Audio up to this seq was heard while the bot was away."""
+
+    until_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayError:
+    """The gateway could not do what the bot asked."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """From here on the caller hears the bot."""
+
+
+Event: TypeAlias = DtmfDown | Dtmf | Played | Hold | TransferOutcome | ReplayMark | GatewayError | Answered
+
+
+def event_from_wire(event: pb.CallEvent) -> Event | None:
+    """The event that a CallEvent carries; None for Config, audio, HANGUP and members of a newer gateway."""
+    match event.WhichOneof("payload"):
+        case "dtmf":
+            return Dtmf(event.dtmf.digit) if event.dtmf.end else DtmfDown(event.dtmf.digit)
+        case "played":
+            played = event.played
+            return Played(played.mark, played.played_ms, played.cleared, played.dropped_ms)
+        case "hold":
+            return Hold(event.hold.on_hold)
+        case "transfer_outcome":
+            outcome = event.transfer_outcome
+            return TransferOutcome(outcome.accepted, outcome.sip_status, outcome.reason)
+        case "replay_mark":
+            return ReplayMark(event.replay_mark.until_seq)
+        case "error":
+            return GatewayError(event.error.code, event.error.message)
+        case "answered":
+            return Answered()
+        case _:
+            return None

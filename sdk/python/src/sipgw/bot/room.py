@@ -1,0 +1,75 @@
+"""Playout room of one call: how many bytes of speech may be on their way to the caller's ear at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sipgw.bot.errors import CallEnded
+
+
+class PlayoutRoom:
+    """Credit as DESIGN §3.2 has it. Counts bytes in the gateway's format since the call's start.
+
+    `limit` None: the gateway keeps no account, all is room.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._sent = 0
+        self._consumed = 0
+        self._clears = 0
+        self._is_closed = False
+        self._changed: asyncio.Future[None] | None = None
+
+    @property
+    def free(self) -> int | None:
+        """Bytes that may be sent now; None means any number."""
+        return None if self._limit is None else max(0, self._limit - (self._sent - self._consumed))
+
+    @property
+    def sent(self) -> int:
+        return self._sent
+
+    @property
+    def clears(self) -> int:
+        """How often speech was cleared; a speaker that sees it change stops."""
+        return self._clears
+
+    async def wait(self) -> int | None:
+        """Until there is room or a clear came; gives `free`. Raises CallEnded when the call is over."""
+        clears = self._clears
+        while self.free == 0 and clears == self._clears and not self._is_closed:
+            if self._changed is None:
+                self._changed = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._changed)
+        if self._is_closed:
+            raise CallEnded("the call is over")
+        return self.free
+
+    def take(self, count: int) -> None:
+        """So many bytes were sent."""
+        self._sent += count
+
+    def consumed_to(self, total: int) -> None:
+        """The gateway has played or dropped so many bytes, also of what an earlier attach left."""
+        if total > self._consumed:
+            self._consumed = total
+            self._notify()
+
+    def limit_to(self, limit: int | None) -> None:
+        self._limit = limit
+        self._notify()
+
+    def clear(self) -> None:
+        """Whoever waits for room gives up what it wanted to say."""
+        self._clears += 1
+        self._notify()
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._notify()
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, None
+        if changed is not None and not changed.done():
+            changed.set_result(None)

@@ -1,0 +1,50 @@
+"""What the two RPC adapters share: the typed face of grpc.aio's context, and when an ack is due."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import grpc
+import grpc.aio
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Sequence
+
+ACK_AFTER_S = 0.05  # half of what the contract allows (DESIGN §3.2: at least every 100 ms)
+
+
+END: object = cast("Any", grpc.aio).EOF  # what `read` gives when the gateway has closed its side
+
+
+class ServerContext(Protocol):
+    """The part of grpc.aio.ServicerContext that is used; grpcio ships no types."""
+
+    def read(self) -> Awaitable[Any]: ...
+
+    def write(self, message: Any) -> Awaitable[None]: ...
+
+    def send_initial_metadata(self, metadata: Sequence[tuple[str, str]]) -> Awaitable[None]: ...
+
+    def abort(self, code: grpc.StatusCode, details: str) -> Awaitable[None]: ...
+
+    def invocation_metadata(self) -> Sequence[tuple[str, str]] | None: ...
+
+
+class Acknowledger:
+    """Counts items received; says when an ack is due. Acks themselves are counted but ask for none."""
+
+    def __init__(self) -> None:
+        self.items = 0
+        self._owed_since: float | None = None
+
+    def received(self, *, items: int, acks: int, now: float) -> None:
+        self.items += items
+        if items > acks and self._owed_since is None:
+            self._owed_since = now
+
+    def due_at(self) -> float | None:
+        """When the ack must be on its way; None when nothing is owed."""
+        return None if self._owed_since is None else self._owed_since + ACK_AFTER_S
+
+    def sent(self) -> None:
+        self._owed_since = None

@@ -1,0 +1,1 @@
+"""Media relay: RTP, the tick, the pipeline, the bot streams."""

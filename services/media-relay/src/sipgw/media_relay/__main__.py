@@ -1,0 +1,85 @@
+"""sipgw-relay: the flags of the relay process."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated
+
+import typer
+
+from sipgw.media_relay.app import RelaySettings, run_relay
+from sipgw.runtime.errors import StartupError
+from sipgw.runtime.lifecycle import Lifecycle, run_service
+from sipgw.runtime.telemetry.logs import configure_logging
+from sipgw.runtime.telemetry.traces import configure_tracing
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def relay(
+    name: Annotated[str, typer.Option(help="Of this relay; unique in the gateway.")] = "relay-0",
+    ordinal: Annotated[int, typer.Option(min=0)] = 0,
+    lane: Annotated[int, typer.Option(min=0)] = 0,
+    listen: Annotated[str, typer.Option(help="Control gRPC, host:port.")] = "127.0.0.1:0",
+    bind: Annotated[str, typer.Option(help="Address of the RTP sockets.")] = "0.0.0.0",
+    advertise: Annotated[str, typer.Option(help="IP address that callers send RTP to.")] = "127.0.0.1",
+    rtp_ports: Annotated[str, typer.Option(help="LOW-HIGH, LOW even.")] = "20000-22399",
+    registry: Annotated[str, typer.Option(help="host:port; empty: register nowhere.")] = "",
+    admin: Annotated[str, typer.Option(help="/metrics, /healthz, /readyz, host:port.")] = "",
+    capacity: Annotated[int, typer.Option(min=0, help="Cost units; 0: one for each pair of ports.")] = 0,
+    revision: Annotated[str, typer.Option(help="Of the release; the newest is filled first.")] = "",
+    drain_seconds: Annotated[float, typer.Option(min=0, help="Longest wait for calls at SIGTERM.")] = 5.0,
+    media_timeout: Annotated[
+        float, typer.Option(min=0, help="Seconds without RTP until the edge is told; 0: never.")
+    ] = 30.0,
+    log_level: Annotated[str, typer.Option()] = "info",
+) -> None:
+    """Run a media relay until SIGTERM."""
+    configure_logging("relay", level=log_level, instance=name)
+    configure_tracing("relay", name)
+
+    async def run(lifecycle: Lifecycle) -> int:
+        low, high = _read_range(rtp_ports)
+        settings = RelaySettings(
+            name=name,
+            listen=listen,
+            bind=_address(bind, "--bind"),
+            advertise=_address(advertise, "--advertise"),
+            first_port=low,
+            last_port=high,
+            registry=registry,
+            admin=admin,
+            ordinal=ordinal,
+            lane=lane,
+            capacity=capacity,
+            revision=revision,
+            drain_s=drain_seconds,
+            media_timeout_s=media_timeout,
+        )
+        return await run_relay(settings, lifecycle)
+
+    raise typer.Exit(run_service(run))
+
+
+def _read_range(text: str) -> tuple[int, int]:
+    low, dash, high = text.partition("-")
+    if not dash or not low.isdecimal() or not high.isdecimal():
+        raise StartupError(f"--rtp-ports {text}: LOW-HIGH is wanted, as in 20000-22399")
+    return int(low), int(high)
+
+
+def _address(text: str, flag: str) -> str:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError as error:
+        raise StartupError(f"{flag} {text}: an IP address is wanted") from error
+    return text
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

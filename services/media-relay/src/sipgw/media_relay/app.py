@@ -1,0 +1,254 @@
+"""The relay process: puts its parts together, runs them, drains at SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import resource
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import REGISTRY
+
+from sipgw.api.calls.v1 import session_pb2
+from sipgw.api.config.v1 import config_pb2
+from sipgw.api.registry.v1 import registry_pb2
+from sipgw.api.relay.v1.control_pb2_grpc import add_RelayControlServiceServicer_to_server
+from sipgw.control import Beat, RelayHeartbeat
+from sipgw.media_relay.bot_actions import BotActions
+from sipgw.media_relay.errors import PortRangeError
+from sipgw.media_relay.event_log import EventLog
+from sipgw.media_relay.head_room import RelayHeadRoom
+from sipgw.media_relay.media_plane import MediaPlane
+from sipgw.media_relay.metrics import RelayMetrics
+from sipgw.media_relay.pipeline.pipeline import MediaPipeline
+from sipgw.media_relay.port_pool import PortPool, check_range
+from sipgw.media_relay.recording_writer import RecordingWriter
+from sipgw.media_relay.service import SERVICE_NAME, RelayControlServicer
+from sipgw.media_relay.sessions import Sessions
+from sipgw.media_relay.stages.echo import EchoStage
+from sipgw.media_relay.stages.grpc_bridge import GrpcBridgeStage
+from sipgw.media_relay.stages.recorder import RecorderStage
+from sipgw.media_relay.tick import TICK_S, TickClock
+from sipgw.runtime.admin_http import AdminServer
+from sipgw.runtime.errors import StartupError
+from sipgw.runtime.grpc_server import GrpcServer
+from sipgw.runtime.lifecycle import Lifecycle, announce_ready
+from sipgw.runtime.settings import HostPort, Identity, new_identity
+from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.runtime.telemetry.logs import get_logger
+
+if TYPE_CHECKING:
+    from sipgw.media_relay.pipeline.stage import Tick
+
+MAX_ROWS: Final = 8192
+_OTHER_FILES: Final = 512
+_SWITCH_S: Final = 0.001
+_LAST_WORDS_S: Final = 0.2  # for the edge to hear of the sessions' end
+_log = get_logger("sipgw.media_relay")
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySettings:
+    """What the flags say."""
+
+    name: str
+    listen: str
+    bind: str
+    advertise: str
+    first_port: int
+    last_port: int
+    registry: str  # empty: none (a relay under test)
+    admin: str
+    ordinal: int
+    lane: int
+    capacity: int
+    revision: str
+    drain_s: float
+    media_timeout_s: float
+
+
+class Relay:
+    """One relay: media plane, sessions, control service."""
+
+    def __init__(self, settings: RelaySettings, identity: Identity, loop: asyncio.AbstractEventLoop) -> None:
+        self._settings = settings
+        self.identity = identity
+        pool = _port_pool(settings)
+        rows = min((settings.last_port - settings.first_port + 1) // 2, MAX_ROWS)
+        _allow_sockets(rows)
+        self.head_room = RelayHeadRoom()
+        self.events = EventLog()
+        self.sessions = Sessions(
+            rows=rows,
+            advertise=settings.advertise,
+            loop=loop,
+            events=self.events,
+            head_room=self.head_room,
+            media_timeout_s=settings.media_timeout_s,
+        )
+        self.writer = RecordingWriter()
+        actions = BotActions(self.sessions, loop)
+        self.bridge = GrpcBridgeStage(actions, instance=str(identity))
+        self._pipeline = MediaPipeline(())
+        self.plane = MediaPlane(rows, pool, self._pipeline, self.sessions)
+        actions.attach(self.plane)
+        echo, recorder = EchoStage(rows, self.plane.playout), RecorderStage(rows, self.writer)
+        self._pipeline.set_stages((recorder, echo, self.bridge))
+        self.sessions.plane, self.sessions.bots = self.plane, self.bridge
+        self.sessions.echo, self.sessions.recorder = echo, recorder
+        self.clock = TickClock(loop, self._on_tick)
+        self._next_housekeeping = 0
+
+    def start(self) -> None:
+        sys.setswitchinterval(_SWITCH_S)  # the tick may wait so long for the thread that writes recordings
+        self.writer.start()
+        self.head_room.watch(self.clock)
+        self.clock.start()
+
+    async def aclose(self) -> None:
+        self.sessions.end_all("the relay is stopping")
+        await asyncio.sleep(_LAST_WORDS_S)
+        self.clock.stop()
+        await self.bridge.aclose()
+        self.plane.shutdown()
+        self.writer.close()
+
+    def registration(self, control_port: int) -> registry_pb2.RelayRegistration:
+        settings = self._settings
+        return registry_pb2.RelayRegistration(
+            relay=session_pb2.ProcessIdentity(name=self.identity.name, incarnation=self.identity.incarnation),
+            control_address=_control_address(settings, control_port),
+            advertised_address=settings.advertise,
+            ordinal=settings.ordinal,
+            lane=settings.lane,
+            revision=settings.revision,
+            capacity_units=settings.capacity or (settings.last_port - settings.first_port + 1) // 2,
+            codecs=[config_pb2.AUDIO_CODEC_PCMU, config_pb2.AUDIO_CODEC_PCMA],
+            node=platform.node(),
+        )
+
+    def beat(self) -> Beat:
+        return Beat(
+            call_ids=self.sessions.call_ids,
+            used_units=self.sessions.used_units,
+            draining=bool(self.head_room.refusal()),
+            ports_free=self.plane.pool.free,
+        )
+
+    def set_draining(self, drain: bool) -> None:  # noqa: FBT001 - RelayHeartbeat's callback
+        self.head_room.is_draining = drain
+
+    def _on_tick(self, tick: Tick, missed: int) -> None:
+        self.plane.on_tick(tick, missed)
+        if tick.number >= self._next_housekeeping:
+            self._next_housekeeping = tick.number + int(1 / TICK_S)
+            self.head_room.measure()
+            self.sessions.housekeep(tick.number, TICK_S)
+
+
+async def run_relay(settings: RelaySettings, lifecycle: Lifecycle) -> int:
+    """Run until told to stop, then drain: no new calls, a bounded wait for those there are."""
+    identity = new_identity(settings.name)
+    relay = Relay(settings, identity, asyncio.get_running_loop())
+    server = GrpcServer(settings.listen)
+    server.add(
+        RelayControlServicer(identity, relay.sessions, relay.events),
+        add_RelayControlServiceServicer_to_server,
+        SERVICE_NAME,
+    )
+    control_port = await server.start()
+    REGISTRY.register(RelayMetrics(relay.sessions, relay.plane, relay.clock, relay.writer))
+    admin, admin_address = await _start_admin(settings.admin)
+    relay.start()
+    tasks = TaskGroupOwner("relay")
+    heartbeat = _start_heartbeat(relay, settings, control_port, tasks)
+    if admin is not None:
+        admin.set_ready(True)
+    lifecycle.freeze_heap()
+    host = HostPort.parse(settings.listen).host
+    announce_ready(
+        listen=str(HostPort(host, control_port)),
+        admin=admin_address,
+        rtp=f"{settings.advertise}:{settings.first_port}-{settings.last_port}",
+        incarnation=identity.incarnation,
+    )
+    await lifecycle.stopping.wait()
+    relay.head_room.is_stopping = True
+    if admin is not None:
+        admin.set_ready(False)
+    if heartbeat is not None:
+        heartbeat.beat_now()
+    await _drain(relay, settings.drain_s)
+    await relay.aclose()
+    await tasks.aclose()
+    await server.stop(0.5)
+    if admin is not None:
+        await admin.aclose()
+    return 0
+
+
+async def _drain(relay: Relay, longest_s: float) -> None:
+    """Wait until the last call has ended, or the time is up."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + longest_s
+    empty = asyncio.Event()
+    relay.sessions.on_change = empty.set
+    while len(relay.sessions) and loop.time() < deadline:
+        empty.clear()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await empty.wait()
+        except TimeoutError:
+            _log.warning("drain_timed_out", calls=len(relay.sessions))
+
+
+def _start_heartbeat(
+    relay: Relay, settings: RelaySettings, control_port: int, tasks: TaskGroupOwner
+) -> RelayHeartbeat | None:
+    if not settings.registry:
+        return None
+    heartbeat = RelayHeartbeat(
+        settings.registry, relay.registration(control_port), relay.beat, relay.set_draining
+    )
+    tasks.spawn(heartbeat.run(), "heartbeat")
+    return heartbeat
+
+
+async def _start_admin(listen: str) -> tuple[AdminServer | None, str]:
+    if not listen:
+        return None, ""
+    address = HostPort.parse(listen)
+    admin = AdminServer(address.host, address.port)
+    port = await admin.start()
+    return admin, str(HostPort(address.host, port))
+
+
+def _allow_sockets(pairs: int) -> None:
+    """A call has three sockets: take as many files as the system lets us have (1024 is the usual default)."""
+    wanted = 3 * pairs + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft < wanted:
+        _log.warning("few_files_allowed", allowed=soft, wanted=wanted, cure="raise ulimit -n")
+
+
+def _port_pool(settings: RelaySettings) -> PortPool:
+    try:
+        check_range(settings.first_port, settings.last_port)
+        pool = PortPool(settings.bind, settings.first_port, settings.last_port)
+        taken = pool.probe()
+    except PortRangeError as error:
+        raise StartupError(str(error)) from error
+    if taken:
+        _log.warning("rtp_ports_taken", count=len(taken), first=taken[0])
+    return pool
+
+
+def _control_address(settings: RelaySettings, port: int) -> str:
+    """Where edges reach us: the listening host, or the advertised one when that is any."""
+    host = HostPort.parse(settings.listen).host
+    return str(HostPort(settings.advertise if host in ("0.0.0.0", "::") else host, port))

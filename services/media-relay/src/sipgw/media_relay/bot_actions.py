@@ -1,0 +1,189 @@
+"""BotActions: what bots say and do, carried out on their calls: the `BotListener` of the bot streams."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sipgw.api import voicebot_pb2
+from sipgw.api.relay.v1 import control_pb2 as pb
+from sipgw.media_relay.session import COST_STREAM_CALL, COST_TRUNK
+from sipgw.runtime.telemetry.logs import get_logger
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from sipgw.audio import AudioFormat, PayloadU8
+    from sipgw.media_relay.bots.interface import HandlesU32
+    from sipgw.media_relay.media_plane import MediaPlane
+    from sipgw.media_relay.session import Session
+    from sipgw.media_relay.sessions import Sessions
+
+DRAIN_S: Final = 60.0
+_DIGITS_POLL_S: Final = 0.1
+_log = get_logger("sipgw.media_relay.bots")
+
+
+class BotActions:
+    """Single-threaded, on the loop. `attach` it to the plane before any bot speaks."""
+
+    def __init__(self, sessions: Sessions, loop: asyncio.AbstractEventLoop) -> None:
+        self._sessions = sessions
+        self._loop = loop
+        self._plane: MediaPlane
+
+    def attach(self, plane: MediaPlane) -> None:
+        self._plane = plane
+
+    def bot_ready(self, handle: int, *, confirmed: bool, address: str, protocol: str) -> None:
+        if (session := self._sessions.session_of(handle)) is not None:
+            session.cost = COST_STREAM_CALL if protocol == "stream_call" else COST_TRUNK
+            ready = pb.BotReady(confirmed=confirmed, address=address, protocol=protocol)
+            self._sessions.tell(session, bot_ready=ready)
+            if session.is_started:
+                self._sessions.tell_bot(session, voicebot_pb2.CallEvent(answered=voicebot_pb2.Answered()))
+
+    def bot_audio(self, handles: HandlesU32, frames: PayloadU8, audio_format: AudioFormat) -> None:
+        del audio_format
+        rows = (handles & np.uint32(0xFFFF)).astype(np.intp)
+        alive = self._sessions.are_alive(handles)
+        if alive.all():
+            self._plane.playout.play_frames(rows, frames)
+        else:
+            self._plane.playout.play_frames(rows[alive], frames[alive])
+
+    def bot_speech(self, handle: int, data: bytes | memoryview, audio_format: AudioFormat) -> None:
+        del audio_format
+        if (session := self._sessions.session_of(handle)) is not None:
+            self._plane.playout.play_bytes(session.row, data)
+
+    def bot_mark(self, handle: int, name: str) -> None:
+        session = self._sessions.session_of(handle)
+        if session is None:
+            return
+
+        def tell(was_cleared: bool) -> None:  # noqa: FBT001 - PlayoutQueue's callback
+            self._tell_played(session, name, cleared=was_cleared, dropped_bytes=0)
+
+        self._when_played(session, tell)
+
+    def bot_clear(self, handle: int, name: str) -> None:
+        if (session := self._sessions.session_of(handle)) is not None:
+            dropped = self._plane.playout.clear(session.row)
+            row = np.array([session.row])
+            self._sessions.audio_consumed(row, self._plane.playout.consumed(row))
+            self._tell_played(session, name, cleared=True, dropped_bytes=dropped)
+
+    def bot_send_dtmf(self, handle: int, digits: str, duration_ms: int) -> None:
+        session = self._sessions.session_of(handle)
+        if session is None:
+            return
+        session.digits_to_send.append((digits, duration_ms))
+        if len(session.digits_to_send) == 1:
+            self._send_next_digits(session)
+
+    def bot_hangup(self, handle: int, reason: str, *, at_once: bool) -> None:
+        def hang_up(session: Session) -> None:
+            self._sessions.tell(session, bot_hangup=pb.BotHangup(reason=reason))
+
+        self._after_speech(handle, hang_up, at_once=at_once)
+
+    def bot_transfer(self, handle: int, target: str, *, at_once: bool) -> None:
+        def transfer(session: Session) -> None:
+            self._sessions.tell(session, transfer_requested=pb.TransferRequested(target=target))
+
+        self._after_speech(handle, transfer, at_once=at_once)
+
+    def bot_finished(self, handle: int) -> None:
+        def finish(session: Session) -> None:
+            self._sessions.tell(session, bot_finished=pb.BotFinished())
+
+        self._after_speech(handle, finish, at_once=False)
+
+    def bot_lost(self, handle: int, reason: str) -> None:
+        if (session := self._sessions.session_of(handle)) is not None:
+            _log.warning("bot_lost", call_id=session.call_id, reason=reason)
+
+    def bot_failed(self, handle: int, reason: str, *, before_ready: bool) -> None:
+        if (session := self._sessions.session_of(handle)) is not None:
+            _log.warning("bot_failed", call_id=session.call_id, reason=reason, before_ready=before_ready)
+            self._sessions.tell(session, bot_failed=pb.BotFailed(reason=reason, before_ready=before_ready))
+
+    def bot_silent(self, handle: int, after_ms: int) -> None:
+        if (session := self._sessions.session_of(handle)) is not None:
+            self._sessions.tell(session, bot_silent=pb.BotSilent(after_ms=after_ms))
+
+    def _tell_played(self, session: Session, name: str, *, cleared: bool, dropped_bytes: int) -> None:
+        played = voicebot_pb2.Played(
+            mark=name,
+            played_ms=int(self._plane.playout.played[session.row]) // 8,
+            cleared=cleared,
+            dropped_ms=dropped_bytes // 8,
+        )
+        self._sessions.tell_bot(session, voicebot_pb2.CallEvent(played=played))
+
+    def _when_played(self, session: Session, callback: Callable[[bool], None]) -> None:
+        """Call it when what is queued has been consumed; at once when nothing is."""
+        if not self._plane.playout.depth(np.array([session.row]))[0]:
+            callback(False)  # noqa: FBT003 - the callback's own
+        else:
+            self._plane.playout.mark(session.row, callback)
+
+    def _after_speech(self, handle: int, act: Callable[[Session], None], *, at_once: bool) -> None:
+        """Act when the bot's speech and keys so far are out, at most a minute later; at once if told so."""
+        session = self._sessions.session_of(handle)
+        if session is None:
+            return
+        is_done = False
+
+        def finish() -> None:
+            nonlocal is_done
+            if not is_done and self._sessions.session_of(handle) is session:
+                is_done = True
+                act(session)
+
+        def on_played(_was_cleared: bool) -> None:  # noqa: FBT001 - PlayoutQueue's callback
+            if session.digits_to_send and self._sessions.session_of(handle) is session and not is_done:
+                self._loop.call_later(_DIGITS_POLL_S, on_played, False)  # noqa: FBT003 - its argument
+            else:
+                finish()
+
+        if at_once:
+            finish()
+            return
+        self._loop.call_later(DRAIN_S, finish)
+        self._when_played(session, on_played)
+
+    def _send_next_digits(self, session: Session) -> None:
+        """Send the keys at the head of the queue; the next follow when they are out."""
+        if self._sessions.session_of(session.handle) is not session:
+            return
+        if self._plane.transmitter.is_sending_digits(session.row):
+            self._loop.call_later(_DIGITS_POLL_S, self._send_next_digits, session)
+            return
+        while session.digits_to_send:
+            digits, duration_ms = session.digits_to_send[0]
+            try:
+                self._plane.send_digits(session.row, digits, duration_ms)
+            except ValueError as error:
+                session.digits_to_send.popleft()
+                self._sessions.tell_bot(
+                    session,
+                    voicebot_pb2.CallEvent(
+                        error=voicebot_pb2.CallError(code="send_dtmf", message=str(error))
+                    ),
+                )
+                continue
+            self._loop.call_later(_DIGITS_POLL_S, self._finish_digits, session)
+            return
+
+    def _finish_digits(self, session: Session) -> None:
+        if self._sessions.session_of(session.handle) is session and self._plane.transmitter.is_sending_digits(
+            session.row
+        ):
+            self._loop.call_later(_DIGITS_POLL_S, self._finish_digits, session)
+            return
+        session.digits_to_send.popleft()
+        self._send_next_digits(session)

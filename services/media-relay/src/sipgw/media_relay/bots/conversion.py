@@ -1,0 +1,73 @@
+"""Wire format ↔ bot format for blocks of rows: codec by table, rate by a polyphase filter."""
+
+from __future__ import annotations
+
+from math import gcd
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sipgw.audio import AudioFormat, decode, encode
+from sipgw.audio.resample import PolyphaseResampler
+
+if TYPE_CHECKING:
+    from sipgw.audio import PayloadU8, RowIndices, SamplesI16
+
+
+class FormatConversion:
+    """Both ways between one wire format and one bot format. Equal formats: the very same bytes."""
+
+    def __init__(self, wire: AudioFormat, bot: AudioFormat, rows: int) -> None:
+        self.wire = wire
+        self.bot = bot
+        self.is_identity = wire == bot
+        self._to_bot: PolyphaseResampler | None = None
+        self._to_wire: PolyphaseResampler | None = None
+        if wire.rate_hz != bot.rate_hz:
+            self._to_bot = PolyphaseResampler(rows, wire.rate_hz, bot.rate_hz)
+            self._to_wire = PolyphaseResampler(rows, bot.rate_hz, wire.rate_hz)
+        step = bot.rate_hz // gcd(bot.rate_hz, wire.rate_hz)  # samples that come out even
+        self._step_bytes = step * bot.sample_bytes
+        self._rest: dict[int, bytes] = {}  # by row: the end of a speech that does not fill a step
+
+    @property
+    def bot_bytes_per_wire_bytes(self) -> tuple[int, int]:
+        """How many bytes for the bot are how many on the wire."""
+        return self.bot.rate_hz * self.bot.sample_bytes, self.wire.rate_hz * self.wire.sample_bytes
+
+    def to_bot(self, rows: RowIndices, payload: PayloadU8) -> PayloadU8:
+        """Frames of callers, (n, wire.frame_bytes) → (n, bot.frame_bytes)."""
+        if self.is_identity:
+            return payload
+        return encode(self.bot, _resampled(self._to_bot, rows, decode(self.wire, payload)))
+
+    def to_wire(self, rows: RowIndices, frames: PayloadU8) -> PayloadU8:
+        """Frames of bots, (n, bot.frame_bytes) → (n, wire.frame_bytes)."""
+        if self.is_identity:
+            return frames
+        return encode(self.wire, _resampled(self._to_wire, rows, decode(self.bot, frames)))
+
+    def speech_to_wire(self, row: int, data: bytes | memoryview) -> bytes | memoryview:
+        """Speech of one bot, any length; what does not come out even waits for the next."""
+        if self.is_identity:
+            return data
+        rest = self._rest.pop(row, b"")
+        joined = rest + bytes(data) if rest else bytes(data)
+        whole = len(joined) - len(joined) % self._step_bytes
+        if whole < len(joined):
+            self._rest[row] = joined[whole:]
+        if not whole:
+            return b""
+        frames = np.frombuffer(joined[:whole], dtype=np.uint8)[np.newaxis, :]
+        return self.to_wire(np.array([row]), frames).tobytes()
+
+    def reset(self, row: int) -> None:
+        """A new call has the row."""
+        self._rest.pop(row, None)
+        for resampler in (self._to_bot, self._to_wire):
+            if resampler is not None:
+                resampler.reset(row)
+
+
+def _resampled(resampler: PolyphaseResampler | None, rows: RowIndices, pcm: SamplesI16) -> SamplesI16:
+    return pcm if resampler is None else resampler.process(rows, pcm)

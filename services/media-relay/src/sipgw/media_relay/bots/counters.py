@@ -1,0 +1,20 @@
+"""What the bot streams count; the relay's metrics read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class BotCounters:
+    """Totals since the process started."""
+
+    audio_dropped_unacked: int = 0  # batches and frames that a slow bot did not get
+    audio_unknown_handle: int = 0  # frames from a bot for a handle that is not or no longer its own
+    audio_malformed: int = 0  # batches whose lengths don't add up
+    events_dropped_undeclared: int = 0
+    trunks_opened: int = 0
+    trunks_stalled: int = 0
+    stream_calls_opened: int = 0
+    reconnects: int = 0
+    bots_silent: int = 0

@@ -1,0 +1,149 @@
+"""A trunk's sending end: what is queued, what is un-acked, and which audio is dropped (DESIGN §3.2). Pure.
+
+gRPC's own flow control lets megabytes pile up before a write blocks, so the other end acks and this end keeps
+at most 200 ms of audio between the caller's mouth and the ack. Events are never dropped, and order is kept:
+audio that can't go before an event is dropped.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+UNACKED_LIMIT_S: Final = 0.2
+_LEAST_QUEUED_S: Final = 0.02  # the newest frame is kept whatever is un-acked
+EVENT_LIMIT: Final = 20_000
+
+Item = TypeVar("Item")
+
+
+@dataclass(slots=True)
+class _Queued(Generic[Item]):
+    item: Item
+    since: float
+    is_audio: bool
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    items_to: int  # the count of items when this message had gone
+    at: float
+    has_audio: bool
+
+
+class SendQueue(Generic[Item]):
+    """Items wait here; `take` gives those that may be written now and counts them as sent."""
+
+    def __init__(self) -> None:
+        self._queued: deque[_Queued[Item]] = deque()
+        self._events_queued = 0
+        self._in_flight: deque[_Sent] = deque()
+        self._items_sent = 0
+        self._items_acked = 0
+        self._progress_at = 0.0
+        self.dropped_audio = 0
+
+    @property
+    def is_overflowing(self) -> bool:
+        """So many events wait that the stream must be given up."""
+        return self._events_queued > EVENT_LIMIT
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._queued
+
+    def add_event(self, item: Item, now: float, size: int) -> None:
+        self._queued.append(_Queued(item, now, is_audio=False, size=size))
+        self._events_queued += 1
+
+    def add_audio(self, item: Item, now: float, size: int) -> None:
+        """Queue audio; the oldest that is over the limit is dropped."""
+        self._queued.append(_Queued(item, now, is_audio=True, size=size))
+        self._drop_stale(now)
+
+    def take(self, now: float, *, max_bytes: int) -> list[Item]:
+        """Items of `max_bytes` together that may go now, in order; at least one if any may."""
+        self._drop_stale(now)
+        items: list[Item] = []
+        has_audio = False
+        is_open = self._unacked_audio_s(now) < UNACKED_LIMIT_S
+        size = 0
+        while self._queued and (not items or size + self._queued[0].size <= max_bytes):
+            if not is_open and not self._events_queued:
+                break
+            entry = self._queued.popleft()
+            if not entry.is_audio:
+                self._events_queued -= 1
+            elif not is_open:
+                self.dropped_audio += 1
+                continue
+            has_audio = has_audio or entry.is_audio
+            size += entry.size
+            items.append(entry.item)
+        if items:
+            self._sent(len(items), now, has_audio=has_audio)
+        return items
+
+    def sent_unasked(self, count: int) -> None:
+        """Acks went along: they are counted by the other end but not answered."""
+        self._items_sent += count
+
+    def acked(self, items: int, now: float) -> None:
+        """The other end has received so many items in all."""
+        if items > self._items_acked:
+            self._items_acked = items
+            self._progress_at = now
+        while self._in_flight and self._in_flight[0].items_to <= items:
+            self._in_flight.popleft()
+
+    def stalled_s(self, now: float) -> float:
+        """For how long something has been un-acked without any ack coming; 0 when nothing is."""
+        if not self._in_flight:
+            return 0.0
+        return now - max(self._in_flight[0].at, self._progress_at)
+
+    def _sent(self, count: int, now: float, *, has_audio: bool) -> None:
+        self._items_sent += count
+        self._in_flight.append(_Sent(self._items_sent, now, has_audio))
+
+    def _unacked_audio_s(self, now: float) -> float:
+        for message in self._in_flight:
+            if message.has_audio:
+                return now - message.at
+        return 0.0
+
+    def _drop_stale(self, now: float) -> None:
+        allowed = max(_LEAST_QUEUED_S, UNACKED_LIMIT_S - self._unacked_audio_s(now))
+        oldest = next((entry for entry in self._queued if entry.is_audio), None)
+        if oldest is None or now - oldest.since <= allowed:
+            return
+        kept: deque[_Queued[Item]] = deque()
+        for entry in self._queued:
+            if entry.is_audio and now - entry.since > allowed:
+                self.dropped_audio += 1
+            else:
+                kept.append(entry)
+        self._queued = kept
+
+
+class ReceiveCount:
+    """The receiving end: counts items and says when the ack is due, half of what the contract allows."""
+
+    ACK_AFTER_S: Final = 0.05
+
+    def __init__(self) -> None:
+        self.items = 0
+        self._owed_since: float | None = None
+
+    def received(self, *, items: int, acks: int, now: float) -> None:
+        self.items += items
+        if items > acks and self._owed_since is None:
+            self._owed_since = now
+
+    def due_at(self) -> float | None:
+        return None if self._owed_since is None else self._owed_since + self.ACK_AFTER_S
+
+    def sent(self) -> None:
+        self._owed_since = None

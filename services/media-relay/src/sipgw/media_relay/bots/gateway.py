@@ -1,0 +1,210 @@
+"""GrpcBotGateway: every call's bot stream, in the bots' own formats. Per-tick work is by columns.
+
+Sits behind `GrpcBridgeStage`, which converts from and to the wire's format.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+
+from sipgw.api import voicebot_pb2 as pb
+from sipgw.media_relay.bots.columns import (
+    MAX_ROWS,
+    NO_STREAM,
+    OWN_STREAM,
+    ROW_MASK,
+    CallColumns,
+    Rows,
+    distinct,
+    listed,
+)
+from sipgw.media_relay.bots.counters import BotCounters
+from sipgw.media_relay.bots.endpoint import BotEndpoint
+from sipgw.media_relay.bots.errors import BotUnavailable
+from sipgw.media_relay.bots.resolver import Resolve, resolve_by_system
+from sipgw.media_relay.bots.session import BotSession
+from sipgw.media_relay.bots.trunk import TrunkStream
+from sipgw.media_relay.bots.wire import FormatIds
+from sipgw.runtime.tasks import TaskGroupOwner
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from sipgw.audio import AudioFormat, PayloadU8
+    from sipgw.media_relay.bots.interface import BotCall, BotListener, BytesU64, HandlesU32
+
+_CLOSE_TIMEOUT_S: Final = 3.0
+
+
+class BotSpeech(Protocol):
+    """Who takes what the bots say, in their own formats; see BotListener."""
+
+    def bot_audio(self, handles: HandlesU32, frames: PayloadU8, audio_format: AudioFormat) -> None: ...
+
+    def bot_speech(self, handle: int, data: bytes | memoryview, audio_format: AudioFormat) -> None: ...
+
+
+class GrpcBotGateway:
+    """Opens, serves and closes bot streams. `speech` gets the audio, `listener` everything else."""
+
+    def __init__(
+        self,
+        listener: BotListener,
+        speech: BotSpeech,
+        *,
+        instance: str = "",
+        resolve: Resolve = resolve_by_system,
+    ) -> None:
+        self.counters = BotCounters()
+        self._listener = listener
+        self._speech = speech
+        self._instance = instance
+        self._resolve = resolve
+        self._columns = CallColumns()
+        self._formats = FormatIds()
+        self._sessions: list[BotSession | None] = [None] * MAX_ROWS
+        self._endpoints: dict[tuple[str, bool], BotEndpoint] = {}
+        self._trunks: dict[int, TrunkStream] = {}
+        self._next_trunk = 0
+        self._tasks = TaskGroupOwner("bots")
+        self._running: set[asyncio.Task[None]] = set()
+
+    def open(self, handle: int, call: BotCall) -> None:
+        """See BotGateway. `call.playout_limit_bytes` is in the bot's format here."""
+        row = handle & int(ROW_MASK)
+        earlier = self._sessions[row]
+        if earlier is not None:
+            self.close(earlier.handle, "its row is used again")
+        try:
+            endpoint = self._endpoint(call)
+        except BotUnavailable as error:
+            self._listener.bot_failed(handle, str(error), before_ready=True)
+            return
+        format_id = self._formats.id_of(call.bot_format)
+        self._columns.open(row, handle, format_id=format_id, limit=call.playout_limit_bytes)
+        session = BotSession(
+            handle,
+            call,
+            endpoint,
+            listener=self._listener,
+            sink=self,
+            columns=self._columns,
+            counters=self.counters,
+        )
+        self._sessions[row] = session
+        task = self._tasks.spawn(session.run(), f"call/{call.call_id}")
+        self._running.add(task)
+        task.add_done_callback(lambda done: self._ran(done, session))
+
+    def send_frames(
+        self,
+        audio_format: AudioFormat,
+        rows: Rows,
+        seq: npt.NDArray[np.uint64],
+        flags: npt.NDArray[np.uint8],
+        payload: PayloadU8,
+    ) -> None:
+        """A frame in the bot's format for each of these rows; those without a stream are passed over."""
+        format_id = self._formats.id_of(audio_format)
+        streams = self._columns.stream[rows]
+        for number in distinct(streams):
+            if number == NO_STREAM:
+                continue
+            chosen = streams == number
+            if number == OWN_STREAM:
+                self._send_to_stream_calls(rows[chosen], seq[chosen], payload[chosen])
+            elif bool(chosen.all()):
+                self._trunks[number].send_frames(format_id, rows, seq, flags, payload)
+            else:
+                trunk = self._trunks[number]
+                trunk.send_frames(format_id, rows[chosen], seq[chosen], flags[chosen], payload[chosen])
+
+    def send_digit(self, handle: int, digit: str, *, end: bool) -> None:
+        self.send_event(handle, pb.CallEvent(dtmf=pb.DtmfEvent(digit=digit, end=end)))
+
+    def send_event(self, handle: int, event: pb.CallEvent) -> None:
+        if (session := self._session(handle)) is not None:
+            session.send_event(event)
+
+    def consumed(self, handles: HandlesU32, total_bytes: BytesU64) -> None:
+        """In bytes of the bot's format."""
+        for row in listed(self._columns.consume(handles, total_bytes)):
+            session = self._sessions[row]
+            if session is not None:
+                self._columns.is_waiting[row] = False
+                session.give_credit()
+
+    def close(self, handle: int, reason: str) -> None:
+        session = self._session(handle)
+        if session is None:
+            return
+        row = session.row
+        self._sessions[row] = None
+        session.close(reason)
+        self._columns.close(row)
+
+    async def aclose(self) -> None:
+        for session in list(self._sessions):
+            if session is not None:
+                self.close(session.handle, "the relay is stopping")
+        if self._running:
+            await asyncio.wait(set(self._running), timeout=_CLOSE_TIMEOUT_S)
+        await asyncio.gather(
+            *(endpoint.aclose("the relay is stopping") for endpoint in self._endpoints.values())
+        )
+        await self._tasks.aclose()
+
+    # -- SpeechSink
+
+    def receive_frames(self, rows: Rows, frames: PayloadU8, format_id: int) -> None:
+        audio_format = self._formats.format_of(format_id)
+        if audio_format is not None:
+            self._columns.delivered[rows] += np.uint64(frames.shape[1])
+            self._speech.bot_audio(self._columns.handle[rows], frames, audio_format)
+
+    def receive_speech(self, row: int, data: bytes | memoryview) -> None:
+        session = self._sessions[row]
+        if session is not None:
+            self._columns.delivered[row] += np.uint64(len(data))
+            self._speech.bot_speech(session.handle, data, session.call.bot_format)
+
+    # -- inside
+
+    def _ran(self, task: asyncio.Task[None], session: BotSession) -> None:
+        """A session's task is done. A crash of ours (its owner logs it) leaves no caller in silence."""
+        self._running.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and self._session(session.handle) is session:
+            self._listener.bot_failed(session.handle, f"internal error: {error}", before_ready=False)
+
+    def _session(self, handle: int) -> BotSession | None:
+        session = self._sessions[handle & int(ROW_MASK)]
+        return session if session is not None and session.handle == handle else None
+
+    def _send_to_stream_calls(self, rows: Rows, seq: npt.NDArray[np.uint64], payload: PayloadU8) -> None:
+        for row, number, frame in zip(listed(rows), listed(seq), payload, strict=True):
+            session = self._sessions[row]
+            if session is not None and session.stream_call is not None:
+                session.stream_call.send_audio(number, frame.tobytes())
+
+    def _endpoint(self, call: BotCall) -> BotEndpoint:
+        key = (call.endpoint, call.tls)
+        endpoint = self._endpoints.get(key)
+        if endpoint is None:
+            endpoint = self._endpoints[key] = BotEndpoint(
+                call.endpoint, tls=call.tls, new_trunk=self._new_trunk, resolve=self._resolve
+            )
+        return endpoint
+
+    def _new_trunk(self, address: str) -> TrunkStream:
+        for number in [number for number, trunk in self._trunks.items() if trunk.closed.is_set()]:
+            del self._trunks[number]
+        number = self._next_trunk
+        self._next_trunk += 1
+        trunk = self._trunks[number] = TrunkStream(
+            number, address, self._columns, self._formats, self, self.counters, instance=self._instance
+        )
+        return trunk

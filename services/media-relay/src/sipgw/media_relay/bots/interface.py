@@ -1,0 +1,140 @@
+"""What the sessions and the bot streams say to each other. No gRPC type crosses this line but `CallEvent`.
+
+All methods are plain calls on the relay's event loop: they return at once, never block, never raise for a
+peer's fault. A `handle` is the session's own (`generation << 16 | row`); after `close` it is not used again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sipgw.api import voicebot_pb2
+    from sipgw.audio import AudioFormat, PayloadU8
+    from sipgw.media_relay.pipeline.block import FrameBlock
+
+# One handle per row, uint32, shape (n,).
+HandlesU32 = npt.NDArray[np.uint32]
+# Byte counts per row, uint64, shape (n,).
+BytesU64 = npt.NDArray[np.uint64]
+
+
+class BotProtocol(Enum):
+    """Which RPC carries the call. AUTO: Trunk, and StreamCall where the bot answers UNIMPLEMENTED."""
+
+    AUTO = "auto"
+    TRUNK = "trunk"
+    STREAM_CALL = "stream_call"
+
+
+@dataclass(frozen=True, slots=True)
+class BotCall:
+    """Everything the bot streams need to know of a call, fixed when it is opened."""
+
+    call_id: str
+    endpoint: str  # host:port
+    wire_format: AudioFormat  # of send_audio's blocks and of what the listener gets; frame_ms is the bot's
+    bot_format: AudioFormat  # what the route gives the bot
+    tls: bool = False
+    protocol: BotProtocol = BotProtocol.AUTO
+    ready_timeout_ms: int = 5000
+    silent_after_ms: int = 0  # 0: off
+    reconnect_limit_ms: int = 10000
+    epoch: int = 1
+    resumed: bool = False
+    resume_token: str = ""
+    from_: str = ""
+    to: str = ""
+    route: str = ""
+    trunk: str = ""
+    sip_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    preferred_address: str = ""  # the instance that had the call, "ip:port"
+    traceparent: str = ""
+    playout_limit_bytes: int = 65536  # wire bytes that may wait unplayed; `consumed` gives room back
+
+
+class BotListener(Protocol):
+    """Implemented by the sessions. Per handle in the order in which the bot spoke."""
+
+    def bot_ready(self, handle: int, *, confirmed: bool, address: str, protocol: str) -> None:
+        """The bot takes the call; again after each reconnect. `protocol` is "trunk" or "stream_call"."""
+        ...
+
+    def bot_audio(self, handles: HandlesU32, frames: PayloadU8, audio_format: AudioFormat) -> None:
+        """Whole frames in wire format, shape (n, frame_bytes): one for each of n different handles."""
+        ...
+
+    def bot_speech(self, handle: int, data: bytes | memoryview, audio_format: AudioFormat) -> None:
+        """Speech of any length for one handle, in wire format: all of it is to be played, a burst too."""
+        ...
+
+    def bot_mark(self, handle: int, name: str) -> None:
+        """Answer with send_event(Played{mark=name}) once the speech before it has been played or dropped."""
+        ...
+
+    def bot_clear(self, handle: int, name: str) -> None:
+        """Drop what is unplayed within one frame, then send_event(Played{mark=name, cleared=True, ...})."""
+        ...
+
+    def bot_send_dtmf(self, handle: int, digits: str, duration_ms: int) -> None: ...
+
+    def bot_hangup(self, handle: int, reason: str, *, at_once: bool) -> None:
+        """Not at_once: when the speech before it has been played, at most 60 s later."""
+        ...
+
+    def bot_transfer(self, handle: int, target: str, *, at_once: bool) -> None:
+        """Not at_once: when the speech before it has been played, at most 60 s later."""
+        ...
+
+    def bot_finished(self, handle: int) -> None:
+        """The bot ended its stream with OK: drain, then hang up, by route. Nothing more comes."""
+        ...
+
+    def bot_lost(self, handle: int, reason: str) -> None:
+        """The stream broke; it is being opened again and the caller hears silence."""
+        ...
+
+    def bot_failed(self, handle: int, reason: str, *, before_ready: bool) -> None:
+        """Ready timeout, reconnect limit or refusal: nothing more comes. The session still calls `close`."""
+        ...
+
+    def bot_silent(self, handle: int, after_ms: int) -> None:
+        """An unconfirmed bot has said nothing for so long. The stream stays open; the session decides."""
+        ...
+
+
+class BotGateway(Protocol):
+    """The bot streams, as the sessions see them. `GrpcBridgeStage` is one, and a pipeline stage as well."""
+
+    def open(self, handle: int, call: BotCall) -> None:
+        """Attach the call to a bot. bot_ready or bot_failed follows."""
+        ...
+
+    def send_audio(self, block: FrameBlock) -> None:
+        """Caller's audio: one frame for each row. Rows without a stream are dropped."""
+        ...
+
+    def send_digit(self, handle: int, digit: str, *, end: bool) -> None: ...
+
+    def send_event(self, handle: int, event: voicebot_pb2.CallEvent) -> None:
+        """An added event; undeclared bots don't get it. call_id is filled in."""
+        ...
+
+    def consumed(self, handles: HandlesU32, total_bytes: BytesU64) -> None:
+        """Wire bytes of bot speech played *or dropped* since `open`, per handle; at least every 100 ms."""
+        ...
+
+    def close(self, handle: int, reason: str) -> None:
+        """The call is over: the bot gets HANGUP (trunk: End). The handle is forgotten at once."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close every call and stream; returns when their tasks have ended."""
+        ...

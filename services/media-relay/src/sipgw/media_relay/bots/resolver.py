@@ -1,0 +1,88 @@
+"""All addresses behind a bot's name: a headless Service's A and AAAA records are its pods."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from sipgw.media_relay.bots.errors import BotUnavailable
+
+# (host, port) -> "ip:port" of every record.
+Resolve: TypeAlias = Callable[[str, int], Awaitable[tuple[str, ...]]]
+
+_FRESH_S = 5.0
+
+
+def split_endpoint(endpoint: str) -> tuple[str, int]:
+    """Host and port of "host:port" or "[v6]:port"; raises BotUnavailable when it is neither."""
+    host, _, port = endpoint.removeprefix("dns:///").rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise BotUnavailable(f'bot endpoint {endpoint!r} is not "host:port"')
+    return host.strip("[]"), int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def resolve_by_system(host: str, port: int) -> tuple[str, ...]:
+    """What the system's resolver says, in its order without repeats. Raises BotUnavailable."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise BotUnavailable(f"can't resolve bot {host!r}: {error.strerror or error}") from error
+    return tuple(dict.fromkeys(join_address(str(entry[4][0]), port) for entry in found))
+
+
+class AddressBook:
+    """The addresses of one name, asked again when older than 5 s; the last known ones when DNS is down."""
+
+    def __init__(self, endpoint: str, resolve: Resolve = resolve_by_system) -> None:
+        self.host, self._port = split_endpoint(endpoint)
+        self._resolve = resolve
+        self._known: tuple[str, ...] = ()
+        self._asked_at: float | None = None
+        self._asking: asyncio.Task[tuple[str, ...]] | None = None
+        if _is_literal(self.host):
+            self._known = (join_address(self.host, self._port),)
+
+    async def addresses(self) -> tuple[str, ...]:
+        """At least one "ip:port". Raises BotUnavailable."""
+        if _is_literal(self.host):
+            return self._known
+        now = asyncio.get_running_loop().time()
+        if self._known and self._asked_at is not None and now - self._asked_at < _FRESH_S:
+            return self._known
+        if self._asking is None:  # one question for all who wait
+            self._asking = asyncio.create_task(self._ask(), name=f"resolve/{self.host}")
+            self._asking.add_done_callback(self._answered)
+        return await asyncio.shield(self._asking)
+
+    async def _ask(self) -> tuple[str, ...]:
+        try:
+            found = await self._resolve(self.host, self._port)
+        except BotUnavailable:
+            if not self._known:
+                raise
+            return self._known
+        if not found:
+            raise BotUnavailable(f"bot {self.host!r} has no address")
+        self._known = found
+        self._asked_at = asyncio.get_running_loop().time()
+        return found
+
+    def _answered(self, asking: asyncio.Task[tuple[str, ...]]) -> None:
+        self._asking = None
+        if not asking.cancelled():
+            asking.exception()  # seen, even when nobody waits any more
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,143 @@
+"""A typed face for a grpc.aio bidi call, and channels to bots.
+
+grpc.aio overwrites the status that the bot sent when one of our writes fails as the stream ends (grpc issue
+36066): OK and UNIMPLEMENTED then read as INTERNAL, most of the time. The status is therefore taken in the
+done callback, which runs when it arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+
+import grpc
+import grpc.aio
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+MAX_MESSAGE_BYTES = 16 << 20
+_EOF: object = cast("Any", grpc.aio).EOF
+_WRITE_ERRORS = (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
+
+
+class _AioCall(Protocol):
+    """The part of grpc.aio.StreamStreamCall that is used."""
+
+    def write(self, message: Any) -> Awaitable[None]: ...
+    def read(self) -> Awaitable[Any]: ...
+    def done_writing(self) -> Awaitable[None]: ...
+    def initial_metadata(self) -> Awaitable[Sequence[tuple[str, str]]]: ...
+    def cancel(self) -> bool: ...
+    def code(self) -> Awaitable[grpc.StatusCode]: ...
+    def details(self) -> Awaitable[str]: ...
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RpcStatus:
+    """How a stream ended."""
+
+    code: grpc.StatusCode
+    details: str
+
+    @property
+    def is_ok(self) -> bool:
+        return self.code is grpc.StatusCode.OK
+
+    def __str__(self) -> str:
+        return f"{self.code.name}: {self.details}" if self.details else self.code.name
+
+
+class BidiCall(Generic[Request, Response]):
+    """One stream. `write` and `read` say by their result that it is over; `status` then says how."""
+
+    def __init__(self, call: object) -> None:
+        self._call = cast("_AioCall", call)
+        self.status: asyncio.Future[RpcStatus] = asyncio.get_running_loop().create_future()
+        self._call.add_done_callback(self._ended)
+
+    async def write(self, message: Request) -> bool:
+        """True when the transport took it; never timed out: cancelling a write kills the stream."""
+        try:
+            await self._call.write(message)
+        except _WRITE_ERRORS:
+            return False
+        return True
+
+    async def read(self) -> Response | None:
+        """The next message; None at the end."""
+        try:
+            message = await self._call.read()
+        except (grpc.RpcError, grpc.aio.BaseError):
+            return None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return None  # the RPC was cancelled, not this task
+        return None if message is _EOF else cast("Response", message)
+
+    async def initial_metadata(self) -> dict[str, str]:
+        """What the bot sent before its first message; empty when the stream failed."""
+        try:
+            return dict(await self._call.initial_metadata())
+        except (grpc.RpcError, grpc.aio.BaseError):
+            return {}
+
+    async def done_writing(self) -> None:
+        try:
+            await self._call.done_writing()
+        except _WRITE_ERRORS:
+            return
+
+    def cancel(self) -> None:
+        self._call.cancel()
+
+    def _ended(self, _call: object) -> None:
+        if not self.status.done():
+            code = _value_of(self._call.code())
+            details = _value_of(self._call.details())
+            self.status.set_result(RpcStatus(code or grpc.StatusCode.UNKNOWN, details or ""))
+
+
+T = TypeVar("T")
+
+
+def _value_of(awaitable: Awaitable[T]) -> T | None:
+    """The result of a coroutine that need not wait: the status is there when the done callback runs."""
+    steps = awaitable.__await__()
+    try:
+        next(steps)
+    except StopIteration as done:
+        return done.value
+    return None
+
+
+def open_bot_channel(address: str, *, tls_name: str | None) -> grpc.aio.Channel:
+    """A channel to one bot pod, "ip:port"; `tls_name` is the name that its certificate must bear.
+
+    No pings while a bot need not expect them: servers with default settings close the connection of who pings
+    more than every five minutes (too_many_pings). The long keepalive still turns on TCP_USER_TIMEOUT with
+    its time-out, and since audio is always under way, a dead host is noticed by that; a trunk's acks notice
+    sooner.
+    """
+    options: list[tuple[str, int | str]] = [
+        ("grpc.keepalive_time_ms", 310_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 1000),
+        ("grpc.max_reconnect_backoff_ms", 1000),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.enable_http_proxy", 0),
+    ]
+    if tls_name is None:
+        return grpc.aio.insecure_channel(address, options=options)
+    options.append(("grpc.ssl_target_name_override", tls_name))
+    return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(), options=options)

@@ -1,0 +1,314 @@
+"""One call's life with its bot: attach, be ready, break, attach again, end. A task per call runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import TYPE_CHECKING, Final
+
+from sipgw.api import voicebot_pb2 as pb
+from sipgw.media_relay.bots.columns import ROW_MASK
+from sipgw.media_relay.bots.errors import BotUnavailable, BotUnimplemented, TrunkUnimplemented
+from sipgw.media_relay.bots.interface import BotProtocol
+from sipgw.media_relay.bots.stream import Broken, Finished
+from sipgw.media_relay.bots.stream_call import StreamCall
+from sipgw.media_relay.bots.wire import attach_epoch, config_of
+from sipgw.runtime.telemetry.logs import get_logger
+from sipgw.runtime.telemetry.traces import parse_traceparent, record_span
+
+if TYPE_CHECKING:
+    import grpc.aio
+
+    from sipgw.media_relay.bots.columns import CallColumns
+    from sipgw.media_relay.bots.counters import BotCounters
+    from sipgw.media_relay.bots.endpoint import BotEndpoint, BotPod
+    from sipgw.media_relay.bots.interface import BotCall, BotListener
+    from sipgw.media_relay.bots.stream import CallStream, SpeechSink, StreamEnd
+
+_log = get_logger("sipgw.media_relay.bots")
+
+_BACKOFF_FIRST_S: Final = 0.1
+_BACKOFF_MOST_S: Final = 1.0
+_STABLE_S: Final = 5.0  # an attach that lasted so long starts the reconnect limit anew
+_HELD_EVENTS: Final = 100  # key presses while no bot is attached; the oldest go first
+
+
+class BotSession:
+    """`run` is its task. Everything else is called by the gateway or by the stream, and returns at once."""
+
+    def __init__(
+        self,
+        handle: int,
+        call: BotCall,
+        endpoint: BotEndpoint,
+        *,
+        listener: BotListener,
+        sink: SpeechSink,
+        columns: CallColumns,
+        counters: BotCounters,
+    ) -> None:
+        self.handle = handle
+        self.call = call
+        self.stream_call: StreamCall | None = None
+        self._endpoint = endpoint
+        self._listener = listener
+        self._sink = sink
+        self._columns = columns
+        self._counters = counters
+        self._loop = asyncio.get_running_loop()
+        self._opened_at = self._loop.time()
+        self._log = _log.bind(call_id=call.call_id)
+        self._stream: CallStream | None = None
+        self._end: asyncio.Future[StreamEnd] = self._loop.create_future()
+        self._ready: asyncio.Future[bool] = self._loop.create_future()
+        self._pod: BotPod | None = None
+        self._last_address = call.preferred_address
+        self._protocol = ""
+        self._attaches = 0
+        self._was_ready = call.resumed
+        self._has_been_ready = False
+        self._held: list[pb.CallEvent] = []
+        self._silence_timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
+        self._lost_at: float | None = None
+        self._ready_at = 0.0
+        self._channel: grpc.aio.Channel | None = None
+        self._trace = parse_traceparent(call.traceparent)
+        self._attach_began_ns = time.time_ns()
+
+    @property
+    def row(self) -> int:
+        return self.handle & int(ROW_MASK)
+
+    # -- the gateway's side
+
+    def send_event(self, event: pb.CallEvent) -> None:
+        if self._stream is not None:
+            self._stream.send_event(event)
+        elif event.WhichOneof("payload") == "dtmf":
+            self._held.append(event)
+            del self._held[:-_HELD_EVENTS]
+
+    def give_credit(self) -> None:
+        if self._stream is not None:
+            self._stream.give_credit()
+
+    def close(self, reason: str) -> None:
+        """Say no more to the listener; end the stream."""
+        self._is_closed = True
+        self._stop_silence_timer()
+        if self._stream is not None:
+            self._stream.close(reason)
+            self._stream = None
+        if not self._end.done():
+            self._end.set_result(Finished())
+
+    # -- the stream's side (AttachedCall)
+
+    def became_ready(self, *, confirmed: bool) -> None:
+        if self._is_closed or self._pod is None:
+            return
+        if self._ready.done():
+            if confirmed:
+                self._stop_silence_timer()
+            return
+        self._ready.set_result(confirmed)
+        self._ready_at = self._loop.time()
+        self._was_ready = self._has_been_ready = True
+        if self.stream_call is not None:
+            self._endpoint.note_declared(self._loop.time(), declared=self.stream_call.is_declared)
+        took_ms = round((self._loop.time() - self._opened_at) * 1000)
+        self._record_attach()
+        self._log.info(
+            "bot_ready", bot=self._pod.address, protocol=self._protocol, confirmed=confirmed, took_ms=took_ms
+        )
+        if not confirmed and self.call.silent_after_ms:
+            self._silence_timer = self._loop.call_later(self.call.silent_after_ms / 1000, self._is_silent)
+        self._listener.bot_ready(
+            self.handle, confirmed=confirmed, address=self._pod.address, protocol=self._protocol
+        )
+
+    def receive_action(self, action: pb.CallAction) -> None:
+        if self._is_closed:
+            return
+        listener, handle = self._listener, self.handle
+        match action.WhichOneof("payload"):
+            case "control" if action.control.type == pb.BotControl.HANGUP:
+                listener.bot_hangup(handle, "", at_once=False)
+            case "control" if action.control.type == pb.BotControl.TRANSFER:
+                listener.bot_transfer(handle, action.control.transfer_target, at_once=False)
+            case "mark":
+                listener.bot_mark(handle, action.mark.name)
+            case "clear":
+                listener.bot_clear(handle, action.clear.name)
+            case "send_dtmf":
+                listener.bot_send_dtmf(handle, action.send_dtmf.digits, action.send_dtmf.duration_ms or 100)
+            case "hangup_now":
+                listener.bot_hangup(handle, action.hangup_now.reason, at_once=True)
+            case "transfer_now":
+                listener.bot_transfer(handle, action.transfer_now.target, at_once=True)
+            case _:
+                pass  # accept, or a newer bot's
+
+    def stream_ended(self, end: StreamEnd) -> None:
+        if not self._end.done():
+            self._end.set_result(end)
+
+    # -- the task
+
+    async def run(self) -> None:
+        """Until the call is closed, or the bot finished or failed for good."""
+        backoff_s = _BACKOFF_FIRST_S
+        while not self._is_closed:
+            try:
+                end = await self._attach_and_serve()
+            except BotUnavailable as error:
+                if not self._is_closed:
+                    self._record_attach(str(error))
+                end = Broken(str(error), is_final=isinstance(error, BotUnimplemented))
+            if self._is_closed:
+                return
+            if isinstance(end, Finished):
+                self._log.info("bot_finished")
+                self._listener.bot_finished(self.handle)
+                return
+            before_ready = not self._has_been_ready
+            if self._ready.done():
+                backoff_s = self._note_lost(end.reason, backoff_s)
+            left_s = self._deadline() - self._loop.time()
+            if not end.is_final and left_s > 0:
+                await asyncio.sleep(min(left_s, backoff_s * random.uniform(0.8, 1.2)))
+                backoff_s = min(backoff_s * 2, _BACKOFF_MOST_S)
+                if self._loop.time() < self._deadline():
+                    continue
+            if not self._is_closed:
+                self._log.warning("bot_failed", reason=end.reason, before_ready=before_ready)
+                self._listener.bot_failed(self.handle, end.reason, before_ready=before_ready)
+            return
+
+    def _note_lost(self, reason: str, backoff_s: float) -> float:
+        """Tell the session; gives the back-off. A bot that breaks again at once is one loss that goes on."""
+        now = self._loop.time()
+        was_stable = now - self._ready_at >= _STABLE_S
+        if self._lost_at is None or was_stable:
+            self._lost_at = now
+            backoff_s = _BACKOFF_FIRST_S
+        self._counters.reconnects += 1
+        self._log.warning("bot_lost", reason=reason)
+        self._listener.bot_lost(self.handle, reason)
+        return backoff_s
+
+    async def _attach_and_serve(self) -> StreamEnd:
+        """One attach, until the stream ends. Raises BotUnavailable when there never was one."""
+        self._end = self._loop.create_future()
+        self._ready = self._loop.create_future()
+        self._attach_began_ns = time.time_ns()
+        pod = await self._endpoint.choose(self._last_address, self._loop.time())
+        self._pod = pod
+        pod.calls += 1
+        try:
+            async with asyncio.timeout_at(self._deadline()):
+                self._stream = await self._attach(pod)
+                self._send_held()
+                await asyncio.wait({self._ready, self._end}, return_when=asyncio.FIRST_COMPLETED)
+            end = await self._end
+            if not self._ready.done():
+                pod.avoid(self._loop.time())  # it refused
+            self._last_address = pod.address
+            return end
+        except TimeoutError:
+            pod.avoid(self._loop.time())
+            raise BotUnavailable(f"the bot at {pod.address} was not ready in time") from None
+        except BotUnavailable:
+            if not self._is_closed:
+                pod.avoid(self._loop.time())
+            raise
+        finally:
+            pod.calls -= 1
+            await self._detach(pod)
+
+    async def _attach(self, pod: BotPod) -> CallStream:
+        self._attaches += 1
+        config = config_of(
+            self.call, epoch=attach_epoch(self.call.epoch, self._attaches), resumed=self._was_ready
+        )
+        now = self._loop.time()
+        if self.call.protocol is not BotProtocol.STREAM_CALL and (
+            self.call.protocol is BotProtocol.TRUNK or self._endpoint.may_have_trunk(now)
+        ):
+            try:
+                self._protocol = "trunk"
+                trunk = await pod.trunk()
+                if self._is_closed:
+                    raise BotUnavailable("the call is over")
+                return trunk.attach(self, self.call, config, self._attaches)
+            except TrunkUnimplemented:
+                if self.call.protocol is BotProtocol.TRUNK:
+                    raise
+                self._endpoint.note_no_trunk(now)
+                self._log.info("bot_has_no_trunk", bot=pod.address)
+        return await self._attach_stream_call(pod, config)
+
+    async def _attach_stream_call(self, pod: BotPod, config: pb.Config) -> CallStream:
+        if self._is_closed:
+            raise BotUnavailable("the call is over")
+        self._protocol = "stream_call"
+        now = self._loop.time()
+        self.stream_call = stream = StreamCall(self, self.call, self._columns, self._sink, self._counters)
+        self._stream = stream  # what is sent while it opens follows Config
+        self._channel = pod.call_channel()
+        await stream.open(self._channel, config, must_declare=self._endpoint.is_declared(now))
+        return stream
+
+    async def _detach(self, pod: BotPod) -> None:
+        self._stop_silence_timer()
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close("detached")
+        stream_call, self.stream_call = self.stream_call, None
+        if stream_call is not None:
+            await stream_call.closed()
+        if self._channel is not None:
+            pod.release_channel(self._channel)
+            self._channel = None
+
+    def _send_held(self) -> None:
+        held, self._held = self._held, []
+        for event in held:
+            self.send_event(event)
+
+    def _deadline(self) -> float:
+        if self._lost_at is None:
+            return self._opened_at + self.call.ready_timeout_ms / 1000
+        return self._lost_at + self.call.reconnect_limit_ms / 1000
+
+    def _record_attach(self, error: str | None = None) -> None:
+        """A span for each attach, of the one trace that the call has (DESIGN §8)."""
+        attributes = {
+            "bot.address": self._pod.address if self._pod is not None else self.call.endpoint,
+            "bot.protocol": self._protocol,
+            "bot.attach": self._attaches,
+        }
+        record_span("bot attach", self._trace, self._attach_began_ns, time.time_ns(), attributes, error)
+
+    # -- silence
+
+    def _is_silent(self) -> None:
+        """DESIGN §3.1: a bot with a full thread pool takes the stream and never says a word."""
+        if self._pod is None or self._is_closed:
+            return
+        self._counters.bots_silent += 1
+        self._log.warning(
+            "bot_silent",
+            bot=self._pod.address,
+            after_ms=self.call.silent_after_ms,
+            calls_on_bot=self._pod.calls,
+            why="the bot accepted the stream but never answered on it: all its workers may be busy",
+        )
+        self._listener.bot_silent(self.handle, self.call.silent_after_ms)
+
+    def _stop_silence_timer(self) -> None:
+        if self._silence_timer is not None:
+            self._silence_timer.cancel()
+            self._silence_timer = None

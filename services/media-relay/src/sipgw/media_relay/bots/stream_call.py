@@ -1,0 +1,259 @@
+"""One call on a StreamCall stream of its own (DESIGN §3.1), also for bots that know no added field.
+
+Until a bot has declared itself it gets Config, AudioChunk, DtmfEvent and HANGUP only. There is no ack: the
+writer keeps the newest 200 ms of audio while a write blocks, and every event. Reading stops while the session
+has no room for speech, so the bot's own writes block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+from sipgw.api import voicebot_pb2 as pb
+from sipgw.api import voicebot_pb2_grpc
+from sipgw.media_relay.bots.columns import NO_STREAM, OWN_STREAM
+from sipgw.media_relay.bots.errors import BotUnavailable, BotUnimplemented
+from sipgw.media_relay.bots.rpc import BidiCall, RpcStatus
+from sipgw.media_relay.bots.stream import Broken, Finished
+from sipgw.media_relay.bots.wire import FEATURES_KEY
+
+if TYPE_CHECKING:
+    from sipgw.media_relay.bots.columns import CallColumns
+    from sipgw.media_relay.bots.counters import BotCounters
+    from sipgw.media_relay.bots.interface import BotCall
+    from sipgw.media_relay.bots.stream import AttachedCall, SpeechSink, StreamEnd
+
+DECLARE_GRACE_S: Final = (
+    0.1  # how long a bot that never declared itself has to do so before it counts as ready
+)
+_HANGUP_LINGER_S: Final = 2.0
+_AUDIO_LIMIT_MS: Final = 200
+_PIECE_BYTES: Final = 8192
+_EVENT_LIMIT: Final = 1000
+_ADDED_ACTIONS: Final = frozenset({"mark", "clear", "send_dtmf", "hangup_now", "transfer_now", "accept"})
+_OLD_EVENTS: Final = frozenset({"config", "audio", "dtmf", "control"})
+_Rpc = BidiCall[pb.CallEvent, pb.CallAction]
+
+
+class StreamCall:
+    """`open` writes Config; the reader and the writer then run until the stream or the call ends."""
+
+    def __init__(
+        self,
+        attached: AttachedCall,
+        call: BotCall,
+        columns: CallColumns,
+        sink: SpeechSink,
+        counters: BotCounters,
+    ) -> None:
+        self.is_declared = False
+        self.has_spoken = False  # sent anything at all: metadata or a message
+        self._attached = attached
+        self._bot_call = call
+        self._row = attached.row
+        self._columns = columns
+        self._sink = sink
+        self._counters = counters
+        self._frame_samples = call.bot_format.frame_samples
+        self._audio_limit = max(1, _AUDIO_LIMIT_MS // call.bot_format.frame_ms)
+        self._outgoing: deque[pb.CallEvent] = deque()
+        self._audio_queued = 0
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._declaring = asyncio.Event()
+        self._is_open = False
+        self._is_closing = False
+        self._end: StreamEnd | None = None
+        self._rpc: BidiCall[pb.CallEvent, pb.CallAction] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self, channel: grpc.aio.Channel, config: pb.Config, *, must_declare: bool) -> None:
+        """Until the bot is ready: declared itself, spoke, or (unless it must declare) has the Config.
+
+        Raises BotUnavailable with the stream closed. The caller bounds it in time.
+        """
+        call = self._bot_call
+        metadata = [("sipgw-call-id", call.call_id)]
+        if call.traceparent:
+            metadata.append(("traceparent", call.traceparent))
+        stub = voicebot_pb2_grpc.VoiceBotStub(channel)
+        self._rpc = rpc = _Rpc(stub.StreamCall(metadata=tuple(metadata)))
+        name = call.call_id
+        self._tasks = [asyncio.create_task(self._await_metadata(rpc), name=f"stream-call-metadata/{name}")]
+        try:
+            config_event = pb.CallEvent(call_id=call.call_id, config=config)
+            if not await rpc.write(config_event):
+                raise _unavailable(await rpc.status)
+            self._counters.stream_calls_opened += 1
+            if not self._is_closing:
+                self._columns.stream[self._row] = OWN_STREAM
+            self._tasks.append(asyncio.create_task(self._write(rpc), name=f"stream-call-writer/{name}"))
+            self._tasks.append(asyncio.create_task(self._read(rpc), name=f"stream-call-reader/{name}"))
+            await self._await_ready(must_declare=must_declare)
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+        if isinstance(self._end, Broken):
+            raise _unavailable(await rpc.status)
+        if self._is_closing and self._end is None:
+            raise BotUnavailable("the call is over")
+        self._attached.became_ready(confirmed=self.has_spoken)
+        self._is_open = True
+        if self._end is not None:
+            self._attached.stream_ended(self._end)
+
+    def send_audio(self, seq: int, data: bytes) -> None:
+        """A frame of the caller; the oldest unsent is dropped when the bot does not take them."""
+        if self._audio_queued >= self._audio_limit:
+            self._drop_oldest_audio()
+        chunk = pb.AudioChunk(seq=seq, timestamp=seq * self._frame_samples, data=data)
+        self._outgoing.append(pb.CallEvent(call_id=self._bot_call.call_id, audio=chunk))
+        self._audio_queued += 1
+        self._wake.set()
+
+    def send_event(self, event: pb.CallEvent) -> None:
+        """Added events only to a declared bot."""
+        if not self.is_declared and event.WhichOneof("payload") not in _OLD_EVENTS:
+            self._counters.events_dropped_undeclared += 1
+            return
+        if len(self._outgoing) - self._audio_queued >= _EVENT_LIMIT:
+            if self._rpc is not None:
+                self._rpc.cancel()  # a thousand key presses unread: nobody is there
+            return
+        event.call_id = self._bot_call.call_id
+        self._outgoing.append(event)
+        self._wake.set()
+
+    def give_credit(self) -> None:
+        self._room.set()
+
+    def close(self, reason: str) -> None:
+        """HANGUP, then the bot has two seconds to end the stream."""
+        if self._end is not None or self._is_closing:
+            return
+        self._leave_row()
+        while self._audio_queued:
+            self._drop_oldest_audio()
+        control = pb.ControlEvent(type=pb.ControlEvent.HANGUP)
+        self._outgoing.append(pb.CallEvent(call_id=self._bot_call.call_id, control=control))
+        self._wake.set()
+        self._room.set()
+        self._declaring.set()
+
+    async def closed(self) -> None:
+        """After `close`: until the stream is gone."""
+        if self._rpc is not None:
+            await asyncio.wait({self._rpc.status}, timeout=_HANGUP_LINGER_S)
+            self.abandon()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def abandon(self) -> None:
+        """Cancel the stream at once."""
+        if not self._is_closing:
+            self._leave_row()
+        if self._rpc is not None:
+            self._rpc.cancel()
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+
+    def _leave_row(self) -> None:
+        """From here on the row may be another call's."""
+        self._is_closing = True
+        if self._columns.stream[self._row] == OWN_STREAM:
+            self._columns.stream[self._row] = NO_STREAM
+
+    # -- ready
+
+    async def _await_metadata(self, rpc: BidiCall[pb.CallEvent, pb.CallAction]) -> None:
+        metadata = await rpc.initial_metadata()
+        if rpc.status.done() and not rpc.status.result().is_ok:
+            return
+        if FEATURES_KEY in metadata:
+            self.is_declared = True
+        self._spoke()
+
+    def _spoke(self) -> None:
+        if not self.has_spoken:
+            self.has_spoken = True
+            if not self._is_closing:
+                self._attached.became_ready(confirmed=True)
+            self._declaring.set()
+
+    async def _await_ready(self, *, must_declare: bool) -> None:
+        try:
+            await asyncio.wait_for(self._declaring.wait(), None if must_declare else DECLARE_GRACE_S)
+        except TimeoutError:
+            return
+
+    # -- reading
+
+    async def _read(self, rpc: BidiCall[pb.CallEvent, pb.CallAction]) -> None:
+        while (action := await rpc.read()) is not None:
+            self._spoke()
+            kind = action.WhichOneof("payload")
+            if kind == "audio":
+                await self._receive_speech(action.audio.data)
+            elif kind is not None:
+                self.is_declared = self.is_declared or kind in _ADDED_ACTIONS
+                if not self._is_closing:
+                    self._attached.receive_action(action)
+        self._ended(await rpc.status)
+
+    async def _receive_speech(self, data: bytes) -> None:
+        """All of it, a piece at a time as room allows."""
+        rest = memoryview(data)
+        while len(rest) and not self._is_closing:
+            room = self._columns.room(self._row)
+            if room <= 0:
+                self._room.clear()
+                self._columns.is_waiting[self._row] = True
+                await self._room.wait()
+                continue
+            piece = min(room, _PIECE_BYTES)
+            self._sink.receive_speech(self._row, rest[:piece])
+            rest = rest[piece:]
+            if len(rest):
+                await asyncio.sleep(0)  # a long speech is converted between ticks, not in one
+
+    def _ended(self, status: RpcStatus) -> None:
+        self._end = Finished() if status.is_ok else Broken(str(status))
+        if not self._is_closing:
+            self._leave_row()
+            if self._is_open:
+                self._attached.stream_ended(self._end)
+        self._declaring.set()
+        self._wake.set()
+
+    # -- writing
+
+    async def _write(self, rpc: BidiCall[pb.CallEvent, pb.CallAction]) -> None:
+        while True:
+            while self._outgoing:
+                event = self._outgoing.popleft()
+                if event.WhichOneof("payload") == "audio":
+                    self._audio_queued -= 1
+                if not await rpc.write(event):
+                    return  # the reader meets the same end
+            if self._is_closing:
+                await rpc.done_writing()
+                return
+            self._wake.clear()
+            await self._wake.wait()
+
+    def _drop_oldest_audio(self) -> None:
+        for index, event in enumerate(self._outgoing):
+            if event.WhichOneof("payload") == "audio":
+                del self._outgoing[index]
+                self._audio_queued -= 1
+                self._counters.audio_dropped_unacked += 1
+                return
+
+
+def _unavailable(status: RpcStatus) -> BotUnavailable:
+    kind = BotUnimplemented if status.code is grpc.StatusCode.UNIMPLEMENTED else BotUnavailable
+    return kind(str(status))

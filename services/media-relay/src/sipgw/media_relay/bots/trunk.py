@@ -1,0 +1,330 @@
+"""One Trunk stream to one bot pod: the calls on it, and what the bot says on it (DESIGN §3.2).
+
+A wire handle is `uses << 16 | row`: the row finds everything by array look-up, and `uses`, counted per row of
+this stream, keeps a handle from being used twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import grpc
+import numpy as np
+
+from sipgw.api import voicebot_pb2 as pb
+from sipgw.api import voicebot_pb2_grpc
+from sipgw.media_relay.bots.columns import MAX_ROWS, ROW_MASK, Rows, listed
+from sipgw.media_relay.bots.errors import BotUnavailable, TrunkUnimplemented
+from sipgw.media_relay.bots.rpc import BidiCall
+from sipgw.media_relay.bots.stream import Broken, Finished
+from sipgw.media_relay.bots.trunk_sender import TrunkSender
+from sipgw.media_relay.bots.wire import FEATURES, attach_epoch
+from sipgw.runtime.telemetry.logs import get_logger
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from sipgw.audio import PayloadU8
+    from sipgw.media_relay.bots.columns import CallColumns
+    from sipgw.media_relay.bots.counters import BotCounters
+    from sipgw.media_relay.bots.interface import BotCall
+    from sipgw.media_relay.bots.stream import AttachedCall, SpeechSink, StreamEnd
+    from sipgw.media_relay.bots.wire import FormatIds
+
+_log = get_logger("sipgw.media_relay.bots.trunk")
+
+HELLO_TIMEOUT_S: Final = 3.0
+PROGRESS_TIMEOUT_S: Final = 5.0  # nothing acked for so long: the bot is gone
+IDLE_CLOSE_S: Final = 60.0
+_WATCH_S: Final = 0.5
+_CLOSE_TIMEOUT_S: Final = 1.0
+_SPOKEN_AT_ONCE: Final = 16384
+_MAX_USES: Final = 0xFFFF
+_Rpc = BidiCall[pb.TrunkEvents, pb.TrunkActions]
+
+
+class TrunkStream:
+    """Calls share it. `open` first; `closed` is set when it is over, whoever ended it."""
+
+    def __init__(
+        self,
+        number: int,
+        address: str,
+        columns: CallColumns,
+        formats: FormatIds,
+        sink: SpeechSink,
+        counters: BotCounters,
+        *,
+        instance: str,
+    ) -> None:
+        self.number = number
+        self.address = address
+        self.max_calls = 0
+        self.closed = asyncio.Event()
+        self._columns = columns
+        self._formats = formats
+        self._sink = sink
+        self._counters = counters
+        self._instance = instance
+        self._calls: dict[int, AttachedCall] = {}  # by row
+        self._wire_handle = np.zeros(MAX_ROWS, dtype=np.uint32)  # 0: not attached here
+        self._uses = np.zeros(MAX_ROWS, dtype=np.uint16)
+        self._sender = TrunkSender(counters)
+        self._consumed_before: dict[int, int] = {}  # by row: what was consumed before Start
+        self._hello: asyncio.Future[pb.Hello] = asyncio.get_running_loop().create_future()
+        self._call: BidiCall[pb.TrunkEvents, pb.TrunkActions] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._loop = asyncio.get_running_loop()
+        self._idle_since = self._loop.time()
+        self._is_closing = False
+        self._end_reason = ""
+        self._spoken_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    @property
+    def is_open(self) -> bool:
+        return self._hello.done() and not self._is_closing and not self.closed.is_set()
+
+    @property
+    def is_full(self) -> bool:
+        return bool(self.max_calls) and len(self._calls) >= self.max_calls
+
+    async def open(self, channel: grpc.aio.Channel) -> None:
+        """Exchange Hello. Raises TrunkUnimplemented, or BotUnavailable."""
+        stub = voicebot_pb2_grpc.VoiceBotStub(channel)
+        self._call = call = _Rpc(stub.Trunk(metadata=(("sipgw-features", ",".join(FEATURES)),)))
+        hello = pb.Hello(formats=self._formats.all_wire(), features=FEATURES, instance=self._instance)
+        self._sender.send(pb.TrunkEvent(hello=hello))
+        self._tasks = [
+            self._loop.create_task(self._read(call), name=f"trunk-reader/{self.address}"),
+            self._loop.create_task(self._sender.run(call), name=f"trunk-writer/{self.address}"),
+            self._loop.create_task(self._watch(call), name=f"trunk-watch/{self.address}"),
+        ]
+        try:
+            opened = {self._hello, call.status}
+            await asyncio.wait(opened, timeout=HELLO_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            call.cancel()
+            self._closed("cancelled")
+            raise
+        if self._hello.done():
+            self.max_calls = self._hello.result().max_calls
+            self._counters.trunks_opened += 1
+            _log.info("trunk_opened", bot=self.address, instance=self._hello.result().instance)
+            return
+        if not call.status.done():
+            await self.aclose("no Hello")
+            raise BotUnavailable(f"bot at {self.address} sent no Hello within {HELLO_TIMEOUT_S:g} s")
+        status = call.status.result()
+        await self.aclose("never opened")
+        if status.code is grpc.StatusCode.UNIMPLEMENTED:
+            raise TrunkUnimplemented(f"bot at {self.address} has no Trunk")
+        raise BotUnavailable(f"bot at {self.address}: {status}")
+
+    def attach(self, attached: AttachedCall, call: BotCall, config: pb.Config, attaches: int) -> TrunkCall:
+        """Start a call. Raises BotUnavailable when this stream can't take it."""
+        row = attached.row
+        if not self.is_open or self.is_full or self._uses[row] == _MAX_USES:
+            raise BotUnavailable(f"the trunk to {self.address} is closed or full")
+        self._uses[row] += 1
+        handle = int(self._uses[row]) << 16 | row
+        self._wire_handle[row] = handle
+        self._calls[row] = attached
+        self._consumed_before[row] = int(self._columns.consumed[row])
+        self._columns.stream[row] = self.number
+        start = pb.Start(
+            handle=handle,
+            call_id=call.call_id,
+            epoch=attach_epoch(call.epoch, attaches),
+            format=self._formats.wire(call.bot_format),
+            config=config,
+            traceparent=call.traceparent,
+            credit_bytes=max(0, self._columns.room(row)),
+        )
+        self._sender.send(pb.TrunkEvent(start=start))
+        return TrunkCall(self, row, handle)
+
+    def send_frames(
+        self,
+        format_id: int,
+        rows: Rows,
+        seq: npt.NDArray[np.uint64],
+        flags: npt.NDArray[np.uint8],
+        payload: PayloadU8,
+    ) -> None:
+        """A frame for each of these rows, all attached here."""
+        self._sender.send_frames(format_id, self._wire_handle[rows], seq, flags, payload)
+
+    def send_event(self, handle: int, event: pb.CallEvent) -> None:
+        self._sender.send(pb.TrunkEvent(event=pb.HandleEvent(handle=handle, event=event)))
+
+    def give_credit(self, row: int) -> None:
+        """Tell the bot how much of its speech was played or dropped by now."""
+        if row in self._calls:
+            consumed = int(self._columns.consumed[row])
+            self._columns.reported[row] = consumed
+            self._sender.give_credit(int(self._wire_handle[row]), consumed - self._consumed_before[row])
+
+    def detach(self, row: int, handle: int, reason: str) -> None:
+        """The call is over: End. Harmless when the bot ended it already."""
+        if self._forget(row, handle) is not None:
+            self._sender.send(pb.TrunkEvent(end=pb.End(handle=handle, reason=reason)))
+
+    async def aclose(self, reason: str) -> None:
+        """Close politely, then by force; the calls on it are told."""
+        if self._call is not None and not self.closed.is_set():
+            self._end_reason = self._end_reason or reason
+            await self._finish(self._call)
+        current = asyncio.current_task()
+        tasks = [task for task in self._tasks if task is not current]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._closed(reason)
+
+    # -- reading
+
+    async def _read(self, call: BidiCall[pb.TrunkEvents, pb.TrunkActions]) -> None:
+        while (message := await call.read()) is not None:
+            acks = 0
+            for item in message.items:
+                acks += self._receive(item)
+                if self._spoken_bytes > _SPOKEN_AT_ONCE:
+                    self._spoken_bytes = 0
+                    await asyncio.sleep(0)  # a long speech is converted between ticks, not in one
+            self._sender.received(items=len(message.items), acks=acks)
+        status = await call.status
+        self._closed(self._end_reason or f"trunk ended, {status}")
+
+    def _receive(self, item: pb.TrunkAction) -> int:
+        match item.WhichOneof("item"):
+            case "audio":
+                self._receive_audio(item.audio)
+            case "action":
+                self._receive_action(item.action)
+            case "end":
+                end: StreamEnd = (
+                    Broken(item.end.reason or "the bot failed") if item.end.failed else Finished()
+                )
+                if (attached := self._forget(item.end.handle & 0xFFFF, item.end.handle)) is not None:
+                    attached.stream_ended(end)
+            case "ack":
+                self._sender.acked(item.ack.items)
+                return 1
+            case "hello":
+                if not self._hello.done():
+                    self._hello.set_result(item.hello)
+            case _:
+                pass  # a newer bot
+        return 0
+
+    def _receive_audio(self, batch: pb.AudioBatch) -> None:
+        count, size = len(batch.handles), batch.frame_bytes
+        if count * size != len(batch.audio) or not size:
+            self._counters.audio_malformed += 1
+            return
+        handles = np.fromiter(batch.handles, dtype=np.uint32, count=count)
+        rows = (handles & ROW_MASK).astype(np.intp)
+        frames = np.frombuffer(batch.audio, dtype=np.uint8).reshape(count, size)
+        known = (self._wire_handle[rows] == handles) & (handles != 0)  # 0 marks rows that are not here
+        if not known.all():
+            rows, frames = rows[known], frames[known]
+            self._counters.audio_unknown_handle += count - len(rows)
+            if not len(rows):
+                return
+        audio_format = self._formats.format_of(batch.format_id)
+        if (
+            audio_format is not None
+            and audio_format.frame_bytes == size
+            and bool((self._columns.format_id[rows] == batch.format_id).all())
+            and self._columns.are_distinct(rows)
+        ):
+            self._sink.receive_frames(rows, frames, batch.format_id)
+            return
+        for row, frame in zip(listed(rows), frames, strict=True):  # a burst: long frames, or many of one call
+            self._sink.receive_speech(row, frame.data)
+            self._spoken_bytes += size
+
+    def _receive_action(self, item: pb.HandleAction) -> None:
+        row = item.handle & 0xFFFF
+        attached = self._calls.get(row)
+        if attached is None or self._wire_handle[row] != item.handle:
+            return
+        if item.action.WhichOneof("payload") == "accept":
+            attached.became_ready(confirmed=True)
+        else:
+            attached.receive_action(item.action)
+
+    # -- ending
+
+    async def _watch(self, call: BidiCall[pb.TrunkEvents, pb.TrunkActions]) -> None:
+        """Progress, not deadlines: a stream whose other end acks nothing is given up."""
+        while not self.closed.is_set():
+            await asyncio.sleep(_WATCH_S)
+            now = self._loop.time()
+            if self._calls:
+                self._idle_since = now
+            stalled_s = self._sender.stalled_s(now)
+            if stalled_s > PROGRESS_TIMEOUT_S or self._sender.is_overflowing:
+                self._counters.trunks_stalled += 1
+                self._end_reason = f"the bot at {self.address} has acked nothing for {stalled_s:.1f} s"
+                call.cancel()
+                return
+            if now - self._idle_since > IDLE_CLOSE_S:
+                self._end_reason = "idle"
+                await self._finish(call)
+                return
+
+    async def _finish(self, call: BidiCall[pb.TrunkEvents, pb.TrunkActions]) -> None:
+        """Let what is queued go, half-close, and give the bot a moment to end the stream."""
+        self._is_closing = True
+        if not call.status.done():
+            await self._sender.drained(_CLOSE_TIMEOUT_S)
+            await call.done_writing()
+            await asyncio.wait({call.status}, timeout=_CLOSE_TIMEOUT_S)
+            call.cancel()
+
+    def _forget(self, row: int, handle: int) -> AttachedCall | None:
+        if self._wire_handle[row] != handle:
+            return None
+        self._wire_handle[row] = 0
+        self._consumed_before.pop(row, None)
+        if self._columns.stream[row] == self.number:
+            self._columns.stream[row] = -1
+        return self._calls.pop(row, None)
+
+    def _closed(self, reason: str) -> None:
+        if self.closed.is_set():
+            return
+        self.closed.set()
+        self._sender.close()
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+        if self._hello.done():
+            _log.info("trunk_closed", bot=self.address, reason=reason, calls=len(self._calls))
+        for row in list(self._calls):
+            attached = self._forget(row, int(self._wire_handle[row]))
+            if attached is not None:
+                attached.stream_ended(Broken(reason))
+
+
+class TrunkCall:
+    """One call's `CallStream` on a trunk."""
+
+    def __init__(self, trunk: TrunkStream, row: int, handle: int) -> None:
+        self._trunk = trunk
+        self._row = row
+        self._handle = handle
+
+    def send_event(self, event: pb.CallEvent) -> None:
+        self._trunk.send_event(self._handle, event)
+
+    def close(self, reason: str) -> None:
+        self._trunk.detach(self._row, self._handle, reason)
+
+    def give_credit(self) -> None:
+        self._trunk.give_credit(self._row)

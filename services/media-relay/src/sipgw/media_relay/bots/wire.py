@@ -1,0 +1,82 @@
+"""Formats, features and facts of a call in the words of voicebot.proto."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sipgw.api import voicebot_pb2 as pb
+from sipgw.audio import AudioFormat, Codec
+
+if TYPE_CHECKING:
+    from sipgw.media_relay.bots.interface import BotCall
+
+FEATURES_KEY: Final = "sipgw-features"
+# What this gateway understands of a bot, said in Config and Hello.
+FEATURES: Final = (
+    "accept",
+    "answered",
+    "clear",
+    "hangup_now",
+    "hold",
+    "mark",
+    "played",
+    "send_dtmf",
+    "transfer_now",
+    "transfer_outcome",
+)
+_CODECS: Final = {Codec.PCMU: pb.PCMU, Codec.PCMA: pb.PCMA, Codec.PCM16: pb.PCM16}
+_ATTACH_BITS: Final = 10
+
+
+class FormatIds:
+    """Ids for the formats in use, the same on every trunk."""
+
+    def __init__(self) -> None:
+        self._ids: dict[AudioFormat, int] = {}
+        self._formats: list[AudioFormat | None] = [None]
+
+    def id_of(self, audio_format: AudioFormat) -> int:
+        """The id, given out at first use; 0 is none."""
+        number = self._ids.get(audio_format)
+        if number is None:
+            number = self._ids[audio_format] = len(self._formats)
+            self._formats.append(audio_format)
+        return number
+
+    def format_of(self, number: int) -> AudioFormat | None:
+        return self._formats[number] if number < len(self._formats) else None
+
+    def all_wire(self) -> list[pb.AudioFormat]:
+        return [self.wire(audio_format) for audio_format in self._ids]
+
+    def wire(self, audio_format: AudioFormat) -> pb.AudioFormat:
+        return pb.AudioFormat(
+            id=self.id_of(audio_format),
+            codec=_CODECS[audio_format.codec],
+            sample_rate=audio_format.rate_hz,
+            frame_ms=audio_format.frame_ms,
+            frame_bytes=audio_format.frame_bytes,
+        )
+
+
+def attach_epoch(call_epoch: int, attaches: int) -> int:
+    """The bot's epoch: rises with each attach by this relay, and over each earlier relay's."""
+    return call_epoch << _ATTACH_BITS | min(attaches, (1 << _ATTACH_BITS) - 1)
+
+
+def config_of(call: BotCall, *, epoch: int, resumed: bool) -> pb.Config:
+    """The Config event of a call."""
+    return pb.Config(
+        sample_rate=call.bot_format.rate_hz,
+        codec=_CODECS[call.bot_format.codec],
+        frame_ms=call.bot_format.frame_ms,
+        to=call.to,
+        route=call.route,
+        trunk=call.trunk,
+        sip_headers=call.sip_headers,
+        resume_token=call.resume_token,
+        epoch=epoch,
+        resumed=resumed,
+        features=FEATURES,
+        **{"from": call.from_},
+    )

@@ -1,0 +1,62 @@
+"""DigitsIn: the keys that callers press (RFC 4733), call by call: a call without them costs nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sipgw.rtp.telephone_event import DigitStarted, DtmfReceiver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sipgw.rtp.telephone_event import DigitEvent
+
+
+class DigitsIn:
+    """Receivers by row, made at the first event packet."""
+
+    def __init__(self) -> None:
+        self._receivers: dict[int, DtmfReceiver] = {}
+        self._pressed: set[int] = set()  # rows with a key down: their end may be lost
+        self._clock_hz: dict[int, int] = {}
+
+    def configure(self, row: int, clock_rate_hz: int) -> None:
+        if self._clock_hz.get(row) != clock_rate_hz:
+            self._clock_hz[row] = clock_rate_hz
+            self._receivers.pop(row, None)
+
+    def close(self, row: int) -> None:
+        self._receivers.pop(row, None)
+        self._clock_hz.pop(row, None)
+        self._pressed.discard(row)
+
+    def restart(self, row: int) -> None:
+        """The caller's stream began anew."""
+        if row in self._receivers:
+            self._receivers[row].restart()
+            self._pressed.add(row)  # what restart ended is told at the next tick
+
+    def receive(
+        self, row: int, payload: bytes, *, timestamp: int, sequence: int, marker: bool, now_s: float
+    ) -> Iterator[DigitEvent]:
+        receiver = self._receivers.get(row)
+        if receiver is None:
+            receiver = self._receivers[row] = DtmfReceiver(self._clock_hz.get(row, 8000))
+        receiver.receive_packet(payload, timestamp=timestamp, sequence=sequence, marker=marker, now=now_s)
+        yield from self._take(row, receiver)
+
+    def handle_timers(self, now_s: float) -> Iterator[tuple[int, DigitEvent]]:
+        """Keys whose end was lost."""
+        for row in list(self._pressed):
+            receiver = self._receivers[row]
+            receiver.handle_timer(now_s)
+            for event in self._take(row, receiver):
+                yield row, event
+
+    def _take(self, row: int, receiver: DtmfReceiver) -> Iterator[DigitEvent]:
+        while (event := receiver.next_event()) is not None:
+            if isinstance(event, DigitStarted):
+                self._pressed.add(row)
+            else:
+                self._pressed.discard(row)
+            yield event

@@ -1,0 +1,50 @@
+"""Pays what rows owe by `sipgw.rtp.excess`: drops the frame at the head of a queue, quiet ones first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+
+from sipgw.audio import decode
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from sipgw.audio import AudioFormat, PayloadU8
+    from sipgw.rtp.excess import ExcessWatch
+
+    Rows = npt.NDArray[np.integer]
+
+QUIET_LEVEL: Final = 330  # mean absolute sample: -40 dBFS
+
+
+class FrameQueue(Protocol):
+    """A queue a row, by its heads."""
+
+    @property
+    def excess(self) -> ExcessWatch: ...
+
+    def depth(self, rows: Rows) -> npt.NDArray[np.int64]: ...
+
+    def peek(self, rows: Rows, length: int) -> PayloadU8: ...
+
+    def skip(self, rows: Rows, length: int) -> None: ...
+
+
+def drop_excess(queue: FrameQueue, rows: Rows, audio_format: AudioFormat, now_s: float) -> None:
+    """Drop at most one frame of each row that owes one and has another."""
+    length = audio_format.frame_bytes
+    owing = queue.excess.debt[rows] >= length
+    if not owing.any():
+        return
+    owing &= queue.depth(rows) > length
+    if not owing.any():
+        return
+    rows = rows[owing]
+    samples = decode(audio_format, queue.peek(rows, length))
+    quiet = np.abs(samples.astype(np.int32)).mean(axis=1) < QUIET_LEVEL
+    dropped = rows[queue.excess.may_drop(rows, quiet, now_s)]
+    if len(dropped):
+        queue.skip(dropped, length)
+        queue.excess.dropped(dropped, length)

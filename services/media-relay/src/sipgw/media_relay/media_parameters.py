@@ -1,0 +1,143 @@
+"""MediaParameters: a MediaSpec that has been read and can be served; and the other specs of relay/v1."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from sipgw.api.config.v1 import config_pb2
+from sipgw.api.relay.v1 import control_pb2 as pb
+from sipgw.audio import AudioFormat, Codec
+from sipgw.media_relay.bots.interface import BotCall, BotProtocol
+from sipgw.media_relay.errors import SpecError
+from sipgw.rtp.source_latch import Source
+
+BUILTIN_ECHO = "builtin:echo"
+_RATE_HZ = 8000
+_CODECS = {config_pb2.AUDIO_CODEC_PCMU: Codec.PCMU, config_pb2.AUDIO_CODEC_PCMA: Codec.PCMA}
+_BOT_CODECS = {
+    config_pb2.BOT_CODEC_UNSPECIFIED: Codec.PCMU,
+    config_pb2.BOT_CODEC_PCMU: Codec.PCMU,
+    config_pb2.BOT_CODEC_PCMA: Codec.PCMA,
+    config_pb2.BOT_CODEC_PCM16: Codec.PCM16,
+}
+_PROTOCOLS = {
+    config_pb2.BOT_PROTOCOL_TRUNK: BotProtocol.TRUNK,
+    config_pb2.BOT_PROTOCOL_STREAM_CALL: BotProtocol.STREAM_CALL,
+}
+_PTIMES_MS = (10, 20, 30, 40, 50, 60)
+_BOT_FRAMES_MS = (10, 20, 30, 40, 60, 80, 100)
+
+
+@dataclass(frozen=True, slots=True)
+class EventFormat:
+    """What was agreed about telephone events (RFC 4733)."""
+
+    send_payload_type: int
+    receive_payload_type: int
+    clock_rate_hz: int
+
+
+@dataclass(frozen=True, slots=True)
+class MediaParameters:
+    """One call's media as agreed. `wire` is the format of what we send; its frame is the packet time."""
+
+    remote: Source | None
+    remote_rtcp: Source | None
+    wire: AudioFormat
+    send_payload_type: int
+    receive_payload_type: int
+    events: EventFormat | None
+    is_sending: bool
+    is_receiving: bool
+    is_muxed: bool
+    is_symmetric: bool
+
+
+def read_media(spec: pb.MediaSpec) -> MediaParameters:
+    """Raises SpecError that names the field."""
+    if spec.codec not in _CODECS:
+        raise SpecError("media.codec: PCMU and PCMA can be served")
+    if spec.clock_rate_hz not in (0, _RATE_HZ):
+        raise SpecError(f"media.clock_rate_hz: {spec.clock_rate_hz}, G.711 has {_RATE_HZ}")
+    ptime_ms = spec.ptime_ms or 20
+    if ptime_ms not in _PTIMES_MS:
+        raise SpecError(f"media.ptime_ms: {ptime_ms}, one of {_PTIMES_MS} is wanted")
+    remote = _source(spec.remote_address, spec.remote_rtp_port, "media.remote")
+    rtcp_address = spec.remote_rtcp_address or spec.remote_address
+    rtcp_port = spec.remote_rtcp_port or (spec.remote_rtp_port + 1 if spec.remote_rtp_port else 0)
+    return MediaParameters(
+        remote=remote,
+        remote_rtcp=_source(rtcp_address, rtcp_port, "media.remote_rtcp"),
+        wire=AudioFormat(_CODECS[spec.codec], _RATE_HZ, ptime_ms),
+        send_payload_type=_payload_type(spec.send_payload_type, "media.send_payload_type"),
+        receive_payload_type=_payload_type(spec.receive_payload_type, "media.receive_payload_type"),
+        events=_events(spec),
+        is_sending=spec.direction not in (pb.MEDIA_DIRECTION_RECVONLY, pb.MEDIA_DIRECTION_INACTIVE),
+        is_receiving=spec.direction not in (pb.MEDIA_DIRECTION_SENDONLY, pb.MEDIA_DIRECTION_INACTIVE),
+        is_muxed=spec.rtcp_mux,
+        is_symmetric=spec.addressing != pb.ADDRESSING_AS_IN_SDP,
+    )
+
+
+def read_bot(call_id: str, spec: pb.BotSpec, codec: Codec, traceparent: str) -> BotCall:
+    """What the bot streams are told. Raises SpecError that names the field."""
+    if ":" not in spec.endpoint:
+        raise SpecError(f"bot.endpoint: {spec.endpoint!r}, host:port or {BUILTIN_ECHO} is wanted")
+    if spec.audio.codec not in _BOT_CODECS:
+        raise SpecError("bot.audio.codec: PCMU, PCMA and PCM16 can be served")
+    bot_format = AudioFormat(
+        _BOT_CODECS[spec.audio.codec], spec.audio.rate_hz or _RATE_HZ, spec.audio.frame_ms or 20
+    )
+    if bot_format.frame_ms not in _BOT_FRAMES_MS:
+        raise SpecError(f"bot.audio.frame_ms: {bot_format.frame_ms}, one of {_BOT_FRAMES_MS} is wanted")
+    return BotCall(
+        call_id=call_id,
+        endpoint=spec.endpoint,
+        wire_format=AudioFormat(codec, _RATE_HZ, bot_format.frame_ms),
+        bot_format=bot_format,
+        tls=spec.tls,
+        protocol=_PROTOCOLS.get(spec.protocol, BotProtocol.AUTO),
+        ready_timeout_ms=spec.ready_timeout_ms or 5000,
+        silent_after_ms=spec.silent_after_ms,
+        reconnect_limit_ms=spec.reconnect_limit_ms or 10000,
+        epoch=spec.epoch or 1,
+        resumed=spec.epoch > 1,
+        resume_token=spec.resume_token,
+        from_=getattr(spec, "from"),
+        to=spec.to,
+        route=spec.route,
+        trunk=spec.trunk,
+        sip_headers=dict(spec.sip_headers),
+        preferred_address=spec.preferred_address,
+        traceparent=traceparent,
+    )
+
+
+def _events(spec: pb.MediaSpec) -> EventFormat | None:
+    if not spec.HasField("telephone_event"):
+        return None
+    events = spec.telephone_event
+    return EventFormat(
+        _payload_type(events.send_payload_type, "media.telephone_event.send_payload_type"),
+        _payload_type(events.receive_payload_type, "media.telephone_event.receive_payload_type"),
+        events.clock_rate_hz or _RATE_HZ,
+    )
+
+
+def _payload_type(number: int, field: str) -> int:
+    if number > 127:
+        raise SpecError(f"{field}: {number}, 0 to 127 is wanted")
+    return number
+
+
+def _source(address: str, port: int, field: str) -> Source | None:
+    if not address or not port:
+        return None
+    try:
+        ipaddress.ip_address(address)
+    except ValueError as error:
+        raise SpecError(f"{field}_address: {address!r} is no IP address") from error
+    if port > 65535:
+        raise SpecError(f"{field}_port: {port}, 1 to 65535 is wanted")
+    return Source(address, port)

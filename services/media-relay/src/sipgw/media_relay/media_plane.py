@@ -1,0 +1,350 @@
+"""MediaPlane: all calls' media, moved together, a tick at a time. The tick never blocks.
+
+A tick: lobbies and RTCP (a few), the callers' packets (columns), the uplink through the pipeline, the
+downlink to the callers, then what that brought about. Wiring only: the rules are in the parts.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+
+from sipgw.audio import AudioFormat
+from sipgw.media_relay.digits_in import DigitsIn
+from sipgw.media_relay.pipeline.stage import Tick
+from sipgw.media_relay.playout import PlayoutQueue
+from sipgw.media_relay.receiver import NO_PAYLOAD_TYPE, RtpReceiver
+from sipgw.media_relay.rtcp_reports import RtcpReports
+from sipgw.media_relay.rtp_endpoint import RtpEndpoint
+from sipgw.media_relay.rtp_sweep import SLOT, RtpSweep
+from sipgw.media_relay.tick import TICK_S
+from sipgw.media_relay.transmitter import Transmitter
+from sipgw.media_relay.uplink import Uplink
+from sipgw.rtp.jitter_buffer import JitterBuffer
+from sipgw.rtp.source_latch import Source, SourceLatch, Verdict
+from sipgw.rtp.telephone_event import DigitStarted, DtmfSender
+
+if TYPE_CHECKING:
+    import socket
+    from typing import Any
+
+    import numpy.typing as npt
+
+    from sipgw.media_relay.media_parameters import MediaParameters
+    from sipgw.media_relay.pipeline.pipeline import MediaPipeline
+    from sipgw.media_relay.port_pool import PortPair, PortPool
+    from sipgw.rtp.telephone_event import DigitEvent
+
+_RTP_START: Final = struct.Struct("!BBHII")
+_POOL_SWEEP_TICKS: Final = 20
+_ROUNDS: Final = 3
+_MOST_ROUNDS: Final = 64
+_REPORT_BYTES: Final = 480  # consumption is told every 60 ms
+
+
+class MediaListener(Protocol):
+    """What the sessions hear of the media; rows are those of open calls."""
+
+    def media_started(self, row: int, source: Source) -> None: ...
+
+    def digit_started(self, row: int, digit: str) -> None: ...
+
+    def digit_ended(self, row: int, digit: str, duration_ms: int) -> None: ...
+
+    def bot_heard(self, row: int) -> None:
+        """The caller hears the bot for the first time."""
+        ...
+
+    def audio_consumed(self, rows: npt.NDArray[np.intp], total_bytes: npt.NDArray[np.int64]) -> None:
+        """Bot audio played or dropped since the call began; at least every 100 ms while there is some."""
+        ...
+
+
+@dataclass(slots=True)
+class _Leg:
+    """What one open row has beside its columns."""
+
+    endpoint: RtpEndpoint
+    latch: SourceLatch
+    media: MediaParameters
+    strange: int = 0
+    has_started: bool = False
+
+
+class MediaPlane:
+    """`rows` calls at most. Stages are added to `pipeline` by the owner, who also passes the ticks."""
+
+    def __init__(self, rows: int, pool: PortPool, pipeline: MediaPipeline, listener: MediaListener) -> None:
+        self.pool = pool
+        self.jitter = JitterBuffer(rows)
+        self.receiver = RtpReceiver(rows, self.jitter, self)
+        self.playout = PlayoutQueue(rows)
+        self.uplink = Uplink(rows, self.jitter, self.receiver, pipeline)
+        self.transmitter = Transmitter(rows, self.playout, pipeline)
+        self.reports = RtcpReports(rows, self.receiver, self.transmitter)
+        self._digits = DigitsIn()
+        self._sweep = RtpSweep()
+        self._listener = listener
+        self._legs: list[_Leg | None] = [None] * rows
+        self._reported = np.zeros(rows, np.int64)
+        self._tick_number = 0
+        self.strange = 0  # packets from strangers, all calls
+
+    def open(
+        self, row: int, pair: PortPair, media: MediaParameters, *, is_live: bool, uplink_frame_ms: int
+    ) -> None:
+        """A new call on `row`: its sockets are read from now on."""
+        now_s = self._tick_number * TICK_S
+        endpoint = RtpEndpoint(pair, media.remote, media.remote_rtcp)
+        latch = SourceLatch(media.remote, is_symmetric=media.is_symmetric, barred=pair.barred)
+        self._legs[row] = _Leg(endpoint, latch, media)
+        silence = media.wire.silence
+        self.jitter.open(row, silence=silence, now_s=now_s)
+        self.playout.open(row, silence=silence, is_live=is_live, now_s=now_s)
+        self.receiver.open(row, self._tick_number)
+        self.transmitter.open(row)
+        self.uplink.open(row, AudioFormat(media.wire.codec, media.wire.rate_hz, uplink_frame_ms))
+        self._reported[row] = 0
+        self._configure(row, media)
+        self._sweep.add_cold(pair.rtp, functools.partial(self._read_lobby, row))
+        self._sweep.add_cold(pair.rtcp, functools.partial(self._read_rtcp, row))
+
+    def modify(self, row: int, media: MediaParameters, *, uplink_frame_ms: int) -> None:
+        """Media agreed anew; another address of the caller's means a new latch."""
+        leg = self._leg(row)
+        moved = media.remote != leg.media.remote and media.remote is not None
+        leg.media = media
+        if moved:
+            self._disconnect(leg)
+            leg.latch.expect(media.remote)
+            leg.latch.is_symmetric = media.is_symmetric
+            leg.endpoint.remote, leg.endpoint.remote_rtcp = media.remote, media.remote_rtcp
+        uplink_format = AudioFormat(media.wire.codec, media.wire.rate_hz, uplink_frame_ms)
+        self.uplink.open(row, uplink_format, keep_seq=True)
+        self._configure(row, media)
+
+    def start(self, row: int) -> None:
+        """The call is answered: its clocks run."""
+        self.uplink.start(row, self._tick_number)
+        self.transmitter.start(row, self._tick_number)
+        self.reports.start(row, self._tick_number)
+
+    def close(self, row: int) -> None:
+        """The call is over: its ports go to rest."""
+        leg = self._leg(row)
+        if self.transmitter.sent[row]:
+            leg.endpoint.send_rtcp(self.reports.build(row, ends=True), is_muxed=leg.media.is_muxed)
+        self._legs[row] = None
+        for part in (self.uplink, self.transmitter, self.receiver, self.playout, self.reports, self._digits):
+            part.close(row)
+        self._sweep.remove_cold(leg.endpoint.pair.rtp)
+        self._sweep.remove_cold(leg.endpoint.pair.rtcp)
+        if leg.endpoint.connected is not None:
+            self._sweep.remove_hot(leg.endpoint.connected)
+        pair = leg.endpoint.release()
+        if leg.latch.latched is not None and self.receiver.has_ssrc[row]:
+            pair.barred = frozenset({(leg.latch.latched, int(self.receiver.ssrc[row]))})
+        self.pool.release(pair, self._tick_number * TICK_S)
+
+    def send_digits(self, row: int, digits: str, duration_ms: int) -> None:
+        """Send keys to the caller. Raises ValueError for what is no key, or when keys were not agreed."""
+        media = self._leg(row).media
+        if media.events is None:
+            raise ValueError("the caller takes no telephone events")
+        sender = DtmfSender(digits, tone_ms=duration_ms or 100, packet_ms=media.wire.frame_ms)
+        self.transmitter.send_digits(
+            row,
+            sender,
+            payload_type=media.events.send_payload_type,
+            clock_rate_hz=media.events.clock_rate_hz,
+        )
+
+    def media_of(self, row: int) -> MediaParameters:
+        return self._leg(row).media
+
+    def strangers_of(self, row: int) -> int:
+        return self._leg(row).strange
+
+    def on_tick(self, tick: Tick, missed: int) -> None:
+        """All that there is to do at a tick."""
+        self._tick_number = tick.number
+        self._sweep.sweep_cold()
+        for rows, lengths in self._sweep.hot_rounds(min(_ROUNDS + missed, _MOST_ROUNDS)):
+            self.receiver.receive(rows, self._sweep.datagrams[: len(rows)], lengths, tick)
+        self.uplink.run(tick)
+        self.transmitter.run(tick)
+        self._follow_up(tick)
+
+    def shutdown(self) -> None:
+        self._sweep.close()
+        self.pool.close()
+
+    # -- ReceiverListener
+
+    def on_event_packet(
+        self, row: int, payload: bytes, *, timestamp: int, sequence: int, marker: bool
+    ) -> None:
+        """See ReceiverListener."""
+        now_s = self._tick_number * TICK_S
+        for event in self._digits.receive(
+            row, payload, timestamp=timestamp, sequence=sequence, marker=marker, now_s=now_s
+        ):
+            self._tell_digit(row, event)
+
+    def on_rtcp(self, row: int, datagram: bytes) -> None:
+        """See ReceiverListener."""
+        self.reports.receive(row, datagram)
+
+    def on_source_changed(self, row: int) -> None:
+        """See ReceiverListener."""
+        self._digits.restart(row)
+
+    # -- inside
+
+    def _leg(self, row: int) -> _Leg:
+        leg = self._legs[row]
+        if leg is None:
+            raise LookupError(f"row {row} has no call")
+        return leg
+
+    def _configure(self, row: int, media: MediaParameters) -> None:
+        events = media.events
+        self.receiver.configure(
+            row,
+            payload_type=media.receive_payload_type,
+            event_payload_type=events.receive_payload_type if events else NO_PAYLOAD_TYPE,
+            is_muxed=media.is_muxed,
+            is_receiving=media.is_receiving,
+        )
+        if events is not None:
+            self._digits.configure(row, events.clock_rate_hz)
+        self.transmitter.configure(
+            row, media.wire, payload_type=media.send_payload_type, is_sending=media.is_sending
+        )
+        self.transmitter.set_sender(row, self._leg(row).endpoint.sender())
+
+    def _follow_up(self, tick: Tick) -> None:
+        for rows in self.transmitter.consumed:
+            self.playout.fire_marks(rows)
+            self._tell_consumed(rows)
+        self.transmitter.consumed.clear()
+        for row in self.transmitter.spoke:
+            self._listener.bot_heard(row)
+        self.transmitter.spoke.clear()
+        for row, event in self._digits.handle_timers(tick.at_s):
+            self._tell_digit(row, event)
+        for row in self.reports.due(tick.number):
+            leg = self._leg(row)
+            leg.endpoint.send_rtcp(self.reports.build(row), is_muxed=leg.media.is_muxed)
+        if tick.number % _POOL_SWEEP_TICKS == 0:
+            self.pool.sweep(tick.at_s)
+
+    def _tell_consumed(self, rows: npt.NDArray[np.intp]) -> None:
+        total = self.playout.consumed(rows)
+        unsaid = total - self._reported[rows]
+        due = (unsaid >= _REPORT_BYTES) | ((unsaid > 0) & (self.playout.depth(rows) == 0))
+        if due.any():
+            told, totals = rows[due], total[due]
+            self._reported[told] = totals
+            self._listener.audio_consumed(told, totals)
+
+    def _tell_digit(self, row: int, event: DigitEvent) -> None:
+        if isinstance(event, DigitStarted):
+            self._listener.digit_started(row, event.digit)
+        else:
+            self._listener.digit_ended(row, event.digit, event.duration_ms)
+
+    def _read_rtcp(self, row: int) -> None:
+        leg = self._leg(row)
+        try:
+            datagram, address = leg.endpoint.pair.rtcp.recvfrom(SLOT)
+        except OSError:
+            return
+        known = {remote.host for remote in (leg.endpoint.remote, leg.endpoint.remote_rtcp) if remote}
+        if address[0] not in known:
+            self._count_stranger(leg)
+            return
+        if leg.media.is_symmetric:
+            leg.endpoint.remote_rtcp = Source(*address[:2])
+        self.reports.receive(row, datagram)
+
+    def _read_lobby(self, row: int) -> None:
+        leg = self._leg(row)
+        try:
+            datagram, address = leg.endpoint.pair.rtp.recvfrom(SLOT)
+        except OSError:
+            return
+        self._judge(row, leg, datagram, Source(*address[:2]))
+
+    def _judge(self, row: int, leg: _Leg, datagram: bytes, source: Source) -> None:
+        """A datagram at the lobby: latch to its sender, take it, or count a stranger."""
+        if len(datagram) < _RTP_START.size or datagram[0] & 0xC0 != 0x80:
+            self._count_stranger(leg)
+            return
+        _, second, sequence, _, ssrc = _RTP_START.unpack_from(datagram)
+        if 192 <= second <= 223:  # RTCP does not tell whose RTP this is
+            if leg.media.is_muxed and source == leg.endpoint.remote:
+                self.reports.receive(row, datagram)
+            return
+        verdict = leg.latch.receive_packet(
+            source,
+            ssrc=ssrc,
+            sequence=sequence,
+            now=self._tick_number * TICK_S,
+            heard=self.receiver.heard(row, TICK_S),
+        )
+        match verdict:
+            case Verdict.LATCHED:
+                early = self._connect(row, leg, source)
+                self._take_one(row, datagram)
+                for each, address in early:
+                    self._judge(row, leg, each, Source(*address[:2]))
+            case Verdict.HEARD:
+                self._take_one(row, datagram)
+            case Verdict.PENDING:
+                pass
+            case Verdict.STRANGE:
+                self._count_stranger(leg)
+
+    def _connect(self, row: int, leg: _Leg, source: Source) -> list[tuple[bytes, Any]]:
+        """Give the latched caller a socket of its own and send to it from now on."""
+        self._disconnect(leg)
+        try:
+            early = leg.endpoint.connect(source)
+        except OSError:  # no room for another socket: the lobby goes on serving
+            leg.endpoint.remote = source
+            early = []
+        if leg.endpoint.connected is not None:
+            self._sweep.add_hot(leg.endpoint.connected, row)
+        if source != leg.media.remote:
+            leg.endpoint.remote_rtcp = Source(
+                source.host, source.port + 1 if source.port < 65535 else source.port
+            )
+        self.transmitter.set_sender(row, leg.endpoint.sender())
+        self.uplink.align(row, self._tick_number)
+        if not leg.has_started:
+            leg.has_started = True
+            self._listener.media_started(row, source)
+        return early
+
+    def _disconnect(self, leg: _Leg) -> None:
+        connected: socket.socket | None = leg.endpoint.connected
+        if connected is not None:
+            self._sweep.remove_hot(connected)
+            leg.endpoint.disconnect()
+
+    def _take_one(self, row: int, datagram: bytes) -> None:
+        """A single packet through the columns."""
+        one = np.zeros((1, SLOT), np.uint8)
+        one[0, : len(datagram)] = np.frombuffer(datagram, np.uint8)
+        from_row = np.array([row], np.int32)
+        tick = Tick(self._tick_number, self._tick_number * TICK_S)
+        self.receiver.receive(from_row, one, np.array([len(datagram)], np.int32), tick)
+
+    def _count_stranger(self, leg: _Leg) -> None:
+        leg.strange += 1
+        self.strange += 1

@@ -1,0 +1,78 @@
+"""One frame of audio for each of n calls, all in one format: what the stages of the pipeline hand on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from sipgw.audio import decode, encode
+
+if TYPE_CHECKING:
+    from sipgw.audio import AudioFormat, PayloadU8, SamplesI16
+
+RowsU32: TypeAlias = npt.NDArray[np.uint32]  # row indices of calls, shape (n,), each at most once in a block
+SeqU64: TypeAlias = npt.NDArray[np.uint64]  # frame periods since the call's first, shape (n,)
+LengthsI32: TypeAlias = npt.NDArray[np.int32]  # bytes of each row that are audio, shape (n,)
+FlagsU8: TypeAlias = npt.NDArray[np.uint8]  # bits of FrameFlag, shape (n,)
+Mask: TypeAlias = npt.NDArray[np.bool_]  # shape (n,)
+
+
+class FrameFlag(IntFlag):
+    """What is known of a row beyond its bytes."""
+
+    NONE = 0
+    CONCEALED = 1  # uplink: nothing came for this period; the payload is silence
+    IDLE = 2  # downlink: the bot had nothing to say; the payload is silence
+
+
+@dataclass(slots=True)
+class FrameBlock:
+    """Rows of one format. `payload` is (n, format.frame_bytes), uint8; after a row's length it is silence.
+
+    The payload is the truth: `pcm` is decoded at the first asking, and rows that nobody writes keep their
+    bytes (decoding and encoding µ-law turns 0x7F into 0xFF). The arrays are valid until the tick ends: a
+    stage that keeps audio longer copies it.
+    """
+
+    format: AudioFormat
+    rows: RowsU32
+    seq: SeqU64
+    payload: PayloadU8
+    lengths: LengthsI32
+    flags: FlagsU8
+    _pcm: SamplesI16 | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def pcm(self) -> SamplesI16:
+        """Linear samples, (n, format.frame_samples). To change audio use `write`: this array is a copy."""
+        if self._pcm is None:
+            self._pcm = decode(self.format, self.payload)
+        return self._pcm
+
+    def write(self, which: Mask | npt.NDArray[np.intp], pcm: SamplesI16) -> None:
+        """Replace the audio of some rows (by mask or position) with samples (k, frame_samples)."""
+        if not self.payload.flags.writeable:
+            self.payload = self.payload.copy()
+        self.payload[which] = encode(self.format, pcm)
+        self.lengths[which] = self.format.frame_bytes
+        self.flags[which] = FrameFlag.NONE
+        self._pcm = None
+
+    def take(self, which: Mask | npt.NDArray[np.intp]) -> FrameBlock:
+        """The block of those rows only (by mask or position). Rows are copied."""
+        return FrameBlock(
+            self.format,
+            self.rows[which],
+            self.seq[which],
+            self.payload[which],
+            self.lengths[which],
+            self.flags[which],
+            None if self._pcm is None else self._pcm[which],
+        )

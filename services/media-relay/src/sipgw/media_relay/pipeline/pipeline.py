@@ -1,0 +1,37 @@
+"""MediaPipeline: the Chain of Responsibility over blocks of frames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sipgw.media_relay.pipeline.block import FrameBlock
+    from sipgw.media_relay.pipeline.stage import Stage, Tick
+
+
+class MediaPipeline:
+    """Stages in the order of the uplink: the caller's side first. The downlink passes them the other way."""
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        self.set_stages(stages)
+
+    def set_stages(self, stages: Sequence[Stage]) -> None:
+        """Stages may need what needs the pipeline: they can come later."""
+        self._uplink = tuple(stages)
+        self._downlink = tuple(reversed(stages))
+
+    def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
+        """Pass callers' audio along until every row is taken; what is left over nobody wanted."""
+        for stage in self._uplink:
+            if not len(block):
+                break
+            block = stage.uplink(block, tick)
+        return block
+
+    def downlink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
+        """Pass audio that is about to be sent to callers through every stage."""
+        for stage in self._downlink:
+            block = stage.downlink(block, tick)
+        return block

@@ -1,0 +1,64 @@
+"""What a stage of the pipeline is, and what it is given.
+
+A call is known by its row in the columns (below 65536) and, across time, by its handle
+(generation << 16 | row).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from sipgw.audio import PayloadU8
+    from sipgw.media_relay.pipeline.block import FrameBlock, RowsU32
+
+ROW_BITS: Final = 16
+UPLINK_FRAME_MS: Final = 20
+TICK_MS: Final = 5
+
+
+def handle_of(row: int, generation: int) -> int:
+    return (generation & 0xFFFF) << ROW_BITS | row
+
+
+def row_of(handle: int) -> int:
+    return handle & 0xFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A step of the relay's clock."""
+
+    number: int  # periods of TICK_MS since the relay started; after a stall numbers are left out
+    at_s: float  # monotonic
+
+
+class Stage(Protocol):
+    """A link of the chain. It handles the rows that are its own and hands on the others.
+
+    Both directions run within the tick: nothing here may wait, and what is done for each call in Python is
+    paid a thousand times. `uplink` gets frames of 20 ms from the callers and gives back the rows it did not
+    take; `downlink` gets what is about to be sent, in the wire's format and packet time, and gives back what
+    shall be sent instead (all its rows, changed or not).
+    """
+
+    def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock: ...
+
+    def downlink(self, block: FrameBlock, tick: Tick) -> FrameBlock: ...
+
+
+class Playout(Protocol):
+    """Where audio for callers goes: a stage says, the relay's own clock sends.
+
+    Audio is in the wire format of the rows (codec and rate; any length). Nothing blocks: what is beyond a
+    call's limit of 64 KiB is refused and counted.
+    """
+
+    def play_frames(self, rows: RowsU32, frames: PayloadU8) -> None:
+        """Append one frame (n, bytes) to each of n different rows: the columnar way."""
+        ...
+
+    def play_bytes(self, row: int, audio: bytes) -> None:
+        """Append audio of any length to one row."""
+        ...

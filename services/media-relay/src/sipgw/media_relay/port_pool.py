@@ -1,0 +1,188 @@
+"""PortPool: pairs of UDP ports, even for RTP and the next for RTCP, out of the range that the flags give.
+
+First in, first out, so that a port rests the longest. A released pair stays bound and read until nobody has
+sent to it for a second: who still talks after the call's end is never heard in the next one. Taken ports
+are passed over.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from sipgw.media_relay.errors import PortRangeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sipgw.rtp.source_latch import Source
+
+SILENT_S: Final = 1.0
+LONGEST_REST_S: Final = 30.0  # a sender that never stops may not keep a port for ever
+_MOST_READ: Final = 32  # datagrams of one resting socket in one sweep
+_RECEIVE_BUFFER: Final = 256 * 1024  # rides out a second's stall
+
+
+@dataclass(slots=True)
+class PortPair:
+    """Two bound, non-blocking sockets; `rtp_port` is even."""
+
+    rtp_port: int
+    rtp: socket.socket
+    rtcp: socket.socket
+    barred: frozenset[tuple[Source, int]] = frozenset()  # who was heard here in the last call
+    extra: list[socket.socket] = field(
+        default_factory=list[socket.socket]
+    )  # connected ones, read while resting
+
+    @property
+    def rtcp_port(self) -> int:
+        return self.rtp_port + 1
+
+
+@dataclass(slots=True)
+class _Resting:
+    pair: PortPair
+    since_s: float
+    heard_at_s: float
+
+
+class PortPool:
+    """Ports `low` to `high`, both included, on the address `bind`."""
+
+    def __init__(self, bind: str, low: int, high: int) -> None:
+        """Raises PortRangeError."""
+        check_range(low, high)
+        self._bind = bind
+        self._family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+        self._free: deque[int] = deque(range(low, high, 2))
+        self._barred: dict[int, frozenset[tuple[Source, int]]] = {}
+        self._resting: dict[int, _Resting] = {}  # by RTP port
+        self._epoll = select.epoll()
+        self._resting_by_fd: dict[int, tuple[_Resting, socket.socket]] = {}
+
+    @property
+    def free(self) -> int:
+        """Pairs that can be given out now, as far as we know."""
+        return len(self._free)
+
+    @property
+    def resting(self) -> int:
+        return len(self._resting)
+
+    def probe(self) -> list[int]:
+        """RTP ports of pairs that somebody else holds. Raises PortRangeError when that is all of them."""
+        taken = [port for port in self._free if (pair := self._open(port)) is None or _close(pair)]
+        if len(taken) == len(self._free):
+            raise PortRangeError(
+                f"every RTP port from {taken[0]} to {taken[-1] + 1} is taken or {self._bind} is no address "
+                "of this machine: stop what holds them or give another --rtp-ports or --bind"
+            )
+        return taken
+
+    def acquire(self) -> PortPair | None:
+        """The pair that has rested the longest; None when there is none."""
+        for _ in range(len(self._free)):
+            port = self._free.popleft()
+            pair = self._open(port)
+            if pair is not None:
+                pair.barred = self._barred.pop(port, frozenset())
+                return pair
+            self._free.append(port)  # somebody else's just now
+        return None
+
+    def release(self, pair: PortPair, now_s: float) -> None:
+        """The call is over: let the pair rest. It is the pool's from here on."""
+        resting = _Resting(pair, now_s, now_s)
+        self._resting[pair.rtp_port] = resting
+        for each in _sockets(pair):
+            self._resting_by_fd[each.fileno()] = (resting, each)
+            self._epoll.register(each.fileno(), select.EPOLLIN)
+
+    def sweep(self, now_s: float) -> None:
+        """Read what comes to resting ports and free those that are silent; a few times a second."""
+        for fd, _ in self._epoll.poll(0, 256):
+            resting, each = self._resting_by_fd[fd]
+            if _drain(each):
+                resting.heard_at_s = now_s
+        for port, resting in list(self._resting.items()):
+            if now_s - resting.heard_at_s >= SILENT_S or now_s - resting.since_s >= LONGEST_REST_S:
+                del self._resting[port]
+                self._forget(resting.pair)
+                self._barred[port] = resting.pair.barred
+                self._free.append(port)
+
+    def close(self) -> None:
+        for resting in self._resting.values():
+            self._forget(resting.pair)
+        self._resting.clear()
+        self._epoll.close()
+
+    def _forget(self, pair: PortPair) -> None:
+        for each in _sockets(pair):
+            self._resting_by_fd.pop(each.fileno(), None)
+            self._epoll.unregister(each.fileno())
+            each.close()
+
+    def _open(self, port: int) -> PortPair | None:
+        rtp = self._bound(port)
+        if rtp is None:
+            return None
+        rtcp = self._bound(port + 1)
+        if rtcp is None:
+            rtp.close()
+            return None
+        return PortPair(port, rtp, rtcp)
+
+    def _bound(self, port: int) -> socket.socket | None:
+        """Bound exclusively: a port that anybody has is noticed."""
+        each = socket.socket(self._family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+            each.bind((self._bind, port))
+        except OSError:
+            each.close()
+            return None
+        return each
+
+
+def check_range(low: int, high: int) -> None:
+    """Raises PortRangeError with cause and cure."""
+    if not 1024 <= low <= high <= 65535:
+        raise PortRangeError(f"--rtp-ports {low}-{high}: ports are 1024 to 65535, the lower one first")
+    if low % 2:
+        raise PortRangeError(
+            f"--rtp-ports {low}-{high}: RTP takes even ports and RTCP the next, so the first must be even: "
+            f"use {low + 1}-{high}"
+        )
+    if high - low < 1:
+        raise PortRangeError(f"--rtp-ports {low}-{high}: a call needs two ports: use {low}-{low + 1} or more")
+
+
+def _sockets(pair: PortPair) -> Iterator[socket.socket]:
+    yield pair.rtp
+    yield pair.rtcp
+    yield from pair.extra
+
+
+def _close(pair: PortPair) -> bool:
+    for each in _sockets(pair):
+        each.close()
+    return False
+
+
+def _drain(each: socket.socket) -> bool:
+    """Throw away what has come; whether anything had."""
+    heard = False
+    for _ in range(_MOST_READ):
+        try:
+            each.recv(64)
+        except BlockingIOError:
+            break
+        except OSError:
+            continue  # an ICMP error of an earlier send: not from the peer's RTP
+        heard = True
+    return heard

@@ -1,0 +1,220 @@
+"""RtpReceiver: callers' packets, as columns: whose they are, what they carry, what is lost.
+
+Audio goes into the jitter buffer; keys (RFC 4733) and RTCP that shares the port leave by the slow path, one
+by one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+
+from sipgw.media_relay.rtp_sweep import SLOT
+from sipgw.rtp.packet_batch import HEADER_BYTES, is_rtcp, parse_batch
+from sipgw.rtp.reception_table import ReceptionTable
+from sipgw.rtp.source_latch import Heard
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from sipgw.media_relay.pipeline.stage import Tick
+    from sipgw.rtp.jitter_buffer import JitterBuffer
+    from sipgw.rtp.packet_batch import PacketBatch
+
+    Rows = npt.NDArray[np.int32]
+    Mask = npt.NDArray[np.bool_]
+
+NO_PAYLOAD_TYPE: Final = 255
+_CLOCK_HZ: Final = 8000
+_OLD_SSRC_SILENCE_TICKS: Final = 12  # 60 ms
+
+
+class ReceiverListener(Protocol):
+    """What is heard beside audio; rare, so one call each."""
+
+    def on_event_packet(
+        self, row: int, payload: bytes, *, timestamp: int, sequence: int, marker: bool
+    ) -> None: ...
+
+    def on_rtcp(self, row: int, datagram: bytes) -> None: ...
+
+    def on_source_changed(self, row: int) -> None:
+        """The caller's stream began anew under another SSRC."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReceptionTotals:
+    """Of a call, over all its SSRCs."""
+
+    received: int
+    lost: int
+    jitter_ms: float
+
+
+class RtpReceiver:
+    """Columns of `rows` callers."""
+
+    def __init__(self, rows: int, jitter: JitterBuffer, listener: ReceiverListener) -> None:
+        self.reception = ReceptionTable(rows)
+        self._jitter = jitter
+        self._listener = listener
+        self._payload_type = np.full(rows, NO_PAYLOAD_TYPE, np.uint8)
+        self._event_payload_type = np.full(rows, NO_PAYLOAD_TYPE, np.uint8)
+        self._is_muxed = np.zeros(rows, np.bool_)
+        self._is_receiving = np.zeros(rows, np.bool_)
+        self.ssrc = np.zeros(rows, np.uint32)
+        self.has_ssrc = np.zeros(rows, np.bool_)
+        self._candidate_ssrc = np.zeros(rows, np.uint32)
+        self._candidate_next = np.full(rows, -1, np.int32)
+        self._highest = np.zeros(rows, np.uint16)
+        self.last_heard = np.zeros(rows, np.int64)  # tick of the last packet, or of the row's beginning
+        self.last_audio = np.zeros(rows, np.int64)
+        self._earlier = [ReceptionTotals(0, 0, 0.0)] * rows  # of earlier SSRCs
+        self.malformed = 0
+        self.unexpected = 0  # of a payload type that was not agreed
+
+    def open(self, row: int, tick_number: int) -> None:
+        self.reception.reset(row)
+        self._earlier[row] = ReceptionTotals(0, 0, 0.0)
+        self.has_ssrc[row] = False
+        self._candidate_next[row] = -1
+        self.last_heard[row] = self.last_audio[row] = tick_number
+
+    def configure(
+        self, row: int, *, payload_type: int, event_payload_type: int, is_muxed: bool, is_receiving: bool
+    ) -> None:
+        """What was agreed. Not receiving (hold): audio is thrown away."""
+        self._payload_type[row] = payload_type
+        self._event_payload_type[row] = event_payload_type
+        self._is_muxed[row] = is_muxed
+        self._is_receiving[row] = is_receiving
+
+    def close(self, row: int) -> None:
+        self._payload_type[row] = self._event_payload_type[row] = NO_PAYLOAD_TYPE
+
+    def heard(self, row: int, tick_s: float) -> Heard | None:
+        """What a rebound NAT must go on with."""
+        if not self.has_ssrc[row]:
+            return None
+        return Heard(int(self.ssrc[row]), int(self._highest[row]), float(self.last_heard[row]) * tick_s)
+
+    def totals(self, row: int) -> ReceptionTotals:
+        now, before = self.reception.totals(row), self._earlier[row]
+        return ReceptionTotals(
+            now.received + before.received,
+            max(now.lost, 0) + before.lost,
+            now.jitter * 1000 / _CLOCK_HZ,
+        )
+
+    def receive(
+        self, rows: Rows, datagrams: npt.NDArray[np.uint8], lengths: npt.NDArray[np.int32], tick: Tick
+    ) -> None:
+        """One datagram (n, SLOT) of each of `rows`, all different; lengths below 12 are no RTP."""
+        batch = parse_batch(datagrams, lengths)
+        accepted = batch.valid & (lengths < SLOT)
+        shared = is_rtcp(datagrams) & self._is_muxed[rows] & (lengths > 0)
+        if shared.any():
+            accepted &= ~shared
+            for i in np.flatnonzero(shared).tolist():
+                self._listener.on_rtcp(int(rows[i]), datagrams[i, : lengths[i]].tobytes())
+        audio = batch.payload_type == self._payload_type[rows]
+        events = batch.payload_type == self._event_payload_type[rows]
+        known = audio | events
+        if not (accepted & known).all():
+            self.malformed += int((~accepted & ~shared).sum())
+            self.unexpected += int((accepted & ~known).sum())
+            self.last_heard[rows[accepted]] = tick.number
+            accepted &= known
+        accepted = self._judge_sources(rows, batch, accepted, tick)
+        if not accepted.all():
+            which = np.flatnonzero(accepted)
+            if not len(which):
+                return
+            self._take(rows[which], _narrow(batch, which), datagrams[which], events[which], tick)
+        else:
+            self._take(rows, batch, datagrams, events, tick)
+
+    def _take(
+        self, rows: Rows, batch: PacketBatch, datagrams: npt.NDArray[np.uint8], events: Mask, tick: Tick
+    ) -> None:
+        """Packets of the right sources and payload types."""
+        arrival = int(tick.at_s * _CLOCK_HZ) & 0xFFFFFFFF
+        counted = self.reception.receive(rows, batch.sequence, batch.timestamp, arrival, timed=~events)
+        newer = (batch.sequence - self._highest[rows]).view(np.int16) > 0
+        self._highest[rows] = np.where(newer, batch.sequence, self._highest[rows])
+        self.last_heard[rows] = tick.number
+        if events.any():
+            for i in np.flatnonzero(events).tolist():
+                start = int(batch.payload_start[i])
+                self._listener.on_event_packet(
+                    int(rows[i]),
+                    datagrams[i, start : start + int(batch.payload_length[i])].tobytes(),
+                    timestamp=int(batch.timestamp[i]),
+                    sequence=int(batch.sequence[i]),
+                    marker=bool(batch.marker[i]),
+                )
+        audio = counted & ~events & (batch.payload_length > 0) & self._is_receiving[rows]
+        self.last_audio[rows[audio]] = tick.number
+        self._write_audio(rows, batch, datagrams, audio)
+
+    def _write_audio(
+        self, rows: Rows, batch: PacketBatch, datagrams: npt.NDArray[np.uint8], audio: Mask
+    ) -> None:
+        """By groups of one payload place and length: nearly always one group."""
+        lengths, starts = batch.payload_length, batch.payload_start
+        if audio.all():
+            length = int(lengths[0])
+            if (lengths == length).all() and (starts == HEADER_BYTES).all():
+                payload = datagrams[: len(rows), HEADER_BYTES : HEADER_BYTES + length]
+                self._jitter.write(rows, batch.timestamp, payload)
+                return
+        rest = np.flatnonzero(audio)
+        while len(rest):
+            start, length = int(starts[rest[0]]), int(lengths[rest[0]])
+            alike = (starts[rest] == start) & (lengths[rest] == length)
+            which, rest = rest[alike], rest[~alike]
+            self._jitter.write(rows[which], batch.timestamp[which], datagrams[which, start : start + length])
+
+    def _judge_sources(self, rows: Rows, batch: PacketBatch, accepted: Mask, tick: Tick) -> Mask:
+        """Keep packets of the SSRC that each call listens to; let a new one in by the rules."""
+        same = (self.ssrc[rows] == batch.ssrc) & self.has_ssrc[rows]
+        if same.all():
+            return accepted
+        for i in np.flatnonzero(accepted & ~same).tolist():
+            if not self._meet(int(rows[i]), int(batch.ssrc[i]), int(batch.sequence[i]), tick):
+                accepted[i] = False
+        return accepted
+
+    def _meet(self, row: int, ssrc: int, sequence: int, tick: Tick) -> bool:
+        """A packet of an SSRC that is not the row's: take it when the old one is silent or it goes on."""
+        if self.has_ssrc[row]:
+            is_silent = tick.number - self.last_heard[row] > _OLD_SSRC_SILENCE_TICKS
+            goes_on = self._candidate_ssrc[row] == ssrc and self._candidate_next[row] == sequence
+            self._candidate_ssrc[row] = ssrc
+            self._candidate_next[row] = (sequence + 1) & 0xFFFF
+            if not (is_silent or goes_on):
+                return False
+            self._earlier[row] = self.totals(row)
+            self.reception.reset(row)
+            self._jitter.resynchronize(np.array([row]))
+            self._listener.on_source_changed(row)
+        self.ssrc[row] = ssrc
+        self.has_ssrc[row] = True
+        self._highest[row] = (sequence - 1) & 0xFFFF
+        return True
+
+
+def _narrow(batch: PacketBatch, which: npt.NDArray[np.intp]) -> PacketBatch:
+    return type(batch)(
+        batch.valid[which],
+        batch.payload_type[which],
+        batch.marker[which],
+        batch.sequence[which],
+        batch.timestamp[which],
+        batch.ssrc[which],
+        batch.payload_start[which],
+        batch.payload_length[which],
+    )

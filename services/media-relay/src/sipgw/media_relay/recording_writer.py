@@ -1,0 +1,174 @@
+"""RecordingWriter: a thread that writes stereo WAV files, so that no disk ever holds up the tick.
+
+What it is given has its place in the file, so that a piece refused by the full queue is a silence and moves
+nothing. Each piece is flushed with the sizes in the header: a file is complete up to its last piece whenever
+the process dies. A disk that fails costs the recording, which is logged once, and never the call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import queue
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
+
+from sipgw.audio import decode
+from sipgw.audio.wav import WavWriter
+from sipgw.runtime.telemetry.logs import get_logger
+
+if TYPE_CHECKING:
+    from io import BufferedWriter
+    from pathlib import Path
+
+    from sipgw.audio import AudioFormat, PayloadU8
+
+_CHANNELS: Final = 2
+_QUEUED: Final = 8192  # pieces: four seconds of a thousand calls, 64 MiB
+_LONGEST_GAP: Final = 80_000  # samples of silence written at once
+_MOST_NAMES: Final = 1000
+_CURES: Final = {
+    errno.ENOSPC: "free space on that disk, or have recordings written to another",
+    errno.EDQUOT: "raise the relay's quota on that disk, or have recordings written to another",
+    errno.EACCES: "let the user of the relay write to that directory",
+    errno.EPERM: "let the user of the relay write to that directory",
+    errno.EROFS: "mount that file system for writing, or have recordings written to another",
+}
+_log = get_logger("sipgw.media_relay.recording")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingPiece:
+    """Audio of both channels from `first_sample` on, in wire format; None as audio ends the file."""
+
+    number: int  # of the recording
+    first_sample: int
+    audio_format: AudioFormat
+    left: PayloadU8 | None
+    right: PayloadU8 | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Begin:
+    number: int
+    path: Path
+    rate_hz: int
+
+
+@dataclass(slots=True)
+class _Recording:
+    path: Path
+    file: BufferedWriter
+    wav: WavWriter
+
+
+_Item: TypeAlias = _Begin | RecordingPiece | None
+
+
+class RecordingWriter:
+    """`begin` and `write` never wait and never fail; a full queue refuses audio and counts it."""
+
+    def __init__(self) -> None:
+        # Audio is bounded by `write`; the beginnings and ends beside it are two for each call.
+        self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="recording-writer", daemon=True)
+        self._open: dict[int, _Recording] = {}
+        self._paths: dict[int, Path | None] = {}  # as the thread found them; until the file's end
+        self._is_behind = False
+        self.refused = 0
+        self.failed = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def begin(self, number: int, path: Path, rate_hz: int) -> None:
+        """Begin a file; when the name is taken, `name.2.wav` and so on: nothing is ever overwritten."""
+        self._queue.put(_Begin(number, path, rate_hz))
+
+    def write(self, piece: RecordingPiece) -> None:
+        if piece.left is not None and self._queue.qsize() >= _QUEUED:
+            self.refused += 1
+            if not self._is_behind:
+                self._is_behind = True
+                _log.error(
+                    "recordings_fell_behind",
+                    cause=f"the disk is slower than the calls: {_QUEUED} half seconds are waiting for it",
+                    effect="recordings have silent gaps; calls go on",
+                    cure="a faster disk, or recording on fewer routes",
+                )
+            return
+        self._queue.put(piece)
+
+    def path(self, number: int, planned: Path) -> Path | None:
+        """Where the recording really is: None when it failed, `planned` while the thread is not there yet."""
+        return self._paths.get(number, planned)
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Write what is queued and end the thread."""
+        self._queue.put(None)
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            try:
+                self._handle(item)
+            except Exception as error:  # the thread's outermost place: it serves all calls
+                self._fail(item, error)
+            if self._is_behind and self._queue.qsize() < _QUEUED // 2:
+                self._is_behind = False
+        for number in list(self._open):
+            self._end(number)
+
+    def _handle(self, item: _Begin | RecordingPiece) -> None:
+        if isinstance(item, _Begin):
+            item.path.parent.mkdir(parents=True, exist_ok=True)
+            path, file = _create(item.path)
+            self._open[item.number] = _Recording(path, file, WavWriter(file, rate_hz=item.rate_hz))
+            self._paths[item.number] = path
+        elif item.left is None or item.right is None:
+            self._end(item.number)
+            self._paths.pop(item.number, None)
+        elif item.number in self._open:
+            self._write_piece(self._open[item.number].wav, item, item.left, item.right)
+
+    def _write_piece(self, wav: WavWriter, piece: RecordingPiece, left: PayloadU8, right: PayloadU8) -> None:
+        while (gap := piece.first_sample - wav.frames) > 0 and not wav.is_full:
+            wav.write(np.zeros((_CHANNELS, min(gap, _LONGEST_GAP)), np.int16))
+        wav.write(decode(piece.audio_format, np.stack((left, right))))
+        wav.flush()
+
+    def _fail(self, item: _Begin | RecordingPiece, error: Exception) -> None:
+        """Give the recording up; what was written before stays and is complete."""
+        self.failed += 1
+        recording = self._open.get(item.number)
+        path = item.path if isinstance(item, _Begin) else recording.path if recording else None
+        if recording is None:
+            self._paths[item.number] = None
+        code = error.errno if isinstance(error, OSError) else None
+        _log.error(
+            "recording_failed",
+            path=str(path),
+            cause=str(error),
+            effect="the call goes on unrecorded",
+            cure=_CURES.get(code or 0, "see the cause; the next calls are recorded again when it is gone"),
+        )
+        self._end(item.number)
+
+    def _end(self, number: int) -> None:
+        recording = self._open.pop(number, None)
+        if recording is not None:
+            # Closing flushes again what the disk did not take, and fails again.
+            with contextlib.suppress(OSError):
+                recording.file.close()
+
+
+def _create(path: Path) -> tuple[Path, BufferedWriter]:
+    """A file that was not there, `path` or a numbered one beside it: a call may have been here before."""
+    for attempt in range(1, _MOST_NAMES):
+        name = path if attempt == 1 else path.with_name(f"{path.stem}.{attempt}{path.suffix}")
+        with contextlib.suppress(FileExistsError):
+            return name, name.open("xb")
+    raise FileExistsError(errno.EEXIST, "too many recordings of one call", str(path))

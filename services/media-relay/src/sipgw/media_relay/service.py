@@ -1,0 +1,112 @@
+"""The servicer of relay/v1: one stream an edge; commands in batches, results and media events in batches
+back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import grpc.aio
+
+from sipgw.api.calls.v1 import session_pb2
+from sipgw.api.relay.v1 import control_pb2 as pb
+from sipgw.api.relay.v1.control_pb2_grpc import RelayControlServiceServicer
+from sipgw.runtime.telemetry.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sipgw.media_relay.event_log import EventLog
+    from sipgw.media_relay.sessions import Sessions
+    from sipgw.runtime.settings import Identity
+
+SERVICE_NAME = "sipgw.api.relay.v1.RelayControlService"
+_MOST_EVENTS = 1000  # a message
+_log = get_logger("sipgw.media_relay.service")
+
+
+class _EdgeStream:
+    """What is to be written to one edge: results and events, each message with all there is."""
+
+    def __init__(self) -> None:
+        self._results: list[pb.CommandResult] = []
+        self._events: list[pb.MediaEvent] = []
+        self._wake = asyncio.Event()
+        self._is_closed = False
+
+    def send_event(self, event: pb.MediaEvent) -> None:
+        self._events.append(event)
+        self._wake.set()
+
+    def send_results(self, results: list[pb.CommandResult]) -> None:
+        self._results += results
+        self._wake.set()
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._wake.set()
+
+    async def messages(self) -> AsyncIterator[pb.ControlResponse]:
+        """Until closed. Results go first: an event may be of a call that its result makes known."""
+        while not self._is_closed:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._results:
+                results, self._results = self._results, []
+                yield pb.ControlResponse(results=pb.ResultBatch(results=results))
+            while self._events:
+                events, self._events = self._events[:_MOST_EVENTS], self._events[_MOST_EVENTS:]
+                yield pb.ControlResponse(events=pb.MediaEventBatch(events=events))
+
+
+class RelayControlServicer(RelayControlServiceServicer):
+    """Adapter between the stream and the sessions."""
+
+    def __init__(self, identity: Identity, sessions: Sessions, events: EventLog) -> None:
+        self._identity = identity
+        self._sessions = sessions
+        self._events = events
+
+    async def Control(
+        self,
+        request_iterator: AsyncIterator[pb.ControlRequest],
+        context: grpc.aio.ServicerContext[pb.ControlRequest, pb.ControlResponse],
+    ) -> AsyncIterator[pb.ControlResponse]:
+        """One edge's stream: Attach first."""
+        requests = aiter(request_iterator)
+        first = await anext(requests, None)
+        if first is None or first.WhichOneof("item") != "attach":
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be attach")
+            return
+        edge = f"{first.attach.edge.name}/{first.attach.edge.incarnation}"
+        stream = _EdgeStream()
+        self._events.attach(edge, stream)
+        _log.info("edge_attached", edge=edge)
+        me = session_pb2.ProcessIdentity(name=self._identity.name, incarnation=self._identity.incarnation)
+        yield pb.ControlResponse(attached=pb.Attached(relay=me))
+        self._events.replay(self._sessions.call_ids_of(edge), edge)
+        reading = asyncio.create_task(self._read(requests, edge, stream), name=f"control/{edge}")
+        try:
+            async for message in stream.messages():
+                yield message
+        finally:
+            reading.cancel()
+            self._events.detach(edge, stream)
+            _log.info("edge_detached", edge=edge)
+
+    async def _read(self, requests: AsyncIterator[pb.ControlRequest], edge: str, stream: _EdgeStream) -> None:
+        try:
+            async for request in requests:
+                match request.WhichOneof("item"):
+                    case "commands":
+                        execute = self._sessions.execute
+                        stream.send_results([execute(each, edge) for each in request.commands.commands])
+                    case "ack":
+                        self._events.ack(request.ack.event_ids)
+                    case _:
+                        pass
+        except grpc.aio.AioRpcError:
+            pass  # the stream broke; the edge comes back
+        finally:
+            stream.close()

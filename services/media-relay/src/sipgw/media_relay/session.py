@@ -1,0 +1,45 @@
+"""Session: one call on this relay."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from sipgw.media_relay.bots.interface import BotCall
+    from sipgw.media_relay.media_parameters import MediaParameters
+    from sipgw.runtime.telemetry.traces import TraceIds
+
+COST_TRUNK: Final = 1
+COST_STREAM_CALL: Final = 10
+
+
+@dataclass(slots=True)
+class Session:
+    """What is known of it beside the columns."""
+
+    call_id: str
+    row: int
+    handle: int
+    fence: tuple[int, int]  # (owner epoch, generation)
+    edge: str
+    rtp_port: int
+    media: MediaParameters
+    bot: BotCall | None  # None: builtin:echo
+    is_early: bool
+    created_s: float
+    is_confirmed: bool = False
+    is_started: bool = False
+    answered_s: float = 0.0
+    trace: TraceIds | None = None
+    answered_ns: int = 0  # unix time
+    attached_s: float = 0.0  # when its edge was last here
+    cost: int = COST_TRUNK
+    digits: str = ""
+    has_timed_out: bool = False
+    digits_to_send: deque[tuple[str, int]] = field(default_factory=deque[tuple[str, int]])
+
+    @property
+    def uplink_frame_ms(self) -> int:
+        return self.bot.bot_format.frame_ms if self.bot is not None else 20

@@ -1,0 +1,409 @@
+"""Sessions: the relay's calls: what edges command, what media and bots bring about, and what becomes of
+orphans.
+
+Commands are idempotent and fenced: one below the (owner epoch, generation) that a call has seen is STALE. A
+row of the columns is used again with another generation, so that what is late for an old call finds nobody.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+
+from sipgw.api import voicebot_pb2
+from sipgw.api.config.v1 import config_pb2
+from sipgw.api.relay.v1 import control_pb2 as pb
+from sipgw.media_relay.errors import SpecError
+from sipgw.media_relay.media_parameters import BUILTIN_ECHO, read_bot, read_media
+from sipgw.media_relay.pipeline.stage import handle_of, row_of
+from sipgw.media_relay.session import Session
+from sipgw.runtime.telemetry.logs import get_logger
+from sipgw.runtime.telemetry.traces import parse_traceparent, record_span
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from sipgw.media_relay.bots.interface import BotGateway, HandlesU32
+    from sipgw.media_relay.event_log import EventLog
+    from sipgw.media_relay.media_plane import MediaPlane
+    from sipgw.media_relay.stages.echo import EchoStage
+    from sipgw.media_relay.stages.recorder import RecorderStage
+    from sipgw.rtp.source_latch import Source
+
+UNCONFIRMED_S: Final = 10.0
+ORPHAN_S: Final = 60.0
+_REMEMBERED: Final = 10_000  # calls that were released, for the fence
+_UNACKED_MS: Final = 300_000
+_log = get_logger("sipgw.media_relay.sessions")
+
+
+class HeadRoom(Protocol):
+    """Says why no call can be taken now; empty when one can."""
+
+    def refusal(self) -> str: ...
+
+
+class Sessions:
+    """The session table. Single-threaded, on the loop; nothing here waits."""
+
+    def __init__(
+        self,
+        *,
+        rows: int,
+        advertise: str,
+        loop: asyncio.AbstractEventLoop,
+        events: EventLog,
+        head_room: HeadRoom,
+        media_timeout_s: float,
+    ) -> None:
+        self._advertise = advertise
+        self._loop = loop
+        self._events = events
+        self._head_room = head_room
+        self._media_timeout_s = media_timeout_s
+        self._by_call: dict[str, Session] = {}
+        self._by_row: list[Session | None] = [None] * rows
+        self._generation = np.zeros(rows, np.uint32)
+        self._free_rows = list(range(rows - 1, -1, -1))  # the lowest is taken first
+        self._released: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self.plane: MediaPlane
+        self.bots: BotGateway
+        self.echo: EchoStage
+        self.recorder: RecorderStage
+        self.on_change: Callable[[], None] = lambda: None  # the number of calls changed
+
+    def __len__(self) -> int:
+        return len(self._by_call)
+
+    @property
+    def call_ids(self) -> list[str]:
+        return list(self._by_call)
+
+    @property
+    def used_units(self) -> int:
+        return sum(session.cost for session in self._by_call.values())
+
+    # -- commands
+
+    def execute(self, command: pb.Command, edge: str) -> pb.CommandResult:
+        """Carry out one command of the edge; every outcome is a result."""
+        try:
+            result = self._dispatch(command, edge)
+        except SpecError as error:
+            result = _refused(pb.COMMAND_STATUS_INVALID, str(error))
+        result.command_id, result.call_id = command.command_id, command.call_id
+        return result
+
+    def call_ids_of(self, edge: str) -> list[str]:
+        return [call_id for call_id, session in self._by_call.items() if session.edge == edge]
+
+    def _dispatch(self, command: pb.Command, edge: str) -> pb.CommandResult:
+        kind = command.WhichOneof("command")
+        if kind == "list":
+            return pb.CommandResult(
+                status=pb.COMMAND_STATUS_OK, sessions=map(self._state, self._by_call.values())
+            )
+        fence = (command.owner_epoch, command.generation)
+        session = self._by_call.get(command.call_id)
+        seen = session.fence if session is not None else self._released.get(command.call_id, (0, 0))
+        if fence < seen:
+            return _refused(
+                pb.COMMAND_STATUS_STALE,
+                f"owner epoch {fence[0]}, generation {fence[1]}: {seen[0]}, {seen[1]} was seen",
+            )
+        if kind == "allocate":
+            return self._allocate(session, command, fence, edge)
+        if session is None:
+            if kind == "release":
+                return pb.CommandResult(status=pb.COMMAND_STATUS_OK)
+            return _refused(pb.COMMAND_STATUS_NOT_FOUND, "the relay has no such call: allocate it again")
+        self._confirm(session, fence, edge, is_adopted=kind == "adopt")
+        match kind:
+            case "modify":
+                self._modify(session, command.modify.media)
+            case "start":
+                self._start(session)
+            case "release":
+                self._end(session, command.release.reason)
+            case "inform":
+                self._inform(session, command.inform)
+            case _:  # adopt: done above
+                pass
+        return pb.CommandResult(status=pb.COMMAND_STATUS_OK)
+
+    def _allocate(
+        self, session: Session | None, command: pb.Command, fence: tuple[int, int], edge: str
+    ) -> pb.CommandResult:
+        spec = command.allocate
+        if session is not None:
+            if fence > session.fence and read_media(spec.media) != session.media:
+                self._modify(session, spec.media)
+            session.fence = fence
+            self._change_owner(session, edge, replay=False)
+            return self._allocated(session)
+        if fence == self._released.get(command.call_id):
+            return _refused(pb.COMMAND_STATUS_STALE, "the call was released at this generation")
+        call_id = _checked_call_id(command.call_id)
+        media = read_media(spec.media)
+        is_echo = spec.bot.endpoint == BUILTIN_ECHO
+        bot = None if is_echo else read_bot(call_id, spec.bot, media.wire.codec, spec.traceparent)
+        if spec.HasField("recording") and not spec.recording.path:
+            raise SpecError("recording.path: empty, a directory is wanted")
+        if refusal := self._head_room.refusal():
+            return _refused(pb.COMMAND_STATUS_NO_ROOM, refusal)
+        pair = self.plane.pool.acquire() if self._free_rows else None
+        if pair is None:
+            return _refused(
+                pb.COMMAND_STATUS_NO_PORTS,
+                "no RTP port is free: wait for calls to end, add relays, or widen --rtp-ports",
+            )
+        row = self._free_rows.pop()
+        self._generation[row] = (self._generation[row] + 1) & 0xFFFF
+        now_s = self._loop.time()
+        session = Session(
+            call_id,
+            row,
+            handle_of(row, int(self._generation[row])),
+            fence,
+            edge,
+            pair.rtp_port,
+            media,
+            bot,
+            spec.early_media,
+            now_s,
+            attached_s=now_s,
+            trace=parse_traceparent(spec.traceparent),
+        )
+        is_live = spec.bot.playout == config_pb2.PLAYOUT_LIVE or (
+            is_echo and spec.bot.playout == config_pb2.PLAYOUT_UNSPECIFIED
+        )
+        self._by_call[call_id] = self._by_row[row] = session
+        self.plane.open(row, pair, media, is_live=is_live, uplink_frame_ms=session.uplink_frame_ms)
+        self._attach_bot(session)
+        if spec.HasField("recording"):
+            self._record(session, spec.recording.path)
+        if session.is_early:
+            self.plane.start(row)
+        _log.info("session_allocated", call_id=call_id, rtp_port=pair.rtp_port, bot=spec.bot.endpoint)
+        self.on_change()
+        return self._allocated(session)
+
+    def _attach_bot(self, session: Session) -> None:
+        if session.bot is None:
+            self.echo.open(session.row)
+            ready = pb.BotReady(confirmed=True, address=BUILTIN_ECHO, protocol="builtin")
+            self.tell(session, bot_ready=ready)
+        else:
+            self.bots.open(session.handle, session.bot)
+
+    def _record(self, session: Session, directory: str) -> None:
+        # The disk is the writer thread's alone: a hung one would stop the tick here.
+        self.recorder.open(session.row, Path(directory) / f"{session.call_id}.wav", session.media.wire)
+
+    def _allocated(self, session: Session) -> pb.CommandResult:
+        allocated = pb.Allocated(
+            address=self._advertise, rtp_port=session.rtp_port, rtcp_port=session.rtp_port + 1
+        )
+        return pb.CommandResult(status=pb.COMMAND_STATUS_OK, allocated=allocated)
+
+    def _modify(self, session: Session, spec: pb.MediaSpec) -> None:
+        media = read_media(spec)
+        if media.wire.codec != session.media.wire.codec:
+            raise SpecError("media.codec: can't change during the call on this relay")
+        was_held = not (session.media.is_sending and session.media.is_receiving)
+        is_held = not (media.is_sending and media.is_receiving)
+        session.media = media
+        self.plane.modify(session.row, media, uplink_frame_ms=session.uplink_frame_ms)
+        if was_held != is_held:
+            self.tell_bot(session, voicebot_pb2.CallEvent(hold=voicebot_pb2.Hold(on_hold=is_held)))
+
+    def _start(self, session: Session) -> None:
+        if session.is_started:
+            return
+        session.is_started = True
+        session.answered_s = self._loop.time()
+        session.answered_ns = time.time_ns()
+        self.plane.start(session.row)
+        self.tell_bot(session, voicebot_pb2.CallEvent(answered=voicebot_pb2.Answered()))
+
+    def _inform(self, session: Session, inform: pb.Inform) -> None:
+        outcome = voicebot_pb2.TransferOutcome(
+            accepted=inform.transfer_accepted,
+            sip_status=inform.transfer_status,
+            reason=inform.transfer_reason,
+        )
+        self.tell_bot(session, voicebot_pb2.CallEvent(transfer_outcome=outcome))
+
+    def _confirm(self, session: Session, fence: tuple[int, int], edge: str, *, is_adopted: bool) -> None:
+        """Any command confirms; the events go to another edge only by Adopt or a higher owner epoch."""
+        is_owner = is_adopted or fence[0] > session.fence[0] or edge == session.edge
+        session.fence, session.is_confirmed = fence, True
+        if is_owner:
+            self._change_owner(session, edge, replay=is_adopted)
+
+    def _change_owner(self, session: Session, edge: str, *, replay: bool) -> None:
+        changed = session.edge != edge
+        session.edge = edge
+        session.attached_s = self._loop.time()
+        if changed or replay:
+            self._events.replay([session.call_id], edge)
+
+    def tell_bot(self, session: Session, event: voicebot_pb2.CallEvent) -> None:
+        if session.bot is not None:
+            self.bots.send_event(session.handle, event)
+
+    def _end(self, session: Session, reason: str) -> None:
+        """Free everything the call has, and say so with its totals."""
+        totals = self._totals(session)
+        if session.bot is None:
+            self.echo.close(session.row)
+        else:
+            self.bots.close(session.handle, reason)
+        self.recorder.close(session.row)
+        self.plane.close(session.row)
+        del self._by_call[session.call_id]
+        self._by_row[session.row] = None
+        self._free_rows.append(session.row)
+        self._released[session.call_id] = session.fence
+        if len(self._released) > _REMEMBERED:
+            self._released.popitem(last=False)
+        self.tell(session, session_ended=pb.SessionEnded(reason=reason, totals=totals))
+        _log.info("session_ended", call_id=session.call_id, reason=reason)
+        self.on_change()
+
+    def _totals(self, session: Session) -> pb.MediaTotals:
+        plane, row = self.plane, session.row
+        reception = plane.receiver.totals(row)
+        return pb.MediaTotals(
+            packets_received=reception.received,
+            packets_sent=int(plane.transmitter.sent[row]),
+            packets_lost=reception.lost,
+            packets_strange=plane.strangers_of(row),
+            jitter_ms=reception.jitter_ms,
+            digits=session.digits,
+            recording_path=self.recorder.path(row),
+            bot_audio_ms=int(plane.playout.played[row]) // 8,
+        )
+
+    def _state(self, session: Session) -> pb.SessionState:
+        return pb.SessionState(
+            call_id=session.call_id,
+            generation=session.fence[1],
+            owner_epoch=session.fence[0],
+            started=session.is_started,
+            packets_received=self.plane.receiver.totals(session.row).received,
+            packets_sent=int(self.plane.transmitter.sent[session.row]),
+        )
+
+    # -- time
+
+    def housekeep(self, tick_number: int, tick_s: float) -> None:
+        """Once a second: orphans are freed, silent callers reported."""
+        now_s = self._loop.time()
+        for session in list(self._by_call.values()):
+            if self._events.is_attached(session.edge):
+                session.attached_s = now_s
+            silent_s = (tick_number - int(self.plane.receiver.last_heard[session.row])) * tick_s
+            if not session.is_confirmed:
+                if now_s - session.created_s >= UNCONFIRMED_S:
+                    self._end(session, "its edge did not confirm it")
+            elif silent_s >= ORPHAN_S and now_s - session.attached_s >= ORPHAN_S:
+                self._end(session, "neither edge nor RTP")
+            else:
+                self._watch_silence(session, silent_s, now_s)
+        self._events.forget(_now_ms() - _UNACKED_MS)
+
+    def _watch_silence(self, session: Session, silent_s: float, now_s: float) -> None:
+        if not session.is_started or not session.media.is_receiving or not self._media_timeout_s:
+            return
+        silent_s = min(silent_s, now_s - session.answered_s)
+        if silent_s < self._media_timeout_s:
+            session.has_timed_out = False
+        elif not session.has_timed_out:
+            session.has_timed_out = True
+            self.tell(session, media_timed_out=pb.MediaTimedOut(silent_ms=int(silent_s * 1000)))
+
+    def end_all(self, reason: str) -> None:
+        for session in list(self._by_call.values()):
+            self._end(session, reason)
+
+    # -- MediaListener
+
+    def media_started(self, row: int, source: Source) -> None:
+        if (session := self._by_row[row]) is not None:
+            self.tell(session, media_started=pb.MediaStarted(address=source.host, port=source.port))
+            _span_since_answer(session, "first packet", {"peer": f"{source.host}:{source.port}"})
+
+    def digit_started(self, row: int, digit: str) -> None:
+        session = self._by_row[row]
+        if session is not None and session.bot is not None:
+            self.bots.send_digit(session.handle, digit, end=False)
+
+    def digit_ended(self, row: int, digit: str, duration_ms: int) -> None:
+        session = self._by_row[row]
+        if session is None:
+            return
+        session.digits += digit
+        if session.bot is not None:
+            self.bots.send_digit(session.handle, digit, end=True)
+        self.tell(session, digit_received=pb.DigitReceived(digit=digit, duration_ms=duration_ms))
+
+    def bot_heard(self, row: int) -> None:
+        if (session := self._by_row[row]) is not None:
+            after_ms = int((self._loop.time() - session.answered_s) * 1000) if session.is_started else 0
+            self.tell(session, bot_spoke=pb.BotSpoke(after_answer_ms=after_ms))
+            _span_since_answer(session, "first bot audio", {})
+
+    def audio_consumed(self, rows: npt.NDArray[np.intp], total_bytes: npt.NDArray[np.int64]) -> None:
+        handles = (self._generation[rows] << np.uint32(16)) | rows.astype(np.uint32)
+        self.bots.consumed(handles, total_bytes.astype(np.uint64))
+
+    # -- for the bots' side
+
+    def are_alive(self, handles: HandlesU32) -> npt.NDArray[np.bool_]:
+        """Which of the handles are of the calls that have their rows now."""
+        return self._generation[handles & np.uint32(0xFFFF)] == handles >> np.uint32(16)
+
+    def session_of(self, handle: int) -> Session | None:
+        """The call of this handle; None when its row has been used again since, or is free."""
+        row = row_of(handle)
+        session = self._by_row[row] if row < len(self._by_row) else None
+        return session if session is not None and session.handle == handle else None
+
+    def tell(self, session: Session, **event: object) -> None:
+        """Log an event for the call's edge."""
+        message = pb.MediaEvent(
+            call_id=session.call_id,
+            generation=session.fence[1],
+            at_ms=_now_ms(),
+            **event,  # pyright: ignore[reportArgumentType]
+        )
+        self._events.append(message, session.edge)
+
+
+def _refused(status: pb.CommandStatus.ValueType, message: str) -> pb.CommandResult:
+    return pb.CommandResult(status=status, message=message)
+
+
+def _span_since_answer(session: Session, name: str, attributes: dict[str, str]) -> None:
+    """In the call's trace, from the answer until now; what came before the answer is a moment."""
+    now_ns = time.time_ns()
+    record_span(name, session.trace, session.answered_ns or now_ns, now_ns, attributes)
+
+
+def _checked_call_id(call_id: str) -> str:
+    """It names a file: letters, digits, dash and underscore."""
+    if not 1 <= len(call_id) <= 64 or not call_id.replace("-", "").replace("_", "").isalnum():
+        raise SpecError("call_id: 1 to 64 letters, digits, dashes and underscores are wanted")
+    return call_id
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

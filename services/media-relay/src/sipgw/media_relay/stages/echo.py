@@ -1,0 +1,44 @@
+"""EchoStage: says back to the caller what the caller said, byte for byte: the bot `builtin:echo`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sipgw.media_relay.pipeline.block import FrameFlag
+
+if TYPE_CHECKING:
+    from sipgw.media_relay.pipeline.block import FrameBlock
+    from sipgw.media_relay.pipeline.stage import Playout, Tick
+
+
+class EchoStage:
+    """Takes the rows that are its own."""
+
+    def __init__(self, rows: int, playout: Playout) -> None:
+        self._playout = playout
+        self._is_mine = np.zeros(rows, np.bool_)
+
+    def open(self, row: int) -> None:
+        self._is_mine[row] = True
+
+    def close(self, row: int) -> None:
+        self._is_mine[row] = False
+
+    def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
+        """Concealed frames are not said back: the playout has silence of its own."""
+        del tick
+        mine = self._is_mine[block.rows]
+        if not mine.any():
+            return block
+        heard = mine & (block.flags & FrameFlag.CONCEALED == 0)
+        if heard.all():
+            self._playout.play_frames(block.rows, block.payload)
+        elif heard.any():
+            self._playout.play_frames(block.rows[heard], block.payload[heard])
+        return block.take(~mine)
+
+    def downlink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
+        del tick
+        return block

@@ -1,0 +1,157 @@
+"""GrpcBridgeStage: the end of the uplink for calls with a bot, and the way back.
+
+What sessions give and get is in wire format; bots have their own codec and rate. Whole blocks are converted,
+and where the formats are equal nothing is touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sipgw.media_relay.bots.columns import MAX_ROWS, ROW_MASK, Rows, distinct
+from sipgw.media_relay.bots.conversion import FormatConversion
+from sipgw.media_relay.bots.gateway import GrpcBotGateway
+from sipgw.media_relay.bots.resolver import Resolve, resolve_by_system
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from sipgw.api import voicebot_pb2 as pb
+    from sipgw.audio import AudioFormat, PayloadU8
+    from sipgw.media_relay.bots.counters import BotCounters
+    from sipgw.media_relay.bots.interface import BotCall, BotListener, BytesU64, HandlesU32
+    from sipgw.media_relay.pipeline.block import FrameBlock
+    from sipgw.media_relay.pipeline.stage import Tick
+
+_NONE: Final = -1
+
+
+class GrpcBridgeStage:
+    """A `Stage` and a `BotGateway`. Takes the uplink rows of calls that are open."""
+
+    def __init__(
+        self, listener: BotListener, *, instance: str = "", resolve: Resolve = resolve_by_system
+    ) -> None:
+        self._listener = listener
+        self._gateway = GrpcBotGateway(listener, self, instance=instance, resolve=resolve)
+        self._conversions: list[FormatConversion] = []
+        self._numbers: dict[tuple[AudioFormat, AudioFormat], int] = {}
+        self._conversion = np.full(MAX_ROWS, _NONE, dtype=np.int16)  # by row: index of its conversion
+        self._handle = np.zeros(MAX_ROWS, dtype=np.uint32)
+        self._bot_bytes = np.ones(MAX_ROWS, dtype=np.uint64)  # so many for the bot ...
+        self._wire_bytes = np.ones(MAX_ROWS, dtype=np.uint64)  # ... are so many on the wire
+
+    @property
+    def counters(self) -> BotCounters:
+        """Totals for the relay's metrics."""
+        return self._gateway.counters
+
+    # -- Stage
+
+    def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
+        """Send open calls' frames to their bots; gives back the other rows."""
+        if not len(block):
+            return block
+        self.send_audio(block)
+        others = self._conversion[block.rows & ROW_MASK] == _NONE
+        return block.take(others)
+
+    def downlink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
+        return block
+
+    # -- BotGateway
+
+    def open(self, handle: int, call: BotCall) -> None:
+        if call.wire_format.frame_ms != call.bot_format.frame_ms:
+            reason = (
+                f"frames of {call.bot_format.frame_ms} ms: the relay sends {call.wire_format.frame_ms} ms"
+            )
+            self._listener.bot_failed(handle, reason, before_ready=True)
+            return
+        row = handle & int(ROW_MASK)
+        number = self._conversion_number(call)
+        conversion = self._conversions[number]
+        conversion.reset(row)
+        self._conversion[row] = number
+        self._handle[row] = handle
+        bot_bytes, wire_bytes = conversion.bot_bytes_per_wire_bytes
+        self._bot_bytes[row], self._wire_bytes[row] = bot_bytes, wire_bytes
+        limit = call.playout_limit_bytes * bot_bytes // wire_bytes
+        self._gateway.open(handle, replace(call, playout_limit_bytes=limit))
+
+    def send_audio(self, block: FrameBlock) -> None:
+        rows = (block.rows & ROW_MASK).astype(np.intp)
+        numbers = self._conversion[rows]
+        for number in distinct(numbers):
+            if number != _NONE:
+                chosen = numbers == number
+                self._send(self._conversions[number], block, rows, None if chosen.all() else chosen)
+
+    def send_digit(self, handle: int, digit: str, *, end: bool) -> None:
+        self._gateway.send_digit(handle, digit, end=end)
+
+    def send_event(self, handle: int, event: pb.CallEvent) -> None:
+        self._gateway.send_event(handle, event)
+
+    def consumed(self, handles: HandlesU32, total_bytes: BytesU64) -> None:
+        rows = (handles & ROW_MASK).astype(np.intp)
+        self._gateway.consumed(handles, total_bytes * self._bot_bytes[rows] // self._wire_bytes[rows])
+
+    def close(self, handle: int, reason: str) -> None:
+        row = handle & int(ROW_MASK)
+        if self._handle[row] == handle:
+            self._conversion[row] = _NONE
+        self._gateway.close(handle, reason)
+
+    async def aclose(self) -> None:
+        await self._gateway.aclose()
+
+    # -- BotSpeech: from the bots
+
+    def bot_audio(self, handles: HandlesU32, frames: PayloadU8, audio_format: AudioFormat) -> None:
+        rows = (handles & ROW_MASK).astype(np.intp)
+        numbers = self._conversion[rows]
+        for number in distinct(numbers):
+            if number == _NONE:
+                continue
+            conversion = self._conversions[number]
+            chosen = numbers == number
+            if chosen.all():
+                self._listener.bot_audio(handles, conversion.to_wire(rows, frames), conversion.wire)
+            else:
+                wire_frames = conversion.to_wire(rows[chosen], frames[chosen])
+                self._listener.bot_audio(handles[chosen], wire_frames, conversion.wire)
+
+    def bot_speech(self, handle: int, data: bytes | memoryview, audio_format: AudioFormat) -> None:
+        row = handle & int(ROW_MASK)
+        if self._conversion[row] == _NONE:
+            return
+        conversion = self._conversions[int(self._conversion[row])]
+        wire_data = conversion.speech_to_wire(row, data)
+        if len(wire_data):
+            self._listener.bot_speech(handle, wire_data, conversion.wire)
+
+    # -- inside
+
+    def _conversion_number(self, call: BotCall) -> int:
+        key = (call.wire_format, call.bot_format)
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._numbers[key] = len(self._conversions)
+            self._conversions.append(FormatConversion(call.wire_format, call.bot_format, MAX_ROWS))
+        return number
+
+    def _send(
+        self,
+        conversion: FormatConversion,
+        block: FrameBlock,
+        rows: Rows,
+        chosen: npt.NDArray[np.bool_] | None,
+    ) -> None:
+        seq, flags, payload = block.seq, block.flags, block.payload
+        if chosen is not None:
+            rows, seq, flags, payload = rows[chosen], seq[chosen], flags[chosen], payload[chosen]
+        self._gateway.send_frames(conversion.bot, rows, seq, flags, conversion.to_bot(rows, payload))

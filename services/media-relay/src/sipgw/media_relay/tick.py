@@ -1,0 +1,69 @@
+"""TickClock: the one clock of the media plane, 5 ms a tick, on the event loop."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from sipgw.media_relay.pipeline.stage import TICK_MS, Tick
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+TICK_S: Final = TICK_MS / 1000
+_ROUNDING_S: Final = 0.0005  # the loop's timers have milliseconds
+_LOAD_SMOOTHING: Final = 0.005  # about a second of ticks
+
+
+class TickClock:
+    """Calls `on_tick(tick, missed)` every tick; after a stall once, with how many were missed."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_tick: Callable[[Tick, int], None]) -> None:
+        self._loop = loop
+        self._on_tick = on_tick
+        self._origin_s = loop.time()
+        self._number = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self.load = 0.0  # CPU of a tick's work as a share of the tick, smoothed
+        self.missed = 0
+        self.longest_s = 0.0  # since the last asking
+
+    @property
+    def number(self) -> int:
+        return self._number
+
+    @property
+    def now(self) -> Tick:
+        """The present tick, for those who act between ticks."""
+        return Tick(self._number, self._number * TICK_S)
+
+    def start(self) -> None:
+        self._schedule()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def take_longest_s(self) -> float:
+        longest, self.longest_s = self.longest_s, 0.0
+        return longest
+
+    def _schedule(self) -> None:
+        self._timer = self._loop.call_at(self._origin_s + (self._number + 1) * TICK_S, self._run)
+
+    def _run(self) -> None:
+        begun, cpu_begun = time.perf_counter(), time.thread_time()
+        number = int((self._loop.time() + _ROUNDING_S - self._origin_s) / TICK_S)
+        if number <= self._number:  # the timer came early
+            self._schedule()
+            return
+        missed = number - self._number - 1
+        self.missed += missed
+        self._number = number
+        self._on_tick(Tick(number, number * TICK_S), missed)
+        self.longest_s = max(self.longest_s, time.perf_counter() - begun)
+        # CPU, not wall: a relay that others kept from its core has not spent its head-room.
+        self.load += ((time.thread_time() - cpu_begun) / TICK_S - self.load) * _LOAD_SMOOTHING
+        self._schedule()

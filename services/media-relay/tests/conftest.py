@@ -1,0 +1,280 @@
+"""A relay in virtual time over real sockets: loopback delivers at once, ticks are called by hand."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import os
+import random
+import socket
+
+import pytest
+
+from sipgw.api.config.v1 import config_pb2
+from sipgw.api.relay.v1 import control_pb2 as pb
+from sipgw.media_relay.app import Relay, RelaySettings
+from sipgw.media_relay.pipeline.stage import Tick
+from sipgw.media_relay.tick import TICK_S
+from sipgw.rtp import RtpPacket, RtpParseError
+from sipgw.runtime.settings import Identity
+
+IDLE = b"\xff" * 160
+
+
+class VirtualLoop:
+    """What the relay needs of a loop, in virtual time."""
+
+    def __init__(self):
+        self.now = 0.0
+        self._timers = []
+        self._numbers = itertools.count()
+
+    def time(self):
+        return self.now
+
+    def call_later(self, delay, callback, *args):
+        heapq.heappush(self._timers, (self.now + delay, next(self._numbers), callback, args))
+
+    def run_due(self):
+        while self._timers and self._timers[0][0] <= self.now:
+            _, _, callback, args = heapq.heappop(self._timers)
+            callback(*args)
+
+
+class FakeBots:
+    """The bot streams: takes audio, says what a test wants said."""
+
+    def __init__(self):
+        self.calls, self.closed, self.events, self.digits, self.blocks = {}, {}, [], [], []
+        self.consumed_bytes = {}
+
+    def open(self, handle, call):
+        self.calls[handle] = call
+
+    def send_event(self, handle, event):
+        self.events.append((handle, event))
+
+    def send_digit(self, handle, digit, *, end):
+        self.digits.append((handle, digit, end))
+
+    def consumed(self, handles, total_bytes):
+        self.consumed_bytes.update(zip(handles.tolist(), total_bytes.tolist(), strict=True))
+
+    def close(self, handle, reason):
+        self.closed[handle] = reason
+
+    def uplink(self, block, tick):
+        self.blocks.append((tick.number, block))
+        return block.take(block.rows != block.rows)
+
+    def downlink(self, block, tick):
+        return block
+
+
+class Sink:
+    """An edge's stream."""
+
+    def __init__(self):
+        self.events = []
+
+    def send_event(self, event):
+        self.events.append(event)
+
+    def of(self, kind):
+        return [getattr(event, kind) for event in self.events if event.WhichOneof("event") == kind]
+
+
+class Phone:
+    """A caller's socket."""
+
+    def __init__(self, address="127.0.0.1", ssrc=1234):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((address, 0))
+        self.socket.setblocking(False)
+        self.address, self.port = self.socket.getsockname()
+        self.ssrc, self.sequence, self.timestamp = ssrc, 100, 7000
+        self.target = None
+        self._packets = []
+
+    def say(self, payload=None, *, payload_type=0):
+        payload = os.urandom(160) if payload is None else payload
+        self.send(RtpPacket(payload_type, self.sequence & 0xFFFF, self.timestamp, self.ssrc, payload=payload))
+        self.sequence += 1
+        self.timestamp += len(payload)
+        return payload
+
+    def send(self, packet):
+        self.send_bytes(packet.to_bytes())
+
+    def send_bytes(self, data):
+        self.socket.sendto(data, self.target)
+
+    def collect(self):
+        """Read what has come, before the kernel's buffer overflows."""
+        while True:
+            try:
+                self._packets.append(RtpPacket.parse(self.socket.recv(2048)))
+            except BlockingIOError:
+                return
+            except (ConnectionRefusedError, RtpParseError):
+                continue
+
+    def received(self):
+        self.collect()
+        packets, self._packets = self._packets, []
+        return packets
+
+    def heard(self):
+        """Payloads that are not the relay's silence."""
+        return [packet.payload for packet in self.received() if packet.payload != IDLE]
+
+
+class Bench:
+    """A relay whose time passes when told."""
+
+    def __init__(self, low, high, tmp_path, bots=None):
+        self.loop = VirtualLoop()
+        settings = RelaySettings(
+            "relay-0", "127.0.0.1:0", "127.0.0.1", "127.0.0.1", low, high, "", "", 0, 0, 0, "", 1.0, 30.0
+        )
+        self.relay = Relay(settings, Identity("relay-0", "i1"), self.loop)
+        self.relay.head_room.measure = lambda: None  # the CPU of the test is not the relay's
+        self.sessions, self.plane = self.relay.sessions, self.relay.plane
+        self.bots = bots
+        if bots is not None:
+            self.sessions.bots = bots
+            recorder, echo, _ = self.relay._pipeline._uplink
+            self.relay._pipeline.set_stages((recorder, echo, bots))
+        self.actions = self.relay.bridge._listener
+        self.relay.writer.start()
+        self.edge = Sink()
+        self.relay.events.attach("edge-0/1", self.edge)
+        self.number = 0
+        self.phones = []
+        self._command = itertools.count(1)
+        self.tmp_path = tmp_path
+
+    def tick(self, count=1):
+        for _ in range(count):
+            self.number += 1
+            self._pass(0)
+
+    def stall(self, ticks):
+        """The process stands still for so many ticks."""
+        self.number += ticks + 1
+        self._pass(ticks)
+
+    def _pass(self, missed):
+        self.loop.now = self.number * TICK_S
+        self.loop.run_due()
+        self.relay._on_tick(Tick(self.number, self.number * TICK_S), missed)
+
+    def phone(self, **options):
+        phone = Phone(**options)
+        self.phones.append(phone)
+        return phone
+
+    def command(self, call_id, generation=1, owner_epoch=1, edge="edge-0/1", **command):
+        return self.sessions.execute(
+            pb.Command(
+                command_id=next(self._command),
+                call_id=call_id,
+                generation=generation,
+                owner_epoch=owner_epoch,
+                **command,
+            ),
+            edge,
+        )
+
+    def media(self, phone, **changes):
+        spec = {
+            "remote_address": phone.address,
+            "remote_rtp_port": phone.port,
+            "codec": config_pb2.AUDIO_CODEC_PCMU,
+            "ptime_ms": 20,
+            "telephone_event": pb.TelephoneEvent(
+                send_payload_type=101, receive_payload_type=101, clock_rate_hz=8000
+            ),
+        }
+        return pb.MediaSpec(**(spec | changes))
+
+    def call(self, phone, call_id="call-1", *, bot="builtin:echo", playout=0, start=True, **changes):
+        """Allocate and start; the phone knows where to send then."""
+        recording = changes.pop("recording", None)
+        result = self.command(
+            call_id,
+            allocate=pb.Allocate(
+                media=self.media(phone, **changes),
+                bot=pb.BotSpec(endpoint=bot, playout=playout),
+                recording=None if recording is None else pb.RecordingSpec(path=str(recording)),
+            ),
+        )
+        assert result.status == pb.COMMAND_STATUS_OK, result.message
+        phone.target = (result.allocated.address, result.allocated.rtp_port)
+        if start:
+            assert self.command(call_id, start=pb.Start()).status == pb.COMMAND_STATUS_OK
+        return self.sessions._by_call[call_id]
+
+    def talk(self, phone, frames, payload=None):
+        """A frame every 20 ms."""
+        said = []
+        for _ in range(frames):
+            said.append(phone.say(payload))
+            self.tick(4)
+            phone.collect()
+        return said
+
+    def close(self):
+        self.relay.plane.shutdown()
+        for phone in self.phones:
+            phone.socket.close()
+        for leg in self.plane._legs:
+            if leg is not None:
+                for each in (leg.endpoint.pair.rtp, leg.endpoint.pair.rtcp, leg.endpoint.connected):
+                    if each is not None:
+                        each.close()
+        self.relay.writer.close()
+
+
+def free_range(pairs):
+    """An even port with all behind it free; below those that sockets get by chance."""
+    while True:
+        low = random.randrange(12000, 32000 - 2 * pairs, 2)
+        with contextlib.ExitStack() as stack:
+            try:
+                for port in range(low, low + 2 * pairs):
+                    each = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                    each.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return low, low + 2 * pairs - 1
+
+
+@pytest.fixture
+def make_bench(tmp_path):
+    benches = []
+
+    def make(pairs=4, bots=None):
+        bench = Bench(*free_range(pairs), tmp_path, bots)
+        benches.append(bench)
+        return bench
+
+    yield make
+    for bench in benches:
+        bench.close()
+
+
+@pytest.fixture
+def bench(make_bench):
+    return make_bench()
+
+
+@pytest.fixture
+def bot_bench(make_bench):
+    return make_bench(bots=FakeBots())
+
+
+@pytest.fixture
+def port_range():
+    return free_range

@@ -1,0 +1,1 @@
+"""Registry: CallRegistry, placement, config."""

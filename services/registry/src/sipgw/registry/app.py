@@ -1,0 +1,132 @@
+"""The registry's parts put together."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import Final
+
+from sipgw.api.registry.v1 import registry_pb2_grpc as services
+from sipgw.calls import CallStore, EdgeLeases
+from sipgw.registry import metrics
+from sipgw.registry.call_registry import DATA_LOSS_GRACE_S, CallRegistry
+from sipgw.registry.call_service import CALL_SERVICE, CallService
+from sipgw.registry.config_service import CONFIG_SERVICE, ConfigService
+from sipgw.registry.config_store import ConfigStore
+from sipgw.registry.edge_hangups import EdgeHangups
+from sipgw.registry.lost_calls import LostCalls
+from sipgw.registry.materializer import Materializer
+from sipgw.registry.placement import Placements
+from sipgw.registry.placement_service import PLACEMENT_SERVICE, PlacementService
+from sipgw.registry.relay_service import RELAY_SERVICE, RelayService
+from sipgw.runtime.admin_http import AdminServer
+from sipgw.runtime.grpc_server import GrpcServer
+from sipgw.runtime.settings import HostPort
+from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.store import Store, StoreUnavailable
+
+_MAX_CONNECTION_AGE_S: Final = 300.0
+_OBSERVE_PERIOD_S: Final = 1.0
+_STOP_GRACE_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySettings:
+    """What the flags say."""
+
+    listen: HostPort
+    admin: HostPort | None = None
+    data_loss_grace_s: float = DATA_LOSS_GRACE_S
+
+
+class RegistryApp:
+    """One replica. `start` binds; it serves placement and config at once, calls when they have been read."""
+
+    def __init__(self, settings: RegistrySettings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self._tasks = TaskGroupOwner("registry")
+        self.calls = CallRegistry(data_loss_grace_s=settings.data_loss_grace_s)
+        self._placements = Placements(store)
+        self._configs = ConfigStore(store)
+        call_store, leases = CallStore(store), EdgeLeases(store)
+        self._hangups = EdgeHangups(call_store, leases)
+        self._materializer = Materializer(store, self.calls)
+        self._lost_calls = LostCalls(call_store, EdgeLeases(store), self.calls)
+        self._admin = AdminServer(settings.admin.host, settings.admin.port) if settings.admin else None
+        self._server = GrpcServer(str(settings.listen), max_connection_age_s=_MAX_CONNECTION_AGE_S)
+        self._add_services()
+
+    async def start(self) -> dict[str, str]:
+        """Bind, and begin to follow Redis; gives the addresses really bound. Raises StartupError."""
+        port = await self._server.start()
+        bound = {"listen": str(HostPort(self._settings.listen.host, port))}
+        if self._admin is not None and self._settings.admin is not None:
+            bound["admin"] = str(HostPort(self._settings.admin.host, await self._admin.start()))
+        self._tasks.spawn(self._materializer.run(), "materializer")
+        self._tasks.spawn(self._configs.run(), "configs")
+        self._tasks.spawn(self._lost_calls.run(), "lost calls")
+        self._tasks.spawn(self._observe(), "observe")
+        return bound
+
+    async def stop(self) -> None:
+        """End streams, then tasks and connections."""
+        await self._server.stop(_STOP_GRACE_S)
+        await self._tasks.aclose()
+        await self._hangups.aclose()
+        if self._admin is not None:
+            await self._admin.aclose()
+        await self._store.aclose()
+
+    async def materialised(self, timeout_s: float) -> bool:
+        """Wait until the calls have been read; False when that takes longer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not self.calls.is_materialised:  # noqa: ASYNC110 - once, at the start
+                    await asyncio.sleep(0.01)
+        self._observe_readiness()
+        return self.calls.is_materialised
+
+    def _add_services(self) -> None:
+        self._server.add(
+            CallService(self._store, self.calls, self._hangups),
+            services.add_CallRegistryServiceServicer_to_server,
+            CALL_SERVICE,
+        )
+        self._server.add(
+            PlacementService(self._placements),
+            services.add_PlacementServiceServicer_to_server,
+            PLACEMENT_SERVICE,
+        )
+        self._server.add(
+            RelayService(self._placements),
+            services.add_RelayRegistrationServiceServicer_to_server,
+            RELAY_SERVICE,
+        )
+        self._server.add(
+            ConfigService(self._configs), services.add_ConfigServiceServicer_to_server, CONFIG_SERVICE
+        )
+
+    async def _observe(self) -> None:
+        """Set the gauges and readiness."""
+        while True:
+            metrics.CALLS.set(self.calls.count().live)
+            metrics.REDIS_AWAY.set(not self._store.is_reachable)
+            self._observe_readiness()
+            with contextlib.suppress(StoreUnavailable):
+                await self._observe_relays()
+            await asyncio.sleep(_OBSERVE_PERIOD_S)
+
+    def _observe_readiness(self) -> None:
+        """Ready is who has read the calls and reaches Redis."""
+        if self._admin is not None:
+            self._admin.set_ready(self.calls.is_materialised and self._store.is_reachable)
+
+    async def _observe_relays(self) -> None:
+        relays = await self._placements.relays()
+        healthy = [relay for relay in relays if relay.healthy]
+        draining = sum(relay.draining for relay in healthy)
+        metrics.RELAYS.labels("taking").set(len(healthy) - draining)
+        metrics.RELAYS.labels("draining").set(draining)
+        metrics.RELAYS.labels("gone").set(len(relays) - len(healthy))
+        metrics.RELAY_UNITS.labels("capacity").set(sum(r.registration.capacity_units for r in healthy))
+        metrics.RELAY_UNITS.labels("used").set(sum(relay.used_units for relay in healthy))

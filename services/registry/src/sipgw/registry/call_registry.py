@@ -1,0 +1,238 @@
+"""CallRegistry: the thread-safe map of calls, materialised from the partitions' streams.
+
+It holds what it was told and asks nobody. Only higher versions are applied, so the order in which records and
+stream entries arrive does not matter. After data loss it keeps what it knew, unconfirmed, while owners
+publish again; what nobody published when the grace ends is told as ended and lost.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from threading import RLock
+from typing import Final
+
+from sipgw.api.calls.v1.session_pb2 import CALL_STATE_ENDED, END_CAUSE_LOST
+from sipgw.api.registry.v1.registry_pb2 import CallSummary
+from sipgw.calls import TOMBSTONE_MS, PartitionRecords, Transition
+from sipgw.registry.call_watch import CallChanged, CallWatch
+from sipgw.registry.errors import NotMaterialised
+from sipgw.registry.resource_version import ResourceVersion, order_of
+from sipgw.registry.summaries import summary_of
+from sipgw.store import PARTITIONS
+
+DATA_LOSS_GRACE_S: Final = 10.0
+
+
+@dataclass(slots=True)
+class _Entry:
+    partition: int
+    summary: CallSummary
+    is_confirmed: bool
+    forget_at: float
+    """When a tombstone goes; infinite for a live call."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallCounts:
+    """Live calls."""
+
+    live: int
+    by_route: dict[str, int]
+    by_relay: dict[str, int]
+
+
+class CallRegistry:
+    """Every method may be called from any thread; the summaries it gives out are never changed afterwards."""
+
+    def __init__(
+        self,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        data_loss_grace_s: float = DATA_LOSS_GRACE_S,
+    ) -> None:
+        self._monotonic = monotonic
+        self._data_loss_grace_s = data_loss_grace_s
+        self._lock = RLock()
+        self._entries: dict[str, _Entry] = {}
+        self._positions: list[str | None] = [None] * PARTITIONS
+        self._epoch = ""
+        self._grace_until = float("-inf")
+        self._live = 0
+        self._by_route: Counter[str] = Counter()
+        self._by_relay: Counter[str] = Counter()
+        self._watches: list[CallWatch] = []
+
+    @property
+    def epoch(self) -> str:
+        """Redis' epoch at which this map was read; empty before the first reading."""
+        with self._lock:
+            return self._epoch
+
+    @property
+    def is_materialised(self) -> bool:
+        """Whether every partition has been read since the epoch began."""
+        with self._lock:
+            return None not in self._positions
+
+    @property
+    def is_in_grace(self) -> bool:
+        """Whether calls that Redis lost may still be published again by their owners."""
+        return self._monotonic() < self._grace_until
+
+    def begin_epoch(self, epoch: str) -> None:
+        """Redis may have lost data: what is known is unconfirmed now, and all watches have expired."""
+        with self._lock:
+            if self._epoch and self._entries:
+                self._grace_until = self._monotonic() + self._data_loss_grace_s
+            self._epoch = epoch
+            self._positions = [None] * PARTITIONS
+            for entry in self._entries.values():
+                entry.is_confirmed = False
+            for watch in self._watches:
+                watch.expire("Redis lost data")
+            self._watches.clear()
+
+    def replace_partition(self, records: PartitionRecords) -> None:
+        """Take a partition as it was read: a live call that it does not have is lost, unless the grace lasts.
+
+        Must not overlap with `apply` for the same partition: a call saved after the reading would seem lost.
+        """
+        partition = records.partition
+        with self._lock:
+            changes = [
+                change
+                for session in records.sessions
+                if (change := self._put(partition, None, summary_of(session))) is not None
+            ]
+            held = {session.call_id for session in records.sessions}
+            if not self.is_in_grace:
+                changes += [self._lose(entry) for entry in self._missing(partition, held)]
+            self._positions[partition] = records.position
+            self._tell(changes)
+
+    def apply(self, transitions: Iterable[Transition]) -> int:
+        """Take entries of the streams; gives how many were news."""
+        with self._lock:
+            changes: list[CallChanged] = []
+            for transition in transitions:
+                change = self._put(transition.partition, transition.position, summary_of(transition.session))
+                if change is not None:
+                    changes.append(change)
+                self._positions[transition.partition] = transition.position
+            self._tell(changes)
+            return len(changes)
+
+    def forget_tombstones(self) -> None:
+        """Drop ended calls whose tombstone has expired in Redis."""
+        with self._lock:
+            now = self._monotonic()
+            for call_id in [call_id for call_id, entry in self._entries.items() if entry.forget_at <= now]:
+                del self._entries[call_id]
+
+    def positions(self) -> dict[int, str]:
+        """Where to follow each partition from. Raises NotMaterialised."""
+        with self._lock:
+            return dict(enumerate(self._known_positions()))
+
+    def get(self, call_id: str) -> CallSummary | None:
+        """The call, or a tombstone that is still known."""
+        with self._lock:
+            entry = self._entries.get(call_id)
+            return None if entry is None else entry.summary
+
+    def list(self, *, include_ended: bool = False) -> "tuple[list[CallSummary], ResourceVersion]":
+        """The calls, and the version from which to watch. Raises NotMaterialised."""
+        with self._lock:
+            version = ResourceVersion(self._epoch, self._known_positions())
+            found = [
+                entry.summary
+                for entry in self._entries.values()
+                if include_ended or entry.summary.state != CALL_STATE_ENDED
+            ]
+        return found, version
+
+    def count(self) -> CallCounts:
+        """How many calls live."""
+        with self._lock:
+            return CallCounts(self._live, dict(self._by_route), dict(self._by_relay))
+
+    def watch(self, notify: Callable[[], None]) -> tuple[CallWatch, ResourceVersion]:
+        """Follow the changes from now on; the version is that of now. Raises NotMaterialised."""
+        with self._lock:
+            version = ResourceVersion(self._epoch, self._known_positions())
+            watch = CallWatch(notify)
+            self._watches.append(watch)
+            return watch, version
+
+    def take(self, watch: CallWatch) -> "tuple[list[CallChanged], dict[int, str]]":
+        """What `watch` was not told yet, and the positions up to which that is all. Raises WatchExpired."""
+        with self._lock:
+            return watch.take(), dict(enumerate(self._known_positions()))
+
+    def unwatch(self, watch: CallWatch) -> None:
+        """Stop telling `watch`."""
+        with self._lock:
+            if watch in self._watches:
+                self._watches.remove(watch)
+
+    def _known_positions(self) -> tuple[str, ...]:
+        positions = tuple(position for position in self._positions if position is not None)
+        if len(positions) != PARTITIONS:
+            raise NotMaterialised("the calls have not been read from Redis yet")
+        return positions
+
+    def _put(self, partition: int, position: str | None, summary: CallSummary) -> CallChanged | None:
+        held = self._entries.get(summary.call_id)
+        if held is not None and held.is_confirmed and summary.version <= held.summary.version:
+            return None
+        is_ended = summary.state == CALL_STATE_ENDED
+        forget_at = self._monotonic() + TOMBSTONE_MS / 1000 if is_ended else float("inf")
+        if held is not None:
+            self._add(held.summary, -1)
+        self._entries[summary.call_id] = _Entry(partition, summary, is_confirmed=True, forget_at=forget_at)
+        self._add(summary, 1)
+        if held is not None and held.summary == summary:
+            return None
+        return CallChanged(partition, position, summary)
+
+    def _missing(self, partition: int, held: set[str]) -> "list[_Entry]":
+        return [
+            entry
+            for call_id, entry in self._entries.items()
+            if entry.partition == partition
+            and call_id not in held
+            and entry.summary.state != CALL_STATE_ENDED
+        ]
+
+    def _lose(self, entry: _Entry) -> CallChanged:
+        """The record is gone without having been ended."""
+        lost = CallSummary()
+        lost.CopyFrom(entry.summary)
+        lost.state, lost.end_cause, lost.end_reason = CALL_STATE_ENDED, END_CAUSE_LOST, "its record is gone"
+        self._add(entry.summary, -1)
+        entry.summary, entry.is_confirmed = lost, False
+        entry.forget_at = self._monotonic() + TOMBSTONE_MS / 1000
+        return CallChanged(entry.partition, None, lost)
+
+    def _add(self, summary: CallSummary, step: int) -> None:
+        if summary.state == CALL_STATE_ENDED:
+            return
+        self._live += step
+        for counter, key in ((self._by_route, summary.route), (self._by_relay, summary.relay.name)):
+            if key:
+                counter[key] += step
+                if not counter[key]:
+                    del counter[key]
+
+    def _tell(self, changes: "list[CallChanged]") -> None:
+        if changes:
+            for watch in self._watches:
+                watch.add(changes)
+
+
+def newer_than(change: CallChanged, positions: dict[int, str]) -> bool:
+    """Whether a watcher at `positions` has not been told of `change` yet."""
+    if change.position is None:
+        return True
+    return order_of(change.position) > order_of(positions[change.partition])

@@ -1,0 +1,62 @@
+"""CallWatch: the changes that one watcher has not taken yet, bounded.
+
+Overflow policy: a watcher that lags by more than the bound has expired and lists again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Final
+
+from sipgw.api.registry.v1.registry_pb2 import CallSummary
+from sipgw.registry.errors import WatchExpired
+
+MAX_UNTAKEN: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class CallChanged:
+    """A call's newer state; `position` is its place in the stream, None when it was found by reading
+    records.
+    """
+
+    partition: int
+    position: str | None
+    summary: CallSummary
+
+
+class CallWatch:
+    """Thread-safe: the registry adds, the watcher takes. `notify` is called after each addition, in its
+    thread.
+    """
+
+    def __init__(self, notify: Callable[[], None], max_untaken: int = MAX_UNTAKEN) -> None:
+        self._notify = notify
+        self._max_untaken = max_untaken
+        self._lock = Lock()
+        self._untaken: list[CallChanged] = []
+        self._expired: str | None = None
+
+    def add(self, changes: list[CallChanged]) -> None:
+        with self._lock:
+            if len(self._untaken) + len(changes) > self._max_untaken:
+                self._expired = "the watcher is too slow"
+                self._untaken.clear()
+            if self._expired is None:
+                self._untaken += changes
+        self._notify()
+
+    def expire(self, why: str) -> None:
+        """No more changes: what was told before means nothing now."""
+        with self._lock:
+            self._expired = self._expired or why
+            self._untaken.clear()
+        self._notify()
+
+    def take(self) -> list[CallChanged]:
+        """What was added since the last take. Raises WatchExpired."""
+        with self._lock:
+            if self._expired is not None:
+                raise WatchExpired(self._expired)
+            taken, self._untaken = self._untaken, []
+            return taken

@@ -1,0 +1,45 @@
+"""Errors of the registry, each with its gRPC status.
+
+RegistryError
+├── NotMaterialised     UNAVAILABLE: the calls have not been read from Redis yet
+├── WatchExpired        OUT_OF_RANGE: changes were trimmed, overflowed or belong to lost data; list again
+├── BadResourceVersion  INVALID_ARGUMENT: not a resource version of ours
+└── ConfigVersionConflict  FAILED_PRECONDITION: the config in force is another than the caller expects
+"""
+
+from typing import ClassVar
+
+import grpc
+
+
+class RegistryError(Exception):
+    """Root of the package's errors."""
+
+    code: ClassVar[grpc.StatusCode] = grpc.StatusCode.UNKNOWN
+
+
+class NotMaterialised(RegistryError):  # noqa: N818 - a state, no fault
+    """The calls have not been read from Redis yet."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+
+
+class WatchExpired(RegistryError):  # noqa: N818 - a state, no fault
+    """Changes after the given version can't be told any more."""
+
+    code = grpc.StatusCode.OUT_OF_RANGE
+
+
+class BadResourceVersion(RegistryError):  # noqa: N818 - reads as what it is
+    """The text is no resource version of ours."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+
+
+class ConfigVersionConflict(RegistryError):  # noqa: N818 - an outcome of a race
+    """Another config is in force than the caller expects."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+    def __init__(self, expected: int, present: int) -> None:
+        super().__init__(f"version {expected} was expected, version {present} is in force")

@@ -1,0 +1,19 @@
+"""All instruments of the registry."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from sipgw.runtime.telemetry.metrics import LATENCY_BUCKETS_S
+
+CALLS = Gauge("sipgw_registry_calls", "Live calls of the gateway, as this replica sees them")
+STREAM_ENTRIES = Counter(
+    "sipgw_registry_stream_entries_total", "Entries of the partitions' streams that were read"
+)
+WATCHES = Gauge("sipgw_registry_watches", "Open watches of calls")
+RELAYS = Gauge("sipgw_registry_relays", "Relays by what placement does with them", ["state"])
+RELAY_UNITS = Gauge("sipgw_registry_relay_units", "Cost units of the healthy relays", ["kind"])
+BEATS = Counter("sipgw_registry_beats_total", "Heartbeats of relays", ["outcome"])
+PLACEMENTS = Counter("sipgw_registry_placements_total", "Placement commands", ["action", "outcome"])
+PLACE_SECONDS = Histogram("sipgw_registry_place_seconds", "One batch of placement", buckets=LATENCY_BUCKETS_S)
+CONFIG_VERSION = Gauge("sipgw_registry_config_version", "Version of the config in force")
+CALLS_LOST = Counter("sipgw_registry_calls_lost_total", "Calls ended because no edge claimed them")
+REDIS_AWAY = Gauge("sipgw_registry_redis_away", "1 while Redis does not answer")

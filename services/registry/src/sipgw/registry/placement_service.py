@@ -1,0 +1,74 @@
+"""PlacementService: reserve, confirm and release in batches; each reply answers one batch, in order."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Final
+
+from sipgw.api.registry.v1 import registry_pb2 as pb
+from sipgw.api.registry.v1.registry_pb2_grpc import PlacementServiceServicer
+from sipgw.registry import metrics
+from sipgw.registry.placement import NotPlaced, Placed, Placements
+from sipgw.store import StoreUnavailable
+
+if TYPE_CHECKING:
+    import grpc.aio
+
+PLACEMENT_SERVICE = "sipgw.api.registry.v1.PlacementService"
+_AWAY_RETRY_AFTER_S: Final = 2
+
+
+class PlacementService(PlacementServiceServicer):
+    """A batch's commands go to Redis in one write, in their order."""
+
+    def __init__(self, placements: Placements) -> None:
+        self._placements = placements
+
+    async def Place(
+        self,
+        request_iterator: AsyncIterator[pb.PlaceRequest],
+        context: "grpc.aio.ServicerContext[pb.PlaceRequest, pb.PlaceResponse]",
+    ) -> AsyncIterator[pb.PlaceResponse]:
+        async for request in request_iterator:
+            with metrics.PLACE_SECONDS.time():
+                results = await asyncio.gather(*map(self._execute, request.commands))
+            yield pb.PlaceResponse(results=results)
+
+    async def _execute(self, command: pb.PlacementCommand) -> pb.PlacementResult:
+        try:
+            result = await self._by_action(command)
+        except StoreUnavailable:
+            result = pb.PlacementResult(reason="Redis is away", retry_after_s=_AWAY_RETRY_AFTER_S)
+        result.command_id = command.command_id
+        action = pb.PlacementAction.Name(command.action).removeprefix("PLACEMENT_ACTION_").lower()
+        metrics.PLACEMENTS.labels(action, "done" if result.placed else result.reason).inc()
+        return result
+
+    async def _by_action(self, command: pb.PlacementCommand) -> pb.PlacementResult:
+        match command.action:
+            case pb.PLACEMENT_ACTION_RESERVE:
+                return _answer(
+                    await self._placements.reserve(command.call_id, command.cost_units, command.avoid_relays)
+                )
+            case pb.PLACEMENT_ACTION_CONFIRM:
+                is_held = await self._placements.confirm(
+                    command.call_id, command.relay_incarnation, command.cost_units
+                )
+                return pb.PlacementResult(placed=is_held, reason="" if is_held else "the relay is gone")
+            case pb.PLACEMENT_ACTION_RELEASE:
+                await self._placements.release(command.call_id, command.relay_incarnation)
+                return pb.PlacementResult(placed=True)
+            case _:
+                return pb.PlacementResult(reason="unknown action")
+
+
+def _answer(outcome: Placed | NotPlaced) -> pb.PlacementResult:
+    match outcome:
+        case Placed(registration):
+            placement = pb.Placement(
+                relay=registration.relay,
+                control_address=registration.control_address,
+                advertised_address=registration.advertised_address,
+            )
+            return pb.PlacementResult(placed=True, placement=placement)
+        case NotPlaced(reason, retry_after_s):
+            return pb.PlacementResult(reason=reason, retry_after_s=retry_after_s)

@@ -1,0 +1,81 @@
+"""`sipgw-edge`: flags, then the edge until SIGTERM."""
+
+import re
+from typing import Annotated
+
+import typer
+
+from sipgw.runtime.errors import StartupError
+from sipgw.runtime.lifecycle import Lifecycle, announce_ready, run_service
+from sipgw.runtime.settings import HostPort, new_identity
+from sipgw.runtime.telemetry.logs import configure_logging
+from sipgw.runtime.telemetry.traces import configure_tracing
+from sipgw.sip_edge.app import EdgeApp
+from sipgw.sip_edge.listeners import UdpListener
+from sipgw.sip_edge.settings import EdgeSettings
+from sipgw.store import Store, StoreUrlError
+
+SERVICE = "edge"
+_app = typer.Typer(add_completion=False)
+
+
+def advertised_address(text: str) -> HostPort:
+    """Read "IP[:PORT]"; IPv6 with a port stands in brackets. Port 0: the one really bound."""
+    has_port = re.fullmatch(r"(\[.*\]|[^:]*):[0-9]+", text)
+    return HostPort.parse(text) if has_port else HostPort(text.strip("[]"), 0)
+
+
+async def serve(settings: EdgeSettings, lifecycle: Lifecycle) -> None:
+    """Run an edge until told to stop. Raises StartupError for an address that can't be had."""
+    listener = UdpListener(settings.sip)
+    try:
+        store = await Store.connect(settings.redis_url)
+    except StoreUrlError as error:
+        raise StartupError(f"--redis: {error}") from error
+    edge = EdgeApp(settings, store, listener)
+    bound = await edge.start()
+    lifecycle.freeze_heap()
+    announce_ready(**bound)
+    await lifecycle.stopping.wait()
+    await edge.stop()
+
+
+@_app.command()
+def run(
+    name: Annotated[str, typer.Option(help="This edge's name, unique among the edges.")],
+    sip: Annotated[str, typer.Option(help="host:port to take SIP on (UDP).")],
+    advertise: Annotated[str, typer.Option(help="IP[:PORT] that peers reach this edge at.")],
+    listen: Annotated[str, typer.Option(help="host:port of edge/v1 (gRPC).")],
+    registry: Annotated[str, typer.Option(help="host:port of the registry.")],
+    redis: Annotated[str, typer.Option(help="redis://, rediss://, unix:// or redis+sentinel:// URL.")],
+    admin: Annotated[str | None, typer.Option(help="host:port of /metrics and probes.")] = None,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """The SIP edge of the gateway."""
+    configure_logging(SERVICE, level=log_level, instance=name)
+    configure_tracing(SERVICE, name)
+
+    async def main(lifecycle: Lifecycle) -> None:
+        advertised = advertised_address(advertise)
+        settings = EdgeSettings(
+            identity=new_identity(name),
+            sip=HostPort.parse(sip),
+            advertise_host=advertised.host,
+            advertise_port=advertised.port,
+            listen=listen,
+            registry=registry,
+            redis_url=redis,
+            admin=HostPort.parse(admin) if admin else None,
+        )
+        await serve(settings, lifecycle)
+
+    raise SystemExit(run_service(main))
+
+
+def main() -> None:
+    """The console script."""
+    _app()
+
+
+if __name__ == "__main__":
+    main()

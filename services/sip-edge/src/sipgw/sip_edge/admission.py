@@ -1,0 +1,35 @@
+"""Which requests are taken at all (RFC 3261 §8.2): what `sipgw.sip.inspect_request` checks, and what a new
+call needs.
+"""
+
+from typing import Final
+
+from sipgw.sip import SipRequest, SipResponse, SipUri, UasCapabilities, inspect_request
+from sipgw.sip_edge.errors import Rejected
+
+SDP_TYPE: Final = "application/sdp"
+CAPABILITIES: Final = UasCapabilities(
+    methods=("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "UPDATE", "INFO", "NOTIFY")
+)
+ALLOW: Final = ("Allow", ", ".join(CAPABILITIES.methods))
+ACCEPT: Final = ("Accept", ", ".join(CAPABILITIES.content_types))
+OPTIONS_HEADERS: Final = (ALLOW, ACCEPT, ("Accept-Encoding", "identity"), ("Supported", ""))
+"""What a 200 to OPTIONS says of this gateway (RFC 3261 §11.2)."""
+
+
+def refusal_of(request: SipRequest, to_tag: str) -> SipResponse | None:
+    """The answer to a request that is not served, in a dialog or not; None when it may be."""
+    return inspect_request(request, CAPABILITIES, to_tag=to_tag)
+
+
+def check_new_call(request: SipRequest) -> None:
+    """What a dialog-creating INVITE needs besides (RFC 3261 §8.1.1: a From-tag and one Contact). Raises
+    Rejected.
+    """
+    if request.max_forwards == 0:
+        raise Rejected(483)
+    if not request.from_.tag:
+        raise Rejected(400, "Missing From-tag")
+    contacts = request.contacts
+    if len(contacts) != 1 or not isinstance(contacts[0].uri, SipUri):
+        raise Rejected(400, "One SIP Contact Wanted")

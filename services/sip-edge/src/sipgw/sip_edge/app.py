@@ -1,0 +1,307 @@
+"""The edge as a whole: what it is made of, how it starts, what runs beside the calls, how it ends."""
+
+import asyncio
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.edge.v1.edge_pb2_grpc import add_EdgeServiceServicer_to_server
+from sipgw.calls import CallStore, EdgeLease, EdgeLeases, identity_of
+from sipgw.control import RegistryClient
+from sipgw.runtime.admin_http import AdminServer
+from sipgw.runtime.grpc_server import GrpcServer
+from sipgw.runtime.settings import HostPort, Identity
+from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.runtime.telemetry.logs import get_logger
+from sipgw.sip import TransactionLayer
+from sipgw.sip_edge.call_flow import CallFlow
+from sipgw.sip_edge.claims import Claims, sweep_forever
+from sipgw.sip_edge.clients.edges import Edges
+from sipgw.sip_edge.clients.relays import Relays
+from sipgw.sip_edge.config_holder import ConfigHolder
+from sipgw.sip_edge.deadlines import Deadlines
+from sipgw.sip_edge.dialogs import DialogRequests, LocalContact
+from sipgw.sip_edge.dispatcher import Dispatcher
+from sipgw.sip_edge.edge_service import SERVICE_NAME, EdgeService
+from sipgw.sip_edge.ending import CallEnding, End
+from sipgw.sip_edge.identifiers import branch_tokens
+from sipgw.sip_edge.in_dialog import InDialog
+from sipgw.sip_edge.intake import CALL_ID_SECRET, Intake
+from sipgw.sip_edge.invite_answers import InviteAnswers
+from sipgw.sip_edge.journal import Journal
+from sipgw.sip_edge.listeners import UdpListener
+from sipgw.sip_edge.live_calls import LiveCalls
+from sipgw.sip_edge.media_commands import MediaCommands
+from sipgw.sip_edge.media_events import MediaEvents
+from sipgw.sip_edge.offers import MaxCallDeadline, Offers
+from sipgw.sip_edge.placing import Placing
+from sipgw.sip_edge.records import CallRecords
+from sipgw.sip_edge.redis_watch import RedisWatch
+from sipgw.sip_edge.replies import InviteReplies
+from sipgw.sip_edge.routing import no_bot_status
+from sipgw.sip_edge.server import SipServer
+from sipgw.sip_edge.settings import EdgeSettings
+from sipgw.sip_edge.takeover import Takeover
+from sipgw.sip_edge.transfer import Transfers
+from sipgw.store import Store, StoreUnavailable
+
+_log = get_logger("sipgw.sip_edge.app")
+
+
+class EdgeApp:
+    """Made by `start_edge`; `stop` ends every call of this edge and then the edge."""
+
+    def __init__(self, settings: EdgeSettings, store: Store, listener: UdpListener) -> None:
+        me = settings.identity
+        times = settings.times
+        self._settings = settings
+        self._store = store
+        self._tasks = TaskGroupOwner("edge")
+        self._requests = TaskGroupOwner("requests")
+        self._wake_sweep = asyncio.Event()
+        self.gateway = ConfigHolder()
+        self.live = LiveCalls()
+        self.edges = Edges(me)
+        self.registry = RegistryClient(settings.registry)
+        self.leases = EdgeLeases(store)
+        self.journal = Journal()
+        call_store = CallStore(store)
+        self.records = CallRecords(call_store, me, self.journal)
+        self.local = LocalContact(settings.advertise_host, settings.advertise_port or listener.address.port)
+        layer = TransactionLayer(times.sip, token=branch_tokens(me.name))
+        self.sip = SipServer(listener, layer)
+        self.relays = Relays(me, self.registry.list_relays, poll_s=times.relay_poll_s)
+        media = MediaCommands(self.relays)
+        self.answers = InviteAnswers(self.sip, self.records, self._tasks, times.sip)
+        requests = DialogRequests(self.sip, self.local)
+        self.ending = CallEnding(
+            self.records, self.live, media, self.registry, self.answers, requests, self._tasks, self.local
+        )
+        self.deadlines = Deadlines(self.live, self._tasks, store.now_ms)
+        flow = CallFlow(
+            settings,
+            self.records,
+            Placing(self.registry, self._tasks),
+            media,
+            self.answers,
+            self.ending,
+            self.deadlines,
+            self.gateway,
+            store.now_ms,
+        )
+        takeover = Takeover(me.name, self.records, self.sip, self.edges)
+        self.intake = Intake(
+            settings,
+            store,
+            self.records,
+            self.sip,
+            self.live,
+            flow,
+            self.ending,
+            self.deadlines,
+            takeover,
+            self.gateway,
+            self.local,
+        )
+        offers = Offers(
+            self.records,
+            self.sip,
+            self.answers,
+            media,
+            self.ending,
+            self.deadlines,
+            self.gateway,
+            self.local,
+            MaxCallDeadline(self.gateway),
+        )
+        transfers = Transfers(
+            self.records,
+            self.sip,
+            self.live,
+            media,
+            requests,
+            self.ending,
+            self.local,
+            timeout_s=times.transfer_s,
+        )
+        in_dialog = InDialog(
+            settings,
+            self.records,
+            self.sip,
+            self.answers,
+            self.ending,
+            offers,
+            transfers,
+            takeover,
+            self.intake,
+        )
+        self.dispatcher = Dispatcher(settings, self.sip, self.intake, in_dialog, takeover, self._requests)
+        self.events = MediaEvents(self.records, self.live, self.ending, transfers, self.gateway, self._tasks)
+        self.claims = Claims(
+            me,
+            call_store,
+            self.records,
+            self.edges,
+            self.live,
+            flow,
+            media,
+            self.answers,
+            self.ending,
+            self.deadlines,
+            self.local,
+            self._tasks,
+            may_judge=self.leases.may_judge,
+        )
+        self._redis = RedisWatch(store, self.records, self.journal)
+        service = EdgeService(
+            me.name, self.sip, self.live, self.ending, answer_wait_s=times.delivered_answer_s
+        )
+        self._grpc = GrpcServer(settings.listen)
+        self._grpc.add(service, add_EdgeServiceServicer_to_server, SERVICE_NAME)
+        self._admin = AdminServer(settings.admin.host, settings.admin.port) if settings.admin else None
+        self._wire()
+
+    async def start(self) -> dict[str, str]:
+        """Serve; gives the addresses really bound."""
+        grpc_port = await self._grpc.start()
+        listen = HostPort(HostPort.parse(self._settings.listen).host, grpc_port)
+        bound = {"sip": f"{self.sip.address.host}:{self.sip.address.port}", "listen": str(listen)}
+        if self._admin is not None:
+            bound["admin"] = str(HostPort(self._settings_admin_host, await self._admin.start()))
+        self._spawn_watches(self._reachable(listen))
+        self.sip.start(self.dispatcher.handle)
+        return bound
+
+    async def stop(self) -> None:
+        """New calls get 503; every call of this edge is ended; bounded by `shutdown_s`."""
+        self.intake.is_stopping = True
+        if self._admin is not None:
+            self._admin.set_ready(False)
+        end = End(calls.END_CAUSE_SHUTDOWN, "the gateway is shut down")
+        for live in self.live:
+            self._tasks.spawn(self.ending.end(live.call_id, end, as_owner=True), "shut down")
+        try:
+            async with asyncio.timeout(self._settings.times.shutdown_s):
+                await self.live.all_gone()
+        except TimeoutError:
+            _log.warning("calls_left_behind", calls=len(self.live))
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close everything, calls or not; the calls left are free to be claimed at once."""
+        try:
+            await self.leases.give_up(self._settings.identity)
+        except StoreUnavailable:
+            _log.warning("lease_not_given_up")
+        await self.vanish()
+
+    async def vanish(self) -> None:
+        """Close everything without a word to anybody, as a process that dies does."""
+        self.sip.close()
+        await self._requests.aclose()
+        await self._tasks.aclose()
+        await self.relays.aclose()
+        await self.edges.aclose()
+        await self.registry.aclose()
+        await self._grpc.stop(0.5)
+        if self._admin is not None:
+            await self._admin.aclose()
+        await self._store.aclose()
+
+    @property
+    def _settings_admin_host(self) -> str:
+        return self._settings.admin.host if self._settings.admin is not None else ""
+
+    def _reachable(self, listen: HostPort) -> str:
+        """Where other processes reach edge/v1: the listening host unless that is any."""
+        host = self._settings.advertise_host if listen.host in {"0.0.0.0", "::"} else listen.host
+        return str(HostPort(host, listen.port))
+
+    def _wire(self) -> None:
+        self.records.on_lost = self._let_go
+        self.answers.on_no_ack = self._no_ack
+        self.deadlines.on_due = self._due
+        self.relays.on_event = self.events.handle
+        self.relays.on_attached = lambda who: _nothing(
+            self._tasks.spawn(self.claims.adopt_all_of(who), "adopt")
+        )
+        self.relays.on_lost = self._relay_lost
+
+    def _spawn_watches(self, address: str) -> None:
+        me = self._settings.identity
+        self._tasks.spawn(
+            self.leases.run(me, address, on_lapse=self._edge_lapsed, on_change=self.edges.note), "lease"
+        )
+        self._tasks.spawn(self.registry.follow_config(self.gateway.take), "config")
+        self._tasks.spawn(self._redis.run(), "redis")
+        self._tasks.spawn(self.relays.watch(self._relays_in_use), "relays")
+        self._tasks.spawn(
+            sweep_forever(
+                self.claims, self._settings.times.reconcile_s, self._wake_sweep, self.edges.close_gone
+            ),
+            "sweep",
+        )
+        self._tasks.spawn(self._learn_secret(), "secret")
+        self._tasks.spawn(self._become_ready(), "ready")
+
+    async def _become_ready(self) -> None:
+        """Ready for calls, as probes see it, means that there is a config to route them by."""
+        await self.gateway.taken.wait()
+        if self._admin is not None and not self.intake.is_stopping:
+            self._admin.set_ready(True)
+
+    async def _learn_secret(self) -> None:
+        """The key of call ids, before the first call needs it."""
+        while True:
+            try:
+                await self._store.shared_secret(CALL_ID_SECRET)
+                return
+            except StoreUnavailable:
+                await asyncio.sleep(0.25)
+
+    def _let_go(self, session: calls.CallSession) -> None:
+        """The record says that the call has ended, or that another edge owns it."""
+        self.answers.stop(session.call_id)
+        live = self.live.remove(session.call_id)
+        if live is None or live.invite_key is None or session.answered_ms:
+            return
+        final = InviteReplies.from_record(session.legs[0], "")
+        if session.legs[0].invite.last_final and final is not None:
+            self.sip.respond(live.invite_key, final.template)  # decided elsewhere; the transaction is here
+
+    async def _no_ack(self, call_id: str) -> None:
+        await self._end_quietly(call_id, End(calls.END_CAUSE_NO_ACK, "no ACK for our 200"))
+
+    async def _due(self, session: calls.CallSession, cause: calls.EndCause.ValueType, reason: str) -> None:
+        current = self.records.copy_of(session.call_id)
+        if current is None or current.state != session.state:
+            return
+        is_ringing = session.state == calls.CALL_STATE_RINGING
+        status = no_bot_status(self.gateway.route(session.route)) if is_ringing else 0
+        await self._end_quietly(session.call_id, End(cause, reason, status), as_owner=True)
+
+    async def _end_quietly(self, call_id: str, end: End, *, as_owner: bool = False) -> None:
+        try:
+            await self.ending.end(call_id, end, as_owner=as_owner)
+        except StoreUnavailable as error:
+            _log.warning("end_not_saved", call_id=call_id, error=str(error))
+
+    def _relays_in_use(self) -> set[Identity]:
+        return {
+            identity_of(session.media.relay)
+            for session in self.records.owned
+            if session.media.relay.incarnation
+        }
+
+    def _relay_lost(self, who: Identity) -> None:
+        end = End(calls.END_CAUSE_RELAY_LOST, f"media relay {who.name} is lost")
+        for session in list(self.records.owned):
+            if identity_of(session.media.relay) == who and session.state < calls.CALL_STATE_ENDING:
+                self._tasks.spawn(self._end_quietly(session.call_id, end, as_owner=True), "relay lost")
+
+    async def _edge_lapsed(self, lease: EdgeLease) -> None:
+        _log.warning("edge_lapsed", edge=str(lease.identity))
+        self.edges.forget(lease.identity)
+        self._wake_sweep.set()
+
+
+def _nothing(_: object) -> None:
+    """For callbacks that give nothing."""

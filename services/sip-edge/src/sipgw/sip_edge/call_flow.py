@@ -1,0 +1,328 @@
+"""A call from its record to its answer, one step per state of the record (DESIGN §6).
+
+Each step acts and saves the next state; a call taken over goes on from the state it is in, by the same
+steps. Order, always: save the intent, act on the relay, save the result and the answer's bytes, send.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.config.v1 import config_pb2 as config
+from sipgw.api.relay.v1 import control_pb2 as relay
+from sipgw.control import ControlError, NoPlacement, RegistryUnreachable, RelayRefused, RelayUnreachable
+from sipgw.runtime.telemetry.metrics import observe
+from sipgw.runtime.telemetry.traces import call_span, record_span, traceparent
+from sipgw.sdp import MediaCapabilities
+from sipgw.sip import serialize
+from sipgw.sip_edge import metrics, sdp_exchange
+from sipgw.sip_edge.config_holder import ConfigHolder
+from sipgw.sip_edge.deadlines import Deadlines
+from sipgw.sip_edge.ending import CallEnding, End
+from sipgw.sip_edge.errors import CallOver, EdgeError, Rejected
+from sipgw.sip_edge.invite_answers import InviteAnswers
+from sipgw.sip_edge.live_calls import BotOutcome, LiveCall
+from sipgw.sip_edge.media_commands import MediaCommands
+from sipgw.sip_edge.placing import Placing
+from sipgw.sip_edge.records import CallRecords
+from sipgw.sip_edge.replies import retry_after
+from sipgw.sip_edge.routing import no_bot_status
+from sipgw.sip_edge.settings import EdgeSettings
+from sipgw.store import StoreUnavailable
+
+_TRY_ANOTHER: Final = frozenset({relay.COMMAND_STATUS_NO_PORTS, relay.COMMAND_STATUS_NO_ROOM})
+_UNANSWERED: Final = frozenset({calls.CALL_STATE_INVITED, calls.CALL_STATE_PLACED, calls.CALL_STATE_RINGING})
+Step = Callable[[LiveCall, calls.CallSession], Awaitable[calls.CallSession]]
+
+
+class CallFlow:
+    """Brings a call from INVITED to ANSWERED; what can't go on is ended with the answer that fits."""
+
+    def __init__(
+        self,
+        settings: EdgeSettings,
+        records: CallRecords,
+        placing: Placing,
+        media: MediaCommands,
+        answers: InviteAnswers,
+        ending: CallEnding,
+        deadlines: Deadlines,
+        gateway: ConfigHolder,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._settings = settings
+        self._records = records
+        self._placing = placing
+        self._media = media
+        self._answers = answers
+        self._ending = ending
+        self._deadlines = deadlines
+        self._gateway = gateway
+        self._now_ms = now_ms
+        self._steps: dict[int, Step] = {
+            calls.CALL_STATE_INVITED: self._place,
+            calls.CALL_STATE_PLACED: self._allocate,
+            calls.CALL_STATE_RINGING: self._answer_when_ready,
+        }
+
+    async def run(self, live: LiveCall, session: calls.CallSession) -> None:
+        """Go on with a call until it is answered or over."""
+        try:
+            while (step := self._steps.get(session.state)) is not None:
+                session = await step(live, session)
+        except CallOver as over:
+            live.log.info("call_overtaken", state=_state_name(over.session))
+        except Rejected as rejected:
+            await self._refuse(
+                live, End(calls.END_CAUSE_REJECTED, rejected.reason or "", rejected.status, rejected.headers)
+            )
+        except _NoBot as no_bot:
+            await self._refuse(live, no_bot.end)
+        except (EdgeError, StoreUnavailable, ControlError) as error:
+            live.log.warning("call_failed", error=f"{type(error).__name__}: {error}")
+            await self._refuse(live, End(calls.END_CAUSE_REJECTED, "gateway trouble", 503, self._retry_after))
+
+    async def _refuse(self, live: LiveCall, end: End) -> None:
+        try:
+            await self._ending.end(live.call_id, end, as_owner=True)
+        except StoreUnavailable as error:
+            live.log.warning("refusal_not_saved", error=str(error))
+
+    async def _place(self, live: LiveCall, session: calls.CallSession) -> calls.CallSession:
+        try:
+            with call_span("place", live.trace), metrics.PLACE_SECONDS.time():
+                placement = await self._placing.place(live)
+        except NoPlacement as none:
+            headers = retry_after(none.retry_after_s or self._settings.times.retry_after_s)
+            raise Rejected(503, f"No Relay: {none.reason}", headers=headers) from none
+        except RegistryUnreachable as error:
+            raise Rejected(503, "No Registry", headers=self._retry_after) from error
+
+        def change(draft: calls.CallSession) -> bool:
+            if draft.state not in _UNANSWERED:
+                return False
+            draft.state = calls.CALL_STATE_PLACED
+            draft.media.Clear()
+            draft.media.relay.CopyFrom(placement.relay)
+            draft.media.control_address = placement.control_address
+            draft.media.media_address = placement.advertised_address
+            return True
+
+        try:
+            saved = await self._records.update(live.call_id, change, as_owner=True, known=session)
+        except CallOver:
+            self._placing.release_soon(live.call_id, placement.relay.incarnation)
+            raise
+        self._placing.confirm_soon(live.call_id, placement.relay.incarnation)
+        live.log.info("call_placed", relay=placement.relay.name)
+        return saved
+
+    async def _allocate(self, live: LiveCall, session: calls.CallSession) -> calls.CallSession:
+        spec = self._allocation(live, session)
+        try:
+            with (
+                call_span("allocate", live.trace, relay=session.media.relay.name),
+                metrics.ALLOCATE_SECONDS.time(),
+            ):
+                allocated = await self._media.allocate(session, spec)
+        except RelayRefused as refused:
+            if refused.status == relay.COMMAND_STATUS_STALE:
+                raise CallOver(live.call_id, await self._records.reload(live.call_id)) from refused
+            if refused.status not in _TRY_ANOTHER:
+                raise Rejected(500, f"Relay: {refused.message}"[:80]) from refused
+            return await self._place_elsewhere(live, session, refused.message)
+        except RelayUnreachable as error:
+            return await self._place_elsewhere(live, session, str(error))
+        return await self._ring(live, session, allocated)
+
+    async def _place_elsewhere(
+        self, live: LiveCall, session: calls.CallSession, why: str
+    ) -> calls.CallSession:
+        relay_of_call = session.media.relay
+        metrics.RELAY_REFUSALS.labels("allocate").inc()
+        live.log.warning("relay_refused", relay=relay_of_call.name, reason=why)
+        live.refused.add(relay_of_call.incarnation)
+        self._placing.release_soon(live.call_id, relay_of_call.incarnation)
+        if len(live.refused) >= self._settings.limits.placements:
+            raise Rejected(503, "No Relay Takes The Call", headers=self._retry_after)
+        return await self._place(live, session)
+
+    async def _ring(
+        self, live: LiveCall, session: calls.CallSession, allocated: relay.Allocated
+    ) -> calls.CallSession:
+        route = self._gateway.route(session.route)
+        anchor = calls.MediaAnchor()
+        anchor.CopyFrom(session.media)
+        anchor.media_address = allocated.address or anchor.media_address
+        anchor.rtp_port, anchor.rtcp_port = allocated.rtp_port, allocated.rtcp_port
+        anchor.generation, anchor.confirmed = session.version, True
+        local_sdp = self._describe(session, anchor)
+        is_early = route is not None and route.early_media and bool(session.legs[0].remote_sdp)
+        ringing = None
+        if live.replies is not None:
+            ringing = live.replies.build(183, body=local_sdp) if is_early else live.replies.build(180)
+
+        def change(draft: calls.CallSession) -> bool:
+            if draft.state != calls.CALL_STATE_PLACED:
+                return False
+            draft.state = calls.CALL_STATE_RINGING
+            draft.media.CopyFrom(anchor)
+            draft.deadline_ms = self._now_ms() + self._ready_limit_ms(route)
+            leg = draft.legs[0]
+            leg.local_sdp, leg.local_sdp_version = local_sdp, 1
+            if ringing is not None:
+                leg.invite.last_provisional = serialize(ringing)
+            return True
+
+        saved = await self._records.update(live.call_id, change, as_owner=True, known=session)
+        self._deadlines.arm(saved)
+        if ringing is not None and not self._is_immediate(route):
+            self._answers.send(live.call_id, ringing, live.invite_key, live.destination)
+        live.log.info("call_ringing", media=f"{anchor.media_address}:{anchor.rtp_port}")
+        return saved
+
+    async def _answer_when_ready(self, live: LiveCall, session: calls.CallSession) -> calls.CallSession:
+        route = self._gateway.route(session.route)
+        if not self._is_immediate(route):
+            with call_span("bot connect", live.trace):
+                outcome = await self._bot_outcome(live, session)
+            if isinstance(outcome, relay.BotFailed):
+                status = no_bot_status(route)
+                headers = self._retry_after if status == 503 else ()
+                raise _NoBot(End(calls.END_CAUSE_BOT_LOST, outcome.reason, status, headers))
+        try:
+            await self._media.start(session)
+        except RelayUnreachable as error:
+            return await self._place_elsewhere(live, session, str(error))
+        except RelayRefused as refused:
+            if refused.status == relay.COMMAND_STATUS_STALE:
+                raise CallOver(live.call_id, await self._records.reload(live.call_id)) from refused
+            return await self._place_elsewhere(live, session, refused.message)
+        return await self._answer(live, session)
+
+    async def _bot_outcome(self, live: LiveCall, session: calls.CallSession) -> BotOutcome:
+        """What became of the bot. A relay frees what nobody confirms, so a call that rings long is
+        confirmed.
+        """
+        await asyncio.wait([live.bot], timeout=_CONFIRM_AFTER_S)
+        if not live.bot.done():
+            try:
+                await self._media.adopt(session)
+            except ControlError as error:
+                live.log.warning("confirm_failed", error=str(error))
+        return await live.bot
+
+    async def _answer(self, live: LiveCall, session: calls.CallSession) -> calls.CallSession:
+        leg = session.legs[0]
+        if live.replies is None:
+            raise Rejected(500)
+        ok = live.replies.build(200, body=leg.local_sdp)
+        now_ms = self._now_ms()
+
+        def change(draft: calls.CallSession) -> bool:
+            if draft.state != calls.CALL_STATE_RINGING:
+                return False
+            draft.state = calls.CALL_STATE_ANSWERED
+            draft.sip_status = 200
+            draft.answered_ms = now_ms
+            draft.deadline_ms = now_ms + int(64_000 * self._settings.times.sip.t1_s)
+            invite = draft.legs[0].invite
+            invite.last_final, invite.final_sent_ms = serialize(ok), now_ms
+            draft.legs[0].dialog.early = False
+            if not draft.legs[0].remote_sdp:
+                draft.legs[0].offer_pending = calls.OFFER_PENDING_LOCAL
+            if live.bot.done() and isinstance(outcome := live.bot.result(), relay.BotReady):
+                draft.bot.ready, draft.bot.address = True, outcome.address
+            return True
+
+        saved = await self._records.update(live.call_id, change, as_owner=True, known=session)
+        self._deadlines.arm(saved)
+        self._answers.send(live.call_id, ok, live.invite_key, live.destination)
+        observe(metrics.ANSWER_SECONDS, (now_ms - saved.created_ms) / 1000, live.trace)
+        attributes = {"sip.method": "INVITE", "sip.status": 200}
+        record_span("transaction", live.trace, live.began_ns, time.time_ns(), attributes)
+        live.log.info("call_answered", after_ms=now_ms - saved.created_ms)
+        return saved
+
+    def _allocation(self, live: LiveCall, session: calls.CallSession) -> relay.Allocate:
+        route = self._gateway.route(session.route)
+        decision = live.decision
+        if route is None:
+            raise Rejected(404, "Route Is Gone")
+        recording = self._gateway.recording_directory if route.record else ""
+        return relay.Allocate(
+            media=self._media_of(live, session),
+            bot=relay.BotSpec(
+                endpoint=session.bot.endpoint,
+                tls=any(bot.tls for bot in route.bots if bot.endpoint == session.bot.endpoint),
+                protocol=route.protocol,
+                audio=route.audio,
+                playout=route.playout,
+                ready_timeout_ms=route.bot_ready_timeout_ms,
+                silent_after_ms=route.bot_silent_after_ms,
+                reconnect_limit_ms=route.bot_reconnect_limit_ms,
+                epoch=session.bot.epoch,
+                resume_token=session.bot.resume_token,
+                to=session.to_display,
+                route=session.route,
+                trunk=session.trunk,
+                sip_headers=decision.headers_to_bot if decision is not None else {},
+                **{"from": session.from_display},
+            ),
+            recording=relay.RecordingSpec(path=recording) if recording else None,
+            traceparent=traceparent(live.trace),
+            early_media=route.early_media,
+        )
+
+    def _media_of(self, live: LiveCall, session: calls.CallSession) -> relay.MediaSpec:
+        if live.media is None:
+            live.media = media_wanted(session.legs[0].remote_sdp, self._capabilities)
+        return live.media
+
+    def _describe(self, session: calls.CallSession, anchor: calls.MediaAnchor) -> bytes:
+        placed = calls.CallSession(call_id=session.call_id, media=anchor)
+        offer = session.legs[0].remote_sdp
+        if not offer:
+            return sdp_exchange.offer_with(self._capabilities, placed, 1).sdp
+        return sdp_exchange.answer_with(sdp_exchange.read_offer(offer), self._capabilities, placed, 1).sdp
+
+    @property
+    def _capabilities(self) -> MediaCapabilities:
+        return self._gateway.capabilities
+
+    @property
+    def _retry_after(self) -> tuple[tuple[str, str], ...]:
+        return retry_after(self._settings.times.retry_after_s)
+
+    def _is_immediate(self, route: config.Route | None) -> bool:
+        return route is not None and route.answer == config.ANSWER_MODE_IMMEDIATE
+
+    def _ready_limit_ms(self, route: config.Route | None) -> int:
+        limit_ms = route.bot_ready_timeout_ms if route is not None else 0
+        return (limit_ms or _DEFAULT_READY_MS) + int(self._settings.times.bot_ready_grace_s * 1000)
+
+
+_DEFAULT_READY_MS = 10_000
+_CONFIRM_AFTER_S = 3.0
+"""Relays wait 10 s."""
+
+
+class _NoBot(Exception):  # noqa: N818 - an outcome of one step
+    """No bot takes the call."""
+
+    def __init__(self, end: End) -> None:
+        super().__init__(end.reason)
+        self.end = end
+
+
+def media_wanted(remote_sdp: bytes, capabilities: MediaCapabilities) -> relay.MediaSpec:
+    """What the relay is to do: by the caller's offer, or by the one that we shall make. Raises Rejected."""
+    if not remote_sdp:
+        return sdp_exchange.offered_media(capabilities)
+    return sdp_exchange.negotiate(sdp_exchange.read_offer(remote_sdp), capabilities)
+
+
+def _state_name(session: calls.CallSession | None) -> str:
+    return calls.CallState.Name(session.state).removeprefix("CALL_STATE_").lower() if session else "gone"

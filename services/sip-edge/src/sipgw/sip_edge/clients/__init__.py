@@ -1,0 +1,1 @@
+"""Who the edge talks to: relays, other edges."""

@@ -1,0 +1,53 @@
+"""The other edges, by their leases: who lives, and a client for each."""
+
+from sipgw.calls import EdgeLease
+from sipgw.control import EdgeClient
+from sipgw.runtime.settings import Identity
+
+
+class Edges:
+    """Fed by the lease watch; knows only edges other than this one."""
+
+    def __init__(self, me: Identity) -> None:
+        self._me = me
+        self._clients: dict[Identity, EdgeClient] = {}
+        self._closing: list[EdgeClient] = []
+
+    @property
+    def live(self) -> list[Identity]:
+        """The other edges whose lease stands."""
+        return list(self._clients)
+
+    def client(self, edge: Identity) -> EdgeClient | None:
+        """A client of a live edge; None for one that is gone."""
+        return self._clients.get(edge)
+
+    def named(self, branch_name: str | None) -> EdgeClient | None:
+        """The live edge of that name."""
+        return next((c for who, c in self._clients.items() if who.name == branch_name), None)
+
+    def note(self, leases: list[EdgeLease]) -> None:
+        """These live."""
+        found = {lease.identity: lease.grpc_address for lease in leases if lease.identity != self._me}
+        for who in [who for who in self._clients if who not in found]:
+            self._closing.append(self._clients.pop(who))
+        for who, address in found.items():
+            if who not in self._clients:
+                self._clients[who] = EdgeClient(address)
+
+    def forget(self, edge: Identity) -> None:
+        """Its lease has lapsed."""
+        client = self._clients.pop(edge, None)
+        if client is not None:
+            self._closing.append(client)
+
+    async def close_gone(self) -> None:
+        """Close the channels to edges that are gone."""
+        closing, self._closing = self._closing, []
+        for client in closing:
+            await client.aclose()
+
+    async def aclose(self) -> None:
+        """Close all."""
+        self.note([])
+        await self.close_gone()

@@ -1,0 +1,50 @@
+"""The config in force, as this edge last heard it."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from sipgw.api.config.v1 import config_pb2 as config
+from sipgw.runtime.telemetry.logs import get_logger
+from sipgw.sip_edge.sdp_exchange import capabilities_of
+
+if TYPE_CHECKING:
+    from sipgw.sdp import MediaCapabilities
+
+_log = get_logger("sipgw.sip_edge.config")
+
+
+class ConfigHolder:
+    """Empty until the registry has given one: new calls get 503 till then."""
+
+    def __init__(self) -> None:
+        self.current: config.GatewayConfig | None = None
+        self.capabilities: MediaCapabilities = capabilities_of(None)
+        self.taken = asyncio.Event()
+        self._routes: dict[str, config.Route] = {}
+
+    def take(self, gateway: config.GatewayConfig) -> None:
+        """A newer config."""
+        self.current = gateway
+        self.taken.set()
+        self.capabilities = capabilities_of(gateway)
+        self._routes = {route.name: route for route in gateway.routes}
+        _log.info("config_taken", epoch=gateway.epoch, version=gateway.version, routes=len(gateway.routes))
+
+    def route(self, name: str) -> config.Route | None:
+        """The route of a call; None when it is in the config no longer."""
+        return self._routes.get(name)
+
+    @property
+    def max_call_ms(self) -> int:
+        """Longest a call may last after its answer; 0 means no limit."""
+        return self.current.gateway.max_call_seconds * 1000 if self.current is not None else 0
+
+    @property
+    def max_calls(self) -> int:
+        """How many calls the gateway takes; 0 means no limit."""
+        return self.current.gateway.max_calls if self.current is not None else 0
+
+    @property
+    def recording_directory(self) -> str:
+        """Where relays record; empty: nowhere."""
+        return self.current.gateway.recording_directory if self.current is not None else ""

@@ -1,0 +1,79 @@
+"""edge/v1: messages that other edges hand over, and the registry's wish to end a call."""
+
+from typing import TYPE_CHECKING
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.edge.v1 import edge_pb2 as pb
+from sipgw.api.edge.v1.edge_pb2_grpc import EdgeServiceServicer
+from sipgw.sip import SipParseError, SipRequest, SipResponse, parse_message
+from sipgw.sip_edge.ending import CallEnding, End
+from sipgw.sip_edge.identifiers import is_branch_of
+from sipgw.sip_edge.invite_records import address_of
+from sipgw.sip_edge.live_calls import LiveCalls
+from sipgw.sip_edge.server import SipServer
+from sipgw.store import StoreUnavailable
+
+if TYPE_CHECKING:
+    import grpc.aio
+
+SERVICE_NAME = "sipgw.api.edge.v1.EdgeService"
+_OF_THE_INVITE = frozenset({"INVITE", "CANCEL"})
+
+
+class EdgeService(EdgeServiceServicer):
+    """Serves what is this edge's and says NOT_MINE to the rest."""
+
+    def __init__(
+        self, name: str, sip: SipServer, live: LiveCalls, ending: CallEnding, *, answer_wait_s: float
+    ) -> None:
+        self._name = name
+        self._sip = sip
+        self._live = live
+        self._ending = ending
+        self._answer_wait_s = answer_wait_s
+
+    async def Deliver(
+        self,
+        request: pb.DeliverRequest,
+        context: "grpc.aio.ServicerContext[pb.DeliverRequest, pb.DeliverResponse]",
+    ) -> pb.DeliverResponse:
+        try:
+            message = parse_message(request.message)
+        except SipParseError:
+            return pb.DeliverResponse(outcome=pb.DELIVER_OUTCOME_NOT_MINE)
+        if not self._is_mine(request.call_id, message):
+            return pb.DeliverResponse(outcome=pb.DELIVER_OUTCOME_NOT_MINE)
+        responses = await self._sip.deliver(
+            request.message,
+            address_of(request.source),
+            address_of(request.received_on),
+            wait_s=self._answer_wait_s,
+            expects_answer=isinstance(message, SipRequest) and message.method != "ACK",
+        )
+        return pb.DeliverResponse(outcome=pb.DELIVER_OUTCOME_HANDLED, responses=responses)
+
+    async def Hangup(
+        self,
+        request: pb.HangupRequest,
+        context: "grpc.aio.ServicerContext[pb.HangupRequest, pb.HangupResponse]",
+    ) -> pb.HangupResponse:
+        end = End(calls.END_CAUSE_OPERATOR, request.reason or "hung up by the operator")
+        try:
+            session = await self._ending.decide(request.call_id, end)
+        except StoreUnavailable:
+            session = None
+        if session is not None:
+            self._ending.end_soon(session)
+        return pb.HangupResponse(found=session is not None)
+
+    def _is_mine(self, call_id: str, message: SipRequest | SipResponse) -> bool:
+        if isinstance(message, SipResponse):
+            return is_branch_of(message.via.branch or "", self._name)
+        if message.method == "ACK" and self._sip.awaits_ack(message):
+            return True
+        live = self._live.get(call_id)
+        if live is None:
+            return False
+        if message.method in _OF_THE_INVITE and message.to.tag is None:
+            return live.invite_key is not None and live.invite_key.branch == message.via.branch
+        return True

@@ -1,0 +1,57 @@
+"""Names that carry their own address: our To-tag begins with the call id, our branches with the edge's name
+(DESIGN §4).
+"""
+
+import itertools
+import re
+import secrets
+from collections.abc import Callable
+
+CALL_ID_LENGTH = 32
+MAGIC_COOKIE = "z9hG4bK"
+_CALL_ID = re.compile(r"[0-9a-f]{32}")
+_UNSAFE = re.compile(r"[^A-Za-z0-9.-]")
+
+
+def local_tag(call_id: str) -> str:
+    """A new tag of ours for `call_id`."""
+    return f"{call_id}.{secrets.token_hex(4)}"
+
+
+def call_id_of_tag(tag: str | None) -> str | None:
+    """The call id that a tag of ours begins with; None for a tag that is not ours."""
+    head = (tag or "")[:CALL_ID_LENGTH]
+    return head if _CALL_ID.fullmatch(head) else None
+
+
+def branch_tokens(edge: str) -> Callable[[], str]:
+    """Tokens for the branches of this edge's requests: its name, then what is unique in space and time."""
+    prefix = f"{_safe(edge)}-{secrets.token_hex(4)}"
+    numbers = itertools.count(1)
+    return lambda: f"{prefix}-{next(numbers):x}"
+
+
+def edge_of_branch(branch: str) -> str | None:
+    """The (safe) name of the edge that made a branch; None for a branch that is no edge's."""
+    head, dash, rest = branch.partition("-")
+    edge, _, unique = rest.rpartition("-")
+    edge, _, _ = edge.rpartition("-")
+    return edge if head == MAGIC_COOKIE and dash and edge and unique else None
+
+
+def is_branch_of(branch: str, edge: str) -> bool:
+    """Whether `edge` made `branch`."""
+    return edge_of_branch(branch) == _safe(edge)
+
+
+def invite_call_key(from_tag: str, cseq: int) -> str:
+    """What, with Call-ID, names an INVITE for its CANCEL, its retransmissions and other edges.
+
+    The CSeq is in it: a caller that tries again with the same Call-ID and the next CSeq (RFC 3261
+    §8.1.3.5) makes another call, which must not meet the first one's tombstone or the relay's fence.
+    """
+    return f"{from_tag};{cseq}"
+
+
+def _safe(edge: str) -> str:
+    return _UNSAFE.sub(".", edge)

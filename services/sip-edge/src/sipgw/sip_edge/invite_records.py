@@ -1,0 +1,29 @@
+"""What the record keeps of an INVITE: enough for its retransmission, ACK or CANCEL at another edge."""
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.sip import Address, RequestReceived
+
+
+def invite_record(event: RequestReceived) -> calls.InviteState:
+    """The INVITE of an event."""
+    request = event.request
+    return calls.InviteState(
+        cseq=request.cseq.number,
+        branch=request.via.branch or "",
+        top_via=str(request.via),
+        source=endpoint_of(event.source),
+        received_on=endpoint_of(event.received_on),
+        request_uri=str(request.uri),
+    )
+
+
+def address_of(endpoint: calls.Endpoint) -> Address:
+    """A transport address as a record keeps it."""
+    return Address(endpoint.transport or "UDP", endpoint.address, endpoint.port)
+
+
+def endpoint_of(address: Address | None) -> calls.Endpoint:
+    """A transport address for a record."""
+    if address is None:
+        return calls.Endpoint()
+    return calls.Endpoint(transport=address.transport, address=address.host, port=address.port)

@@ -1,0 +1,127 @@
+"""What Redis has not got yet: the newest version of each call that changed while it was away (DESIGN §4).
+
+Open from the first command that went unanswered until everything is replayed. A call that ended elsewhere
+meanwhile is never brought back to life; one that ended here is ended there too.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.calls import VersionConflict
+from sipgw.runtime.telemetry.logs import get_logger
+from sipgw.sip_edge import metrics
+
+_log = get_logger("sipgw.sip_edge.journal")
+_PARALLEL: Final = 32
+Note = Callable[[calls.CallSession], None]
+
+
+class Publisher(Protocol):
+    """What is used of the call store."""
+
+    async def load(self, call_id: str) -> calls.CallSession | None: ...
+    async def end(self, session: calls.CallSession) -> calls.CallSession: ...
+    async def restore(self, session: calls.CallSession) -> calls.CallSession: ...
+
+
+class Journal:
+    """Bounded by the calls this edge owns: one version each."""
+
+    def __init__(self) -> None:
+        self._pending: dict[str, calls.CallSession] = {}
+        self._opened = asyncio.Event()
+
+    @property
+    def is_open(self) -> bool:
+        """Changes go here."""
+        return self._opened.is_set()
+
+    def open(self, why: str) -> None:
+        """Redis did not answer."""
+        if not self._opened.is_set():
+            self._opened.set()
+            metrics.REDIS_AWAY.set(1)
+            _log.warning("redis_away", error=why)
+
+    async def opened(self) -> None:
+        """Wait until Redis is away."""
+        await self._opened.wait()
+
+    def add(self, session: calls.CallSession) -> None:
+        """Keep `session` until Redis has it."""
+        self._pending[session.call_id] = session
+        metrics.JOURNALED.set(len(self._pending))
+
+    def get(self, call_id: str) -> calls.CallSession | None:
+        """A call that changed while Redis was away."""
+        return self._pending.get(call_id)
+
+    async def replay(self, store: Publisher, note: Note) -> None:
+        """Publish everything, then close. Raises StoreUnavailable, and stays open, when Redis is away
+        again.
+        """
+        while self._pending:
+            waiting = list(self._pending.values())
+            await _each(waiting, lambda session: self._replay_one(session, store, note))
+            _log.info("journal_replayed", records=len(waiting))
+        self._opened.clear()
+        metrics.REDIS_AWAY.set(0)
+
+    async def publish(self, sessions: Sequence[calls.CallSession], store: Publisher, note: Note) -> None:
+        """Publish calls that Redis may have lost; an ended one there stays ended."""
+
+        async def publish_one(session: calls.CallSession) -> None:
+            await self._restore(session, store, note)
+
+        await _each(sessions, publish_one)
+        _log.info("records_published", records=len(sessions))
+
+    async def _replay_one(self, session: calls.CallSession, store: Publisher, note: Note) -> None:
+        await self._restore(session, store, note)
+        if self._pending.get(session.call_id) is session:  # it may have changed again meanwhile
+            del self._pending[session.call_id]
+            metrics.JOURNALED.set(len(self._pending))
+
+    async def _restore(self, session: calls.CallSession, store: Publisher, note: Note) -> None:
+        held = await store.load(session.call_id)
+        if held is None or (held.state != calls.CALL_STATE_ENDED and _order(held) < _order(session)):
+            held = await store.restore(session)
+        if session.state == calls.CALL_STATE_ENDED and held.state != calls.CALL_STATE_ENDED:
+            held = await _end_there(held, session, store)
+        if _order(held) != _order(session) or held.state == calls.CALL_STATE_ENDED:
+            note(held)
+
+
+async def _end_there(
+    held: calls.CallSession, ended: calls.CallSession, store: Publisher
+) -> calls.CallSession:
+    """Another edge changed a call that has ended here: the end stands."""
+    draft = calls.CallSession()
+    draft.CopyFrom(held)
+    draft.end_cause, draft.end_reason, draft.ended_ms = ended.end_cause, ended.end_reason, ended.ended_ms
+    try:
+        return await store.end(draft)
+    except VersionConflict as conflict:
+        return conflict.current or held
+
+
+async def _each(
+    sessions: Sequence[calls.CallSession], act: Callable[[calls.CallSession], Awaitable[None]]
+) -> None:
+    """`act` on all, some at a time; the first failure is raised when all are through."""
+    room = asyncio.Semaphore(_PARALLEL)
+
+    async def one(session: calls.CallSession) -> None:
+        async with room:
+            await act(session)
+
+    outcomes = await asyncio.gather(*map(one, sessions), return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
+def _order(session: calls.CallSession) -> tuple[int, int]:
+    return session.owner_epoch, session.version

@@ -1,0 +1,71 @@
+"""A UDP socket of the edge: one readiness drains many datagrams, sends never block.
+
+A datagram that the kernel has no room for is dropped and counted: SIP retransmits.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from sipgw.runtime.errors import StartupError
+from sipgw.runtime.settings import HostPort
+from sipgw.sip import Address
+from sipgw.sip_edge import metrics
+
+_MAX_DATAGRAM = 65535
+_DRAIN = 64
+_BUFFER_BYTES = 8 << 20
+UDP = "UDP"
+
+
+class UdpListener:
+    """Bound at once; reads from `start` on. `on_datagrams` is called after each drained batch."""
+
+    def __init__(self, listen: HostPort) -> None:
+        family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)  # noqa: FBT003 - the standard library's own
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+        try:
+            self._socket.bind((listen.host, listen.port))
+        except OSError as error:
+            self._socket.close()
+            raise StartupError(f"can't listen for SIP on {listen}/udp: {error.strerror or error}") from error
+        host, port = self._socket.getsockname()[:2]
+        self.address = Address(UDP, host, port)
+
+    def start(self, on_datagram: Callable[[bytes, Address], None], on_drained: Callable[[], None]) -> None:
+        """Hand each datagram to `on_datagram`, and say when a batch is through."""
+        self._on_datagram = on_datagram
+        self._on_drained = on_drained
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._drain)
+
+    def stop_reading(self) -> None:
+        """Take no more datagrams; sending goes on."""
+        asyncio.get_running_loop().remove_reader(self._socket.fileno())
+
+    def send(self, data: bytes, destination: Address) -> None:
+        """Send now or drop."""
+        try:
+            self._socket.sendto(data, (destination.host, destination.port))
+        except BlockingIOError:
+            metrics.DATAGRAMS_DROPPED.labels("buffer_full").inc()
+        except OSError:  # unreachable, too long, not an address: the transaction's timers decide
+            metrics.DATAGRAMS_DROPPED.labels("send_failed").inc()
+
+    def close(self) -> None:
+        """Stop for good."""
+        self.stop_reading()
+        self._socket.close()
+
+    def _drain(self) -> None:
+        for _ in range(_DRAIN):
+            try:
+                data, source = self._socket.recvfrom(_MAX_DATAGRAM)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:  # an ICMP error of an earlier send
+                continue
+            self._on_datagram(data, Address(UDP, source[0], source[1]))
+        self._on_drained()

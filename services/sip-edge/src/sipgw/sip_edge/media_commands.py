@@ -1,0 +1,53 @@
+"""Commands to the relay of a call, fenced by its record: generation is the version saved before, with the
+owner epoch.
+"""
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.relay.v1 import control_pb2 as relay
+from sipgw.sip_edge.clients.relays import Relays
+
+
+class MediaCommands:
+    """Each raises RelayRefused or RelayUnreachable."""
+
+    def __init__(self, relays: Relays) -> None:
+        self._relays = relays
+
+    async def allocate(self, session: calls.CallSession, spec: relay.Allocate) -> relay.Allocated:
+        """Ports, and the bot stream opened."""
+        return await self._relays.link(session.media).allocate(
+            session.call_id, generation=session.version, owner_epoch=session.owner_epoch, spec=spec
+        )
+
+    async def modify(self, session: calls.CallSession, media: relay.MediaSpec) -> None:
+        """New media parameters."""
+        await self._relays.link(session.media).modify(
+            session.call_id, generation=session.version, owner_epoch=session.owner_epoch, media=media
+        )
+
+    async def start(self, session: calls.CallSession) -> None:
+        """The call is about to be answered."""
+        await self._relays.link(session.media).start(
+            session.call_id, generation=session.version, owner_epoch=session.owner_epoch
+        )
+
+    async def release(self, session: calls.CallSession, reason: str) -> None:
+        """The session is over."""
+        await self._relays.link(session.media).release(
+            session.call_id,
+            generation=session.version,
+            owner_epoch=session.owner_epoch,
+            reason=reason,
+        )
+
+    async def adopt(self, session: calls.CallSession) -> None:
+        """Its events come to this edge from now on."""
+        await self._relays.link(session.media).adopt(
+            session.call_id, generation=session.version, owner_epoch=session.owner_epoch
+        )
+
+    async def inform(self, session: calls.CallSession, inform: relay.Inform) -> None:
+        """Something for the bot."""
+        await self._relays.link(session.media).inform(
+            session.call_id, generation=session.version, owner_epoch=session.owner_epoch, inform=inform
+        )

@@ -1,0 +1,23 @@
+"""All instruments of the edge."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from sipgw.runtime.telemetry.metrics import LATENCY_BUCKETS_S
+
+DATAGRAMS_RECEIVED = Counter("sipgw_edge_datagrams_received_total", "SIP datagrams received")
+DATAGRAMS_DROPPED = Counter("sipgw_edge_datagrams_dropped_total", "SIP datagrams not sent or served", ["why"])
+MALFORMED = Counter("sipgw_edge_malformed_total", "Messages that could not be parsed")
+REQUESTS = Counter("sipgw_edge_requests_total", "Requests taken", ["method"])
+RESPONSES = Counter("sipgw_edge_responses_total", "Final answers given", ["method", "status"])
+CALLS = Gauge("sipgw_edge_calls", "Calls owned by this edge")
+CALLS_STARTED = Counter("sipgw_edge_calls_started_total", "Calls that got a record")
+CALLS_ENDED = Counter("sipgw_edge_calls_ended_total", "Calls ended by this edge", ["cause"])
+ANSWER_SECONDS = Histogram("sipgw_edge_answer_seconds", "From INVITE to 200", buckets=LATENCY_BUCKETS_S)
+PLACE_SECONDS = Histogram("sipgw_edge_place_seconds", "Placement by the registry", buckets=LATENCY_BUCKETS_S)
+ALLOCATE_SECONDS = Histogram("sipgw_edge_allocate_seconds", "Allocate at a relay", buckets=LATENCY_BUCKETS_S)
+RELAY_REFUSALS = Counter("sipgw_edge_relay_refusals_total", "Allocate refused or unanswered", ["why"])
+DELIVERED = Counter("sipgw_edge_delivered_total", "Messages handed to the owner edge", ["outcome"])
+TAKEN_OVER = Counter("sipgw_edge_taken_over_total", "Calls claimed from edges that are gone")
+REDIS_AWAY = Gauge("sipgw_edge_redis_away", "1 while Redis does not answer")
+JOURNALED = Gauge("sipgw_edge_journal_records", "Records that Redis has not got yet")
+RELAYS_CONNECTED = Gauge("sipgw_edge_relays_connected", "Relays with a live control stream")

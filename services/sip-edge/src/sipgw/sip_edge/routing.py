@@ -1,0 +1,67 @@
+"""From a new INVITE to what it shall get: trunk by source, route by numbers and headers, a bot of the route
+by weight.
+
+Pure over the compiled config; the matching itself is `sipgw.config.matching`.
+"""
+
+from dataclasses import dataclass
+
+from sipgw.api.config.v1 import config_pb2 as config
+from sipgw.config.matching import choose_bot, match_route, match_trunk
+from sipgw.sip import SipRequest, SipUri
+from sipgw.sip_edge.errors import Rejected
+
+_DEFAULT_NO_BOT_STATUS = 480
+
+
+@dataclass(frozen=True, slots=True)
+class RouteDecision:
+    """What the config says of a call."""
+
+    trunk: str
+    route: config.Route
+    bot: config.BotTarget
+    from_user: str
+    to_user: str
+    headers_to_bot: dict[str, str]
+
+
+def decide_route(
+    gateway: config.GatewayConfig, request: SipRequest, source_ip: str, call_id: str
+) -> RouteDecision:
+    """The route of a new INVITE. Raises Rejected: 403 for a source of no trunk, 404 when no route matches."""
+    trunk = match_trunk(gateway, source_ip)
+    if trunk is None and gateway.trunks:
+        raise Rejected(403, "No Trunk For This Source")
+    to_user, from_user = user_of(request.uri), user_of(request.from_.uri)
+    route = match_route(gateway, trunk, to_user, from_user, request.headers)
+    if route is None:
+        raise Rejected(404, "No Route")
+    bot = choose_bot(route, call_id)
+    if bot is None:
+        raise Rejected(no_bot_status(route), "No Bot In The Route")
+    return RouteDecision(
+        trunk=trunk.name if trunk is not None else "",
+        route=route,
+        bot=bot,
+        from_user=from_user,
+        to_user=to_user,
+        headers_to_bot=_headers_to_bot(route, request),
+    )
+
+
+def no_bot_status(route: config.Route | None) -> int:
+    """The final answer when no bot takes the call; carriers fail over on both."""
+    return (route.no_bot_status if route is not None else 0) or _DEFAULT_NO_BOT_STATUS
+
+
+def user_of(uri: object) -> str:
+    """The user part of a SIP URI, the whole of another ("tel:+49..." without its scheme)."""
+    if isinstance(uri, SipUri):
+        return uri.user_text
+    return str(uri).partition(":")[2]
+
+
+def _headers_to_bot(route: config.Route, request: SipRequest) -> dict[str, str]:
+    found = {name: request.headers.get_all(name) for name in route.headers_to_bot}
+    return {name: ", ".join(values) for name, values in found.items() if values}

@@ -1,0 +1,56 @@
+"""What this edge is told by its flags, and the times it keeps."""
+
+from dataclasses import dataclass, field
+
+from sipgw.runtime.settings import HostPort, Identity
+from sipgw.sip import TimerValues
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeTimes:
+    """Seconds. Tests bring shorter ones."""
+
+    sip: TimerValues = field(default_factory=TimerValues)
+    retry_after_s: int = 2
+    """In 503 and 500: how soon a caller may try again."""
+    bot_ready_grace_s: float = 2.0
+    """How long past the route's own limit the relay may take to say that no bot came."""
+    transfer_s: float = 60.0
+    """How long a transfer's outcome is awaited."""
+    shutdown_s: float = 8.0
+    """All calls of this edge have ended by then, or the process ends without them."""
+    reconcile_s: float = 5.0
+    """How often the calls owned by the record are compared with the calls served."""
+    relay_poll_s: float = 0.5
+    """How often the registry is asked about a relay whose control stream is down."""
+    deliver_s: float = 0.3
+    delivered_answer_s: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeLimits:
+    """Bounds of what strangers can make this edge hold."""
+
+    setups: int = 2000
+    """Calls between INVITE and final answer; more get 503."""
+    requests: int = 4000
+    """Requests and ACKs being served at once; more are dropped or get 503."""
+    placements: int = 4
+    """Relays tried for one call."""
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeSettings:
+    """Flags of `sipgw-edge`."""
+
+    identity: Identity
+    sip: HostPort
+    advertise_host: str
+    advertise_port: int
+    """0: the port really bound."""
+    listen: str
+    registry: str
+    redis_url: str
+    admin: HostPort | None = None
+    times: EdgeTimes = EdgeTimes()
+    limits: EdgeLimits = EdgeLimits()

@@ -1,0 +1,87 @@
+"""Edges for tests: in this process, on free ports, with short times; one can be killed as by SIGKILL."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from sipgw.api.config.v1 import config_pb2 as config
+from sipgw.runtime.settings import HostPort, new_identity
+from sipgw.sip import Address, TimerValues
+from sipgw.sip_edge.app import EdgeApp
+from sipgw.sip_edge.listeners import UdpListener
+from sipgw.sip_edge.settings import EdgeSettings, EdgeTimes
+from sipgw.store import Store
+
+FAST = EdgeTimes(sip=TimerValues(t1_s=0.1, t2_s=0.4, t4_s=0.2), shutdown_s=3.0, reconcile_s=0.5)
+
+
+def gateway_config(**route: object) -> config.GatewayConfig:
+    """Everything goes to one bot; `route` are fields of that route."""
+    gateway = config.GatewayConfig(
+        epoch="test",
+        version=1,
+        gateway=config.GatewaySettings(
+            name="test", codecs=[config.AUDIO_CODEC_PCMU, config.AUDIO_CODEC_PCMA], ptime_ms=20
+        ),
+        trunks=[config.Trunk(name="any")],
+    )
+    fields = {"name": "default", "bot_ready_timeout_ms": 3000, "no_bot_status": 480, **route}
+    only = config.Route(**fields)  # pyright: ignore[reportArgumentType] - a test's own fields
+    if not only.bots:
+        only.bots.add(endpoint="builtin:echo", weight=1)
+    gateway.routes.append(only)
+    return gateway
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]], within_s: float = 10.0) -> None:
+    """Ask again and again until `holds`: for what nobody announces."""
+    async with asyncio.timeout(within_s):
+        while not await holds():  # noqa: ASYNC110 - what is watched sets no event
+            await asyncio.sleep(0.005)
+
+
+class TestEdge:
+    """An edge and where it is."""
+
+    __test__ = False
+
+    def __init__(self, app: EdgeApp, bound: dict[str, str]) -> None:
+        self.app = app
+        self.bound = bound
+        self.sip: Address = app.sip.address
+        self.is_gone = False
+
+    @classmethod
+    async def start(cls, name: str, redis_url: str, registry: str, times: EdgeTimes = FAST) -> "TestEdge":
+        """On free ports of the loopback."""
+        settings = EdgeSettings(
+            identity=new_identity(name),
+            sip=HostPort("127.0.0.1", 0),
+            advertise_host="127.0.0.1",
+            advertise_port=0,
+            listen="127.0.0.1:0",
+            registry=registry,
+            redis_url=redis_url,
+            times=times,
+        )
+        app = EdgeApp(settings, await Store.connect(redis_url), UdpListener(settings.sip))
+        edge = cls(app, await app.start())
+        await edge.until(lambda: app.gateway.current is not None)
+        return edge
+
+    async def until(self, holds: Callable[[], bool], within_s: float = 10.0) -> None:
+        """Wait until something is true of this edge."""
+
+        async def now() -> bool:
+            return holds()
+
+        await eventually(now, within_s)
+
+    async def kill(self) -> None:
+        """As by SIGKILL: nothing is said to anybody, the lease lapses by itself."""
+        await self.close()
+
+    async def close(self) -> None:
+        """The end of the test."""
+        if not self.is_gone:
+            self.is_gone = True
+            await self.app.vanish()

@@ -1,0 +1,196 @@
+"""A stand-in for a media relay: relay/v1 with its fences and its replayed events, without any media."""
+
+import asyncio
+import itertools
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc.aio
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.relay.v1 import control_pb2 as pb
+from sipgw.api.relay.v1.control_pb2_grpc import (
+    RelayControlServiceServicer,
+    add_RelayControlServiceServicer_to_server,
+)
+
+
+@dataclass(slots=True)
+class FakeSession:
+    """What the relay knows of a call."""
+
+    call_id: str
+    spec: pb.Allocate
+    media: pb.MediaSpec
+    rtp_port: int
+    owner_epoch: int
+    generation: int
+    outbox: "asyncio.Queue[pb.ControlResponse]"
+    is_started: bool = False
+    informed: list[pb.Inform] = field(default_factory=list[pb.Inform])
+
+
+@dataclass(slots=True)
+class Handled:
+    """A command as it came, and what was answered."""
+
+    kind: str
+    command: pb.Command
+    status: int
+
+
+class FakeRelay(RelayControlServiceServicer):
+    """`start` it; look at `sessions` and `handled`; `emit` events. `bot_ready` says what follows an
+    Allocate.
+    """
+
+    def __init__(self, name: str = "relay-0", address: str = "192.0.2.10") -> None:
+        self.name = name
+        self.address = address
+        self.incarnation = secrets.token_hex(8)
+        self.sessions: dict[str, FakeSession] = {}
+        self.handled: list[Handled] = []
+        self.unacked: dict[int, pb.MediaEvent] = {}
+        self.bot_ready = True
+        self.refuse_allocate: int = 0
+        """A CommandStatus for the next Allocates."""
+        self._ports = itertools.count(20000, 2)
+        self._event_ids = itertools.count(1)
+        self._server: grpc.aio.Server | None = None
+        self.control_address = ""
+
+    async def start(self, port: int = 0) -> None:
+        """Serve on a free port, or the one it had."""
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        add_RelayControlServiceServicer_to_server(self, self._server)
+        bound = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        await self._server.start()
+        self.control_address = f"127.0.0.1:{bound}"
+
+    async def stop(self) -> None:
+        """Gone at once, sessions and all."""
+        if self._server is not None:
+            await self._server.stop(0)
+            self._server = None
+
+    def commands(self, call_id: str) -> list[str]:
+        """The kinds of OK commands for a call, in order."""
+        return [
+            one.kind
+            for one in self.handled
+            if one.command.call_id == call_id and one.status == pb.COMMAND_STATUS_OK
+        ]
+
+    def emit(self, call_id: str, **event: Any) -> None:
+        """Report a media event to whoever owns the session."""
+        session = self.sessions[call_id]
+        media_event = pb.MediaEvent(
+            event_id=next(self._event_ids), call_id=call_id, generation=session.generation, **event
+        )
+        self.unacked[media_event.event_id] = media_event
+        self._send(session, [media_event])
+
+    async def Control(
+        self,
+        request_iterator: AsyncIterator[pb.ControlRequest],
+        context: "grpc.aio.ServicerContext[pb.ControlRequest, pb.ControlResponse]",
+    ) -> AsyncIterator[pb.ControlResponse]:
+        outbox: asyncio.Queue[pb.ControlResponse] = asyncio.Queue()
+        reader = asyncio.ensure_future(self._read(request_iterator, outbox))
+        try:
+            while True:
+                yield await outbox.get()
+        finally:
+            reader.cancel()
+
+    async def _read(
+        self, requests: AsyncIterator[pb.ControlRequest], outbox: "asyncio.Queue[pb.ControlResponse]"
+    ) -> None:
+        async for request in requests:
+            match request.WhichOneof("item"):
+                case "attach":
+                    me = calls.ProcessIdentity(name=self.name, incarnation=self.incarnation)
+                    outbox.put_nowait(pb.ControlResponse(attached=pb.Attached(relay=me)))
+                case "commands":
+                    results = [self._command(command, outbox) for command in request.commands.commands]
+                    outbox.put_nowait(pb.ControlResponse(results=pb.ResultBatch(results=results)))
+                    for command in request.commands.commands:
+                        self._after(command)
+                case _:
+                    for event_id in request.ack.event_ids:
+                        self.unacked.pop(event_id, None)
+
+    def _command(self, command: pb.Command, outbox: "asyncio.Queue[pb.ControlResponse]") -> pb.CommandResult:
+        kind = command.WhichOneof("command") or ""
+        result = pb.CommandResult(command_id=command.command_id, call_id=command.call_id)
+        result.status = self._serve(kind, command, result, outbox)
+        self.handled.append(Handled(kind, command, result.status))
+        return result
+
+    def _serve(
+        self,
+        kind: str,
+        command: pb.Command,
+        result: pb.CommandResult,
+        outbox: "asyncio.Queue[pb.ControlResponse]",
+    ) -> pb.CommandStatus.ValueType:
+        session = self.sessions.get(command.call_id)
+        if kind == "allocate" and session is None:
+            if self.refuse_allocate:
+                return pb.CommandStatus.ValueType(self.refuse_allocate)
+            session = self.sessions[command.call_id] = FakeSession(
+                command.call_id,
+                command.allocate,
+                command.allocate.media,
+                next(self._ports),
+                command.owner_epoch,
+                command.generation,
+                outbox,
+            )
+        if session is None:
+            return pb.COMMAND_STATUS_NOT_FOUND
+        fence = (command.owner_epoch, command.generation)
+        if fence < (session.owner_epoch, session.generation):
+            return pb.COMMAND_STATUS_STALE
+        session.owner_epoch, session.generation = fence
+        self._apply(kind, command, session, outbox)
+        if kind == "allocate":
+            result.allocated.address = self.address
+            result.allocated.rtp_port, result.allocated.rtcp_port = session.rtp_port, session.rtp_port + 1
+        return pb.COMMAND_STATUS_OK
+
+    def _apply(
+        self,
+        kind: str,
+        command: pb.Command,
+        session: FakeSession,
+        outbox: "asyncio.Queue[pb.ControlResponse]",
+    ) -> None:
+        match kind:
+            case "modify":
+                session.media = command.modify.media
+            case "start":
+                session.is_started = True
+            case "inform":
+                session.informed.append(command.inform)
+            case "adopt":
+                session.outbox = outbox
+                again = [event for event in self.unacked.values() if event.call_id == session.call_id]
+                if again:
+                    self._send(session, again)
+            case "release":
+                self.emit(session.call_id, session_ended=pb.SessionEnded(reason=command.release.reason))
+                del self.sessions[session.call_id]
+            case _:
+                return
+
+    def _after(self, command: pb.Command) -> None:
+        is_new = command.HasField("allocate") and command.call_id in self.sessions
+        if is_new and self.bot_ready:
+            ready = pb.BotReady(confirmed=True, address="192.0.2.20:9090", protocol="trunk")
+            self.emit(command.call_id, bot_ready=ready)
+
+    def _send(self, session: FakeSession, events: list[pb.MediaEvent]) -> None:
+        session.outbox.put_nowait(pb.ControlResponse(events=pb.MediaEventBatch(events=events)))

@@ -1,0 +1,65 @@
+"""Real processes for tests: each started by its console module, awaited by its ready line, ended by pid."""
+
+import asyncio
+import json
+import signal
+import sys
+from typing import Any
+
+
+class Process:
+    """`fields` are those of the ready line; `lines` all that was logged."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._reader: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+        self.fields: dict[str, Any] = {}
+        self.lines: list[str] = []
+
+    @classmethod
+    async def start(cls, module: str, *flags: str) -> "Process":
+        """Run `python -m module flags`."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", module, *flags, stderr=asyncio.subprocess.PIPE
+        )
+        started = cls(process)
+        started._reader = asyncio.create_task(started._read(), name=f"log of {module}")
+        return started
+
+    async def ready(self, within_s: float = 20.0) -> dict[str, Any]:
+        """Wait for the ready line."""
+        async with asyncio.timeout(within_s):
+            await self._ready.wait()
+        if not self.fields:
+            raise AssertionError("ended before it was ready:\n" + "\n".join(self.lines[-20:]))
+        return self.fields
+
+    async def end(self, number: signal.Signals = signal.SIGTERM, within_s: float = 20.0) -> int:
+        """Signal it and wait; gives its exit status."""
+        if self._process.returncode is None:
+            self._process.send_signal(number)
+        return await self.ended(within_s)
+
+    async def ended(self, within_s: float = 20.0) -> int:
+        """Wait for its end by itself."""
+        async with asyncio.timeout(within_s):
+            status = await self._process.wait()
+            if self._reader is not None:
+                await self._reader
+        return status
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """The log lines of an event."""
+        found = [json.loads(line) for line in self.lines if line.startswith("{")]
+        return [line for line in found if line.get("event") == event]
+
+    async def _read(self) -> None:
+        assert self._process.stderr is not None
+        async for raw in self._process.stderr:
+            line = raw.decode(errors="replace").rstrip()
+            self.lines.append(line)
+            if '"event": "ready"' in line or '"event":"ready"' in line:
+                self.fields = json.loads(line)
+                self._ready.set()
+        self._ready.set()

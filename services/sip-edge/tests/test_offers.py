@@ -1,0 +1,176 @@
+"""Offers within a call: hold and resume, codec change, none at all, those that meet (RFC 3261 §14, RFC
+3264).
+"""
+
+import asyncio
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.config.v1 import config_pb2 as config
+from sipgw.api.relay.v1 import control_pb2 as relay_api
+from sipgw.sip_edge.testing.caller import HELD_SDP, SDP, Caller, CallerDialog
+from sipgw.sip_edge.testing.edges import TestEdge
+from sipgw.sip_edge.testing.fake_relay import FakeRelay
+
+
+def leg_of(edge: TestEdge, call: CallerDialog) -> calls.Leg:
+    session = edge.app.records.copy_of(call.call_id)
+    assert session is not None
+    return session.legs[0]
+
+
+async def established(edge: TestEdge, caller: Caller, **fields: object) -> CallerDialog:
+    call = await CallerDialog.established(caller, edge.sip, **fields)
+    await edge.until(lambda: leg_of(edge, call).invite.ack_seen)
+    return call
+
+
+async def reinvite(call: CallerDialog, edge: TestEdge, body: bytes) -> tuple[int, bytes]:
+    ok = await call.ask("INVITE", edge.sip, body=body)
+    if ok.status == 200:
+        call.ack(edge.sip, cseq=ok.cseq.number)
+        await edge.until(lambda: leg_of(edge, call).invite.ack_seen)
+    return ok.status, ok.body
+
+
+async def test_hold_is_answered_recvonly_and_resume_sendrecv(
+    edge: TestEdge, relay: FakeRelay, caller: Caller
+) -> None:
+    call = await established(edge, caller)
+    status, body = await reinvite(call, edge, HELD_SDP)
+    assert status == 200
+    assert b"a=recvonly" in body
+    assert leg_of(edge, call).on_hold
+    assert relay.sessions[call.call_id].media.direction == relay_api.MEDIA_DIRECTION_RECVONLY
+
+    status, body = await reinvite(call, edge, SDP.replace(b"o=- 1 1", b"o=- 1 3"))
+    assert b"a=sendrecv" in body
+    assert not leg_of(edge, call).on_hold
+    assert relay.sessions[call.call_id].media.direction == relay_api.MEDIA_DIRECTION_SENDRECV
+    assert relay.commands(call.call_id) == ["allocate", "start", "modify", "modify"]
+
+
+async def test_our_descriptions_version_rises_with_each_change(edge: TestEdge, caller: Caller) -> None:
+    call = await established(edge, caller)
+    origin = call.ok.body.split(b"\r\n")[1].split()
+    _, body = await reinvite(call, edge, HELD_SDP)
+    changed = body.split(b"\r\n")[1].split()
+    assert changed[1] == origin[1]
+    assert int(changed[2]) == int(origin[2]) + 1
+
+
+async def test_a_refresh_with_the_same_offer_touches_no_media(
+    edge: TestEdge, relay: FakeRelay, caller: Caller
+) -> None:
+    call = await established(edge, caller)
+    status, body = await reinvite(call, edge, SDP)
+    assert (status, body) == (200, call.ok.body)
+    assert "modify" not in relay.commands(call.call_id)
+
+
+async def test_codec_and_address_change(edge: TestEdge, relay: FakeRelay, caller: Caller) -> None:
+    call = await established(edge, caller)
+    moved = SDP.replace(b"RTP/AVP 0 8 101", b"RTP/AVP 8").replace(b"198.51.100.7", b"198.51.100.8")
+    status, body = await reinvite(call, edge, moved)
+    assert status == 200
+    assert b"RTP/AVP 8\r\n" in body
+    media = relay.sessions[call.call_id].media
+    assert (media.codec, media.remote_address) == (config.AUDIO_CODEC_PCMA, "198.51.100.8")
+    assert not media.HasField("telephone_event")
+
+
+async def test_an_offer_that_fits_nothing_gets_488_and_the_call_goes_on(
+    edge: TestEdge, relay: FakeRelay, caller: Caller
+) -> None:
+    call = await established(edge, caller)
+    status, _ = await reinvite(call, edge, SDP.replace(b"RTP/AVP 0 8 101", b"RTP/AVP 18"))
+    assert status == 488
+    assert "modify" not in relay.commands(call.call_id)
+    assert (await reinvite(call, edge, HELD_SDP))[0] == 200
+
+
+async def test_a_reinvite_without_offer_gets_ours_and_the_ack_brings_the_answer(
+    edge: TestEdge, relay: FakeRelay, caller: Caller
+) -> None:
+    call = await established(edge, caller)
+    ok = await call.ask("INVITE", edge.sip)
+    assert b"m=audio 20000 RTP/AVP 0 8 101" in ok.body
+    assert (await call.ask("UPDATE", edge.sip, body=HELD_SDP)).status == 491  # our offer is pending
+    call.ack(edge.sip, cseq=ok.cseq.number, body=SDP.replace(b"198.51.100.7", b"198.51.100.9"))
+    await edge.until(lambda: relay.sessions[call.call_id].media.remote_address == "198.51.100.9")
+    assert leg_of(edge, call).offer_pending == calls.OFFER_PENDING_UNSPECIFIED
+
+
+async def test_an_invite_without_offer_gets_ours_in_the_200(
+    edge: TestEdge, relay: FakeRelay, caller: Caller
+) -> None:
+    invite = caller.request("INVITE")
+    caller.send(invite, edge.sip)
+    ok = await caller.response(invite, 200)
+    assert b"m=audio 20000 RTP/AVP 0 8 101" in ok.body
+    call = CallerDialog(caller, invite, ok)
+    assert relay.sessions[call.call_id].media.remote_address == ""
+    call.ack(edge.sip, body=SDP.replace(b"RTP/AVP 0 8 101", b"RTP/AVP 8"))
+    await edge.until(lambda: relay.sessions[call.call_id].media.remote_address == "198.51.100.7")
+    assert relay.sessions[call.call_id].media.codec == config.AUDIO_CODEC_PCMA
+
+
+async def test_an_ack_without_the_answer_it_owes_ends_the_call(edge: TestEdge, caller: Caller) -> None:
+    invite = caller.request("INVITE")
+    caller.send(invite, edge.sip)
+    call = CallerDialog(caller, invite, await caller.response(invite, 200))
+    call.ack(edge.sip)
+    assert await caller.peer_request("BYE")
+
+
+async def test_two_reinvites_at_once_only_one_is_served(
+    edge: TestEdge, relay: FakeRelay, caller: Caller
+) -> None:
+    """RFC 3261 §14.2: the second gets 500 with Retry-After, or comes when the first is through."""
+    call = await established(edge, caller)
+    first, second = call.next("INVITE", body=HELD_SDP), call.next("INVITE", body=SDP)
+    caller.send(first, edge.sip)
+    caller.send(second, edge.sip)
+    answers = await asyncio.gather(caller.response(first), caller.response(second))
+    assert sorted(one.status for one in answers) in ([200, 500], [200, 200])
+    for one in answers:
+        if one.status == 500:
+            assert one.headers.get("Retry-After")
+
+
+async def test_a_reinvite_before_the_answer_gets_491(
+    edge: TestEdge, relay: FakeRelay, caller: Caller
+) -> None:
+    relay.bot_ready = False
+    invite = caller.invite()
+    caller.send(invite, edge.sip)
+    call = CallerDialog(caller, invite, await caller.response(invite, 180))
+    assert (await call.ask("INVITE", edge.sip, body=HELD_SDP)).status == 491
+
+
+async def test_an_update_changes_media_without_an_ack(
+    edge: TestEdge, relay: FakeRelay, caller: Caller
+) -> None:
+    call = await established(edge, caller)
+    ok = await call.ask("UPDATE", edge.sip, body=HELD_SDP)
+    assert ok.status == 200
+    assert b"a=recvonly" in ok.body
+    assert leg_of(edge, call).on_hold
+    assert (await call.ask("UPDATE", edge.sip)).status == 200
+
+
+async def test_a_relay_that_does_not_answer_a_modify_leaves_the_call_as_it_was(
+    edge: TestEdge, relay: FakeRelay, caller: Caller
+) -> None:
+    call = await established(edge, caller)
+    await relay.stop()
+    status, _ = await reinvite(call, edge, HELD_SDP)
+    assert status == 500
+    assert not leg_of(edge, call).on_hold
+    assert leg_of(edge, call).offer_pending == calls.OFFER_PENDING_UNSPECIFIED
+
+
+async def test_hold_of_the_old_kind(edge: TestEdge, relay: FakeRelay, caller: Caller) -> None:
+    call = await established(edge, caller)
+    status, _ = await reinvite(call, edge, SDP.replace(b"IN IP4 198.51.100.7\r\nt=", b"IN IP4 0.0.0.0\r\nt="))
+    assert status == 200
+    assert leg_of(edge, call).on_hold
