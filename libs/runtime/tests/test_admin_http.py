@@ -10,6 +10,7 @@ from sipgw.runtime.admin_http import AdminServer
 from sipgw.runtime.errors import StartupError
 from sipgw.runtime.telemetry.metrics import count, observe
 from sipgw.runtime.telemetry.traces import TraceIds
+from sipgw.runtime.vitals import Vitals
 
 SAMPLED = TraceIds("ab" * 16, "cd" * 8, sampled=True)
 
@@ -17,7 +18,9 @@ SAMPLED = TraceIds("ab" * 16, "cd" * 8, sampled=True)
 class Admin:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.server = AdminServer("127.0.0.1", 0, registry=self.registry)
+        self.is_ready, self.is_live = False, True
+        vitals = Vitals(is_ready=lambda: self.is_ready, is_live=lambda: self.is_live)
+        self.server = AdminServer("127.0.0.1", 0, vitals, registry=self.registry)
         self.port = 0
 
     async def send(self, request: bytes) -> bytes:
@@ -42,13 +45,13 @@ async def admin() -> AsyncIterator[Admin]:
     await admin.server.aclose()
 
 
-async def test_it_is_healthy_from_the_start_and_ready_when_told(admin: Admin) -> None:
+async def test_it_says_what_the_process_says_of_itself(admin: Admin) -> None:
     assert await admin.get("/healthz") == (200, "ok\n")
     assert (await admin.get("/readyz"))[0] == 503
-    admin.server.set_ready(True)
+    admin.is_ready = True
     assert (await admin.get("/readyz"))[0] == 200
-    admin.server.set_ready(False)
-    assert (await admin.get("/readyz"))[0] == 503
+    admin.is_live = False
+    assert await admin.get("/healthz") == (503, "not live\n")
 
 
 async def test_metrics_come_in_the_text_format(admin: Admin) -> None:
@@ -102,4 +105,4 @@ async def _read_to_end(reader: asyncio.StreamReader) -> bytes:
 
 async def test_a_taken_port_is_a_startup_error(admin: Admin) -> None:
     with pytest.raises(StartupError, match=f"127.0.0.1:{admin.port}"):
-        await AdminServer("127.0.0.1", admin.port).start()
+        await AdminServer("127.0.0.1", admin.port, Vitals(is_ready=bool)).start()

@@ -1,6 +1,7 @@
 """`sipgw-registry` as a process: flags, the ready line, probes, its end."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -25,8 +26,12 @@ COMMAND = [sys.executable, "-m", "sipgw.registry"]
 
 
 @contextmanager
-def registry(*flags: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
-    process = subprocess.Popen([*COMMAND, *flags], stderr=subprocess.PIPE, text=True)
+def registry(
+    *flags: str, env: dict[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    process = subprocess.Popen(
+        [*COMMAND, *flags], stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
+    )
     assert process.stderr is not None
     try:
         yield (
@@ -62,6 +67,28 @@ def test_it_serves_its_services_health_and_metrics_and_ends_with_0_on_sigterm(
         assert get(f"http://{ready['admin']}/readyz") == "ready\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
+
+
+def test_a_gone_redis_makes_it_unready_and_never_not_live(tmp_path: Path) -> None:
+    redis = RedisServer(tmp_path)
+    flags = ("--listen", "127.0.0.1:0", "--health", "127.0.0.1:0")
+    with (
+        redis,
+        registry(*flags, env={"SIPGW_REDIS_URL": redis.url}) as (_, ready),
+        grpc.insecure_channel(ready["health"]) as channel,
+    ):
+        stub = health_pb2_grpc.HealthStub(channel)
+
+        def status(service: str) -> int:
+            return stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10).status
+
+        assert status("readiness") == health_pb2.HealthCheckResponse.SERVING
+        redis.stop()
+        deadline = time.monotonic() + 20
+        while status("readiness") == health_pb2.HealthCheckResponse.SERVING:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert status("liveness") == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_without_redis_it_starts_says_that_it_is_not_ready_and_waits(tmp_path: Path) -> None:

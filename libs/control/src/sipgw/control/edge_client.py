@@ -7,6 +7,7 @@ from sipgw.api.edge.v1 import edge_pb2 as pb
 from sipgw.api.edge.v1.edge_pb2_grpc import EdgeServiceStub
 from sipgw.control.errors import EdgeUnreachable
 from sipgw.runtime.grpc_channel import open_channel
+from sipgw.runtime.tls import TlsDirectory
 
 DELIVER_TIMEOUT_S = 0.3
 _HANGUP_TIMEOUT_S = 2.0
@@ -15,9 +16,9 @@ _HANGUP_TIMEOUT_S = 2.0
 class EdgeClient:
     """One other edge, by the address in its lease. Any failure to answer is EdgeUnreachable."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, tls: TlsDirectory | None = None) -> None:
         self.address = address
-        self._channel = open_channel(address)
+        self._channel = open_channel(address, role="edge", tls=tls)
         self._stub = EdgeServiceStub(self._channel)
 
     async def deliver(self, request: pb.DeliverRequest) -> pb.DeliverResponse:

@@ -16,6 +16,7 @@ from sipgw.control.placements import PlacementStream
 from sipgw.control.unary import ask_registry
 from sipgw.control.watches import CallsChanged, ConfigFollower, ConfigHandler, watch_calls
 from sipgw.runtime.grpc_channel import open_channel
+from sipgw.runtime.tls import TlsDirectory
 
 _TIMEOUT_S = 2.0
 _LIST_TIMEOUT_S = 10.0
@@ -24,10 +25,10 @@ _LIST_TIMEOUT_S = 10.0
 class RegistryClient:
     """Any replica serves. Methods raise RegistryUnreachable, RegistryRefused or what they name."""
 
-    def __init__(self, target: str, *, deadline_s: float = 1.0) -> None:
+    def __init__(self, target: str, *, tls: TlsDirectory | None = None, deadline_s: float = 1.0) -> None:
         """`deadline_s` is of placement commands."""
         self.target = target
-        self._channel = open_channel(target)
+        self._channel = open_channel(target, role="registry", tls=tls)
         self._calls = CallRegistryServiceStub(self._channel)
         self._relays = RelayRegistrationServiceStub(self._channel)
         self._configs = ConfigServiceStub(self._channel)

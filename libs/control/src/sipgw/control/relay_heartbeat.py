@@ -11,6 +11,7 @@ from sipgw.api.registry.v1.registry_pb2_grpc import RelayRegistrationServiceStub
 from sipgw.control.reconnect import StreamStalled, keep_connected
 from sipgw.runtime.grpc_channel import open_channel
 from sipgw.runtime.telemetry.logs import get_logger
+from sipgw.runtime.tls import TlsDirectory
 
 if TYPE_CHECKING:
     import grpc.aio
@@ -40,19 +41,24 @@ class RelayHeartbeat:
         registration: pb.RelayRegistration,
         snapshot: Callable[[], Beat],
         on_drain: Callable[[bool], None],
+        *,
+        tls: TlsDirectory | None = None,
     ) -> None:
         self.is_registered = False
+        self.was_registered = False
+        """At any time since the start."""
         self._target = target
         self._registration = registration
         self._snapshot = snapshot
         self._on_drain = on_drain
+        self._tls = tls
         self._is_draining = False
         self._interval_s = _LONGEST_INTERVAL_S
         self._beat_now = asyncio.Event()
 
     async def run(self) -> NoReturn:
         """Beat for ever."""
-        async with open_channel(self._target) as channel:
+        async with open_channel(self._target, role="registry", tls=self._tls) as channel:
             stub = RelayRegistrationServiceStub(channel)
             session = functools.partial(self._session, stub.Heartbeat)
             await keep_connected(f"heartbeat {self._target}", session, self._went_down)
@@ -106,6 +112,7 @@ class RelayHeartbeat:
 
     def _take(self, response: pb.HeartbeatResponse) -> None:
         self.is_registered = not response.not_registered
+        self.was_registered = self.was_registered or self.is_registered
         if response.lease_ms:
             self._interval_s = min(_LONGEST_INTERVAL_S, response.lease_ms / 1000 / _BEATS_A_LEASE)
         if response.drain != self._is_draining:

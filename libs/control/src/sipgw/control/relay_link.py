@@ -15,6 +15,7 @@ from sipgw.control.reconnect import StreamStalled, keep_connected, pump
 from sipgw.runtime.grpc_channel import open_channel
 from sipgw.runtime.settings import Identity
 from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.runtime.tls import TlsDirectory
 
 if TYPE_CHECKING:
     import grpc.aio
@@ -36,6 +37,7 @@ class RelayLink:
         on_event: EventHandler,
         *,
         on_attached: Callable[[Identity], None] | None = None,
+        tls: TlsDirectory | None = None,
         deadline_s: float = 1.0,
     ) -> None:
         """`on_event` may be async; the event is acked after it. `on_attached` is called at each attach."""
@@ -43,6 +45,7 @@ class RelayLink:
         self.relay: Identity | None = None
         """Who answered last at this address."""
         self._edge = edge
+        self._tls = tls
         self._on_attached = on_attached
         self._pending: PendingCommands[pb.Command, pb.CommandResult] = PendingCommands(
             f"relay {address}", RelayUnreachable, deadline_s
@@ -126,7 +129,7 @@ class RelayLink:
         return result
 
     async def _run(self) -> None:
-        async with open_channel(self.address) as channel:
+        async with open_channel(self.address, role="relay", tls=self._tls) as channel:
             stub = RelayControlServiceStub(channel)
             session = functools.partial(self._session, stub.Control)
             await keep_connected(f"relay {self.address}", session, self._went_down)

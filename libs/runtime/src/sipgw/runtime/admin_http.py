@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from sipgw.runtime.errors import StartupError
+from sipgw.runtime.vitals import Vitals
 
 _MAX_REQUEST_BYTES = 8192
 _READ_TIMEOUT_S = 5.0
@@ -18,13 +19,15 @@ _TEXT = "text/plain; charset=utf-8"
 
 
 class AdminServer:
-    """Healthy as long as the loop answers; ready when told so."""
+    """Healthy as long as the loop answers and `vitals` say so; ready when they do."""
 
-    def __init__(self, host: str, port: int, *, registry: CollectorRegistry = REGISTRY) -> None:
+    def __init__(
+        self, host: str, port: int, vitals: Vitals, *, registry: CollectorRegistry = REGISTRY
+    ) -> None:
         self._host = host
         self._port = port
+        self._vitals = vitals
         self._registry = registry
-        self._is_ready = False
         self._server: asyncio.Server | None = None
 
     async def start(self) -> int:
@@ -38,10 +41,6 @@ class AdminServer:
                 f"can't listen for admin HTTP on {self._host}:{self._port}: {error.strerror or error}"
             ) from error
         return int(self._server.sockets[0].getsockname()[1])
-
-    def set_ready(self, is_ready: bool) -> None:  # noqa: FBT001 - the one thing the name asks for
-        """What /readyz answers: 200 or 503."""
-        self._is_ready = is_ready
 
     async def aclose(self) -> None:
         """Stop listening."""
@@ -68,9 +67,11 @@ class AdminServer:
         if method != "GET":
             return _response(HTTPStatus.METHOD_NOT_ALLOWED, b"GET only\n")
         match path:
-            case "/healthz":
+            case "/healthz" if self._vitals.is_live():
                 return _response(HTTPStatus.OK, b"ok\n")
-            case "/readyz" if self._is_ready:
+            case "/healthz":
+                return _response(HTTPStatus.SERVICE_UNAVAILABLE, b"not live\n")
+            case "/readyz" if self._vitals.is_ready():
                 return _response(HTTPStatus.OK, b"ready\n")
             case "/readyz":
                 return _response(HTTPStatus.SERVICE_UNAVAILABLE, b"not ready\n")

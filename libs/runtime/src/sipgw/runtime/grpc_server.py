@@ -10,16 +10,23 @@ from grpc_reflection.v1alpha import reflection
 from sipgw.runtime.errors import StartupError
 from sipgw.runtime.grpc_channel import MAX_MESSAGE_BYTES
 from sipgw.runtime.settings import HostPort
+from sipgw.runtime.tls import TlsDirectory
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class GrpcServer:
-    """One listening address, some services. `add` before `start`; health says SERVING from `start` on."""
+    """One listening address, some services. `add` before `start`; health says SERVING from `start` on.
 
-    def __init__(self, listen: str, *, max_connection_age_s: float | None = None) -> None:
+    With `tls` only clients with a certificate of the same authorities are heard.
+    """
+
+    def __init__(
+        self, listen: str, *, tls: TlsDirectory | None = None, max_connection_age_s: float | None = None
+    ) -> None:
         self._address = HostPort.parse(listen)
+        self._tls = tls
         self._server = grpc.aio.server(options=_options(max_connection_age_s))
         self._health = cast(Any, health).aio.HealthServicer()
         self._names = [health.SERVICE_NAME, reflection.SERVICE_NAME]
@@ -36,12 +43,17 @@ class GrpcServer:
         """Bind and serve; gives the port really bound. Raises StartupError when the address can't be had."""
         reflection.enable_server_reflection(self._names, self._server)
         try:
-            port = self._server.add_insecure_port(str(self._address))
+            port = self._bind()
         except RuntimeError as error:
             raise StartupError(f"can't listen for gRPC on {self._address}: is the port taken?") from error
         await self.set_serving(True)
         await self._server.start()
         return port
+
+    def _bind(self) -> int:
+        if self._tls is None:
+            return self._server.add_insecure_port(str(self._address))
+        return self._server.add_secure_port(str(self._address), self._tls.server_credentials())
 
     async def set_serving(self, is_serving: bool) -> None:  # noqa: FBT001 - the one thing the name asks for
         """Tell health checks, for the server as a whole and each of its services."""

@@ -12,6 +12,7 @@ from sipgw.runtime.errors import StartupError
 from sipgw.runtime.lifecycle import Lifecycle, run_service
 from sipgw.runtime.telemetry.logs import configure_logging
 from sipgw.runtime.telemetry.traces import configure_tracing
+from sipgw.runtime.tls import tls_directory
 
 app = typer.Typer(add_completion=False)
 
@@ -27,6 +28,15 @@ def relay(
     rtp_ports: Annotated[str, typer.Option(help="LOW-HIGH, LOW even.")] = "20000-22399",
     registry: Annotated[str, typer.Option(help="host:port; empty: register nowhere.")] = "",
     admin: Annotated[str, typer.Option(help="/metrics, /healthz, /readyz, host:port.")] = "",
+    health: Annotated[
+        str, typer.Option(help="host:port of gRPC health, plaintext: liveness, readiness.")
+    ] = "",
+    tls_dir: Annotated[
+        str, typer.Option(envvar="SIPGW_TLS_DIR", help="ca.crt, tls.crt, tls.key; empty: plaintext.")
+    ] = "",
+    node: Annotated[
+        str, typer.Option(help="Node name: its advertised address in the config stands above --advertise.")
+    ] = "",
     capacity: Annotated[int, typer.Option(min=0, help="Cost units; 0: one for each pair of ports.")] = 0,
     revision: Annotated[str, typer.Option(help="Of the release; the newest is filled first.")] = "",
     drain_seconds: Annotated[float, typer.Option(min=0, help="Longest wait for calls at SIGTERM.")] = 5.0,
@@ -56,6 +66,9 @@ def relay(
             revision=revision,
             drain_s=drain_seconds,
             media_timeout_s=media_timeout,
+            health=health,
+            tls=tls_directory(tls_dir),
+            node=node,
         )
         return await run_relay(settings, lifecycle)
 

@@ -31,21 +31,24 @@ from sipgw.media_relay.stages.echo import EchoStage
 from sipgw.media_relay.stages.grpc_bridge import GrpcBridgeStage
 from sipgw.media_relay.stages.recorder import RecorderStage
 from sipgw.media_relay.tick import TICK_S, TickClock
-from sipgw.runtime.admin_http import AdminServer
 from sipgw.runtime.errors import StartupError
 from sipgw.runtime.grpc_server import GrpcServer
+from sipgw.runtime.health import Probes
 from sipgw.runtime.lifecycle import Lifecycle, announce_ready
 from sipgw.runtime.settings import HostPort, Identity, new_identity
 from sipgw.runtime.tasks import TaskGroupOwner
 from sipgw.runtime.telemetry.logs import get_logger
+from sipgw.runtime.vitals import Vitals
 
 if TYPE_CHECKING:
     from sipgw.media_relay.pipeline.stage import Tick
+    from sipgw.runtime.tls import TlsDirectory
 
 MAX_ROWS: Final = 8192
 _OTHER_FILES: Final = 512
 _SWITCH_S: Final = 0.001
 _LAST_WORDS_S: Final = 0.2  # for the edge to hear of the sessions' end
+_STALLED_S: Final = 5.0  # no tick for so long: it will not come back by itself
 _log = get_logger("sipgw.media_relay")
 
 
@@ -67,6 +70,9 @@ class RelaySettings:
     revision: str
     drain_s: float
     media_timeout_s: float
+    health: str = ""
+    tls: TlsDirectory | None = None
+    node: str = ""
 
 
 class Relay:
@@ -126,7 +132,7 @@ class Relay:
             revision=settings.revision,
             capacity_units=settings.capacity or (settings.last_port - settings.first_port + 1) // 2,
             codecs=[config_pb2.AUDIO_CODEC_PCMU, config_pb2.AUDIO_CODEC_PCMA],
-            node=platform.node(),
+            node=settings.node or platform.node(),
         )
 
     def beat(self) -> Beat:
@@ -136,6 +142,11 @@ class Relay:
             draining=bool(self.head_room.refusal()),
             ports_free=self.plane.pool.free,
         )
+
+    @property
+    def is_ticking(self) -> bool:
+        """The media plane's clock runs."""
+        return self.clock.lag_s < _STALLED_S
 
     def set_draining(self, drain: bool) -> None:  # noqa: FBT001 - RelayHeartbeat's callback
         self.head_room.is_draining = drain
@@ -152,7 +163,7 @@ async def run_relay(settings: RelaySettings, lifecycle: Lifecycle) -> int:
     """Run until told to stop, then drain: no new calls, a bounded wait for those there are."""
     identity = new_identity(settings.name)
     relay = Relay(settings, identity, asyncio.get_running_loop())
-    server = GrpcServer(settings.listen)
+    server = GrpcServer(settings.listen, tls=settings.tls)
     server.add(
         RelayControlServicer(identity, relay.sessions, relay.events),
         add_RelayControlServiceServicer_to_server,
@@ -160,32 +171,28 @@ async def run_relay(settings: RelaySettings, lifecycle: Lifecycle) -> int:
     )
     control_port = await server.start()
     REGISTRY.register(RelayMetrics(relay.sessions, relay.plane, relay.clock, relay.writer))
-    admin, admin_address = await _start_admin(settings.admin)
     relay.start()
     tasks = TaskGroupOwner("relay")
     heartbeat = _start_heartbeat(relay, settings, control_port, tasks)
-    if admin is not None:
-        admin.set_ready(True)
+    probes = _probes(relay, settings, heartbeat)
+    bound = await probes.start()
     lifecycle.freeze_heap()
     host = HostPort.parse(settings.listen).host
     announce_ready(
         listen=str(HostPort(host, control_port)),
-        admin=admin_address,
         rtp=f"{settings.advertise}:{settings.first_port}-{settings.last_port}",
         incarnation=identity.incarnation,
+        **bound,
     )
     await lifecycle.stopping.wait()
     relay.head_room.is_stopping = True
-    if admin is not None:
-        admin.set_ready(False)
     if heartbeat is not None:
         heartbeat.beat_now()
     await _drain(relay, settings.drain_s)
     await relay.aclose()
     await tasks.aclose()
     await server.stop(0.5)
-    if admin is not None:
-        await admin.aclose()
+    await probes.aclose()
     return 0
 
 
@@ -210,19 +217,24 @@ def _start_heartbeat(
     if not settings.registry:
         return None
     heartbeat = RelayHeartbeat(
-        settings.registry, relay.registration(control_port), relay.beat, relay.set_draining
+        settings.registry, relay.registration(control_port), relay.beat, relay.set_draining, tls=settings.tls
     )
     tasks.spawn(heartbeat.run(), "heartbeat")
     return heartbeat
 
 
-async def _start_admin(listen: str) -> tuple[AdminServer | None, str]:
-    if not listen:
-        return None, ""
-    address = HostPort.parse(listen)
-    admin = AdminServer(address.host, address.port)
-    port = await admin.start()
-    return admin, str(HostPort(address.host, port))
+def _probes(relay: Relay, settings: RelaySettings, heartbeat: RelayHeartbeat | None) -> Probes:
+    """Live while it ticks; ready when the registry has known it: a roll waits for that before it goes on."""
+
+    def is_ready() -> bool:
+        is_known = heartbeat is None or heartbeat.was_registered
+        return is_known and relay.is_ticking and not relay.head_room.is_stopping
+
+    return Probes(
+        Vitals(is_ready=is_ready, is_live=lambda: relay.is_ticking),
+        admin=HostPort.parse(settings.admin) if settings.admin else None,
+        health=HostPort.parse(settings.health) if settings.health else None,
+    )
 
 
 def _allow_sockets(pairs: int) -> None:

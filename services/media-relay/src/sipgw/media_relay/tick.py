@@ -38,6 +38,11 @@ class TickClock:
         """The present tick, for those who act between ticks."""
         return Tick(self._number, self._number * TICK_S)
 
+    @property
+    def lag_s(self) -> float:
+        """Time since the last tick was due; a tick that failed is never followed by another."""
+        return self._loop.time() - self._origin_s - self._number * TICK_S
+
     def start(self) -> None:
         self._schedule()
 

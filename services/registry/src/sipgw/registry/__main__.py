@@ -10,6 +10,7 @@ from sipgw.runtime.lifecycle import Lifecycle, announce_ready, run_service
 from sipgw.runtime.settings import HostPort
 from sipgw.runtime.telemetry.logs import configure_logging
 from sipgw.runtime.telemetry.traces import configure_tracing
+from sipgw.runtime.tls import tls_directory
 from sipgw.store import Store, StoreUrlError
 
 SERVICE: Final = "registry"
@@ -36,9 +37,19 @@ async def serve(settings: RegistrySettings, redis_url: str, lifecycle: Lifecycle
 def run(
     listen: Annotated[str, typer.Option(help="host:port of registry/v1 (gRPC); port 0 for any.")],
     redis: Annotated[
-        str, typer.Option(help="redis://, rediss://, unix://, redis+sentinel:// or redis+cluster:// URL.")
+        str,
+        typer.Option(
+            envvar="SIPGW_REDIS_URL",
+            help="redis://, rediss://, unix://, redis+sentinel:// or redis+cluster:// URL.",
+        ),
     ],
-    admin: Annotated[str | None, typer.Option(help="host:port of /metrics and probes.")] = None,
+    admin: Annotated[str | None, typer.Option(help="host:port of /metrics, /healthz and /readyz.")] = None,
+    health: Annotated[
+        str | None, typer.Option(help="host:port of gRPC health, plaintext: liveness, readiness.")
+    ] = None,
+    tls_dir: Annotated[
+        str, typer.Option(envvar="SIPGW_TLS_DIR", help="ca.crt, tls.crt, tls.key; empty: plaintext.")
+    ] = "",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """The registry of the gateway: calls, relays, config."""
@@ -46,7 +57,12 @@ def run(
     configure_tracing(SERVICE, "")
 
     async def main(lifecycle: Lifecycle) -> None:
-        settings = RegistrySettings(HostPort.parse(listen), HostPort.parse(admin) if admin else None)
+        settings = RegistrySettings(
+            HostPort.parse(listen),
+            admin=HostPort.parse(admin) if admin else None,
+            health=HostPort.parse(health) if health else None,
+            tls=tls_directory(tls_dir),
+        )
         await serve(settings, redis, lifecycle)
 
     raise SystemExit(run_service(main))

@@ -18,10 +18,12 @@ from sipgw.registry.materializer import Materializer
 from sipgw.registry.placement import Placements
 from sipgw.registry.placement_service import PLACEMENT_SERVICE, PlacementService
 from sipgw.registry.relay_service import RELAY_SERVICE, RelayService
-from sipgw.runtime.admin_http import AdminServer
 from sipgw.runtime.grpc_server import GrpcServer
+from sipgw.runtime.health import Probes
 from sipgw.runtime.settings import HostPort
 from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.runtime.tls import TlsDirectory
+from sipgw.runtime.vitals import Vitals
 from sipgw.store import Store, StoreUnavailable
 
 _MAX_CONNECTION_AGE_S: Final = 300.0
@@ -35,6 +37,8 @@ class RegistrySettings:
 
     listen: HostPort
     admin: HostPort | None = None
+    health: HostPort | None = None
+    tls: TlsDirectory | None = None
     data_loss_grace_s: float = DATA_LOSS_GRACE_S
 
 
@@ -49,19 +53,19 @@ class RegistryApp:
         self._placements = Placements(store)
         self._configs = ConfigStore(store)
         call_store, leases = CallStore(store), EdgeLeases(store)
-        self._hangups = EdgeHangups(call_store, leases)
+        self._hangups = EdgeHangups(call_store, leases, tls=settings.tls)
         self._materializer = Materializer(store, self.calls)
         self._lost_calls = LostCalls(call_store, EdgeLeases(store), self.calls)
-        self._admin = AdminServer(settings.admin.host, settings.admin.port) if settings.admin else None
-        self._server = GrpcServer(str(settings.listen), max_connection_age_s=_MAX_CONNECTION_AGE_S)
+        self._probes = Probes(Vitals(is_ready=self._is_ready), admin=settings.admin, health=settings.health)
+        self._server = GrpcServer(
+            str(settings.listen), tls=settings.tls, max_connection_age_s=_MAX_CONNECTION_AGE_S
+        )
         self._add_services()
 
     async def start(self) -> dict[str, str]:
         """Bind, and begin to follow Redis; gives the addresses really bound. Raises StartupError."""
         port = await self._server.start()
-        bound = {"listen": str(HostPort(self._settings.listen.host, port))}
-        if self._admin is not None and self._settings.admin is not None:
-            bound["admin"] = str(HostPort(self._settings.admin.host, await self._admin.start()))
+        bound = {"listen": str(HostPort(self._settings.listen.host, port)), **await self._probes.start()}
         self._tasks.spawn(self._materializer.run(), "materializer")
         self._tasks.spawn(self._configs.run(), "configs")
         self._tasks.spawn(self._lost_calls.run(), "lost calls")
@@ -73,8 +77,7 @@ class RegistryApp:
         await self._server.stop(_STOP_GRACE_S)
         await self._tasks.aclose()
         await self._hangups.aclose()
-        if self._admin is not None:
-            await self._admin.aclose()
+        await self._probes.aclose()
         await self._store.aclose()
 
     async def materialised(self, timeout_s: float) -> bool:
@@ -83,7 +86,6 @@ class RegistryApp:
             async with asyncio.timeout(timeout_s):
                 while not self.calls.is_materialised:  # noqa: ASYNC110 - once, at the start
                     await asyncio.sleep(0.01)
-        self._observe_readiness()
         return self.calls.is_materialised
 
     def _add_services(self) -> None:
@@ -107,19 +109,17 @@ class RegistryApp:
         )
 
     async def _observe(self) -> None:
-        """Set the gauges and readiness."""
+        """Set the gauges."""
         while True:
             metrics.CALLS.set(self.calls.count().live)
             metrics.REDIS_AWAY.set(not self._store.is_reachable)
-            self._observe_readiness()
             with contextlib.suppress(StoreUnavailable):
                 await self._observe_relays()
             await asyncio.sleep(_OBSERVE_PERIOD_S)
 
-    def _observe_readiness(self) -> None:
-        """Ready is who has read the calls and reaches Redis."""
-        if self._admin is not None:
-            self._admin.set_ready(self.calls.is_materialised and self._store.is_reachable)
+    def _is_ready(self) -> bool:
+        """Ready is who has read the calls and reaches Redis: another replica may do better."""
+        return self.calls.is_materialised and self._store.is_reachable
 
     async def _observe_relays(self) -> None:
         relays = await self._placements.relays()

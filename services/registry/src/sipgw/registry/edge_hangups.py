@@ -9,6 +9,7 @@ from sipgw.api.edge.v1.edge_pb2 import HangupRequest
 from sipgw.api.edge.v1.edge_pb2_grpc import EdgeServiceStub
 from sipgw.calls import CallStore, EdgeLeases, identity_of, is_ended
 from sipgw.runtime.grpc_channel import open_channel
+from sipgw.runtime.tls import TlsDirectory
 
 _TIMEOUT_S: Final = 2.0
 
@@ -20,7 +21,8 @@ class EdgeGone(Exception):  # noqa: N818 - a state of the world
 class EdgeHangups:
     """Keeps a channel for each edge that it has talked to."""
 
-    def __init__(self, calls: CallStore, leases: EdgeLeases) -> None:
+    def __init__(self, calls: CallStore, leases: EdgeLeases, *, tls: TlsDirectory | None = None) -> None:
+        self._tls = tls
         self._calls = calls
         self._leases = leases
         self._channels: dict[str, grpc.aio.Channel] = {}
@@ -57,5 +59,5 @@ class EdgeHangups:
         for gone in [known for known in self._channels if known not in live]:
             await self._channels.pop(gone).close()
         if address not in self._channels:
-            self._channels[address] = open_channel(address)
+            self._channels[address] = open_channel(address, role="edge", tls=self._tls)
         return self._channels[address]

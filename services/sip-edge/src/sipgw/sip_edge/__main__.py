@@ -10,9 +10,10 @@ from sipgw.runtime.lifecycle import Lifecycle, announce_ready, run_service
 from sipgw.runtime.settings import HostPort, new_identity
 from sipgw.runtime.telemetry.logs import configure_logging
 from sipgw.runtime.telemetry.traces import configure_tracing
+from sipgw.runtime.tls import tls_directory
 from sipgw.sip_edge.app import EdgeApp
 from sipgw.sip_edge.listeners import UdpListener
-from sipgw.sip_edge.settings import EdgeSettings
+from sipgw.sip_edge.settings import EdgeSettings, OnStop
 from sipgw.store import Store, StoreUrlError
 
 SERVICE = "edge"
@@ -47,8 +48,26 @@ def run(
     advertise: Annotated[str, typer.Option(help="IP[:PORT] that peers reach this edge at.")],
     listen: Annotated[str, typer.Option(help="host:port of edge/v1 (gRPC).")],
     registry: Annotated[str, typer.Option(help="host:port of the registry.")],
-    redis: Annotated[str, typer.Option(help="redis://, rediss://, unix:// or redis+sentinel:// URL.")],
-    admin: Annotated[str | None, typer.Option(help="host:port of /metrics and probes.")] = None,
+    redis: Annotated[
+        str,
+        typer.Option(
+            envvar="SIPGW_REDIS_URL",
+            help="redis://, rediss://, unix://, redis+sentinel:// or redis+cluster:// URL.",
+        ),
+    ],
+    admin: Annotated[str | None, typer.Option(help="host:port of /metrics, /healthz and /readyz.")] = None,
+    health: Annotated[
+        str | None, typer.Option(help="host:port of gRPC health, plaintext: liveness, readiness.")
+    ] = None,
+    tls_dir: Annotated[
+        str, typer.Option(envvar="SIPGW_TLS_DIR", help="ca.crt, tls.crt, tls.key; empty: plaintext.")
+    ] = "",
+    node: Annotated[
+        str, typer.Option(help="Node name: its advertised address in the config stands above --advertise.")
+    ] = "",
+    on_stop: Annotated[
+        OnStop, typer.Option(help="At SIGTERM: end the calls, or leave them to the other edges.")
+    ] = OnStop.END,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """The SIP edge of the gateway."""
@@ -66,6 +85,10 @@ def run(
             registry=registry,
             redis_url=redis,
             admin=HostPort.parse(admin) if admin else None,
+            health=HostPort.parse(health) if health else None,
+            tls=tls_directory(tls_dir),
+            node=node,
+            on_stop=on_stop,
         )
         await serve(settings, lifecycle)
 

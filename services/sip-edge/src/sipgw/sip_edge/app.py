@@ -6,11 +6,12 @@ from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.edge.v1.edge_pb2_grpc import add_EdgeServiceServicer_to_server
 from sipgw.calls import CallStore, EdgeLease, EdgeLeases, identity_of
 from sipgw.control import RegistryClient
-from sipgw.runtime.admin_http import AdminServer
 from sipgw.runtime.grpc_server import GrpcServer
+from sipgw.runtime.health import Probes
 from sipgw.runtime.settings import HostPort, Identity
 from sipgw.runtime.tasks import TaskGroupOwner
 from sipgw.runtime.telemetry.logs import get_logger
+from sipgw.runtime.vitals import Vitals
 from sipgw.sip import TransactionLayer
 from sipgw.sip_edge.call_flow import CallFlow
 from sipgw.sip_edge.claims import Claims, sweep_forever
@@ -38,7 +39,7 @@ from sipgw.sip_edge.redis_watch import RedisWatch
 from sipgw.sip_edge.replies import InviteReplies
 from sipgw.sip_edge.routing import no_bot_status
 from sipgw.sip_edge.server import SipServer
-from sipgw.sip_edge.settings import EdgeSettings
+from sipgw.sip_edge.settings import EdgeSettings, OnStop
 from sipgw.sip_edge.takeover import Takeover
 from sipgw.sip_edge.transfer import Transfers
 from sipgw.store import Store, StoreUnavailable
@@ -59,8 +60,8 @@ class EdgeApp:
         self._wake_sweep = asyncio.Event()
         self.gateway = ConfigHolder()
         self.live = LiveCalls()
-        self.edges = Edges(me)
-        self.registry = RegistryClient(settings.registry)
+        self.edges = Edges(me, tls=settings.tls)
+        self.registry = RegistryClient(settings.registry, tls=settings.tls)
         self.leases = EdgeLeases(store)
         self.journal = Journal()
         call_store = CallStore(store)
@@ -68,7 +69,7 @@ class EdgeApp:
         self.local = LocalContact(settings.advertise_host, settings.advertise_port or listener.address.port)
         layer = TransactionLayer(times.sip, token=branch_tokens(me.name))
         self.sip = SipServer(listener, layer)
-        self.relays = Relays(me, self.registry.list_relays, poll_s=times.relay_poll_s)
+        self.relays = Relays(me, self.registry.list_relays, poll_s=times.relay_poll_s, tls=settings.tls)
         media = MediaCommands(self.relays)
         self.answers = InviteAnswers(self.sip, self.records, self._tasks, times.sip)
         requests = DialogRequests(self.sip, self.local)
@@ -154,27 +155,31 @@ class EdgeApp:
         service = EdgeService(
             me.name, self.sip, self.live, self.ending, answer_wait_s=times.delivered_answer_s
         )
-        self._grpc = GrpcServer(settings.listen)
+        self._grpc = GrpcServer(settings.listen, tls=settings.tls)
         self._grpc.add(service, add_EdgeServiceServicer_to_server, SERVICE_NAME)
-        self._admin = AdminServer(settings.admin.host, settings.admin.port) if settings.admin else None
+        self._has_lease = False
+        self._probes = Probes(Vitals(is_ready=self._is_ready), admin=settings.admin, health=settings.health)
         self._wire()
 
     async def start(self) -> dict[str, str]:
         """Serve; gives the addresses really bound."""
         grpc_port = await self._grpc.start()
         listen = HostPort(HostPort.parse(self._settings.listen).host, grpc_port)
-        bound = {"sip": f"{self.sip.address.host}:{self.sip.address.port}", "listen": str(listen)}
-        if self._admin is not None:
-            bound["admin"] = str(HostPort(self._settings_admin_host, await self._admin.start()))
+        bound = {
+            "sip": f"{self.sip.address.host}:{self.sip.address.port}",
+            "listen": str(listen),
+            **await self._probes.start(),
+        }
         self._spawn_watches(self._reachable(listen))
         self.sip.start(self.dispatcher.handle)
         return bound
 
     async def stop(self) -> None:
-        """New calls get 503; every call of this edge is ended; bounded by `shutdown_s`."""
+        """New calls get 503; every call of this edge is ended, bounded by `shutdown_s`, or handed over."""
         self.intake.is_stopping = True
-        if self._admin is not None:
-            self._admin.set_ready(False)
+        if self._settings.on_stop is OnStop.HAND_OVER:
+            await self.aclose()
+            return
         end = End(calls.END_CAUSE_SHUTDOWN, "the gateway is shut down")
         for live in self.live:
             self._tasks.spawn(self.ending.end(live.call_id, end, as_owner=True), "shut down")
@@ -202,13 +207,8 @@ class EdgeApp:
         await self.edges.aclose()
         await self.registry.aclose()
         await self._grpc.stop(0.5)
-        if self._admin is not None:
-            await self._admin.aclose()
+        await self._probes.aclose()
         await self._store.aclose()
-
-    @property
-    def _settings_admin_host(self) -> str:
-        return self._settings.admin.host if self._settings.admin is not None else ""
 
     def _reachable(self, listen: HostPort) -> str:
         """Where other processes reach edge/v1: the listening host unless that is any."""
@@ -228,7 +228,7 @@ class EdgeApp:
     def _spawn_watches(self, address: str) -> None:
         me = self._settings.identity
         self._tasks.spawn(
-            self.leases.run(me, address, on_lapse=self._edge_lapsed, on_change=self.edges.note), "lease"
+            self.leases.run(me, address, on_lapse=self._edge_lapsed, on_change=self._note_edges), "lease"
         )
         self._tasks.spawn(self.registry.follow_config(self.gateway.take), "config")
         self._tasks.spawn(self._redis.run(), "redis")
@@ -240,13 +240,18 @@ class EdgeApp:
             "sweep",
         )
         self._tasks.spawn(self._learn_secret(), "secret")
-        self._tasks.spawn(self._become_ready(), "ready")
 
-    async def _become_ready(self) -> None:
-        """Ready for calls, as probes see it, means that there is a config to route them by."""
-        await self.gateway.taken.wait()
-        if self._admin is not None and not self.intake.is_stopping:
-            self._admin.set_ready(True)
+    def _note_edges(self, leases: list[EdgeLease]) -> None:
+        self._has_lease = True
+        self.edges.note(leases)
+
+    def _is_ready(self) -> bool:
+        """There is a config to route by, and Redis has known this edge.
+
+        That Redis goes away later changes nothing: calls in progress are served, and a new one is better told
+        503 than left without an answer by a load balancer that has no edge left.
+        """
+        return self.gateway.taken.is_set() and self._has_lease and not self.intake.is_stopping
 
     async def _learn_secret(self) -> None:
         """The key of call ids, before the first call needs it."""

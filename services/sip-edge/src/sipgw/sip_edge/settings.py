@@ -1,8 +1,10 @@
 """What this edge is told by its flags, and the times it keeps."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from sipgw.runtime.settings import HostPort, Identity
+from sipgw.runtime.tls import TlsDirectory
 from sipgw.sip import TimerValues
 
 
@@ -39,6 +41,15 @@ class EdgeLimits:
     """Relays tried for one call."""
 
 
+class OnStop(StrEnum):
+    """What SIGTERM means for the calls of this edge."""
+
+    END = "end"
+    """The gateway ends: BYE to every caller."""
+    HAND_OVER = "hand-over"
+    """This edge ends: the others, or the next one, go on with its calls."""
+
+
 @dataclass(frozen=True, slots=True)
 class EdgeSettings:
     """Flags of `sipgw-edge`."""
@@ -52,5 +63,10 @@ class EdgeSettings:
     registry: str
     redis_url: str
     admin: HostPort | None = None
+    health: HostPort | None = None
+    tls: TlsDirectory | None = None
+    node: str = ""
+    """Of Kubernetes: its entry among the config's advertised addresses stands above `advertise_host`."""
+    on_stop: OnStop = OnStop.END
     times: EdgeTimes = EdgeTimes()
     limits: EdgeLimits = EdgeLimits()

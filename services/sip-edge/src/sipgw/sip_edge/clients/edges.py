@@ -3,13 +3,15 @@
 from sipgw.calls import EdgeLease
 from sipgw.control import EdgeClient
 from sipgw.runtime.settings import Identity
+from sipgw.runtime.tls import TlsDirectory
 
 
 class Edges:
     """Fed by the lease watch; knows only edges other than this one."""
 
-    def __init__(self, me: Identity) -> None:
+    def __init__(self, me: Identity, *, tls: TlsDirectory | None = None) -> None:
         self._me = me
+        self._tls = tls
         self._clients: dict[Identity, EdgeClient] = {}
         self._closing: list[EdgeClient] = []
 
@@ -33,7 +35,7 @@ class Edges:
             self._closing.append(self._clients.pop(who))
         for who, address in found.items():
             if who not in self._clients:
-                self._clients[who] = EdgeClient(address)
+                self._clients[who] = EdgeClient(address, tls=self._tls)
 
     def forget(self, edge: Identity) -> None:
         """Its lease has lapsed."""

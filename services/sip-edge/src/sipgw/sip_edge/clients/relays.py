@@ -14,6 +14,7 @@ from sipgw.calls import identity_of
 from sipgw.control import ControlError, RelayLink
 from sipgw.runtime.settings import Identity
 from sipgw.runtime.telemetry.logs import get_logger
+from sipgw.runtime.tls import TlsDirectory
 from sipgw.sip_edge import metrics
 
 _log = get_logger("sipgw.sip_edge.relays")
@@ -24,8 +25,11 @@ ListRelays = Callable[[], Awaitable[Sequence[registry.Relay]]]
 class Relays:
     """`on_event` gets their media events; `on_attached` hears that a relay's stream stands (again)."""
 
-    def __init__(self, me: Identity, list_relays: ListRelays, *, poll_s: float) -> None:
+    def __init__(
+        self, me: Identity, list_relays: ListRelays, *, poll_s: float, tls: TlsDirectory | None = None
+    ) -> None:
         self._me = me
+        self._tls = tls
         self._list_relays = list_relays
         self._poll_s = poll_s
         self._links: dict[Identity, RelayLink] = {}
@@ -43,6 +47,7 @@ class Relays:
                 self._me,
                 self._event,
                 on_attached=lambda found: self._attached(who, found),
+                tls=self._tls,
             )
         return link
 

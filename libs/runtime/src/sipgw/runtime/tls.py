@@ -1,0 +1,144 @@
+"""mTLS between our processes: one directory holds who we are and whom we believe.
+
+Certificates carry *roles*, not addresses: `relay.sipgw` among the alternative names makes its holder a relay,
+wherever it runs. Both sides verify. The files are read again when they change; connections that stand keep
+what they were made with.
+"""
+
+import ssl
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+from sipgw.runtime.errors import StartupError
+from sipgw.runtime.telemetry.logs import get_logger
+
+DOMAIN: Final = ".sipgw"
+_FILES: Final = ("ca.crt", "tls.crt", "tls.key")
+_LOOK_AGAIN_S: Final = 1.0
+_log = get_logger("sipgw.runtime.tls")
+_Stamps = tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TlsMaterial:
+    """PEM, as the files have it. `ca` may hold several certificates: all of them are believed."""
+
+    ca: bytes
+    certificate: bytes
+    key: bytes
+
+    def channel_credentials(self) -> grpc.ChannelCredentials:
+        """For a client."""
+        return grpc.ssl_channel_credentials(self.ca, self.key, self.certificate)
+
+    def server_configuration(self) -> Any:
+        """For a server."""
+        return grpc.ssl_server_certificate_configuration([(self.key, self.certificate)], self.ca)
+
+
+class TlsDirectory:
+    """ca.crt, tls.crt and tls.key of one role. Files that don't fit together are passed over till they do."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises StartupError, which names the file and the cure."""
+        self._path = path
+        self._lock = threading.Lock()  # gRPC asks from a thread of its own at each handshake
+        self._looked_at = time.monotonic()
+        self._refused: _Stamps = ()
+        try:
+            self._stamps: _Stamps = self._read_stamps()
+            self._material: TlsMaterial = self._read()
+        except (OSError, ssl.SSLError, ValueError) as error:
+            raise StartupError(_cure(path, error)) from error
+
+    def current(self) -> TlsMaterial:
+        """What the files hold, seen within a second of a change."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._looked_at >= _LOOK_AGAIN_S:
+                self._looked_at = now
+                self._look_again()
+            return self._material
+
+    def server_credentials(self) -> grpc.ServerCredentials:
+        """Clients must show a certificate; each handshake uses the files of its moment."""
+        given = self.current()
+
+        def changed() -> Any:
+            nonlocal given
+            now = self.current()
+            if now is given:
+                return None
+            given = now
+            return now.server_configuration()
+
+        return grpc.dynamic_ssl_server_credentials(given.server_configuration(), changed, True)  # noqa: FBT003
+
+    def _look_again(self) -> None:
+        stamps: _Stamps = ()
+        try:
+            stamps = self._read_stamps()
+            if stamps in {self._stamps, self._refused}:
+                return
+            material = self._read()
+            if self._read_stamps() != stamps:
+                return  # being written: the next look sees the whole
+        except (OSError, ssl.SSLError, ValueError) as error:
+            self._refused = stamps
+            _log.warning("certificates_refused", reason=_cure(self._path, error))
+            return
+        self._stamps, self._material = stamps, material
+        _log.info("certificates_taken", directory=str(self._path))
+
+    def _read_stamps(self) -> _Stamps:
+        stats = [(self._path / name).stat() for name in _FILES]
+        return tuple((stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in stats)
+
+    def _read(self) -> TlsMaterial:
+        ca, certificate, key = [(self._path / name).read_bytes() for name in _FILES]
+        ssl.create_default_context(cadata=ca.decode("ascii"))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self._path / "tls.crt", self._path / "tls.key")
+        return TlsMaterial(ca, certificate, key)
+
+
+def tls_directory(flag: str) -> TlsDirectory | None:
+    """What `--tls-dir` says; None for plaintext. Raises StartupError."""
+    return TlsDirectory(Path(flag)) if flag else None
+
+
+def roles_of(context: "grpc.aio.ServicerContext[Any, Any]") -> frozenset[str] | None:
+    """The peer's roles by its certificate; None on a plaintext connection."""
+    peer = context.auth_context()
+    if not peer.get("transport_security_type"):
+        return None
+    names = (name.decode("ascii", "replace") for name in peer.get("x509_subject_alternative_name", ()))
+    return frozenset(name.removesuffix(DOMAIN) for name in names if name.endswith(DOMAIN))
+
+
+async def require_role(context: "grpc.aio.ServicerContext[Any, Any]", *allowed: str) -> None:
+    """End the RPC with PERMISSION_DENIED unless the peer has one of the roles; plaintext asks nobody."""
+    roles = roles_of(context)
+    if roles is None or roles.intersection(allowed):
+        return
+    await context.abort(
+        grpc.StatusCode.PERMISSION_DENIED,
+        f"this is for {' or '.join(allowed)}; the certificate shows {', '.join(sorted(roles)) or 'no role'}",
+    )
+
+
+def _cure(path: Path, error: Exception) -> str:
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
+        name = Path(error.filename).name if error.filename else "?"
+        why = f"{name}: {error.strerror or error}"
+    elif isinstance(error, ssl.SSLError) and "KEY_VALUES_MISMATCH" in str(error):
+        why = "tls.key is not the key of tls.crt"
+    else:
+        why = f"not certificates and key in PEM: {error}"
+    return f"--tls-dir {path}: {why}; ca.crt, tls.crt and tls.key are wanted there"
