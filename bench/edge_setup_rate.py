@@ -1,10 +1,10 @@
 """How many calls a second one edge sets up and ends, with a real Redis, registry and relay behind it.
 
-    python bench/edge_setup_rate.py [--rates 50,100,200] [--seconds 10]
+    python bench/edge_setup_rate.py [--rates 100,200,500] [--seconds 10]
 
-SIPp (its own uac scenario: INVITE, ACK, BYE) is the caller; the relay's own echo is the bot, so that the
-figure is the edge's. For each offered rate: calls that succeeded and failed, the time to the 200, and the
-CPU of each process by call.
+SIPp (`uac_refusable.xml`: INVITE, ACK, BYE) is the caller; the relay's own echo is the bot, so that the
+figure is the edge's. For each offered rate: calls set up a second, those refused with 503 and those that
+failed in any other way, the time to the 200, and the CPU of each process by call set up.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ spec:
   bots: [{endpoint: "builtin:echo"}]
   answer: immediate
 """
+SCENARIO = Path(__file__).with_name("uac_refusable.xml")
 PARTS = {"sip_edge": "edge", "media_relay": "relay", "sipgw.registry": "registry", "redis": "redis"}
 
 
@@ -69,8 +70,19 @@ def cpu_seconds(up: subprocess.Popen[str]) -> dict[str, float]:
 def offer(target: str, rate: int, seconds: int, folder: Path) -> dict[str, str]:
     """One SIPp run; the last line of its statistics."""
     statistics = folder / f"rate-{rate}.csv"
-    command = ["sipp", "-sn", "uac", target, "-i", "127.0.0.1", "-r", str(rate), "-m", str(rate * seconds)]
-    options = ["-d", "0", "-l", str(rate * 10), "-trace_stat", "-stf", str(statistics), "-fd", "1"]
+    command = [
+        "sipp",
+        "-sf",
+        str(SCENARIO),
+        target,
+        "-i",
+        "127.0.0.1",
+        "-r",
+        str(rate),
+        "-m",
+        str(rate * seconds),
+    ]
+    options = ["-l", str(rate * 10), "-trace_stat", "-stf", str(statistics), "-fd", "1"]
     # SIPp writes its screen to stdout; with no terminal it still needs one to be harmless.
     subprocess.run(
         [*command, *options, "-nostdin", "-timeout", f"{seconds + 40}"],
@@ -84,10 +96,16 @@ def offer(target: str, rate: int, seconds: int, folder: Path) -> dict[str, str]:
         return list(csv.DictReader(lines, delimiter=";"))[-1]
 
 
+def milliseconds(clock: str) -> float:
+    """SIPp's HH:MM:SS:microseconds."""
+    hours, minutes, seconds, microseconds = map(int, clock.split(":"))
+    return ((hours * 60 + minutes) * 60 + seconds) * 1000 + microseconds / 1000
+
+
 def main() -> None:
     """Measures each rate in turn and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rates", default="50,100,200", help="calls a second, by commas")
+    parser.add_argument("--rates", default="100,200,500", help="calls a second, by commas")
     parser.add_argument("--seconds", type=int, default=10)
     arguments = parser.parse_args()
     if not shutil.which("sipp"):
@@ -96,17 +114,23 @@ def main() -> None:
         folder = Path(name)
         up, target = start_gateway(folder)
         try:
-            print("| offered/s | done/s | failed | time to 200 | edge ms/call | registry | relay | redis |")
-            print("|---|---|---|---|---|---|---|---|")
+            print(
+                "| offered/s | set up/s | refused | failed | ms to 200 | edge ms | registry | relay | redis |"
+            )
+            print("|---|---|---|---|---|---|---|---|---|")
             for rate in map(int, arguments.rates.split(",")):
                 before, begun = cpu_seconds(up), time.monotonic()
                 row = offer(target, rate, arguments.seconds, folder)
                 elapsed, after = time.monotonic() - begun, cpu_seconds(up)
-                done, failed = int(row["SuccessfulCall(C)"]), int(row["FailedCall(C)"])
+                refused, failed = int(row["GenericCounter1(C)"]), int(row["FailedCall(C)"])
+                done = int(row["SuccessfulCall(C)"]) - refused
                 cost = {part: (after[part] - before[part]) * 1000 / max(done, 1) for part in after}
-                answered = row["ResponseTime1(C)"]
+                answered = milliseconds(row["ResponseTime1(C)"])
                 costs = " | ".join(f"{cost[part]:.2f}" for part in ("edge", "registry", "relay", "redis"))
-                print(f"| {rate} | {done / elapsed:.0f} | {failed} | {answered} | {costs} |", flush=True)
+                print(
+                    f"| {rate} | {done / elapsed:.0f} | {refused} | {failed} | {answered:.0f} | {costs} |",
+                    flush=True,
+                )
         finally:
             up.send_signal(signal.SIGTERM)
             up.wait(30)

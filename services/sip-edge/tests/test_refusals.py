@@ -4,6 +4,8 @@ import pytest
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.sip import Address, SipResponse, serialize
+from sipgw.sip_edge.settings import EdgeLimits
+from sipgw.sip_edge.setup_window import SetupWindowLimits
 from sipgw.sip_edge.testing.caller import SDP, Caller, CallerDialog, ack_failure
 from sipgw.sip_edge.testing.edges import TestEdge
 from sipgw.sip_edge.testing.fake_registry import FakeRegistry
@@ -194,3 +196,24 @@ async def test_an_address_is_a_place_to_answer(edge: TestEdge, caller: Caller) -
     caller.send(request, Address("UDP", edge.sip.host, edge.sip.port))
     ok = await caller.response(request)
     assert (ok.via.received, ok.via.rport) == ("127.0.0.1", caller.port)
+
+
+async def test_more_calls_than_are_set_up_get_503_and_the_others_go_on(
+    start_edge, caller: Caller, registry: FakeRegistry
+) -> None:
+    edge = await start_edge(limits=EdgeLimits(window=SetupWindowLimits(least=2, most=2)))
+    async with registry.paused():
+        taken = [caller.invite(), caller.invite()]
+        for invite in taken:
+            caller.send(invite, edge.sip)
+            await caller.response(invite, 100)
+        late = caller.invite()
+        caller.send(late, edge.sip)
+        refusal = await caller.response(late)
+        assert (refusal.status, refusal.reason) == (503, "Overloaded")
+        assert refusal.headers.get("Retry-After") == "2"
+        ack_failure(caller, late, refusal, edge.sip)
+    assert [(await caller.response(invite)).status for invite in taken] == [200, 200]
+    again = caller.invite()
+    caller.send(again, edge.sip)
+    assert (await caller.response(again)).status == 200  # answered calls take no place

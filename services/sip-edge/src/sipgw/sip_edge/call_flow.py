@@ -178,6 +178,8 @@ class CallFlow:
 
         saved = await self._records.update(live.call_id, change, as_owner=True, known=session)
         self._deadlines.arm(saved)
+        if live.setup is not None:
+            live.setup.done(asyncio.get_running_loop().time(), is_set_up=True)
         if ringing is not None and not self._is_immediate(route):
             self._answers.send(live.call_id, ringing, live.invite_key, live.destination)
         live.log.info("call_ringing", media=f"{anchor.media_address}:{anchor.rtp_port}")

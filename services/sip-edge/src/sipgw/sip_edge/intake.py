@@ -3,6 +3,7 @@
 Also INVITEs that another edge received first: a retransmission goes to that edge, a merged request gets 482.
 """
 
+import asyncio
 import secrets
 
 from sipgw.api.calls.v1 import session_pb2 as calls
@@ -25,6 +26,7 @@ from sipgw.sip_edge.replies import InviteReplies, answer_rejected, retry_after
 from sipgw.sip_edge.routing import RouteDecision, decide_route
 from sipgw.sip_edge.server import SipServer
 from sipgw.sip_edge.settings import EdgeSettings
+from sipgw.sip_edge.setup_window import Setup, SetupWindow
 from sipgw.sip_edge.takeover import Takeover
 from sipgw.store import Store, StoreUnavailable
 
@@ -61,6 +63,8 @@ class Intake:
         self._gateway = gateway
         self._local = local
         self._setting_up = 0
+        self._window = SetupWindow(settings.limits.window)
+        self._loop = asyncio.get_running_loop()
         self._starting: dict[TransactionKey, bool] = {}
         """INVITEs whose record is being made; True: cancelled meanwhile."""
         self.is_stopping = False
@@ -79,7 +83,7 @@ class Intake:
         self._setting_up += 1
         self._starting[event.key] = False
         try:
-            await self._take(event)
+            await self._admit(event)
         except Rejected as rejected:
             self._sip.respond(
                 event.key, answer_rejected(event.request, rejected, to_tag=secrets.token_hex(8))
@@ -97,10 +101,21 @@ class Intake:
             self._starting[invite_key] = True
         return invite_key in self._starting
 
-    async def _take(self, event: RequestReceived) -> None:
-        request = event.request
-        check_new_call(request)
+    async def _admit(self, event: RequestReceived) -> None:
+        check_new_call(event.request)
         self._check_room()
+        setup = self._window.enter(self._loop.time())
+        if setup is None:
+            metrics.OVERLOADED.inc()
+            raise self._unavailable("Overloaded")
+        try:
+            await self._take(event, setup)
+        finally:
+            setup.done(self._loop.time(), is_set_up=False)
+            metrics.SETUP_WINDOW.set(self._window.size)
+
+    async def _take(self, event: RequestReceived, setup: Setup) -> None:
+        request = event.request
         call_id = await self.call_id_of(request)
         tag = local_tag(call_id)
         replies = InviteReplies.to_request(request, tag, self._local.contact(call_id))
@@ -112,6 +127,7 @@ class Intake:
             replies=replies,
             destination=response_destination(request.via, event.source),
             invite_key=event.key,
+            setup=setup,
         )
         try:
             live.decision = self._decide(event, call_id)

@@ -17,6 +17,7 @@ from sipgw.runtime.telemetry.traces import TraceIds
 from sipgw.sip import Address, TransactionKey
 from sipgw.sip_edge.replies import InviteReplies
 from sipgw.sip_edge.routing import RouteDecision
+from sipgw.sip_edge.setup_window import Setup
 
 _log = get_logger("sipgw.sip_edge.call")
 BotOutcome = relay.BotReady | relay.BotFailed
@@ -42,6 +43,8 @@ class LiveCall:
     """The final status of a transfer under way."""
     refused: set[str] = field(default_factory=set[str])
     """Incarnations of relays that did not take the call."""
+    setup: Setup | None = None
+    """Its place among the set-ups; None when another edge received the INVITE."""
     timer: asyncio.TimerHandle | None = None
     began_ns: int = field(default_factory=time.time_ns)
 

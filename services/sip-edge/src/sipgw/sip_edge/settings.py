@@ -6,6 +6,7 @@ from enum import StrEnum
 from sipgw.runtime.settings import HostPort, Identity
 from sipgw.runtime.tls import TlsDirectory
 from sipgw.sip import TimerValues
+from sipgw.sip_edge.setup_window import SetupWindowLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class EdgeLimits:
     """Requests and ACKs being served at once; more are dropped or get 503."""
     placements: int = 4
     """Relays tried for one call."""
+    window: SetupWindowLimits = field(default_factory=SetupWindowLimits)
+    """Calls between INVITE and a relay that has them; more get 503."""
 
 
 class OnStop(StrEnum):

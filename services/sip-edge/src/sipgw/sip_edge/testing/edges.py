@@ -8,7 +8,7 @@ from sipgw.runtime.settings import HostPort, new_identity
 from sipgw.sip import Address, TimerValues
 from sipgw.sip_edge.app import EdgeApp
 from sipgw.sip_edge.listeners import UdpListener
-from sipgw.sip_edge.settings import EdgeSettings, EdgeTimes
+from sipgw.sip_edge.settings import EdgeLimits, EdgeSettings, EdgeTimes
 from sipgw.store import Store
 
 FAST = EdgeTimes(sip=TimerValues(t1_s=0.1, t2_s=0.4, t4_s=0.2), shutdown_s=3.0, reconcile_s=0.5)
@@ -51,7 +51,14 @@ class TestEdge:
         self.is_gone = False
 
     @classmethod
-    async def start(cls, name: str, redis_url: str, registry: str, times: EdgeTimes = FAST) -> "TestEdge":
+    async def start(
+        cls,
+        name: str,
+        redis_url: str,
+        registry: str,
+        times: EdgeTimes = FAST,
+        limits: EdgeLimits | None = None,
+    ) -> "TestEdge":
         """On free ports of the loopback."""
         settings = EdgeSettings(
             identity=new_identity(name),
@@ -62,6 +69,7 @@ class TestEdge:
             registry=registry,
             redis_url=redis_url,
             times=times,
+            limits=limits or EdgeLimits(),
         )
         app = EdgeApp(settings, await Store.connect(redis_url), UdpListener(settings.sip))
         edge = cls(app, await app.start())

@@ -1,7 +1,8 @@
 """A stand-in for the registry: placement in the order of its relays, a config, the list of relays."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 
 import grpc.aio
 
@@ -27,6 +28,8 @@ class FakeRegistry(PlacementServiceServicer, RelayRegistrationServiceServicer, C
         self.relays = relays
         self.unhealthy: set[str] = set()
         self.placed: dict[str, str] = {}
+        self._places = asyncio.Event()
+        self._places.set()
         self._server: grpc.aio.Server | None = None
         self.address = ""
 
@@ -44,12 +47,22 @@ class FakeRegistry(PlacementServiceServicer, RelayRegistrationServiceServicer, C
         if self._server is not None:
             await self._server.stop(0)
 
+    @asynccontextmanager
+    async def paused(self) -> AsyncGenerator[None]:
+        """Places nothing until the block ends."""
+        self._places.clear()
+        try:
+            yield
+        finally:
+            self._places.set()
+
     async def Place(
         self,
         request_iterator: AsyncIterator[pb.PlaceRequest],
         context: "grpc.aio.ServicerContext[pb.PlaceRequest, pb.PlaceResponse]",
     ) -> AsyncIterator[pb.PlaceResponse]:
         async for request in request_iterator:
+            await self._places.wait()
             yield pb.PlaceResponse(results=[self._place(command) for command in request.commands])
 
     async def ListRelays(
