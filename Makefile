@@ -11,7 +11,7 @@ MEMBER_DIRS := $(patsubst %/pyproject.toml,%,$(MEMBERS))
 READY := .venv/.ready
 ARGS ?=
 
-.PHONY: help setup demo test up check lint types imports proto-check fmt proto lock bench clean sipp
+.PHONY: help setup demo test up check lint types imports proto-check crds-check crds fmt proto lock bench clean sipp
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,7 +48,7 @@ sipp:
 	    || echo "make: could not install sip-tester; the SIPp tests will be skipped"; \
 	else echo "make: SIPp is not here; install it (Debian: sip-tester) to run its tests, which will be skipped"; fi
 
-check: lint types imports proto-check ## what CI runs first: lint, types, import contracts, proto lint
+check: lint types imports proto-check crds-check ## what CI runs first: lint, types, import contracts, protos, CRDs
 
 lint: setup
 	$(BIN)/ruff check .
@@ -69,6 +69,12 @@ fmt: setup ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	cd proto && ../$(BIN)/buf format -w
+
+crds-check: setup
+	$(BIN)/python -m sipgw.config.crds --check charts/sipgw/files/crds
+
+crds: setup ## write the chart's CRDs from libs/config
+	$(BIN)/python -m sipgw.config.crds charts/sipgw/files/crds
 
 proto: setup ## write libs/api from proto/
 	./proto/generate.sh

@@ -1,5 +1,9 @@
+import pytest
+
 from sipgw.api.config.v1 import config_pb2 as pb
-from sipgw.config import builtin_documents, compile_config, load_documents
+from sipgw.config import SealKey, builtin_documents, compile_config, load_documents, unseal_password
+
+KEY = SealKey(b"k" * 32)
 
 # What the registry sets, and what only a cluster or a later part sets.
 NOT_FROM_DOCUMENTS = {"epoch", "version"}
@@ -23,13 +27,18 @@ def unset_fields(message: object, path: str = "") -> list[str]:
 
 
 def test_every_field_of_the_config_can_be_said_in_documents(example: str):
-    config = compile_config(load_documents(example))
+    config = compile_config(load_documents(example), seal_key=KEY)
     del config.routes[1:]
-    assert unset_fields(config) == ["routes[0].bots[0].tls"]
+    assert unset_fields(config) == [
+        "trunks[0].digest[0].username",
+        "trunks[0].digest[0].sealed_password",
+        "trunks[1].source_cidrs",
+        "routes[0].bots[0].tls",
+    ]
 
 
 def test_the_example_compiles_to_what_it_says(example: str):
-    config = compile_config(load_documents(example))
+    config = compile_config(load_documents(example), seal_key=KEY)
     assert config.gateway == pb.GatewaySettings(
         name="sipgw",
         codecs=[pb.AUDIO_CODEC_PCMU, pb.AUDIO_CODEC_PCMA],
@@ -40,8 +49,11 @@ def test_the_example_compiles_to_what_it_says(example: str):
         advertised_addresses={"node-a": "198.51.100.8"},
     )
     assert [(trunk.name, list(trunk.source_cidrs)) for trunk in config.trunks] == [
-        ("carrier", ["203.0.113.0/24", "2001:db8:5::/48"])
+        ("carrier", ["203.0.113.0/24", "2001:db8:5::/48"]),
+        ("office", []),
     ]
+    assert config.trunks[1].digest.username == "office-pbx"
+    assert unseal_password(config.trunks[1], KEY) == b"correct horse battery staple"
     route = config.routes[0]
     assert (route.name, route.priority) == ("support-de", 10)
     assert (route.answer, route.playout) == (pb.ANSWER_MODE_IMMEDIATE, pb.PLAYOUT_LIVE)
@@ -54,6 +66,10 @@ def test_the_example_compiles_to_what_it_says(example: str):
     )
     assert (route.early_media, route.record, route.no_bot_status) == (True, True, 503)
     assert list(route.headers_to_bot) == ["X-Customer"]
+    assert route.max_calls == 200
+    assert list(route.fallback_bots) == [
+        pb.BotTarget(endpoint="overflow-bot.bots.svc:9090", weight=1, tls=True)
+    ]
     assert route.match.to.prefix == "+49"
     assert getattr(route.match, "from").regex == r"\+?\d{5,15}"
     assert route.match.headers[0] == pb.HeaderMatch(name="X-Queue", value=pb.StringMatch(exact="support"))
@@ -85,3 +101,24 @@ def test_routes_are_in_match_order_whatever_the_order_of_the_documents():
     backward = compile_config(load_documents("".join(route_text(*route) for route in reversed(routes))))
     assert [route.name for route in forward.routes] == ["high", "a", "b", "c", "low"]
     assert forward == backward
+
+
+def test_equal_documents_give_equal_configs_with_passwords_too(example: str):
+    first, second = (compile_config(load_documents(example), seal_key=KEY) for _ in range(2))
+    assert first.SerializeToString(deterministic=True) == second.SerializeToString(deterministic=True)
+
+
+def test_no_password_is_in_the_config(example: str):
+    config = compile_config(load_documents(example), seal_key=KEY)
+    assert b"correct horse" not in config.SerializeToString()
+
+
+def test_a_password_needs_a_key(example: str):
+    with pytest.raises(ValueError, match="'office' has a password"):
+        compile_config(load_documents(example))
+
+
+def test_the_address_that_documents_say_comes_before_the_one_found(example: str):
+    found = {"node-a": "10.0.0.1", "node-b": "10.0.0.2"}
+    config = compile_config(load_documents(example), seal_key=KEY, addresses=found)
+    assert dict(config.gateway.advertised_addresses) == {"node-a": "198.51.100.8", "node-b": "10.0.0.2"}

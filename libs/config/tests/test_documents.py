@@ -41,7 +41,7 @@ def test_a_small_route_has_the_defaults():
 def test_the_example_of_the_reference_loads_and_says_everything(example: str):
     documents = load_documents(example)
     assert documents.gateway.spec.limits.max_calls == 1000
-    assert [trunk.metadata.name for trunk in documents.trunks] == ["carrier"]
+    assert [trunk.metadata.name for trunk in documents.trunks] == ["carrier", "office"]
     support, rest = documents.routes
     assert support.spec.match.from_ is not None
     assert support.spec.match.from_.regex == r"\+?\d{5,15}"
@@ -119,8 +119,8 @@ def test_a_problem_reads_as_one_line_with_place_cause_and_cure(tmp_path: Path):
         ("  priority: 1.5", 6, "spec.priority", "1.5 (a number)", "a whole number", ""),
         ("  priority: true", 6, "spec.priority", "true (true or false)", "a whole number", ""),
         ("  priority:", 6, "spec.priority", "nothing", "a whole number", ""),
-        ("  noBotStatus: 486", 6, "spec.noBotStatus", "486 (a number)", "480, 503", ""),
-        ("  limits: 5", 6, "spec.limits", "5 (a number)", "fields botReadyTimeoutMs", ""),
+        ("  fallback: {status: 486}", 6, "spec.fallback.status", "486 (a number)", "480, 503", ""),
+        ("  limits: 5", 6, "spec.limits", "5 (a number)", "fields maxCalls", ""),
         (
             "  limits:\n    botReadyTimeoutMs: 99",
             7,
@@ -308,7 +308,11 @@ def test_names_are_unique_within_a_kind():
 def test_there_is_one_gateway():
     gateway = "apiVersion: sipgw.io/v1alpha1\nkind: SipGateway\nmetadata: {name: %s}\n"
     problem = problem_of(f"{gateway % 'one'}---\n{gateway % 'two'}")
-    assert (problem.line, problem.found, problem.allowed) == (6, "a second SipGateway", "one SipGateway")
+    assert (problem.line, problem.found, problem.allowed) == (
+        6,
+        "a second SipGateway",
+        "one SipGateway (one is there)",
+    )
 
 
 def test_a_route_names_trunks_that_there_are():
@@ -347,3 +351,79 @@ def test_media_ports_need_an_order():
     text = f"{head}spec:\n  rtp: {{firstPort: 30000}}\n"
     problem = problem_of(text)
     assert (problem.line, problem.field, problem.found) == (5, "spec.rtp", "30000 to 22399")
+
+
+def test_relays_have_a_least_and_a_most():
+    head = "apiVersion: sipgw.io/v1alpha1\nkind: SipGateway\nmetadata: {name: a}\nspec:\n"
+    problem = problem_of(f"{head}  autoscaling: {{maxRelays: 1}}\n")
+    assert (problem.field, problem.found) == ("spec.autoscaling", "minRelays 2, maxRelays 1")
+    problem = problem_of(f"{head}  drain: {{deadlineSeconds: 700}}\n")
+    assert (problem.field, problem.found) == ("spec.drain", "deadlineSeconds 700, graceSeconds 600")
+
+
+DIGEST = """\
+apiVersion: sipgw.io/v1alpha1
+kind: SipTrunk
+metadata: {name: %s}
+spec: {auth: {digest: {username: %s, secretRef: {name: pbx}}}}
+---
+"""
+SECRET = """\
+apiVersion: v1
+kind: Secret
+metadata: {name: pbx}
+stringData: {password: hunter2}
+---
+"""
+
+
+def test_a_trunk_is_known_in_one_way_only():
+    problem = problem_of(
+        f"{SECRET}{DIGEST % ('pbx', 'alice')}".replace("{auth:", "{sourceCidrs: [10.0.0.1], auth:")
+    )
+    assert (problem.field, problem.found) == ("spec", "sourceCidrs and auth")
+
+
+def test_no_two_trunks_have_one_user_name():
+    problem = problem_of(f"{SECRET}{DIGEST % ('a', 'alice')}{DIGEST % ('b', 'alice')}")
+    assert (problem.line, problem.field) == (14, "spec.auth.digest.username")
+    assert problem.found == "'alice', which SipTrunk a has"
+
+
+def test_an_open_trunk_would_take_the_calls_of_one_with_auth():
+    problem = problem_of(f"{SECRET}{DIGEST % ('pbx', 'alice')}{TRUNK}")
+    assert (problem.line, problem.field) == (11, "spec.sourceCidrs")
+    assert "SipTrunk pbx" in problem.found
+
+
+@pytest.mark.parametrize(
+    ("secret", "found"),
+    [
+        ("", "'pbx', no Secret that there is"),
+        (SECRET.replace("pbx", "other"), "'pbx', no Secret that there is"),
+        (SECRET.replace("password", "pass"), "key 'password', which Secret 'pbx' does not have"),
+        (SECRET.replace("hunter2", "''"), "a value of 0 bytes that is no password"),
+        (SECRET.replace("hunter2", "x" * 257), "a value of 257 bytes that is no password"),
+    ],
+)
+def test_a_password_has_to_be_there(secret: str, found: str):
+    problem = problem_of(f"{secret}{DIGEST % ('pbx', 'alice')}")
+    assert (problem.field, problem.found) == ("spec.auth.digest.secretRef", found)
+
+
+def test_a_secret_is_read_as_kubernetes_reads_it():
+    secret = SECRET.replace("stringData: {password: hunter2}", "data: {password: aHVudGVyMg==}")
+    (trunk,) = (documents := load_documents(f"{secret}{DIGEST % ('pbx', 'alice')}")).trunks
+    assert trunk.spec.auth is not None
+    assert documents.secrets.password(trunk.spec.auth.digest.secret_ref) == b"hunter2"
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["data: {password: hunter2!}", "data: {password: 5}", "stringData: {password: 5}", "data: hunter2!"],
+)
+def test_no_message_and_no_repr_shows_a_secret(data: str):
+    problem = problem_of(SECRET.replace("stringData: {password: hunter2}", data))
+    assert "not shown" in str(problem)
+    assert "hunter2" not in str(problem)
+    assert "hunter2" not in repr(load_documents(f"{SECRET}{DIGEST % ('pbx', 'alice')}"))

@@ -1,10 +1,22 @@
 """The gateway's documents: SipGateway, SipTrunk, BotRoute."""
 
-from sipgw.config.compiling import compile_config
+from sipgw.config.compiling import compile_config, unseal_password
+from sipgw.config.document import API_VERSION
 from sipgw.config.documents import Documents, builtin_documents, complete, default_gateway, load_documents
 from sipgw.config.errors import ConfigError, ConfigProblem
-from sipgw.config.matching import choose_bot, match_route, match_trunk, rank_bots
-from sipgw.config.models import API_VERSION, BUILTIN_ECHO, BotRoute, SipGateway, SipTrunk
+from sipgw.config.matching import (
+    choose_bot,
+    has_digest_trunks,
+    match_digest_trunk,
+    match_route,
+    match_trunk,
+    rank_bots,
+    rank_fallback_bots,
+)
+from sipgw.config.models import BotRoute, SipGateway, SipTrunk
+from sipgw.config.objects import documents_from_objects
+from sipgw.config.scalars import BUILTIN_ECHO
+from sipgw.config.sealing import SealBroken, SealKey
 
 __all__ = [
     "API_VERSION",
@@ -13,6 +25,8 @@ __all__ = [
     "ConfigError",
     "ConfigProblem",
     "Documents",
+    "SealBroken",
+    "SealKey",
     "SipGateway",
     "SipTrunk",
     "builtin_documents",
@@ -20,8 +34,13 @@ __all__ = [
     "compile_config",
     "complete",
     "default_gateway",
+    "documents_from_objects",
+    "has_digest_trunks",
     "load_documents",
+    "match_digest_trunk",
     "match_route",
     "match_trunk",
     "rank_bots",
+    "rank_fallback_bots",
+    "unseal_password",
 ]

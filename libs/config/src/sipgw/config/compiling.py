@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING
 from sipgw.api.config.v1 import config_pb2 as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sipgw.config.bot_route import BotAudio, BotRoute, BotTarget, RouteMatch, StringMatch
     from sipgw.config.documents import Documents
-    from sipgw.config.models import BotAudio, BotRoute, RouteMatch, SipGateway, SipTrunk, StringMatch
+    from sipgw.config.sealing import SealKey
+    from sipgw.config.secrets import Secrets
+    from sipgw.config.sip_gateway import SipGateway
+    from sipgw.config.sip_trunk import SipTrunk
 
 _AUDIO_CODECS = {"PCMU": pb.AUDIO_CODEC_PCMU, "PCMA": pb.AUDIO_CODEC_PCMA}
 _BOT_CODECS = {"PCMU": pb.BOT_CODEC_PCMU, "PCMA": pb.BOT_CODEC_PCMA, "PCM16": pb.BOT_CODEC_PCM16}
@@ -22,17 +28,29 @@ _PROTOCOLS = {
 }
 
 
-def compile_config(documents: Documents) -> pb.GatewayConfig:
-    """The config without epoch and version, which the registry gives it; equal documents, equal configs."""
+def compile_config(
+    documents: Documents, *, seal_key: SealKey | None = None, addresses: Mapping[str, str] | None = None
+) -> pb.GatewayConfig:
+    """The config without epoch and version, which the registry gives it; equal documents, equal configs.
+
+    ``seal_key`` is needed for trunks with passwords (ValueError without it). ``addresses`` are those that the
+    operator has found for nodes; what the documents say of a node comes before them.
+    """
     routes = sorted(documents.routes, key=lambda route: (-route.spec.priority, route.metadata.name))
+    trunks = sorted(documents.trunks, key=lambda trunk: trunk.metadata.name)
     return pb.GatewayConfig(
-        gateway=_gateway(documents.gateway),
-        trunks=[_trunk(trunk) for trunk in sorted(documents.trunks, key=lambda trunk: trunk.metadata.name)],
+        gateway=_gateway(documents.gateway, addresses or {}),
+        trunks=[_trunk(trunk, documents.secrets, seal_key) for trunk in trunks],
         routes=[_route(route) for route in routes],
     )
 
 
-def _gateway(gateway: SipGateway) -> pb.GatewaySettings:
+def unseal_password(trunk: pb.Trunk, seal_key: SealKey) -> bytes:
+    """The password of a trunk with ``digest``. Raises SealBroken."""
+    return seal_key.unseal(trunk.digest.sealed_password, _purpose(trunk.name))
+
+
+def _gateway(gateway: SipGateway, addresses: Mapping[str, str]) -> pb.GatewaySettings:
     spec = gateway.spec
     return pb.GatewaySettings(
         name=gateway.metadata.name,
@@ -41,12 +59,24 @@ def _gateway(gateway: SipGateway) -> pb.GatewaySettings:
         max_calls=spec.limits.max_calls,
         max_call_seconds=spec.limits.max_call_seconds,
         recording_directory=spec.recording.directory,
-        advertised_addresses=spec.advertise.nodes,
+        advertised_addresses={**addresses, **spec.advertise.nodes},
     )
 
 
-def _trunk(trunk: SipTrunk) -> pb.Trunk:
-    return pb.Trunk(name=trunk.metadata.name, source_cidrs=trunk.spec.source_cidrs)
+def _trunk(trunk: SipTrunk, secrets: Secrets, seal_key: SealKey | None) -> pb.Trunk:
+    name, spec = trunk.metadata.name, trunk.spec
+    compiled = pb.Trunk(name=name, source_cidrs=spec.source_cidrs)
+    if spec.auth is not None:
+        if seal_key is None:
+            raise ValueError(f"SipTrunk {name!r} has a password, and there is no key to seal it with")
+        digest = spec.auth.digest
+        sealed = seal_key.seal(secrets.password(digest.secret_ref), _purpose(name))
+        compiled.digest.CopyFrom(pb.DigestCredentials(username=digest.username, sealed_password=sealed))
+    return compiled
+
+
+def _purpose(trunk_name: str) -> str:
+    return f"trunk {trunk_name} digest"
 
 
 def _route(route: BotRoute) -> pb.Route:
@@ -55,7 +85,7 @@ def _route(route: BotRoute) -> pb.Route:
         name=route.metadata.name,
         priority=spec.priority,
         match=_match(spec.match),
-        bots=[pb.BotTarget(endpoint=bot.endpoint, weight=bot.weight, tls=bot.tls) for bot in spec.bots],
+        bots=[_bot(bot) for bot in spec.bots],
         answer=_ANSWERS[spec.answer],
         bot_ready_timeout_ms=spec.limits.bot_ready_timeout_ms,
         bot_silent_after_ms=spec.limits.bot_silent_after_ms,
@@ -65,10 +95,16 @@ def _route(route: BotRoute) -> pb.Route:
         audio=_bot_audio(spec.audio),
         headers_to_bot=spec.headers_to_bot,
         record=spec.record,
-        no_bot_status=spec.no_bot_status,
+        no_bot_status=spec.fallback.status,
+        fallback_bots=[_bot(bot) for bot in spec.fallback.bots],
+        max_calls=spec.limits.max_calls,
         early_media=spec.early_media,
         protocol=_PROTOCOLS[spec.protocol],
     )
+
+
+def _bot(bot: BotTarget) -> pb.BotTarget:
+    return pb.BotTarget(endpoint=bot.endpoint, weight=bot.weight, tls=bot.tls)
 
 
 def _bot_audio(audio: BotAudio) -> pb.BotAudio:

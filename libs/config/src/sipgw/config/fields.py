@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from sipgw.config.models import Allowed
+from sipgw.config.document import Allowed
 
 Model = type[BaseModel]
 Location = tuple[str | int, ...]

@@ -26,15 +26,33 @@ class HeaderValues(Protocol):
 
 
 def match_trunk(config: pb.GatewayConfig, source_ip: str) -> pb.Trunk | None:
-    """The trunk with the longest network around the source; else the first that takes any; else None."""
+    """The trunk with the longest network around the source; else the first that takes any; else None.
+
+    A trunk with digest is never found by its source: see match_digest_trunk.
+    """
     address = _address(source_ip)
     best: pb.Trunk | None = None
     best_length = -2
     for trunk in config.trunks:
+        if trunk.HasField("digest"):
+            continue
         length = -1 if not trunk.source_cidrs else _longest_prefix(trunk.source_cidrs, address)
         if length is not None and length > best_length:
             best, best_length = trunk, length
     return best
+
+
+def match_digest_trunk(config: pb.GatewayConfig, username: str) -> pb.Trunk | None:
+    """The trunk whose user name this is; what it sends still has to be proved."""
+    for trunk in config.trunks:
+        if trunk.HasField("digest") and trunk.digest.username == username:
+            return trunk
+    return None
+
+
+def has_digest_trunks(config: pb.GatewayConfig) -> bool:
+    """Whether a request from an unknown source may be challenged."""
+    return any(trunk.HasField("digest") for trunk in config.trunks)
 
 
 def match_route(
@@ -53,14 +71,23 @@ def rank_bots(route: pb.Route, seed: str) -> list[pb.BotTarget]:
 
     Rendezvous hashing: shares follow the weights, and a bot that comes or goes moves only its own calls.
     """
-    scored = [(_share(bot, seed), bot.endpoint, bot) for bot in route.bots if bot.weight]
-    return [bot for *_, bot in sorted(scored, key=lambda entry: entry[:2])]
+    return _ranked(route.bots, seed)
+
+
+def rank_fallback_bots(route: pb.Route, seed: str) -> list[pb.BotTarget]:
+    """The same of the bots for when none of the route's is ready or its limit is reached."""
+    return _ranked(route.fallback_bots, seed)
 
 
 def choose_bot(route: pb.Route, seed: str) -> pb.BotTarget | None:
     """The bot that the seed falls to; None only when no bot has a weight."""
     ranked = rank_bots(route, seed)
     return ranked[0] if ranked else None
+
+
+def _ranked(bots: Sequence[pb.BotTarget], seed: str) -> list[pb.BotTarget]:
+    scored = [(_share(bot, seed), bot.endpoint, bot) for bot in bots if bot.weight]
+    return [bot for *_, bot in sorted(scored, key=lambda entry: entry[:2])]
 
 
 def _route_takes(

@@ -242,24 +242,54 @@ class Trunk(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     SOURCE_CIDRS_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     @_builtins.property
     def source_cidrs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """none: any source"""
+        """none, without digest: any source"""
+
+    @_builtins.property
+    def digest(self) -> Global___DigestCredentials:
+        """its INVITEs are challenged"""
 
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         source_cidrs: _abc.Iterable[_builtins.str] | None = ...,
+        digest: Global___DigestCredentials | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "source_cidrs", b"source_cidrs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "name", b"name", "source_cidrs", b"source_cidrs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Trunk: _TypeAlias = Trunk  # noqa: Y015
+
+@_typing.final
+class DigestCredentials(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USERNAME_FIELD_NUMBER: _builtins.int
+    SEALED_PASSWORD_FIELD_NUMBER: _builtins.int
+    username: _builtins.str
+    """of one trunk only; the realm is GatewaySettings.name"""
+    sealed_password: _builtins.bytes
+    """by the key of --seal-key-file"""
+    def __init__(
+        self,
+        *,
+        username: _builtins.str = ...,
+        sealed_password: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sealed_password", b"sealed_password", "username", b"username"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DigestCredentials: _TypeAlias = DigestCredentials  # noqa: Y015
 
 @_typing.final
 class Route(_message.Message):
@@ -281,6 +311,8 @@ class Route(_message.Message):
     NO_BOT_STATUS_FIELD_NUMBER: _builtins.int
     EARLY_MEDIA_FIELD_NUMBER: _builtins.int
     PROTOCOL_FIELD_NUMBER: _builtins.int
+    MAX_CALLS_FIELD_NUMBER: _builtins.int
+    FALLBACK_BOTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     priority: _builtins.int
     answer: Global___AnswerMode.ValueType
@@ -296,6 +328,8 @@ class Route(_message.Message):
     """480 or 503"""
     early_media: _builtins.bool
     protocol: Global___BotProtocol.ValueType
+    max_calls: _builtins.int
+    """of bots; 0: no limit"""
     @_builtins.property
     def match(self) -> Global___RouteMatch: ...
     @_builtins.property
@@ -304,6 +338,10 @@ class Route(_message.Message):
     def audio(self) -> Global___BotAudio: ...
     @_builtins.property
     def headers_to_bot(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def fallback_bots(self) -> _containers.RepeatedCompositeFieldContainer[Global___BotTarget]:
+        """when no bot is ready or max_calls is reached; then no_bot_status"""
+
     def __init__(
         self,
         *,
@@ -323,10 +361,12 @@ class Route(_message.Message):
         no_bot_status: _builtins.int = ...,
         early_media: _builtins.bool = ...,
         protocol: Global___BotProtocol.ValueType = ...,
+        max_calls: _builtins.int = ...,
+        fallback_bots: _abc.Iterable[Global___BotTarget] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "match", b"match"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "audio", b"audio", "bot_ready_timeout_ms", b"bot_ready_timeout_ms", "bot_reconnect_limit_ms", b"bot_reconnect_limit_ms", "bot_silent_after_ms", b"bot_silent_after_ms", "bots", b"bots", "early_media", b"early_media", "headers_to_bot", b"headers_to_bot", "match", b"match", "name", b"name", "no_bot_status", b"no_bot_status", "on_bot_finished", b"on_bot_finished", "playout", b"playout", "priority", b"priority", "protocol", b"protocol", "record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "audio", b"audio", "bot_ready_timeout_ms", b"bot_ready_timeout_ms", "bot_reconnect_limit_ms", b"bot_reconnect_limit_ms", "bot_silent_after_ms", b"bot_silent_after_ms", "bots", b"bots", "early_media", b"early_media", "fallback_bots", b"fallback_bots", "headers_to_bot", b"headers_to_bot", "match", b"match", "max_calls", b"max_calls", "name", b"name", "no_bot_status", b"no_bot_status", "on_bot_finished", b"on_bot_finished", "playout", b"playout", "priority", b"priority", "protocol", b"protocol", "record", b"record"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,63 @@
+"""Secret values in the config are sealed (AES-256-GCM): Redis, the registry and its clients see no password.
+
+The key is a file that the operator and the edges have mounted. The nonce is an HMAC of what is sealed, so
+that equal documents give equal configs; two values share a nonce only when they are the same value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MIN_KEY_BYTES = 32
+_ID_BYTES, _NONCE_BYTES = 4, 12
+
+
+class SealBroken(Exception):  # noqa: N818 (what happened to the value)
+    """The value was sealed with another key or for another purpose, or was changed."""
+
+
+class SealKey:
+    """Seals and unseals; ``material`` is at least 32 random bytes. No two purposes can be exchanged."""
+
+    def __init__(self, material: bytes) -> None:
+        if len(material) < MIN_KEY_BYTES:
+            raise ValueError(f"a seal key of {len(material)} bytes; at least {MIN_KEY_BYTES} random ones")
+        self._cipher = AESGCM(_derived(b"cipher", material))
+        self._nonce_key = _derived(b"nonce", material)
+        self._id = _derived(b"id", material)[:_ID_BYTES]
+
+    @classmethod
+    def from_file(cls, path: Path) -> SealKey:
+        """Raises OSError, and ValueError for a key that is too short."""
+        return cls(path.read_bytes().strip())
+
+    @classmethod
+    def random(cls) -> SealKey:
+        return cls(secrets.token_bytes(MIN_KEY_BYTES))
+
+    def seal(self, value: bytes, purpose: str) -> bytes:
+        nonce = hmac.digest(self._nonce_key, purpose.encode() + b"\0" + value, "sha256")[:_NONCE_BYTES]
+        return self._id + nonce + self._cipher.encrypt(nonce, value, purpose.encode())
+
+    def unseal(self, sealed: bytes, purpose: str) -> bytes:
+        """Raises SealBroken."""
+        key_id, rest = sealed[:_ID_BYTES], sealed[_ID_BYTES:]
+        if key_id != self._id:
+            raise SealBroken("sealed with another key")
+        try:
+            return self._cipher.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], purpose.encode())
+        except (InvalidTag, ValueError) as error:
+            raise SealBroken("sealed for another purpose, or changed") from error
+
+
+def _derived(use: bytes, material: bytes) -> bytes:
+    return hashlib.sha256(b"sipgw seal\0" + use + b"\0" + material).digest()

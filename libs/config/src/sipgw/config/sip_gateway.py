@@ -1,0 +1,167 @@
+"""SipGateway: the gateway as a whole."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from sipgw.config.document import Document, KubernetesProperty, Metadata, Rule, refuse, rules
+from sipgw.config.scalars import Address, NodeName, Port
+
+MAX_NODES = 1024
+
+
+class SipListener(Document):
+    """Where `sipgw up` listens. In a cluster the chart's values decide."""
+
+    bind_address: Address = Field(default="0.0.0.0", description="Address that SIP is received on.")
+    port: Port = Field(default=5060, description="UDP port that SIP is received on.")
+
+
+class RtpPorts(Document):
+    """Ports for media under `sipgw up`. In a cluster the chart's values decide."""
+
+    model_config = rules(Rule("self.lastPort > self.firstPort", "a lastPort above firstPort"))
+
+    first_port: Port = Field(
+        default=20000, description="First port for media; RTP takes even ports, RTCP odd ones."
+    )
+    last_port: Port = Field(default=22399, description="Last port for media; a call takes two.")
+
+    @model_validator(mode="after")
+    def _check_range(self) -> RtpPorts:
+        if self.last_port <= self.first_port:
+            raise refuse(f"{self.first_port} to {self.last_port}", "a lastPort above firstPort")
+        return self
+
+
+class Advertise(Document):
+    """The addresses that peers are told to send to."""
+
+    address: Address | None = Field(
+        default=None,
+        description="Told to every peer by `sipgw up`; without it the address of the way to the peer.",
+    )
+    policy: Literal["HostIP", "ExternalIP"] = Field(
+        default="HostIP", description="In a cluster: which of a node's addresses peers are told."
+    )
+    nodes: Annotated[
+        dict[NodeName, Address],
+        Rule("self.all(name, size(name) >= 1 && size(name) <= 253)", "names of nodes"),
+    ] = Field(
+        default_factory=dict,
+        max_length=MAX_NODES,
+        description="In a cluster: node name to the address told to peers, before policy.",
+    )
+
+
+class GatewayAudio(Document):
+    """What is negotiated with telephones."""
+
+    codecs: Annotated[list[Literal["PCMU", "PCMA"]], KubernetesProperty("list-type", "set")] = Field(
+        default=["PCMU", "PCMA"],
+        min_length=1,
+        max_length=2,
+        description="Codecs carried, in the order of our offers; in answers the caller's order holds.",
+    )
+    ptime_ms: Literal[10, 20, 30, 40, 60] = Field(
+        default=20, description="Packet length where the peer asks for none."
+    )
+
+    @model_validator(mode="after")
+    def _check_twice(self) -> GatewayAudio:
+        if len(set(self.codecs)) < len(self.codecs):
+            raise refuse(f"codecs {self.codecs}", "each codec once")
+        return self
+
+
+class GatewayLimits(Document):
+    """What the gateway takes on at most."""
+
+    max_calls: int = Field(
+        default=0, ge=0, le=1_000_000, description="Calls at once; 0 is no limit. Above it: 503."
+    )
+    max_call_seconds: int = Field(default=0, ge=0, le=604_800, description="Length of a call; 0 is no limit.")
+
+
+class Recording(Document):
+    """Stereo WAV of the calls of routes with `record: true`: caller left, bot right."""
+
+    directory: str = Field(
+        default="",
+        max_length=1024,
+        description="Where the relay writes `<call id>.wav`; empty is no recording.",
+    )
+
+
+class Autoscaling(Document):
+    """In a cluster: how many relays there are. `sipgw up` starts as many as it is told."""
+
+    model_config = rules(Rule("self.maxRelays >= self.minRelays", "a maxRelays of at least minRelays"))
+
+    min_relays: int = Field(default=2, ge=1, le=1000, description="Relays at least, whatever the load.")
+    max_relays: int = Field(default=64, ge=1, le=1000, description="Relays at most; then calls get 503.")
+    target_utilization_percent: int = Field(
+        default=70, ge=10, le=95, description="Share of the relays' room that calls should take."
+    )
+    warm_relays: int = Field(
+        default=1, ge=0, le=100, description="Relays kept beyond that, for calls that come at once."
+    )
+    lookahead_seconds: int = Field(
+        default=60, ge=0, le=3600, description="How far ahead the growth of the calls is reckoned with."
+    )
+    scale_in_after_seconds: int = Field(
+        default=300, ge=0, le=86_400, description="How long fewer relays must suffice before one goes."
+    )
+
+    @model_validator(mode="after")
+    def _check_bounds(self) -> Autoscaling:
+        if self.max_relays < self.min_relays:
+            found = f"minRelays {self.min_relays}, maxRelays {self.max_relays}"
+            raise refuse(found, "a maxRelays of at least minRelays")
+        return self
+
+
+class Drain(Document):
+    """In a cluster: how a relay that goes hands its calls to others."""
+
+    model_config = rules(
+        Rule("self.graceSeconds >= self.deadlineSeconds", "graceSeconds of at least deadlineSeconds")
+    )
+
+    deadline_seconds: int = Field(
+        default=60, ge=0, le=3600, description="A call moves at a pause in speech, after this in any case."
+    )
+    grace_seconds: int = Field(
+        default=600, ge=0, le=86_400, description="Calls that can't be moved may go on for so long."
+    )
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Drain:
+        if self.grace_seconds < self.deadline_seconds:
+            found = f"deadlineSeconds {self.deadline_seconds}, graceSeconds {self.grace_seconds}"
+            raise refuse(found, "graceSeconds of at least deadlineSeconds")
+        return self
+
+
+class SipGatewaySpec(Document):
+    """The gateway as a whole; at most one document."""
+
+    sip: SipListener = SipListener()
+    rtp: RtpPorts = RtpPorts()
+    advertise: Advertise = Advertise()
+    audio: GatewayAudio = GatewayAudio()
+    limits: GatewayLimits = GatewayLimits()
+    recording: Recording = Recording()
+    autoscaling: Autoscaling = Autoscaling()
+    drain: Drain = Drain()
+
+
+class SipGateway(Document):
+    """The gateway as a whole; without one the defaults hold."""
+
+    api_version: Literal["sipgw.io/v1alpha1"]
+    kind: Literal["SipGateway"]
+    metadata: Metadata
+    spec: SipGatewaySpec = SipGatewaySpec()

@@ -1,0 +1,70 @@
+"""SipTrunk: a carrier or PBX, and how its calls are told from others."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from sipgw.config.document import Document, Metadata, Rule, refuse, rules
+from sipgw.config.scalars import Cidr, SecretKey, SecretName, UserName
+
+
+class SecretReference(Document):
+    """A key of a Secret of the same namespace, or of the same files."""
+
+    name: SecretName = Field(description="The Secret.")
+    key: SecretKey = Field(default="password", description="Its key.")
+
+
+class DigestAuth(Document):
+    """User name and password (RFC 3261 §22, RFC 8760); the realm is the SipGateway's name."""
+
+    username: UserName = Field(description="The user name; no two trunks have the same.")
+    secret_ref: SecretReference = Field(description="Where the password is.")
+
+
+class TrunkAuth(Document):
+    """How the trunk proves that it is the trunk, where its addresses don't."""
+
+    digest: DigestAuth = Field(description="Its INVITEs are challenged.")
+
+
+class SipTrunkSpec(Document):
+    """A carrier or PBX."""
+
+    model_config = rules(
+        Rule(
+            "!(has(self.auth) && has(self.sourceCidrs) && size(self.sourceCidrs) > 0)",
+            "one way of authentication: sourceCidrs or auth",
+        ),
+        Rule(
+            "has(self.auth) || (has(self.sourceCidrs) && size(self.sourceCidrs) > 0) || "
+            "!(has(oldSelf.auth) || (has(oldSelf.sourceCidrs) && size(oldSelf.sourceCidrs) > 0))",
+            "sourceCidrs or auth, since the trunk had one; for calls from anywhere make another trunk",
+        ),
+    )
+
+    source_cidrs: list[Cidr] = Field(
+        default_factory=list,
+        max_length=256,
+        description="Where its requests come from; the longest match wins. Neither it nor auth: any other.",
+    )
+    auth: TrunkAuth | None = Field(
+        default=None, description="For a trunk with changing addresses. Not beside sourceCidrs."
+    )
+
+    @model_validator(mode="after")
+    def _check_one_way(self) -> SipTrunkSpec:
+        if self.auth is not None and self.source_cidrs:
+            raise refuse("sourceCidrs and auth", "one way of authentication: sourceCidrs or auth")
+        return self
+
+
+class SipTrunk(Document):
+    """A carrier or PBX that calls come from."""
+
+    api_version: Literal["sipgw.io/v1alpha1"]
+    kind: Literal["SipTrunk"]
+    metadata: Metadata
+    spec: SipTrunkSpec = SipTrunkSpec()

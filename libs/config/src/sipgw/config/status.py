@@ -1,0 +1,96 @@
+"""What the operator says about a document: conditions, and the few figures that `kubectl get` shows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from sipgw.config.document import KubernetesProperty
+
+MAX_MESSAGE = 4096
+MAX_SUMMARY = 512
+
+Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class Status(BaseModel):
+    """A part of a status; ``model_dump(by_alias=True, exclude_none=True)`` is what the API takes."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class Condition(Status):
+    """One thing that holds or doesn't, since when and why; as metav1.Condition."""
+
+    type: str = Field(
+        min_length=1,
+        max_length=64,
+        pattern=r"^[A-Z][A-Za-z]*$",
+        description="Accepted: it is right. Programmed: edges and relays follow it. Ready: calls can come.",
+    )
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    observed_generation: int = Field(
+        default=0, ge=0, le=2**53, description="The generation of the document that this is about."
+    )
+    last_transition_time: str = Field(
+        max_length=32,
+        json_schema_extra={"format": "date-time"},
+        description="When status last changed.",
+    )
+    reason: str = Field(
+        min_length=1, max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$", description="Why, for programs."
+    )
+    message: str = Field(default="", max_length=MAX_MESSAGE, description="Why and what to do, for people.")
+
+
+class DocumentStatus(Status):
+    """What all kinds have."""
+
+    observed_generation: int | None = Field(
+        default=None, ge=0, le=2**53, description="The generation that the operator has seen."
+    )
+    conditions: Annotated[
+        list[Condition],
+        KubernetesProperty("list-type", "map"),
+        KubernetesProperty("list-map-keys", ("type",)),
+    ] = Field(default_factory=list, max_length=8, description="Accepted, Programmed, Ready.")
+
+
+class RelayCounts(Status):
+    """Relays of the gateway."""
+
+    wanted: Count = Field(default=0, description="As the operator reckons.")
+    ready: Count = Field(default=0, description="Taking calls.")
+    draining: Count = Field(default=0, description="Giving their calls to others.")
+
+
+class SipGatewayStatus(DocumentStatus):
+    """The gateway now."""
+
+    relays: RelayCounts | None = None
+    calls: Count | None = Field(default=None, description="Calls now.")
+    edges: Count | None = Field(default=None, description="SIP edges that are ready.")
+
+
+class SipTrunkStatus(DocumentStatus):
+    """The trunk now."""
+
+    auth: str | None = Field(default=None, max_length=MAX_SUMMARY, description="How its calls are known.")
+    calls_now: Count | None = Field(default=None, description="Calls now.")
+
+
+class BotRouteStatus(DocumentStatus):
+    """The route now."""
+
+    match: str | None = Field(default=None, max_length=MAX_SUMMARY, description="Which calls it takes.")
+    bot: str | None = Field(default=None, max_length=MAX_SUMMARY, description="Where they go.")
+    calls_now: Count | None = Field(default=None, description="Calls now.")
+
+
+STATUSES: dict[str, type[DocumentStatus]] = {
+    "SipGateway": SipGatewayStatus,
+    "SipTrunk": SipTrunkStatus,
+    "BotRoute": BotRouteStatus,
+}
