@@ -50,14 +50,14 @@ sipp:
 
 check: lint types imports proto-check crds-check ## what CI runs first: lint, types, import contracts, protos, CRDs
 
-lint: setup
+lint: setup ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: setup
+types: setup ## basedpyright, strict
 	$(BIN)/basedpyright
 
-imports: setup
+imports: setup ## the arrows between packages
 	$(BIN)/lint-imports
 
 proto-check: setup

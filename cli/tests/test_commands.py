@@ -49,3 +49,5 @@ def test_help_names_every_option_of_up() -> None:
         *("--redis", "--no-recording", "--recordings"),
     ):
         assert option in shown
+    for default in ("5060", "20000-22399 for each relay", "that of the default route", "a built-in echo"):
+        assert f"(default: {default})" in shown

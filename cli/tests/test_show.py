@@ -1,4 +1,5 @@
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -13,6 +14,8 @@ from sipgw.api.calls.v1.session_pb2 import (
 from sipgw.api.registry.v1.registry_pb2 import CallSummary
 from sipgw.cli.calls_view import line_of, table_of
 from sipgw.cli.show import Lines
+
+ID = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 
 
 def call(state: int, **fields: object) -> CallSummary:
@@ -57,3 +60,23 @@ def test_the_table_has_a_row_for_each_call_and_its_digits() -> None:
     text = out.getvalue()
     for word in ("0a1b", "alice", "echo", "established", "relay-0", "159"):
         assert word in text
+
+
+def test_the_table_fits_80_columns_with_digits_that_hangup_takes() -> None:
+    one = call(CALL_STATE_ESTABLISHED, answered_ms=time.time_ns() // 1_000_000)
+    one.call_id = ID
+    out = io.StringIO()
+    Console(file=out, width=80).print(table_of([one], {ID: "159"}))
+    for word in (ID[:8], "alice", "echo", "established", "default", "relay-0", "159"):
+        assert word in out.getvalue()
+    assert ID not in out.getvalue()
+
+
+def test_what_a_caller_calls_itself_is_neither_markup_nor_terminal_commands() -> None:
+    one = call(CALL_STATE_ESTABLISHED, answered_ms=1)
+    setattr(one, "from", "[/x]\x1b]0;owned\x07")
+    out = io.StringIO()
+    Console(file=out, width=160).print(table_of([one]))
+    for text in (out.getvalue(), line_of(one)):
+        assert "[/x]?]0;owned?" in text
+        assert "\x1b]" not in text

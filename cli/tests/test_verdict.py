@@ -37,6 +37,7 @@ def test_a_good_call_has_nothing_against_it() -> None:
         (replace(GOOD, digits_heard="1"), "keys pressed were 12, the bot heard 1"),
         (replace(GOOD, digits_heard=""), "the bot heard none"),
         (replace(GOOD, recorded_levels=None), "there is no recording"),
+        (replace(GOOD, crashes=("bot was killed by SIGKILL",)), "bot was killed by SIGKILL"),
         (replace(GOOD, recorded_levels=(0, 900)), r"left \(caller\) channel is silent"),
         (replace(GOOD, recorded_levels=(900, 0)), r"right \(bot\) channel is silent"),
     ],

@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--order-file")
     parser.add_argument("--name", default="stub")
     parser.add_argument("--fail", help="print this and exit 2 before ready")
+    parser.add_argument("--die", action="store_true", help="die at once without a word")
     parser.add_argument("--silent", action="store_true")
     parser.add_argument("--deaf", action="store_true", help="ignore SIGTERM")
     parser.add_argument("--child", action="store_true", help="have a child process that ignores SIGTERM")
@@ -29,6 +30,8 @@ def main() -> None:
         say(event="starting", level="info")
         sys.stderr.write(arguments.fail + "\n")
         raise SystemExit(2)
+    if arguments.die:
+        os.kill(os.getpid(), signal.SIGKILL)
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, (lambda *_: None) if arguments.deaf else (lambda *_: stopping.set()))
     if arguments.child:

@@ -119,6 +119,12 @@ async def test_a_service_that_cannot_start_is_named_with_its_own_words_and_all_o
     assert guard.processes_of(supervisor.run_id) == {}
 
 
+async def test_a_service_that_dies_without_a_word_is_told_by_its_end(stub: Stub, tmp_path: Path) -> None:
+    async with Supervisor(tmp_path, Told()) as supervisor:
+        with pytest.raises(ServiceFailed, match=r"^bot did not start: it was killed by SIGKILL$"):
+            await supervisor.start(stub("bot", Stage.BOT, "--die"))
+
+
 async def test_a_service_that_is_never_ready_fails_in_time(stub: Stub, tmp_path: Path) -> None:
     async with Supervisor(tmp_path, Told()) as supervisor:
         with pytest.raises(ServiceFailed, match=r"bot did not start: not ready after 0.3 s"):

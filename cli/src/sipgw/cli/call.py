@@ -18,12 +18,13 @@ _SPEECH_S = 5.0
 
 def call(
     uri: Annotated[str, typer.Argument(help="sip:user@host[:port]")],
-    wav: Annotated[Path | None, typer.Option(help="What to say [speech-like audio].")] = None,
+    wav: Annotated[Path | None, typer.Option(help="What to say (default: speech-like audio).")] = None,
     dtmf: Annotated[str, typer.Option(help="Keys to press: 0-9 * # A-D.")] = "",
     calls: Annotated[int, typer.Option(min=1, help="How many calls.")] = 1,
     rate: Annotated[float, typer.Option(min=0.01, help="Calls begun per second.")] = 10.0,
     duration: Annotated[
-        float | None, typer.Option(min=0.0, help="Seconds from answer to BYE [as long as the audio].")
+        float | None,
+        typer.Option(min=0.0, help="Seconds from answer to BYE (default: as long as the audio)."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
 ) -> None:

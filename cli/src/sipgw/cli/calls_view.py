@@ -4,11 +4,14 @@ import time
 from collections.abc import Iterable, Mapping
 
 from rich.table import Table
+from rich.text import Text
 
 from sipgw.api.calls.v1.session_pb2 import CallState, EndCause
 from sipgw.api.registry.v1.registry_pb2 import CallSummary
 
 _ENDED = CallState.CALL_STATE_ENDED
+_SHORT_ID = 8
+"""Digits of a call id in a table: `sipgw hangup` takes them, and 80 columns have room for the rest."""
 
 
 def state_of(call: CallSummary) -> str:
@@ -22,6 +25,11 @@ def state_of(call: CallSummary) -> str:
 def cause_of(call: CallSummary) -> str:
     words = EndCause.Name(call.end_cause).removeprefix("END_CAUSE_").lower().replace("_", " ")
     return f"{words}: {call.end_reason}" if call.end_reason else words
+
+
+def printable(text: str) -> str:
+    """What a caller says of itself, without what a terminal would obey."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def has_ended(call: CallSummary) -> bool:
@@ -46,13 +54,14 @@ def table_of(
     for heading in ("call", "from", "to", "state", "time", "route", "relay", *(["digits"] if heard else [])):
         table.add_column(heading, no_wrap=heading in {"call", "time"})
     for call in sorted(calls, key=lambda call: call.created_ms):
-        row = [call.call_id, getattr(call, "from"), call.to, state_of(call), length_of(call), call.route]
-        table.add_row(*row, call.relay.name, *([heard.get(call.call_id, "")] if heard else []))
+        row = [call.call_id[:_SHORT_ID], getattr(call, "from"), call.to, state_of(call), length_of(call)]
+        row += [call.route, call.relay.name, *([heard.get(call.call_id, "")] if heard else [])]
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 
 def line_of(call: CallSummary) -> str:
     """One line of a change, for logs and pipes."""
-    parties = f"{getattr(call, 'from')} -> {call.to}"
+    parties = f"{printable(getattr(call, 'from'))} -> {printable(call.to)}"
     place = f" route={call.route} relay={call.relay.name}" if call.route else ""
     return f"call {call.call_id} {state_of(call)} {parties} time={length_of(call)}{place}"

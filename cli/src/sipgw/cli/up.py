@@ -24,27 +24,32 @@ def up(
         Path | None, typer.Option("--file", "-f", help="SipGateway, SipTrunk and BotRoute documents (YAML).")
     ] = None,
     sip_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="UDP port for SIP [5060]; 0 takes any.")
+        int | None, typer.Option(min=0, max=65535, help="UDP port for SIP (default: 5060); 0 takes any.")
     ] = None,
     rtp_ports: Annotated[
-        str | None, typer.Option(metavar="LOW-HIGH", help="UDP ports for media [20000-22399 for each relay].")
+        str | None,
+        typer.Option(metavar="LOW-HIGH", help="UDP ports for media (default: 20000-22399 for each relay)."),
     ] = None,
     advertise: Annotated[
-        str | None, typer.Option(metavar="IP", help="Address told to callers [that of the default route].")
+        str | None,
+        typer.Option(metavar="IP", help="Address told to callers (default: that of the default route)."),
     ] = None,
     bot: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Your bot, for every call [a built-in echo].")
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Your bot, for every call (default: a built-in echo)."),
     ] = None,
     relays: Annotated[int, typer.Option(help="Media relays: lanes 0 to N-1 share the ports.")] = 1,
     edges: Annotated[int, typer.Option(help="SIP edges: edge i listens on the SIP port + 10 i.")] = 1,
     redis: Annotated[
         str | None,
-        typer.Option(metavar="URL", envvar="SIPGW_REDIS_URL", help="A Redis that runs [one of our own]."),
+        typer.Option(
+            metavar="URL", envvar="SIPGW_REDIS_URL", help="A Redis that runs (default: one of our own)."
+        ),
     ] = None,
     no_recording: Annotated[bool, typer.Option("--no-recording", help="Record no call.")] = False,
     recordings: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where recordings go [~/.local/state/sipgw/recordings]."),
+        typer.Option(metavar="DIR", help="Where recordings go (default: ~/.local/state/sipgw/recordings)."),
     ] = None,
 ) -> None:
     """Run the gateway here: Redis, registry, relays, edges and an echo bot."""

@@ -77,6 +77,7 @@ def _evidence(story: "Story") -> "Evidence":
         digits_sent=story.digits_sent,
         digits_heard=story.digits_heard,
         recorded_levels=_levels(story.recording),
+        crashes=tuple(story.crashes),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sipgw.local.events import ServiceLogged, ServiceStarted, SupervisorEvent
+from sipgw.local.events import ServiceCrashed, ServiceLogged, ServiceStarted, SupervisorEvent
 from sipgw.local.gateway import LocalGateway
 from sipgw.local.ports import PortRange
 from sipgw.local.settings import GatewayOptions, settle
@@ -45,23 +45,28 @@ class Story:
     moments: list[Moment] = field(default_factory=list[Moment])
     digits_sent: str = ""
     digits_heard: str = ""  # by the bot
+    crashes: list[str] = field(default_factory=list[str])
     call_id: str = ""
     recording: Path | None = None
     statistics: CallStatistics | None = None
     latency: LatencySummary | None = None
 
 
-class BotEars:
-    """What the bot says in its log: which keys it heard."""
+class Listener:
+    """What the processes tell: who runs, who died, and which keys the bot says it heard."""
 
-    def __init__(self, on_start: Callable[[ServiceStarted], None]) -> None:
+    def __init__(self, tell: Tell) -> None:
         self.digits = ""
-        self._on_start = on_start
+        self.crashes: list[str] = []
+        self._tell = tell
 
     def __call__(self, event: SupervisorEvent) -> None:
         match event:
-            case ServiceStarted():
-                self._on_start(event)
+            case ServiceStarted(name=name, pid=pid, seconds=seconds):
+                self._tell(f"{name} runs", f"pid {pid}, after {seconds:.1f} s")
+            case ServiceCrashed(name=name, how=how):
+                self._tell(f"{name} is gone", f"it {how}; it is started again")
+                self.crashes.append(f"{name} {how}")
             case ServiceLogged(name="bot", line=line) if line.event == "digit_received" and line.record:
                 self.digits += str(line.record.get("digit", ""))
             case _:
@@ -71,23 +76,23 @@ class BotEars:
 async def play(out: Path, tell: Tell) -> Story:
     """Runs the demo. Raises LocalError when the gateway does not start, SipTestError when the call fails."""
     began = time.monotonic()
-    ears = BotEars(lambda event: tell(f"{event.name} runs", f"pid {event.pid}, after {event.seconds:.1f} s"))
+    listener = Listener(tell)
     settings = settle(
         GatewayOptions(
             sip_host=_LOOPBACK, sip_port=0, rtp_ports=_RTP, advertise=_LOOPBACK, recordings=out / "recordings"
         )
     )
-    async with LocalGateway(settings, log_directory=out / "logs", on_event=ears) as gateway:
+    async with LocalGateway(settings, log_directory=out / "logs", on_event=listener) as gateway:
         tell("gateway is ready", f"{gateway.sip_addresses[0]}, after {time.monotonic() - began:.1f} s")
         async with await SipPhone.open(_LOOPBACK, user="demo") as phone:
-            story = await _call(phone, gateway, ears, tell)
+            story = await _call(phone, gateway, listener, tell)
         await _find_recording(story, out)
     story.latency = await asyncio.to_thread(echo_latency, story.call.media)
     tell("gateway has ended", "no process is left")
     return story
 
 
-async def _call(phone: SipPhone, gateway: LocalGateway, ears: BotEars, tell: Tell) -> Story:
+async def _call(phone: SipPhone, gateway: LocalGateway, listener: Listener, tell: Tell) -> Story:
     uri = f"sip:echo@{gateway.sip_addresses[0]}"
     tell("INVITE", uri)
     call = phone.invite(uri, audio=speech_like(_SPEECH_S))
@@ -113,8 +118,8 @@ async def _call(phone: SipPhone, gateway: LocalGateway, ears: BotEars, tell: Tel
     tell("hung up", "BYE was answered")
     story.statistics = call.statistics()
     story.moments += _sip_moments(phone)
-    await _until(lambda: len(ears.digits) >= len(DIGITS), 1.0)
-    story.digits_heard = ears.digits
+    await _until(lambda: len(listener.digits) >= len(DIGITS), 1.0)
+    story.digits_heard, story.crashes = listener.digits, listener.crashes
     return story
 
 

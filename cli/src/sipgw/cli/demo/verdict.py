@@ -18,12 +18,13 @@ class Evidence:
     digits_sent: str
     digits_heard: str
     recorded_levels: tuple[int, int] | None
+    crashes: tuple[str, ...] = ()
 
 
 def reasons_against(evidence: Evidence) -> list[str]:
     """Empty: all went well."""
     numbers, latency = evidence.statistics, evidence.latency
-    reasons: list[str] = []
+    reasons = list(evidence.crashes)
     if numbers.packets_received == 0:
         reasons.append("no audio came back")
     elif latency is None:

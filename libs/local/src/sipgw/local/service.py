@@ -108,7 +108,9 @@ class ServiceProcess:
                     self._learn(line.record)
                     return
             if has_ended:
-                raise ServiceFailed(self.name, self.log.last_words())
+                raise ServiceFailed(
+                    self.name, self.log.last_words() if self.log.tail else f"it {await self.wait()}"
+                )
             if self.spec.is_ready is not None and self.spec.is_ready():
                 return
             await asyncio.sleep(_READY_POLL_S)
