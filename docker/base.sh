@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# base.sh run|build DEST.tar: a Python base made from Debian packages, for where no image registry can be reached.
+# `run` is what services stand on: Python, its libraries and nothing to install or compile with, not even a shell;
+# `build` adds what the builder stages use. No maintainer script runs: the packages are unpacked, which takes seconds.
+set -euo pipefail
+kind=$1 dest=$2
+suite=${SIPGW_DEBIAN_SUITE:-bookworm}
+mirror=${SIPGW_DEBIAN_MIRROR:-http://deb.debian.org/debian}
+security=${SIPGW_DEBIAN_SECURITY:-http://deb.debian.org/debian-security}
+python=python3.11
+packages=$python-minimal,lib$python-stdlib,libgcc-s1,libstdc++6,libc6,zlib1g,netbase
+[ "$kind" = run ] || packages+=,$python-venv,python3-pip-whl,python3-setuptools-whl,ca-certificates,dash,coreutils,redis-server
+
+command -v mmdebstrap >/dev/null || {
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "base.sh: install mmdebstrap" >&2; exit 1; }
+  apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends mmdebstrap
+} >/dev/null
+
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+root=$work/root
+# The packages' own records, so that scanners and the SBOM know what is inside.
+record='for deb in "$1"/var/cache/apt/archives/*.deb; do dpkg-deb -f "$deb"; echo "Status: install ok installed"; echo; done'
+mmdebstrap --quiet --variant=extract --include="$packages" --extract-hook="{ $record; } >$work/status" \
+  "$suite" "$root" "$mirror" "deb $security $suite-security main" >&2
+
+cp "$work/status" "$root/var/lib/dpkg/status"
+ln -sf $python "$root/usr/bin/python3"
+mkdir -p "$root"/{proc,sys,run,root,home} "$root/usr/local/bin" "$root/etc/ssl/certs"
+printf 'root:x:0:0::/root:/usr/sbin/nologin\nnonroot:x:65532:65532::/home:/usr/sbin/nologin\n' >"$root/etc/passwd"
+printf 'root:x:0:\nnonroot:x:65532:\n' >"$root/etc/group"
+echo 'hosts: files dns' >"$root/etc/nsswitch.conf"
+rm -rf "$root"/etc/{apt,hostname,resolv.conf,fstab} "$root"/var/{cache,lib/apt} "$root"/dev/* \
+  "$root"/usr/share/{man,locale,lintian,bug} "$root"/usr/lib/$python/pydoc_data
+find "$root/usr/share/doc" -type f ! -name copyright -delete
+if [ "$kind" = run ]; then
+  rm -rf "$root"/usr/bin/{dpkg*,update-alternatives} "$root"/{bin,sbin}/* "$root"/usr/sbin/* "$root"/usr/lib/$python/ensurepip
+else
+  ln -sf dash "$root/bin/sh"
+  cat "$root"/usr/share/ca-certificates/mozilla/*.crt >"$root/etc/ssl/certs/ca-certificates.crt"
+fi
+# Compiled here: on a read-only root Python would compile its library anew at every start.
+chroot "$root" /usr/bin/python3 -m compileall -q --invalidation-mode unchecked-hash /usr/lib/$python
+tar -C "$root" --sort=name --numeric-owner --owner=0 --group=0 --mtime=@0 -cf "$dest" .
