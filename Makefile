@@ -11,7 +11,8 @@ MEMBER_DIRS := $(patsubst %/pyproject.toml,%,$(MEMBERS))
 READY := .venv/.ready
 ARGS ?=
 
-.PHONY: help setup demo test up check lint types imports proto-check crds-check crds fmt proto lock bench clean sipp
+.PHONY: help setup demo test up check lint types imports proto-check crds-check crds fmt proto lock bench clean sipp \
+  images images-check chart-check chart-golden chart-docs e2e
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,7 +49,7 @@ sipp:
 	    || echo "make: could not install sip-tester; the SIPp tests will be skipped"; \
 	else echo "make: SIPp is not here; install it (Debian: sip-tester) to run its tests, which will be skipped"; fi
 
-check: lint types imports proto-check crds-check ## what CI runs first: lint, types, import contracts, protos, CRDs
+check: lint types imports proto-check crds-check images-check chart-check ## what CI runs first: lint, types, import contracts, protos, CRDs, chart
 
 lint: setup ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -83,6 +84,26 @@ lock: | $(if $(filter .tools/bin/uv,$(UV)),.tools/bin/uv) ## resolve requirement
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  $(foreach m,$(MEMBERS),--no-emit-package $(shell sed -n 's/^name = "\(.*\)"/\1/p' $(m))) \
 	  --group dev $(MEMBERS) -o requirements.lock
+	$(UV) run --quiet --no-project --python '>=3.11' docker/requirements.py $(UV)
+
+images: ## build the container images into build/images: make images ARGS="edge relay"
+	@python3 docker/images.py $(ARGS)
+
+images-check: setup
+	$(BIN)/python docker/requirements.py $(UV) --check
+
+chart-check: setup ## lint the chart, render it in every way it can be installed, compare with what was reviewed
+	charts/helm.sh lint --strict charts/sipgw >/dev/null
+	$(BIN)/pytest -q charts/sipgw/tests
+
+chart-golden: setup ## write charts/sipgw/ci/golden anew, after a look at what changed
+	$(BIN)/python charts/sipgw/tests/golden.py
+
+chart-docs: ## write charts/sipgw/README.md from values.yaml
+	charts/helm-docs.sh
+
+e2e: setup sipp images ## install on a real cluster and call it: see e2e/cluster/README.md
+	$(BIN)/pytest e2e/cluster $(ARGS)
 
 bench: setup ## measure: capacity, latency, set-up rate
 	@$(BIN)/python bench/run.py $(ARGS)

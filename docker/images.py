@@ -1,8 +1,9 @@
 """Builds the images, saves them to build/images/NAME.tar with their bills of materials, prints their sizes.
 
-With docker, podman or buildah, whichever works here ($SIPGW_IMAGE_BUILDER to choose; where none does and apt is at
-hand, buildah is installed). On the Python image that docker/Dockerfile names ($SIPGW_BASE_IMAGE for another); where
-that can't be pulled, on a base that docker/base.sh makes from Debian packages. Standard library only.
+With docker, podman or buildah, whichever works here ($SIPGW_IMAGE_BUILDER to choose; where none does and apt
+is at hand, buildah is installed). On the Python image that docker/Dockerfile names ($SIPGW_BASE_IMAGE for
+another); where that can't be pulled, on a base that docker/base.sh makes from Debian packages. Standard
+library only.
 """
 
 import argparse
@@ -22,11 +23,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "build" / "images"
 TARGETS = ("edge", "relay", "registry", "operator", "tools", "redis")
-_PULL_TIMEOUT_S = 120
+_PULL_TIMEOUT_S = 60
+_REDIS_TAG = "7.0"  # Debian's; the chart names it, so that a release of ours does not restart Redis
 _SBOM = "usr/share/sipgw/sbom.cdx.json"
 
 
-class ImagesFailed(Exception):
+class ImagesError(Exception):
     """Says what to do about it."""
 
 
@@ -42,7 +44,9 @@ class Builder:
         environment = os.environ | ({"BUILDAH_ISOLATION": "chroot"} if self.name == "buildah" else {})
         command = [self.name, *self.options, *arguments]
         try:
-            done = subprocess.run(command, check=False, stdout=out, stderr=out, env=environment, timeout=timeout_s)
+            done = subprocess.run(
+                command, check=False, stdout=out, stderr=out, env=environment, timeout=timeout_s
+            )
         except subprocess.TimeoutExpired:
             return False
         return done.returncode == 0
@@ -53,7 +57,7 @@ class Builder:
     def build(self, *arguments: str) -> None:
         layers = ("--layers",) if self.name in {"buildah", "podman"} else ()
         if not self.run("build", *layers, *arguments):
-            raise ImagesFailed(f"{self.name} build {' '.join(arguments)} failed; its words are above")
+            raise ImagesError(f"{self.name} build {' '.join(arguments)} failed; its words are above")
 
     def save(self, image: str, path: Path) -> None:
         path.unlink(missing_ok=True)
@@ -62,7 +66,7 @@ class Builder:
         else:
             saved = self.run("save", "--output", str(path), image)
         if not saved:
-            raise ImagesFailed(f"{self.name} could not save {image} to {path}")
+            raise ImagesError(f"{self.name} could not save {image} to {path}")
 
 
 def find_builder() -> Builder:
@@ -72,13 +76,14 @@ def find_builder() -> Builder:
         if shutil.which(name) is not None and (found := _working(name)) is not None:
             return found
     if wanted not in {None, "buildah"} or os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise ImagesFailed(f"{wanted or 'none of docker, podman and buildah'} works here: install one of them")
+        raise ImagesError(f"{wanted or 'none of docker, podman and buildah'} works here: install one of them")
     print("installing buildah", file=sys.stderr)
-    install = "apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends buildah"
-    subprocess.run(["/bin/sh", "-c", install], check=True, stdout=subprocess.DEVNULL)
+    for words in (["update"], ["install", "-y", "--no-install-recommends", "buildah"]):
+        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        subprocess.run(["apt-get", "-qq", *words], check=True, stdout=subprocess.DEVNULL, env=environment)
     found = _working("buildah")
     if found is None:
-        raise ImagesFailed("buildah was installed and does not work here: see `buildah info`")
+        raise ImagesError("buildah was installed and does not work here: see `buildah info`")
     return found
 
 
@@ -97,7 +102,7 @@ def find_bases(builder: Builder) -> tuple[str, str]:
     if builder.has(named) or builder.run("pull", named, quiet=True, timeout_s=_PULL_TIMEOUT_S):
         return named, named
     if "SIPGW_BASE_IMAGE" in os.environ:
-        raise ImagesFailed(f"{named} ($SIPGW_BASE_IMAGE) can't be pulled")
+        raise ImagesError(f"{named} ($SIPGW_BASE_IMAGE) can't be pulled")
     print(f"{named} can't be pulled here: making a base from Debian packages", file=sys.stderr)
     return local_base(builder, "run"), local_base(builder, "build")
 
@@ -124,7 +129,7 @@ def local_base(builder: Builder, kind: str) -> str:
 
 
 def build(builder: Builder, target: str, bases: tuple[str, str], version: str) -> str:
-    image = f"docker.io/sipgw/{target}:{version}"
+    image = f"docker.io/sipgw/{target}:{_REDIS_TAG if target == 'redis' else version}"
     options = ["--build-arg", f"BASE={bases[0]}", "--build-arg", f"BUILD_BASE={bases[1]}"]
     options += ["--build-arg", f"VERSION={version}"]
     authorities = os.environ.get("SSL_CERT_FILE", "")
@@ -150,7 +155,7 @@ def extract_sbom(archive: Path) -> bytes:
             with tarfile.open(fileobj=io.BytesIO(_member(image, layer).read())) as files:
                 if _SBOM in files.getnames():
                     return _member(files, _SBOM).read()
-    raise ImagesFailed(f"{archive} holds no bill of materials")
+    raise ImagesError(f"{archive} holds no bill of materials")
 
 
 def _member(archive: tarfile.TarFile, name: str) -> io.BufferedReader:
@@ -161,7 +166,9 @@ def _member(archive: tarfile.TarFile, name: str) -> io.BufferedReader:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("targets", nargs="*", default=[], metavar="TARGET", help=f"of {', '.join(TARGETS)} [all]")
+    parser.add_argument(
+        "targets", nargs="*", default=[], metavar="TARGET", help=f"of {', '.join(TARGETS)} [all]"
+    )
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     parser.add_argument("--version", default=project["version"], help="the images' tag [%(default)s]")
     options = parser.parse_args()
@@ -180,7 +187,7 @@ def main() -> int:
             (OUT / f"{target}.cdx.json").write_bytes(bill)
             size, parts = archive.stat().st_size / 1e6, len(json.loads(bill)["components"])
             print(f"{image:<36} {size:6.0f} MB  {parts:3} components")
-    except ImagesFailed as failure:
+    except ImagesError as failure:
         print(failure, file=sys.stderr)
         return 1
     print(f"in {OUT.relative_to(ROOT)}, {time.monotonic() - begun:.0f} s")

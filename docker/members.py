@@ -1,6 +1,6 @@
 """Which members of the workspace an image holds: what its service needs, found from the pyproject files.
 
-`members.py TARGET` prints their wheels' file name patterns, for the builder; `requirements.py` imports the rest.
+`members.py TARGET` prints how their wheels' names begin, for the builder; `requirements.py` imports the rest.
 """
 
 import sys

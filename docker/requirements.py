@@ -57,7 +57,10 @@ def render(uv: str) -> dict[str, str]:
     resolved = {target: resolve(uv, target, known) for target in TARGETS}
     services = [resolved[target] for target in SERVICES if resolved[target]]
     common = {name for name in services[0] if all(name in other for other in services)}
-    files = {"build.txt": the_builder(uv), "common.txt": "".join(services[0][name] for name in sorted(common))}
+    files = {
+        "build.txt": the_builder(uv),
+        "common.txt": "".join(services[0][name] for name in sorted(common)),
+    }
     for target, all_pins in resolved.items():
         files[f"{target}.txt"] = "".join(all_pins[name] for name in sorted(all_pins) if name not in common)
     return files

@@ -1,6 +1,6 @@
-"""sbom.py TARGET, $VERSION: writes the image's bill of materials, CycloneDX 1.5, from what is really installed in it.
+"""sbom.py TARGET, with $VERSION: writes the bill of materials (CycloneDX 1.5) of what is really in the image.
 
-Python packages come from their metadata, system packages from dpkg's records; runs in the image while it is built.
+Python packages come from their metadata, system packages from dpkg's records; runs as the image is built.
 """
 
 import hashlib

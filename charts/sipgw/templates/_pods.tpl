@@ -1,0 +1,126 @@
+{{/* What the pods of several components share. */}}
+
+{{/* Fields of a pod spec that a component's values set. Called with (list $ "edge"). */}}
+{{- define "sipgw.podSpec" -}}
+{{- $root := index . 0 -}}
+{{- $values := index $root.Values (index . 1) -}}
+serviceAccountName: {{ include "sipgw.fullname" $root }}-{{ index . 1 }}
+automountServiceAccountToken: {{ eq (index . 1) "operator" }}
+enableServiceLinks: false
+{{- with $root.Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  seccompProfile: {type: RuntimeDefault}
+{{- with $values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels: {{- include "sipgw.selector" . | nindent 8 }}
+{{- end -}}
+
+{{- define "sipgw.securityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{/* The pod's own facts. A variable that uses another comes after it. */}}
+{{- define "sipgw.env" -}}
+- {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+- {name: POD_IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
+- {name: HOST_IP, valueFrom: {fieldRef: {fieldPath: status.hostIP}}}
+- {name: NODE_NAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
+{{- with .Values.tracing.endpoint }}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
+{{- end -}}
+
+{{/* Where Redis is: SIPGW_REDIS_URL. */}}
+{{- define "sipgw.redisEnv" -}}
+{{- $redis := .Values.redis -}}
+{{- if $redis.enabled }}
+- name: REDIS_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ include "sipgw.fullname" . }}-redis, key: password}}
+- {name: SIPGW_REDIS_URL, value: "redis://:$(REDIS_PASSWORD)@{{ include "sipgw.fullname" . }}-redis.{{ .Release.Namespace }}.svc:6379/0"}
+{{- else if $redis.urlSecret.name }}
+- name: SIPGW_REDIS_URL
+  valueFrom: {secretKeyRef: {name: {{ $redis.urlSecret.name }}, key: {{ $redis.urlSecret.key }}}}
+{{- else }}
+- {name: SIPGW_REDIS_URL, value: {{ $redis.url | quote }}}
+{{- end }}
+{{- if and (not $redis.enabled) $redis.caSecret.name }}
+- {name: SSL_CERT_FILE, value: /etc/sipgw/redis/{{ $redis.caSecret.key }}}
+{{- end }}
+{{- end -}}
+
+{{/* Volumes and mounts: /tmp, the role's certificates, the CA of Redis. Called with (list $ "edge"). */}}
+{{- define "sipgw.volumes" -}}
+{{- $root := index . 0 -}}
+{{- $component := index . 1 -}}
+- name: tmp
+  emptyDir: {medium: Memory, sizeLimit: 64Mi}
+{{- if ne $root.Values.tls.mode "off" }}
+- name: tls
+  secret: {secretName: {{ include "sipgw.fullname" $root }}-tls-{{ $component }}, defaultMode: 0440}
+{{- end }}
+{{- if and (ne $component "relay") (not $root.Values.redis.enabled) $root.Values.redis.caSecret.name }}
+- name: redis-ca
+  secret: {secretName: {{ $root.Values.redis.caSecret.name }}}
+{{- end }}
+{{- end -}}
+
+{{- define "sipgw.volumeMounts" -}}
+{{- $root := index . 0 -}}
+- {name: tmp, mountPath: /tmp}
+{{- if ne $root.Values.tls.mode "off" }}
+- {name: tls, mountPath: /etc/sipgw/tls, readOnly: true}
+{{- end }}
+{{- if and (ne (index . 1) "relay") (not $root.Values.redis.enabled) $root.Values.redis.caSecret.name }}
+- {name: redis-ca, mountPath: /etc/sipgw/redis, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{- define "sipgw.tlsFlags" -}}
+{{- if ne .Values.tls.mode "off" }}
+- --tls-dir=/etc/sipgw/tls
+{{- end }}
+{{- end -}}
+
+{{/* gRPC probes of the kubelet. Called with a port. A slow start is waited for; then readiness turns in seconds. */}}
+{{- define "sipgw.probes" -}}
+startupProbe:
+  grpc: {port: {{ . }}, service: liveness}
+  periodSeconds: 1
+  failureThreshold: 60
+livenessProbe:
+  grpc: {port: {{ . }}, service: liveness}
+  periodSeconds: 10
+  timeoutSeconds: 3
+  failureThreshold: 3
+readinessProbe:
+  grpc: {port: {{ . }}, service: readiness}
+  periodSeconds: 2
+  timeoutSeconds: 2
+  failureThreshold: 2
+{{- end -}}

@@ -1,0 +1,168 @@
+"""What must hold of every rendering: who owns the replicas, which ports, which rights."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from golden import CASES
+from rendering import CHART, Manifest, flags, named, of_kind, pod_templates, render
+
+CLUSTER_SCOPED = {"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def rendering(request: pytest.FixtureRequest) -> list[Manifest]:
+    return render("--values", str(CHART / "ci" / f"{request.param}-values.yaml"))
+
+
+@pytest.fixture(scope="module")
+def default() -> list[Manifest]:
+    return render()
+
+
+def _relays(manifests: list[Manifest]) -> list[Manifest]:
+    return [m for m in of_kind(manifests, "StatefulSet") if "sipgw.io/lane" in m["metadata"]["labels"]]
+
+
+def test_helm_never_says_how_many_relays(rendering: list[Manifest]) -> None:
+    assert _relays(rendering)
+    assert all("replicas" not in relay["spec"] for relay in _relays(rendering))
+
+
+def test_no_custom_resource_is_rendered(rendering: list[Manifest]) -> None:
+    assert not [m for m in rendering if m["apiVersion"].startswith("sipgw.io/")]
+
+
+def test_no_two_pods_of_a_node_want_one_host_port(rendering: list[Manifest]) -> None:
+    wanted: list[int] = []
+    for template in pod_templates(rendering).values():
+        for container in template["spec"]["containers"]:
+            wanted += [port["hostPort"] for port in container.get("ports", []) if "hostPort" in port]
+    assert len(wanted) == len(set(wanted))
+
+
+def test_the_lanes_rtp_ports_meet_neither_each_other_nor_other_ports(rendering: list[Manifest]) -> None:
+    ranges = [
+        tuple(map(int, flags(relay["spec"]["template"])["--rtp-ports"].split("-")))
+        for relay in _relays(rendering)
+    ]
+    for (_, last), (first, _) in itertools.pairwise(sorted(ranges)):
+        assert last < first
+    assert max(last for _, last in ranges) < 30000
+
+
+def test_every_container_is_as_restricted_as_the_host_network_allows(rendering: list[Manifest]) -> None:
+    for name, template in pod_templates(rendering).items():
+        spec = template["spec"]
+        assert spec["securityContext"]["runAsNonRoot"], name
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        for container in spec["containers"]:
+            context = container["securityContext"]
+            assert context["readOnlyRootFilesystem"], name
+            assert not context["allowPrivilegeEscalation"], name
+            assert context["capabilities"] == {"drop": ["ALL"]}, name
+            assert container["resources"]["limits"]["memory"] if name.endswith("test-call") else True
+        assert not any("hostPath" in volume for volume in spec.get("volumes", [])), name
+
+
+def test_only_the_operator_gets_a_token(rendering: list[Manifest]) -> None:
+    for name, template in pod_templates(rendering).items():
+        assert template["spec"]["automountServiceAccountToken"] is name.endswith("-operator"), name
+
+
+def test_rights_are_named_one_by_one(rendering: list[Manifest]) -> None:
+    for role in of_kind(rendering, "Role", "ClusterRole"):
+        for rule in role["rules"]:
+            assert "*" not in itertools.chain(rule["apiGroups"], rule["resources"], rule["verbs"])
+            assert "delete" not in rule["verbs"]
+    for role in of_kind(rendering, "ClusterRole"):
+        assert {verb for rule in role["rules"] for verb in rule["verbs"]} <= {"get", "list", "watch"}
+
+
+def test_every_object_says_whose_it_is(rendering: list[Manifest]) -> None:
+    for manifest in rendering:
+        labels: dict[str, str] = manifest["metadata"]["labels"]
+        assert labels["app.kubernetes.io/name"] == "sipgw"
+        assert "namespace" not in manifest["metadata"] or manifest["kind"] not in CLUSTER_SCOPED
+
+
+def test_pods_are_probed_by_grpc_on_the_port_that_they_were_told(rendering: list[Manifest]) -> None:
+    for name, template in pod_templates(rendering).items():
+        if name.endswith(("-redis", "-test-call")):
+            continue
+        container = template["spec"]["containers"][0]
+        health = int(flags(template)["--health"].rpartition(":")[2])
+        for probe in ("startupProbe", "livenessProbe"):
+            assert container[probe]["grpc"]["port"] == health, name
+
+
+def test_a_relay_has_time_to_drain(rendering: list[Manifest]) -> None:
+    for relay in _relays(rendering):
+        template = relay["spec"]["template"]
+        assert float(flags(template)["--drain-seconds"]) < template["spec"]["terminationGracePeriodSeconds"]
+
+
+def test_all_lanes_have_one_revision_that_follows_the_pod_template() -> None:
+    def revisions(values: dict[str, Any]) -> set[str]:
+        return {flags(relay["spec"]["template"])["--revision"] for relay in _relays(render(values=values))}
+
+    (before,) = revisions({})
+    (same,) = revisions({"edge": {"replicas": 3}, "redis": {"password": "x"}})
+    (after,) = revisions({"relay": {"image": {"repository": "sipgw/relay", "tag": "2"}}})
+    assert before == same != after
+
+
+def test_the_operator_rolls_the_relays_and_helm_where_there_is_none(default: list[Manifest]) -> None:
+    assert {relay["spec"]["updateStrategy"]["type"] for relay in _relays(default)} == {"OnDelete"}
+    without = render(values={"operator": {"enabled": False}, "tls": {"mode": "off"}})
+    assert {relay["spec"]["updateStrategy"]["type"] for relay in _relays(without)} == {"RollingUpdate"}
+
+
+def test_crds_stay_after_an_uninstall_unless_told_otherwise(default: list[Manifest]) -> None:
+    crds = of_kind(default, "CustomResourceDefinition")
+    assert {crd["spec"]["names"]["kind"] for crd in crds} == {"SipGateway", "SipTrunk", "BotRoute"}
+    assert all(crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for crd in crds)
+    leaving = of_kind(render("--set", "crds.keep=false"), "CustomResourceDefinition")
+    assert not any("helm.sh/resource-policy" in crd["metadata"].get("annotations", {}) for crd in leaving)
+    assert not of_kind(render("--set", "crds.install=false"), "CustomResourceDefinition")
+
+
+def test_policies_name_no_pod_of_the_host_network(default: list[Manifest]) -> None:
+    """podSelectors do not match them: a rule that means a relay has to name addresses."""
+    for policy in of_kind(default, "NetworkPolicy"):
+        for rule in policy["spec"].get("ingress", []) + policy["spec"].get("egress", []):
+            for peer in rule.get("from", []) + rule.get("to", []):
+                component = (
+                    peer.get("podSelector", {}).get("matchLabels", {}).get("app.kubernetes.io/component")
+                )
+                assert component not in {"relay", "edge"}, policy["metadata"]["name"]
+
+
+def test_node_cidrs_narrow_who_reaches_the_registry() -> None:
+    policy = named(
+        render("--set", "networkPolicy.nodeCIDRs={10.0.0.0/16}"), "NetworkPolicy", "sipgw-registry"
+    )
+    (nodes, _) = policy["spec"]["ingress"]
+    assert nodes["from"] == [{"ipBlock": {"cidr": "10.0.0.0/16"}}]
+
+
+def test_a_password_of_redis_is_never_an_argument(default: list[Manifest]) -> None:
+    for template in pod_templates(default).values():
+        container = template["spec"]["containers"][0]
+        assert not any(
+            "PASSWORD" in word for word in container.get("args", []) + container.get("command", [])
+        )
+
+
+def test_alerts_name_metrics_that_exist() -> None:
+    groups = yaml.safe_load((CHART / "files" / "alerts" / "sipgw.yaml").read_text())
+    sources = "".join(
+        path.read_text() for path in Path(CHART, "../..").resolve().glob("services/*/src/**/metrics.py")
+    )
+    for rule in groups[0]["rules"]:
+        for word in rule["expr"].replace("{", " ").replace("(", " ").split():
+            if word.startswith("sipgw_"):
+                name = word.removeprefix("sipgw_relay_").removesuffix("_total").removesuffix("_bucket")
+                assert name in sources, word
