@@ -93,7 +93,7 @@ class Call(pj.Call):
 
 
 class Telephone:
-    def __init__(self, endpoint: pj.Endpoint, host: str) -> None:
+    def __init__(self, endpoint: pj.Endpoint, host: str, user: str, password: str) -> None:
         self.endpoint = endpoint
         transport = pj.TransportConfig()
         transport.boundAddress = host
@@ -102,6 +102,8 @@ class Telephone:
         endpoint.audDevManager().setNullDev()
         account = pj.AccountConfig()
         account.idUri = f"sip:pjsip@{host}"
+        if user:
+            account.sipConfig.authCreds.append(pj.AuthCredInfo("digest", "*", user, 0, password))
         account.mediaConfig.transportConfig.boundAddress = host
         self.account = pj.Account()
         self.account.create(account)
@@ -139,6 +141,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--codec", default="PCMU")
+    parser.add_argument("--user", default="")
+    parser.add_argument("--password", default="")
     options = parser.parse_args()
     endpoint = pj.Endpoint()
     endpoint.libCreate()
@@ -151,7 +155,7 @@ def main() -> None:
     endpoint.libInit(config)
     for codec in endpoint.codecEnum2():
         endpoint.codecSetPriority(codec.codecId, 255 if codec.codecId.startswith(options.codec) else 0)
-    telephone = Telephone(endpoint, options.host)
+    telephone = Telephone(endpoint, options.host, options.user, options.password)
     tell("ready")
     os.set_blocking(0, False)
     pending = b""

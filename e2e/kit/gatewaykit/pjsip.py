@@ -14,8 +14,10 @@ Event = dict[str, Any]
 class PjsipClient:
     """An async context: the client lives inside."""
 
-    def __init__(self, codec: str = "PCMU") -> None:
-        self._codec = codec
+    def __init__(self, codec: str = "PCMU", *, login: tuple[str, str] | None = None) -> None:
+        self._options = ["--codec", codec]
+        if login is not None:
+            self._options += ["--user", login[0], "--password", login[1]]
         self.events: list[Event] = []
         self._news = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
@@ -24,7 +26,7 @@ class PjsipClient:
     async def __aenter__(self) -> Self:
         pipe = asyncio.subprocess.PIPE
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, str(_CLIENT), "--codec", self._codec, stdin=pipe, stdout=pipe, stderr=pipe
+            sys.executable, str(_CLIENT), *self._options, stdin=pipe, stdout=pipe, stderr=pipe
         )
         self._reader = asyncio.create_task(self._read())
         await self.expect("ready")

@@ -32,6 +32,7 @@ def test_every_field_of_the_config_can_be_said_in_documents(example: str):
     assert unset_fields(config) == [
         "trunks[0].digest[0].username",
         "trunks[0].digest[0].sealed_password",
+        "trunks[0].digest[0].algorithms",
         "trunks[1].source_cidrs",
         "routes[0].bots[0].tls",
     ]
@@ -53,6 +54,7 @@ def test_the_example_compiles_to_what_it_says(example: str):
         ("office", []),
     ]
     assert config.trunks[1].digest.username == "office-pbx"
+    assert list(config.trunks[1].digest.algorithms) == [pb.DIGEST_ALGORITHM_SHA256]
     assert unseal_password(config.trunks[1], KEY) == b"correct horse battery staple"
     route = config.routes[0]
     assert (route.name, route.priority) == ("support-de", 10)

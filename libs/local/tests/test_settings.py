@@ -37,7 +37,7 @@ def file(tmp_path: Path) -> Path:
 def commands(settings: GatewaySettings) -> list[tuple[str, ...]]:
     services = [
         *plan.relay_services(settings, "127.0.0.1:1"),
-        *plan.edge_services(settings, "127.0.0.1:1", "unix:///r"),
+        *plan.edge_services(settings, "127.0.0.1:1", "unix:///r", Path("k")),
     ]
     return [service.command for service in services]
 
@@ -122,5 +122,5 @@ def test_a_wrong_file_names_line_and_field(tmp_path: Path) -> None:
 def test_every_service_ends_in_its_stage() -> None:
     settings = settle(GatewayOptions())
     assert {s.stage for s in plan.relay_services(settings, "r")} == {Stage.RELAY}
-    assert {s.stage for s in plan.edge_services(settings, "r", "u")} == {Stage.EDGE}
+    assert {s.stage for s in plan.edge_services(settings, "r", "u", Path("k"))} == {Stage.EDGE}
     assert plan.registry_service("u").stage < plan.redis_service(Path("r"), Path("s")).stage

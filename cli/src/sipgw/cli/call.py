@@ -26,11 +26,15 @@ def call(
         float | None,
         typer.Option(min=0.0, help="Seconds from answer to BYE (default: as long as the audio)."),
     ] = None,
+    user: Annotated[str | None, typer.Option(help="User name, where the gateway asks for one.")] = None,
+    password: Annotated[
+        str, typer.Option(envvar="SIPGW_PASSWORD", help="Its password; better given by the environment.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
 ) -> None:
     """Call a SIP address: speak, press keys, listen, hang up. Exit status 0: answered, with audio back."""
     from sipgw.audio.errors import WavError
-    from sipgw.siptest import NoRoute, SipTestError, speech_like
+    from sipgw.siptest import Login, NoRoute, SipTestError, speech_like
     from sipgw.siptest.audio_file import read_speech
     from sipgw.siptest.load import CallPlan
 
@@ -38,7 +42,8 @@ def call(
         speech = read_speech(wav) if wav is not None else speech_like(duration or _SPEECH_S)
     except (OSError, WavError) as error:
         give_up(f"{wav}: {error}", status=MISUSED)
-    plan = CallPlan(uri if ":" in uri else f"sip:{uri}", speech, dtmf, duration)
+    login = Login(user, password) if user is not None else None
+    plan = CallPlan(uri if ":" in uri else f"sip:{uri}", speech, dtmf, duration, login=login)
     try:
         outcomes = asyncio.run(_call(plan, calls, rate, quiet=as_json))
     except NoRoute as error:

@@ -6,7 +6,7 @@ from sipgw.config.documents import Documents, builtin_documents, complete, defau
 from sipgw.config.errors import ConfigError, ConfigProblem
 from sipgw.config.matching import (
     choose_bot,
-    has_digest_trunks,
+    digest_trunks,
     match_digest_trunk,
     match_route,
     match_trunk,
@@ -34,8 +34,8 @@ __all__ = [
     "compile_config",
     "complete",
     "default_gateway",
+    "digest_trunks",
     "documents_from_objects",
-    "has_digest_trunks",
     "load_documents",
     "match_digest_trunk",
     "match_route",

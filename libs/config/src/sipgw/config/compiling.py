@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _AUDIO_CODECS = {"PCMU": pb.AUDIO_CODEC_PCMU, "PCMA": pb.AUDIO_CODEC_PCMA}
 _BOT_CODECS = {"PCMU": pb.BOT_CODEC_PCMU, "PCMA": pb.BOT_CODEC_PCMA, "PCM16": pb.BOT_CODEC_PCM16}
+_DIGEST_ALGORITHMS = {"SHA-256": pb.DIGEST_ALGORITHM_SHA256, "MD5": pb.DIGEST_ALGORITHM_MD5}
 _ANSWERS = {"bot-ready": pb.ANSWER_MODE_BOT_READY, "immediate": pb.ANSWER_MODE_IMMEDIATE}
 _PLAYOUTS = {"queued": pb.PLAYOUT_QUEUED, "live": pb.PLAYOUT_LIVE}
 _ON_BOT_FINISHED = {"hangup": pb.ON_BOT_FINISHED_HANGUP, "keep": pb.ON_BOT_FINISHED_KEEP}
@@ -71,7 +72,13 @@ def _trunk(trunk: SipTrunk, secrets: Secrets, seal_key: SealKey | None) -> pb.Tr
             raise ValueError(f"SipTrunk {name!r} has a password, and there is no key to seal it with")
         digest = spec.auth.digest
         sealed = seal_key.seal(secrets.password(digest.secret_ref), _purpose(name))
-        compiled.digest.CopyFrom(pb.DigestCredentials(username=digest.username, sealed_password=sealed))
+        compiled.digest.CopyFrom(
+            pb.DigestCredentials(
+                username=digest.username,
+                sealed_password=sealed,
+                algorithms=[_DIGEST_ALGORITHMS[one] for one in digest.algorithms],
+            )
+        )
     return compiled
 
 

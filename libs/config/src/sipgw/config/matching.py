@@ -44,15 +44,12 @@ def match_trunk(config: pb.GatewayConfig, source_ip: str) -> pb.Trunk | None:
 
 def match_digest_trunk(config: pb.GatewayConfig, username: str) -> pb.Trunk | None:
     """The trunk whose user name this is; what it sends still has to be proved."""
-    for trunk in config.trunks:
-        if trunk.HasField("digest") and trunk.digest.username == username:
-            return trunk
-    return None
+    return next((trunk for trunk in digest_trunks(config) if trunk.digest.username == username), None)
 
 
-def has_digest_trunks(config: pb.GatewayConfig) -> bool:
-    """Whether a request from an unknown source may be challenged."""
-    return any(trunk.HasField("digest") for trunk in config.trunks)
+def digest_trunks(config: pb.GatewayConfig) -> list[pb.Trunk]:
+    """The trunks that a request from an unknown source may be of, when it proves it."""
+    return [trunk for trunk in config.trunks if trunk.HasField("digest")]
 
 
 def match_route(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sipgw.config.document import Document, Metadata, Rule, refuse, rules
+from sipgw.config.document import Document, KubernetesProperty, Metadata, Rule, refuse, rules
 from sipgw.config.scalars import Cidr, SecretKey, SecretName, UserName
 
 
@@ -22,6 +22,18 @@ class DigestAuth(Document):
 
     username: UserName = Field(description="The user name; no two trunks have the same.")
     secret_ref: SecretReference = Field(description="Where the password is.")
+    algorithms: Annotated[list[Literal["SHA-256", "MD5"]], KubernetesProperty("list-type", "set")] = Field(
+        default=["SHA-256", "MD5"],
+        min_length=1,
+        max_length=2,
+        description="What the trunk may answer with. [MD5] for a client that reads the first challenge only.",
+    )
+
+    @model_validator(mode="after")
+    def _check_twice(self) -> DigestAuth:
+        if len(set(self.algorithms)) < len(self.algorithms):
+            raise refuse(f"algorithms {self.algorithms}", "each algorithm once")
+        return self
 
 
 class TrunkAuth(Document):

@@ -1,12 +1,13 @@
 """A whole gateway on this machine: Redis, registry, relays, edges and a bot, configured and ready."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from sipgw.config import compile_config
+from sipgw.config import SealKey, compile_config
 from sipgw.control import ConfigConflict, RegistryClient, RegistryUnreachable
 from sipgw.local import plan
 from sipgw.local.errors import ServiceFailed
@@ -97,7 +98,7 @@ class LocalGateway:
             self._put_config(),
             self._supervisor.start(
                 *plan.relay_services(settings, self.registry_address),
-                *plan.edge_services(settings, self.registry_address, redis_url),
+                *plan.edge_services(settings, self.registry_address, redis_url, self._seal_key_file()),
             ),
         )
         edges = [s for s in self._supervisor.services if s.spec.stage is Stage.EDGE]
@@ -111,9 +112,17 @@ class LocalGateway:
         await self._supervisor.start(plan.redis_service(find_redis_server(), path))
         return f"unix://{path}"
 
+    def _seal_key_file(self) -> Path:
+        """A random key of this run, for the passwords of trunks in the config."""
+        path = self._supervisor.scratch / "seal.key"
+        if not path.exists():
+            path.touch(0o600)
+            path.write_text(secrets.token_hex(32), "ascii")
+        return path
+
     async def _put_config(self) -> None:
         documents = self.settings.documents_for(self.bot_address)
-        config = compile_config(documents)
+        config = compile_config(documents, seal_key=SealKey.from_file(self._seal_key_file()))
         config.gateway.recording_directory = str(self.settings.recordings or "")
 
         async def put() -> bool:

@@ -59,7 +59,9 @@ def relay_services(settings: GatewaySettings, registry: str) -> list[ServiceSpec
     ]
 
 
-def edge_services(settings: GatewaySettings, registry: str, redis_url: str) -> list[ServiceSpec]:
+def edge_services(
+    settings: GatewaySettings, registry: str, redis_url: str, seal_key_file: Path
+) -> list[ServiceSpec]:
     """Edges side by side, each on a SIP port of its own."""
     return [
         ServiceSpec(
@@ -70,6 +72,7 @@ def edge_services(settings: GatewaySettings, registry: str, redis_url: str) -> l
                 *("--name", f"edge-{index}", "--sip", "{sip}", "--advertise", settings.advertise),
                 *("--listen", "{listen}", "--admin", "{admin}"),
                 *("--registry", registry, "--redis", redis_url),
+                *("--seal-key-file", str(seal_key_file)),
             ),
             binds={"sip": f"{settings.sip_host}:{port}", "listen": _ANY, "admin": _ANY},
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sipgw.sip.address import NameAddress
 from sipgw.sip.dialog import Dialog, DialogRole
+from sipgw.sip.digest import Challenge, Credentials, DigestAlgorithm, answer_challenges, digest_response
 from sipgw.sip.errors import OutOfOrder, SipError, SipParseError, SipUsageError, UnsafeHeader
 from sipgw.sip.events import (
     AckOfFailure,
@@ -41,8 +42,11 @@ __all__ = [
     "Address",
     "CSeq",
     "CancelReceived",
+    "Challenge",
+    "Credentials",
     "Dialog",
     "DialogRole",
+    "DigestAlgorithm",
     "Headers",
     "MalformedReceived",
     "NameAddress",
@@ -70,6 +74,8 @@ __all__ = [
     "UasCapabilities",
     "UnsafeHeader",
     "Via",
+    "answer_challenges",
+    "digest_response",
     "inspect_request",
     "make_ack",
     "make_cancel",

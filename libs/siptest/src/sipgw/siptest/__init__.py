@@ -5,6 +5,7 @@ from sipgw.siptest.call import CallEnd, CallPhase, EndedBy, PhoneCall
 from sipgw.siptest.endpoint import SipTraffic
 from sipgw.siptest.errors import CallOver, CallRefused, CallTimedOut, NoRoute, SipTestError
 from sipgw.siptest.incoming import IncomingCall
+from sipgw.siptest.login import Login
 from sipgw.siptest.lossy_link import Direction, Faults, LossyLink, drop_first
 from sipgw.siptest.phone import SipPhone
 from sipgw.siptest.probe import (
@@ -33,6 +34,7 @@ __all__ = [
     "Faults",
     "IncomingCall",
     "LatencySummary",
+    "Login",
     "LossyLink",
     "NoRoute",
     "PhoneCall",

@@ -9,6 +9,7 @@ import numpy as np
 
 from sipgw.siptest.call import EndedBy, PhoneCall
 from sipgw.siptest.errors import SipTestError
+from sipgw.siptest.login import Login
 from sipgw.siptest.media import Audio
 from sipgw.siptest.phone import SipPhone
 from sipgw.siptest.probe import LatencySummary
@@ -34,6 +35,7 @@ class CallPlan:
     digits: str = ""
     duration_s: float | None = None
     answer_timeout_s: float = 15.0
+    login: Login | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class LoadSummary:
 
 async def place_call(phone: SipPhone, plan: CallPlan, tell: Tell = _silent) -> CallOutcome:
     """One call from INVITE to the end. Raises NoRoute; what goes wrong in the call is in the outcome."""
-    call = phone.invite(plan.uri, audio=plan.audio)
+    call = phone.invite(plan.uri, audio=plan.audio, login=plan.login)
     try:
         failure = await _talk(call, plan, tell)
     except SipTestError as error:

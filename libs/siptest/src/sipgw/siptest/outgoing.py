@@ -6,6 +6,7 @@ from sipgw.sdp import NegotiatedMedia, SdpError
 from sipgw.sip import Address, Dialog, SipRequest, SipResponse, make_cancel
 from sipgw.siptest.changes import Changes
 from sipgw.siptest.dialog_session import DialogSession
+from sipgw.siptest.login import MAX_CHALLENGES, Login
 from sipgw.siptest.negotiation import CONTENT_TYPE, Negotiation
 
 
@@ -29,9 +30,12 @@ class OutgoingInvite:
         progress: InviteProgress,
         *,
         sends_ack: bool,
+        login: Login | None = None,
     ) -> None:
         self.provisionals: list[SipResponse] = []
         self.sends_ack = sends_ack
+        self.login = login
+        self.challenges = 0
         self.changes = Changes()
         self._session = session
         self._negotiation = negotiation
@@ -67,9 +71,19 @@ class OutgoingInvite:
             self._on_provisional(response)
         elif response.is_success:
             self._on_success(response)
-        else:
+        elif not self._log_in(response):
             self._progress.was_refused(f"{response.status} {response.reason}")
         self.changes.notify()
+
+    def _log_in(self, refusal: SipResponse) -> bool:
+        if self.login is None or self.challenges == MAX_CHALLENGES:
+            return False
+        again = self.login.answer(self.request, refusal, self._session.endpoint.via())
+        if again is None:
+            return False
+        self.challenges += 1
+        self.send(again, self._session.towards(self.client.destination))
+        return True
 
     def _on_provisional(self, response: SipResponse) -> None:
         self.provisionals.append(response)

@@ -25,6 +25,7 @@ from sipgw.siptest.endpoint import HostPort, SipEndpoint, SipTraffic
 from sipgw.siptest.errors import CallTimedOut
 from sipgw.siptest.in_dialog import ALLOW, answer_within
 from sipgw.siptest.incoming import IncomingCall
+from sipgw.siptest.login import Login
 from sipgw.siptest.media import Audio, PhoneMedia
 from sipgw.siptest.negotiation import CONTENT_TYPE, Negotiation, capabilities_of
 from sipgw.siptest.outgoing import OutgoingInvite
@@ -46,6 +47,7 @@ class InviteOptions(TypedDict, total=False):
     ack: bool
     caller: str | None
     call_id: str | None
+    login: Login | None
 
 
 class SipPhone:
@@ -120,11 +122,13 @@ class SipPhone:
         ack: bool = True,
         caller: str | None = None,
         call_id: str | None = None,
+        login: Login | None = None,
     ) -> PhoneCall:
         """Sends an INVITE and returns at once.
 
         `audio` is played from the answer on, silence after it. `destination` is a proxy to send through.
         `offer=False`: the peer offers in its 200. `ack=False`: its 200 stays without an ACK.
+        `login` answers a 401 or 407.
         """
         target = parse_uri(uri)
         towards = Address("UDP", *destination) if destination else destination_of(target)
@@ -146,7 +150,7 @@ class SipPhone:
             body=body,
             content_type=CONTENT_TYPE,
         )
-        call.outgoing = OutgoingInvite(call.session, call.negotiation, call, sends_ack=ack)
+        call.outgoing = OutgoingInvite(call.session, call.negotiation, call, sends_ack=ack, login=login)
         call.outgoing.send(request, towards)
         return call
 

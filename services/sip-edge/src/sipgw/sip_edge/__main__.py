@@ -1,6 +1,7 @@
 """`sipgw-edge`: flags, then the edge until SIGTERM."""
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -68,6 +69,9 @@ def run(
     on_stop: Annotated[
         OnStop, typer.Option(help="At SIGTERM: end the calls, or leave them to the other edges.")
     ] = OnStop.END,
+    seal_key_file: Annotated[
+        Path | None, typer.Option(help="Key that the passwords of trunks in the config are sealed with.")
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """The SIP edge of the gateway."""
@@ -89,6 +93,7 @@ def run(
             tls=tls_directory(tls_dir),
             node=node,
             on_stop=on_stop,
+            seal_key_file=seal_key_file,
         )
         await serve(settings, lifecycle)
 

@@ -13,6 +13,7 @@ from sipgw.runtime.tasks import TaskGroupOwner
 from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.runtime.vitals import Vitals
 from sipgw.sip import TransactionLayer
+from sipgw.sip_edge.authentication import NONCE_SECRET, Authentication, Passwords
 from sipgw.sip_edge.call_flow import CallFlow
 from sipgw.sip_edge.claims import Claims, sweep_forever
 from sipgw.sip_edge.clients.edges import Edges
@@ -36,7 +37,7 @@ from sipgw.sip_edge.offers import MaxCallDeadline, Offers
 from sipgw.sip_edge.placing import Placing
 from sipgw.sip_edge.records import CallRecords
 from sipgw.sip_edge.redis_watch import RedisWatch
-from sipgw.sip_edge.replies import InviteReplies
+from sipgw.sip_edge.replies import InviteReplies, retry_after
 from sipgw.sip_edge.routing import no_bot_status
 from sipgw.sip_edge.server import SipServer
 from sipgw.sip_edge.settings import EdgeSettings, OnStop
@@ -101,6 +102,13 @@ class EdgeApp:
             takeover,
             self.gateway,
             self.local,
+            Authentication(
+                Passwords(settings.seal_key_file),
+                settings.limits.wrong_passwords,
+                lambda: store.shared_secret(NONCE_SECRET),
+                store.now_ms,
+                retry_after(times.retry_after_s),
+            ),
         )
         offers = Offers(
             self.records,
@@ -254,10 +262,11 @@ class EdgeApp:
         return self.gateway.taken.is_set() and self._has_lease and not self.intake.is_stopping
 
     async def _learn_secret(self) -> None:
-        """The key of call ids, before the first call needs it."""
+        """The keys of call ids and nonces, before the first call needs them."""
         while True:
             try:
                 await self._store.shared_secret(CALL_ID_SECRET)
+                await self._store.shared_secret(NONCE_SECRET)
                 return
             except StoreUnavailable:
                 await asyncio.sleep(0.25)

@@ -7,11 +7,13 @@ import asyncio
 import secrets
 
 from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.calls import Existing, call_id_for
 from sipgw.runtime.telemetry.traces import new_trace
 from sipgw.sip import RequestReceived, SipRequest, TransactionKey, response_destination, serialize
 from sipgw.sip_edge import metrics
 from sipgw.sip_edge.admission import check_new_call
+from sipgw.sip_edge.authentication import Authentication
 from sipgw.sip_edge.call_flow import CallFlow, media_wanted
 from sipgw.sip_edge.config_holder import ConfigHolder
 from sipgw.sip_edge.deadlines import Deadlines
@@ -50,6 +52,7 @@ class Intake:
         takeover: Takeover,
         gateway: ConfigHolder,
         local: LocalContact,
+        authentication: Authentication,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -64,6 +67,7 @@ class Intake:
         self._local = local
         self._setting_up = 0
         self._window = SetupWindow(settings.limits.window)
+        self._authentication = authentication
         self._loop = asyncio.get_running_loop()
         self._starting: dict[TransactionKey, bool] = {}
         """INVITEs whose record is being made; True: cancelled meanwhile."""
@@ -104,17 +108,19 @@ class Intake:
     async def _admit(self, event: RequestReceived) -> None:
         check_new_call(event.request)
         self._check_room()
+        assert self._gateway.current is not None
+        trunk = await self._authentication.trunk_of(self._gateway.current, event)
         setup = self._window.enter(self._loop.time())
         if setup is None:
             metrics.OVERLOADED.inc()
             raise self._unavailable("Overloaded")
         try:
-            await self._take(event, setup)
+            await self._take(event, setup, trunk)
         finally:
             setup.done(self._loop.time(), is_set_up=False)
             metrics.SETUP_WINDOW.set(self._window.size)
 
-    async def _take(self, event: RequestReceived, setup: Setup) -> None:
+    async def _take(self, event: RequestReceived, setup: Setup, trunk: config.Trunk | None) -> None:
         request = event.request
         call_id = await self.call_id_of(request)
         tag = local_tag(call_id)
@@ -130,7 +136,7 @@ class Intake:
             setup=setup,
         )
         try:
-            live.decision = self._decide(event, call_id)
+            live.decision = self._decide(event, trunk, call_id)
             live.media = media_wanted(request.body, self._gateway.capabilities)
         except Rejected as rejected:
             refused = rejected
@@ -175,9 +181,9 @@ class Intake:
         if 0 < self._gateway.max_calls <= len(self._live):
             raise self._unavailable("Call Limit Reached")
 
-    def _decide(self, event: RequestReceived, call_id: str) -> RouteDecision:
+    def _decide(self, event: RequestReceived, trunk: config.Trunk | None, call_id: str) -> RouteDecision:
         assert self._gateway.current is not None
-        return decide_route(self._gateway.current, event.request, event.source.host, call_id)
+        return decide_route(self._gateway.current, event.request, trunk, call_id)
 
     def _record(self, event: RequestReceived, live: LiveCall, tag: str) -> calls.CallSession:
         request, decision = event.request, live.decision

@@ -12,6 +12,7 @@ RESPONSES = Counter("sipgw_edge_responses_total", "Final answers given", ["metho
 CALLS = Gauge("sipgw_edge_calls", "Calls owned by this edge")
 CALLS_STARTED = Counter("sipgw_edge_calls_started_total", "Calls that got a record")
 CALLS_ENDED = Counter("sipgw_edge_calls_ended_total", "Calls ended by this edge", ["cause"])
+AUTHENTICATIONS = Counter("sipgw_edge_authentications_total", "INVITEs of unknown sources", ["outcome"])
 ANSWER_SECONDS = Histogram("sipgw_edge_answer_seconds", "From INVITE to 200", buckets=LATENCY_BUCKETS_S)
 OVERLOADED = Counter("sipgw_edge_overloaded_total", "New calls refused since earlier ones are not yet set up")
 SETUP_WINDOW = Gauge("sipgw_edge_setup_window", "How many calls may be set up at once")

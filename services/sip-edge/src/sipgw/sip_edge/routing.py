@@ -1,5 +1,4 @@
-"""From a new INVITE to what it shall get: trunk by source, route by numbers and headers, a bot of the route
-by weight.
+"""From a new INVITE of a trunk to what it shall get: a route by numbers and headers, a bot of it by weight.
 
 Pure over the compiled config; the matching itself is `sipgw.config.matching`.
 """
@@ -7,11 +6,12 @@ Pure over the compiled config; the matching itself is `sipgw.config.matching`.
 from dataclasses import dataclass
 
 from sipgw.api.config.v1 import config_pb2 as config
-from sipgw.config.matching import choose_bot, match_route, match_trunk
+from sipgw.config.matching import choose_bot, match_route
 from sipgw.sip import SipRequest, SipUri
 from sipgw.sip_edge.errors import Rejected
 
 _DEFAULT_NO_BOT_STATUS = 480
+_NOT_FOR_BOTS = frozenset({"authorization", "proxy-authorization"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,9 @@ class RouteDecision:
 
 
 def decide_route(
-    gateway: config.GatewayConfig, request: SipRequest, source_ip: str, call_id: str
+    gateway: config.GatewayConfig, request: SipRequest, trunk: config.Trunk | None, call_id: str
 ) -> RouteDecision:
-    """The route of a new INVITE. Raises Rejected: 403 for a source of no trunk, 404 when no route matches."""
-    trunk = match_trunk(gateway, source_ip)
+    """The route of a new INVITE. Raises Rejected: 403 for one of no trunk, 404 when no route matches."""
     if trunk is None and gateway.trunks:
         raise Rejected(403, "No Trunk For This Source")
     to_user, from_user = user_of(request.uri), user_of(request.from_.uri)
@@ -63,5 +62,6 @@ def user_of(uri: object) -> str:
 
 
 def _headers_to_bot(route: config.Route, request: SipRequest) -> dict[str, str]:
-    found = {name: request.headers.get_all(name) for name in route.headers_to_bot}
+    names = [name for name in route.headers_to_bot if name.lower() not in _NOT_FOR_BOTS]
+    found = {name: request.headers.get_all(name) for name in names}
     return {name: ", ".join(values) for name, values in found.items() if values}

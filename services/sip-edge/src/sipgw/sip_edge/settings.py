@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 from sipgw.runtime.settings import HostPort, Identity
 from sipgw.runtime.tls import TlsDirectory
 from sipgw.sip import TimerValues
+from sipgw.sip_edge.authentication import WrongPasswordLimits
 from sipgw.sip_edge.setup_window import SetupWindowLimits
 
 
@@ -42,6 +44,8 @@ class EdgeLimits:
     """Relays tried for one call."""
     window: SetupWindowLimits = field(default_factory=SetupWindowLimits)
     """Calls between INVITE and a relay that has them; more get 503."""
+    wrong_passwords: WrongPasswordLimits = field(default_factory=WrongPasswordLimits)
+    """Of one source; then 403 without a look."""
 
 
 class OnStop(StrEnum):
@@ -71,5 +75,7 @@ class EdgeSettings:
     node: str = ""
     """Of Kubernetes: its entry among the config's advertised addresses stands above `advertise_host`."""
     on_stop: OnStop = OnStop.END
+    seal_key_file: Path | None = None
+    """Unseals the passwords of trunks."""
     times: EdgeTimes = EdgeTimes()
     limits: EdgeLimits = EdgeLimits()

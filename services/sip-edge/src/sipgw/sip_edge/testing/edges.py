@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.runtime.settings import HostPort, new_identity
@@ -58,6 +59,7 @@ class TestEdge:
         registry: str,
         times: EdgeTimes = FAST,
         limits: EdgeLimits | None = None,
+        seal_key_file: Path | None = None,
     ) -> "TestEdge":
         """On free ports of the loopback."""
         settings = EdgeSettings(
@@ -70,6 +72,7 @@ class TestEdge:
             redis_url=redis_url,
             times=times,
             limits=limits or EdgeLimits(),
+            seal_key_file=seal_key_file,
         )
         app = EdgeApp(settings, await Store.connect(redis_url), UdpListener(settings.sip))
         edge = cls(app, await app.start())

@@ -36,6 +36,23 @@ AUDIO_CODEC_PCMU: AudioCodec.ValueType  # 1
 AUDIO_CODEC_PCMA: AudioCodec.ValueType  # 2
 Global___AudioCodec: _TypeAlias = AudioCodec  # noqa: Y015
 
+class _DigestAlgorithm:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DigestAlgorithmEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DigestAlgorithm.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DIGEST_ALGORITHM_UNSPECIFIED: _DigestAlgorithm.ValueType  # 0
+    DIGEST_ALGORITHM_SHA256: _DigestAlgorithm.ValueType  # 1
+    DIGEST_ALGORITHM_MD5: _DigestAlgorithm.ValueType  # 2
+
+class DigestAlgorithm(_DigestAlgorithm, metaclass=_DigestAlgorithmEnumTypeWrapper): ...
+
+DIGEST_ALGORITHM_UNSPECIFIED: DigestAlgorithm.ValueType  # 0
+DIGEST_ALGORITHM_SHA256: DigestAlgorithm.ValueType  # 1
+DIGEST_ALGORITHM_MD5: DigestAlgorithm.ValueType  # 2
+Global___DigestAlgorithm: _TypeAlias = DigestAlgorithm  # noqa: Y015
+
 class _BotCodec:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -273,19 +290,25 @@ class DigestCredentials(_message.Message):
 
     USERNAME_FIELD_NUMBER: _builtins.int
     SEALED_PASSWORD_FIELD_NUMBER: _builtins.int
+    ALGORITHMS_FIELD_NUMBER: _builtins.int
     username: _builtins.str
     """of one trunk only; the realm is GatewaySettings.name"""
     sealed_password: _builtins.bytes
     """by the key of --seal-key-file"""
+    @_builtins.property
+    def algorithms(self) -> _containers.RepeatedScalarFieldContainer[Global___DigestAlgorithm.ValueType]:
+        """none: all"""
+
     def __init__(
         self,
         *,
         username: _builtins.str = ...,
         sealed_password: _builtins.bytes = ...,
+        algorithms: _abc.Iterable[Global___DigestAlgorithm.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sealed_password", b"sealed_password", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithms", b"algorithms", "sealed_password", b"sealed_password", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,61 @@
+"""Nonces hold for one request, from whichever edge they are."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+
+import pytest
+
+from sipgw.sip.nonces import NONCE_LIFE_MS, NoncePurpose, NonceState, check_nonce, make_nonce
+
+KEY = b"k" * 32
+NOW = 1_764_000_000_000
+CHALLENGED = NoncePurpose("sipgw", "192.0.2.1", "call-1", "tag-1", 1)
+RETRIED = replace(CHALLENGED, cseq=2)
+NONCE = make_nonce(KEY, CHALLENGED, NOW)
+
+
+def state(nonce: str = NONCE, purpose: NoncePurpose = RETRIED, *, after_ms: int = 100, key: bytes = KEY):
+    return check_nonce(key, nonce, purpose, NOW + after_ms)
+
+
+def test_the_next_request_may_use_it() -> None:
+    assert state() is NonceState.FRESH
+
+
+def test_it_lives_for_thirty_seconds() -> None:
+    assert state(after_ms=NONCE_LIFE_MS) is NonceState.FRESH
+    assert state(after_ms=NONCE_LIFE_MS + 1) is NonceState.STALE
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"cseq": 1},
+        {"cseq": 3},
+        {"call_id": "call-2"},
+        {"from_tag": "tag-2"},
+        {"source": "192.0.2.2"},
+        {"realm": "other"},
+        {"realm": "sipgw192", "source": ".0.2.1"},
+    ],
+    ids=str,
+)
+def test_no_other_request_may(other) -> None:
+    assert state(purpose=replace(RETRIED, **other)) is NonceState.STALE
+
+
+def test_another_gateways_nonce_is_none() -> None:
+    assert state(key=b"x" * 32) is NonceState.STALE
+
+
+def test_its_time_can_not_be_changed() -> None:
+    data = bytearray(base64.urlsafe_b64decode(NONCE))
+    data[5] ^= 1
+    assert state(base64.urlsafe_b64encode(data).decode()) is NonceState.STALE
+
+
+@pytest.mark.parametrize("nonce", ["", "x", "é", "====", "AAAA", NONCE + "A", NONCE[:-4], "\x00" * 40])
+def test_what_is_no_nonce_is_stale(nonce) -> None:
+    assert state(nonce) is NonceState.STALE

@@ -1,0 +1,202 @@
+"""Which trunk a new INVITE is of: by its source, else by digest (RFC 3261 §22, RFC 8760).
+
+A request from the source of a trunk is not asked. Nothing is kept but the count of wrong passwords: nonces
+are checked by a key that all edges share. Passwords are unsealed when they are needed, no log names one.
+"""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sipgw.api.config.v1 import config_pb2 as config
+from sipgw.config.compiling import unseal_password
+from sipgw.config.matching import digest_trunks, match_digest_trunk, match_trunk
+from sipgw.config.sealing import SealBroken, SealKey
+from sipgw.runtime.telemetry.logs import get_logger
+from sipgw.sip import (
+    Challenge,
+    Credentials,
+    DigestAlgorithm,
+    RequestReceived,
+    SipParseError,
+    SipRequest,
+    SipUri,
+    parse_uri,
+)
+from sipgw.sip.nonces import NoncePurpose, NonceState, check_nonce, make_nonce
+from sipgw.sip_edge import metrics
+from sipgw.sip_edge.errors import Rejected
+from sipgw.sip_edge.routing import user_of
+
+_log = get_logger("sipgw.sip_edge.authentication")
+
+NONCE_SECRET: Final = "digest-nonce"
+_NOBODYS_PASSWORD: Final = b"nobody has this password"
+_ALGORITHMS: Final = {
+    DigestAlgorithm.SHA256: config.DIGEST_ALGORITHM_SHA256,
+    DigestAlgorithm.MD5: config.DIGEST_ALGORITHM_MD5,
+}
+_MAX_SOURCES: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class WrongPasswordLimits:
+    """How many wrong passwords a source may bring before it is not listened to. Only who hears our
+    challenges can bring one, so nobody can use up the count of another.
+    """
+
+    count: int = 10
+    period_ms: int = 60_000
+
+
+class WrongPasswords:
+    """Counts by source, for the sources that were wrong last."""
+
+    def __init__(self, limits: WrongPasswordLimits) -> None:
+        self._limits = limits
+        self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    def note(self, source: str, now_ms: int) -> None:
+        """One more."""
+        since_ms, count = self._counts.pop(source, (now_ms, 0))
+        if now_ms - since_ms >= self._limits.period_ms:
+            since_ms, count = now_ms, 0
+        self._counts[source] = (since_ms, count + 1)
+        if len(self._counts) > _MAX_SOURCES:
+            self._counts.popitem(last=False)
+
+    def are_too_many(self, source: str, now_ms: int) -> bool:
+        """Whether the source has to wait."""
+        since_ms, count = self._counts.get(source, (now_ms, 0))
+        return count >= self._limits.count and now_ms - since_ms < self._limits.period_ms
+
+
+class Passwords:
+    """Unsealed passwords of trunks; the key's file is read again when what is sealed no longer fits it."""
+
+    def __init__(self, key_file: Path | None) -> None:
+        self._key_file = key_file
+        self._key: SealKey | None = None
+
+    def of(self, trunk: config.Trunk) -> bytes:
+        """Raises SealBroken, which says what to look at."""
+        if self._key is not None:
+            try:
+                return unseal_password(trunk, self._key)
+            except SealBroken:
+                pass
+        self._key = self._read()
+        return unseal_password(trunk, self._key)
+
+    def _read(self) -> SealKey:
+        if self._key_file is None:
+            raise SealBroken("this edge has no --seal-key-file")
+        try:
+            return SealKey.from_file(self._key_file)
+        except (OSError, ValueError) as error:
+            raise SealBroken(f"--seal-key-file: {error}") from error
+
+
+class Authentication:
+    """Asked for each new INVITE."""
+
+    def __init__(
+        self,
+        passwords: Passwords,
+        wrong: WrongPasswordLimits,
+        nonce_key: Callable[[], Awaitable[bytes]],
+        now_ms: Callable[[], int],
+        retry_after: tuple[tuple[str, str], ...],
+    ) -> None:
+        self._passwords = passwords
+        self._wrong = WrongPasswords(wrong)
+        self._nonce_key = nonce_key
+        self._now_ms = now_ms
+        self._retry_after = retry_after
+
+    async def trunk_of(self, gateway: config.GatewayConfig, event: RequestReceived) -> config.Trunk | None:
+        """The trunk; None when the config has no trunk for the source and none to ask for.
+
+        Raises Rejected with 401, 403 or 400, StoreUnavailable until the nonces' key is known.
+        """
+        source = event.source.host
+        trunk = match_trunk(gateway, source)
+        asked = digest_trunks(gateway)
+        if trunk is not None or not asked:
+            return trunk
+        key = await self._nonce_key()
+        realm, request = gateway.gateway.name, event.request
+        purpose = NoncePurpose(realm, source, request.call_id, request.from_.tag or "", request.cseq.number)
+        credentials = _credentials_of(request, realm)
+        if credentials is None:
+            raise self._challenge(key, purpose, _algorithms(asked, request), is_stale=False)
+        if check_nonce(key, credentials.nonce, purpose, self._now_ms()) is not NonceState.FRESH:
+            raise self._challenge(key, purpose, _algorithms(asked, request), is_stale=True)
+        return self._proved(gateway, request, credentials, source)
+
+    def _proved(
+        self, gateway: config.GatewayConfig, request: SipRequest, credentials: Credentials, source: str
+    ) -> config.Trunk:
+        now_ms = self._now_ms()
+        if self._wrong.are_too_many(source, now_ms):
+            metrics.AUTHENTICATIONS.labels("too many wrong").inc()
+            raise Rejected(403, "Too Many Wrong Passwords")
+        trunk = match_digest_trunk(gateway, credentials.username)
+        password = self._password_of(trunk) if trunk is not None else _NOBODYS_PASSWORD
+        is_proved = credentials.prove(request.method, password)
+        is_taken = trunk is not None and credentials.algorithm in _algorithms([trunk], request)
+        if trunk is None or not (is_proved and is_taken and _is_for(credentials.uri, request)):
+            self._wrong.note(source, now_ms)
+            metrics.AUTHENTICATIONS.labels("wrong").inc()
+            _log.warning("wrong_credentials", source=source, trunk=trunk.name if trunk is not None else None)
+            raise Rejected(403, "Wrong Credentials")
+        metrics.AUTHENTICATIONS.labels("right").inc()
+        return trunk
+
+    def _password_of(self, trunk: config.Trunk) -> bytes:
+        try:
+            return self._passwords.of(trunk)
+        except SealBroken as error:
+            _log.error("password_unreadable", trunk=trunk.name, error=str(error))
+            raise Rejected(503, "Trunk Password Unreadable", headers=self._retry_after) from error
+
+    def _challenge(
+        self, key: bytes, purpose: NoncePurpose, algorithms: list[DigestAlgorithm], *, is_stale: bool
+    ) -> Rejected:
+        metrics.AUTHENTICATIONS.labels("stale" if is_stale else "asked").inc()
+        nonce = make_nonce(key, purpose, self._now_ms())
+        challenges = (Challenge(purpose.realm, nonce, one, is_stale=is_stale) for one in algorithms)
+        return Rejected(401, headers=tuple(("WWW-Authenticate", str(one)) for one in challenges))
+
+
+def _algorithms(trunks: list[config.Trunk], request: SipRequest) -> list[DigestAlgorithm]:
+    """What to ask for. Who calls is not known yet; one that is named like a trunk is probably that trunk."""
+    likely = [trunk for trunk in trunks if trunk.digest.username == user_of(request.from_.uri)]
+    taken = {one for trunk in likely or trunks for one in trunk.digest.algorithms}
+    return [one for one, code in _ALGORITHMS.items() if code in taken or not taken]
+
+
+def _credentials_of(request: SipRequest, realm: str) -> Credentials | None:
+    """Those for our realm; who answers every challenge has them for the preferred algorithm first."""
+    try:
+        found = [Credentials.parse(line) for line in request.headers.get_all("Authorization")]
+    except SipParseError as error:
+        raise Rejected(error.status, error.reason) from error
+    return next((one for one in found if one is not None and one.realm == realm), None)
+
+
+def _is_for(digest_uri: str, request: SipRequest) -> bool:
+    """The number that the credentials are for is the one that is called (RFC 3261 §22.4, item 6).
+
+    Hosts are not compared: a proxy on the way writes its next hop there. Clients that leave the number out
+    (SIPp) are many; what the credentials are good for, the nonce says.
+    """
+    try:
+        uri = parse_uri(digest_uri)
+    except SipParseError:
+        return False
+    if isinstance(uri, SipUri) and isinstance(request.uri, SipUri):
+        return uri.user_text in ("", request.uri.user_text)
+    return uri == request.uri
