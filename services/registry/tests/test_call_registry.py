@@ -107,6 +107,20 @@ def test_a_live_call_whose_record_is_gone_is_told_as_lost() -> None:
     assert registry.count().live == 0
 
 
+def test_setups_are_counted_over_the_last_seconds_and_calls_read_at_the_start_are_none() -> None:
+    hands = Hands()
+    registry = materialised(CallRegistry(hands), call(trunk="carrier"))
+    assert registry.count().by_trunk == {"carrier": 1}
+    for number in range(20):
+        registry.apply([saved(call(f"08{number:030x}"))])
+    registry.apply([saved(call(f"08{0:030x}", version=2))])
+    assert registry.count().setups_per_s == 0  # their second is not over
+    hands.now += 1
+    assert registry.count().setups_per_s == 2
+    hands.now += 10
+    assert registry.count().setups_per_s == 0
+
+
 def test_counts_follow_route_and_relay() -> None:
     other = "08" + "0" * 30
     registry = materialised(CallRegistry(), call(route="sales"), call(other, route="help"))

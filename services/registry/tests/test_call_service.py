@@ -84,6 +84,15 @@ async def test_calls_saved_before_and_after_the_start_are_listed(
     assert (count.live, dict(count.by_route)) == (2, {"sales": 1})
 
 
+async def test_edges_are_listed_while_their_lease_lasts(replica: Any, store: Store) -> None:
+    leases, identity = EdgeLeases(store), Identity("edge-0", "i0")
+    await leases.beat(identity, "10.0.0.1:7060")
+    (edge,) = (await replica.calls.ListEdges(pb.ListEdgesRequest())).edges
+    assert (edge.edge.name, edge.edge.incarnation, edge.grpc_address) == ("edge-0", "i0", "10.0.0.1:7060")
+    await leases.give_up(identity)
+    assert not (await replica.calls.ListEdges(pb.ListEdgesRequest())).edges
+
+
 async def test_an_ended_call_is_listed_on_demand(replica: Any, store: Store, eventually: Eventually) -> None:
     ended = await CallStore(store).end(await created(store))
 

@@ -112,6 +112,8 @@ async def test_drain_reaches_the_relay_with_its_next_beat_and_can_be_taken_back(
     await say(stream, request(registers=True))
     await replica.relays.DrainRelay(pb.DrainRelayRequest(name="relay-0", drain=True))
     assert (await say(stream, request())).drain
+    (relay,) = (await replica.relays.ListRelays(pb.ListRelaysRequest())).relays
+    assert (relay.draining, relay.drain_requested) == (True, True)
     (result,) = await place(replica, reserve(random_call_id()))
     assert (result.placed, result.reason, result.retry_after_s) == (False, "all draining", 5)
     await replica.relays.DrainRelay(pb.DrainRelayRequest(name="relay-0", drain=False))

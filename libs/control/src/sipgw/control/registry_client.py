@@ -64,6 +64,12 @@ class RegistryClient:
         """How many calls live, by route and by relay."""
         return await ask_registry(self._calls.CountCalls(pb.CountCallsRequest(), timeout=_TIMEOUT_S))
 
+    async def list_edges(self) -> list[pb.Edge]:
+        """The edges that hold a lease."""
+        return list(
+            (await ask_registry(self._calls.ListEdges(pb.ListEdgesRequest(), timeout=_TIMEOUT_S))).edges
+        )
+
     async def hangup_call(self, call_id: str, reason: str = "") -> bool:
         """Ask the owner edge to end the call; False when there is no such call."""
         request = pb.HangupCallRequest(call_id=call_id, reason=reason)

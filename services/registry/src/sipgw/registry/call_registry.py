@@ -18,6 +18,7 @@ from sipgw.calls import TOMBSTONE_MS, PartitionRecords, Transition
 from sipgw.registry.call_watch import CallChanged, CallWatch
 from sipgw.registry.errors import NotMaterialised
 from sipgw.registry.resource_version import ResourceVersion, order_of
+from sipgw.registry.setup_rate import SetupRate
 from sipgw.registry.summaries import summary_of
 from sipgw.store import PARTITIONS
 
@@ -40,6 +41,8 @@ class CallCounts:
     live: int
     by_route: dict[str, int]
     by_relay: dict[str, int]
+    by_trunk: dict[str, int]
+    setups_per_s: float
 
 
 class CallRegistry:
@@ -61,6 +64,8 @@ class CallRegistry:
         self._live = 0
         self._by_route: Counter[str] = Counter()
         self._by_relay: Counter[str] = Counter()
+        self._by_trunk: Counter[str] = Counter()
+        self._setups = SetupRate(monotonic)
         self._watches: list[CallWatch] = []
 
     @property
@@ -155,7 +160,13 @@ class CallRegistry:
     def count(self) -> CallCounts:
         """How many calls live."""
         with self._lock:
-            return CallCounts(self._live, dict(self._by_route), dict(self._by_relay))
+            return CallCounts(
+                self._live,
+                dict(self._by_route),
+                dict(self._by_relay),
+                dict(self._by_trunk),
+                self._setups.per_second(),
+            )
 
     def watch(self, notify: Callable[[], None]) -> tuple[CallWatch, ResourceVersion]:
         """Follow the changes from now on; the version is that of now. Raises NotMaterialised."""
@@ -190,6 +201,8 @@ class CallRegistry:
         forget_at = self._monotonic() + TOMBSTONE_MS / 1000 if is_ended else float("inf")
         if held is not None:
             self._add(held.summary, -1)
+        elif position is not None:  # from the stream: it began now, and was not read at our start
+            self._setups.note()
         self._entries[summary.call_id] = _Entry(partition, summary, is_confirmed=True, forget_at=forget_at)
         self._add(summary, 1)
         if held is not None and held.summary == summary:
@@ -219,7 +232,11 @@ class CallRegistry:
         if summary.state == CALL_STATE_ENDED:
             return
         self._live += step
-        for counter, key in ((self._by_route, summary.route), (self._by_relay, summary.relay.name)):
+        for counter, key in (
+            (self._by_route, summary.route),
+            (self._by_relay, summary.relay.name),
+            (self._by_trunk, summary.trunk),
+        ):
             if key:
                 counter[key] += step
                 if not counter[key]:

@@ -10,7 +10,7 @@ import grpc.aio
 
 from sipgw.api.registry.v1 import registry_pb2 as pb
 from sipgw.api.registry.v1.registry_pb2_grpc import CallRegistryServiceServicer
-from sipgw.calls import CallStore, CallStream, is_ended
+from sipgw.calls import CallStore, CallStream, EdgeLeases, is_ended
 from sipgw.registry import metrics
 from sipgw.registry.call_registry import CallRegistry, newer_than
 from sipgw.registry.call_watch import CallChanged
@@ -31,6 +31,7 @@ class CallService(CallRegistryServiceServicer):
     def __init__(self, store: Store, registry: CallRegistry, hangups: EdgeHangups) -> None:
         self._calls = CallStore(store)
         self._stream = CallStream(store)
+        self._edges = EdgeLeases(store)
         self._registry = registry
         self._hangups = hangups
 
@@ -65,7 +66,27 @@ class CallService(CallRegistryServiceServicer):
         if not self._registry.is_materialised:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the calls have not been read from Redis yet")
         counts = self._registry.count()
-        return pb.CountCallsResponse(live=counts.live, by_route=counts.by_route, by_relay=counts.by_relay)
+        return pb.CountCallsResponse(
+            live=counts.live,
+            by_route=counts.by_route,
+            by_relay=counts.by_relay,
+            by_trunk=counts.by_trunk,
+            setups_per_s=counts.setups_per_s,
+        )
+
+    async def ListEdges(
+        self,
+        request: pb.ListEdgesRequest,
+        context: "grpc.aio.ServicerContext[pb.ListEdgesRequest, pb.ListEdgesResponse]",
+    ) -> pb.ListEdgesResponse:
+        try:
+            leases = await self._edges.live()
+        except StoreUnavailable as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        edges = [pb.Edge(grpc_address=lease.grpc_address) for lease in leases]
+        for edge, lease in zip(edges, leases, strict=True):
+            edge.edge.name, edge.edge.incarnation = lease.identity.name, lease.identity.incarnation
+        return pb.ListEdgesResponse(edges=edges)
 
     async def WatchCalls(
         self,

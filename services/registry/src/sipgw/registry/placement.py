@@ -124,6 +124,7 @@ def _relay(
     ports_free: int,
     held_units: int,
     held_calls: int,
+    drain_requested: int,
 ) -> Relay:
     return Relay(
         registration=RelayRegistration.FromString(registration),
@@ -132,4 +133,5 @@ def _relay(
         used_units=used_units + held_units,
         calls=calls + held_calls,
         ports_free=max(ports_free - held_calls, 0),
+        drain_requested=bool(drain_requested),
     )

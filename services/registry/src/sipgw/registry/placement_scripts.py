@@ -269,9 +269,10 @@ local found = {}
 for _, relay in ipairs(redis.call('ZRANGE', prefix .. 'known', 0, -1)) do
   local state = state_of(relay)
   if state.registration then
-    local f = redis.call('HMGET', relay_key(relay), 'used', 'calls', 'ports', 'held_units', 'held_calls')
+    local f = redis.call('HMGET', relay_key(relay), 'used', 'calls', 'ports', 'held_units', 'held_calls',
+      'drain')
     found[#found + 1] = {state.registration, state.healthy and 1 or 0, state.draining and 1 or 0,
-      number(f[1]), number(f[2]), number(f[3]), number(f[4]), number(f[5])}
+      number(f[1]), number(f[2]), number(f[3]), number(f[4]), number(f[5]), number(f[6])}
   end
 end
 return found

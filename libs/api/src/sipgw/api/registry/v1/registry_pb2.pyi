@@ -294,28 +294,114 @@ class CountCallsResponse(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class ByTrunkEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     LIVE_FIELD_NUMBER: _builtins.int
     BY_ROUTE_FIELD_NUMBER: _builtins.int
     BY_RELAY_FIELD_NUMBER: _builtins.int
+    BY_TRUNK_FIELD_NUMBER: _builtins.int
+    SETUPS_PER_S_FIELD_NUMBER: _builtins.int
     live: _builtins.int
+    setups_per_s: _builtins.float
+    """calls begun, mean over the last 10 s"""
     @_builtins.property
     def by_route(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
     @_builtins.property
     def by_relay(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
+    @_builtins.property
+    def by_trunk(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
     def __init__(
         self,
         *,
         live: _builtins.int = ...,
         by_route: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         by_relay: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        by_trunk: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        setups_per_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_relay", b"by_relay", "by_route", b"by_route", "live", b"live"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_relay", b"by_relay", "by_route", b"by_route", "by_trunk", b"by_trunk", "live", b"live", "setups_per_s", b"setups_per_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CountCallsResponse: _TypeAlias = CountCallsResponse  # noqa: Y015
+
+@_typing.final
+class ListEdgesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEdgesRequest: _TypeAlias = ListEdgesRequest  # noqa: Y015
+
+@_typing.final
+class ListEdgesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EDGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def edges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Edge]: ...
+    def __init__(
+        self,
+        *,
+        edges: _abc.Iterable[Global___Edge] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edges", b"edges"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEdgesResponse: _TypeAlias = ListEdgesResponse  # noqa: Y015
+
+@_typing.final
+class Edge(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EDGE_FIELD_NUMBER: _builtins.int
+    GRPC_ADDRESS_FIELD_NUMBER: _builtins.int
+    grpc_address: _builtins.str
+    @_builtins.property
+    def edge(self) -> _session_pb2.ProcessIdentity: ...
+    def __init__(
+        self,
+        *,
+        edge: _session_pb2.ProcessIdentity | None = ...,
+        grpc_address: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["edge", b"edge"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edge", b"edge", "grpc_address", b"grpc_address"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Edge: _TypeAlias = Edge  # noqa: Y015
 
 @_typing.final
 class HangupCallRequest(_message.Message):
@@ -645,11 +731,15 @@ class Relay(_message.Message):
     USED_UNITS_FIELD_NUMBER: _builtins.int
     CALLS_FIELD_NUMBER: _builtins.int
     PORTS_FREE_FIELD_NUMBER: _builtins.int
+    DRAIN_REQUESTED_FIELD_NUMBER: _builtins.int
     healthy: _builtins.bool
     draining: _builtins.bool
+    """takes no new calls: by its own word (it stops) or by drain_requested"""
     used_units: _builtins.int
     calls: _builtins.int
     ports_free: _builtins.int
+    drain_requested: _builtins.bool
+    """by DrainRelay; false: it may take calls again"""
     @_builtins.property
     def registration(self) -> Global___RelayRegistration: ...
     def __init__(
@@ -661,10 +751,11 @@ class Relay(_message.Message):
         used_units: _builtins.int = ...,
         calls: _builtins.int = ...,
         ports_free: _builtins.int = ...,
+        drain_requested: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["registration", b"registration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "draining", b"draining", "healthy", b"healthy", "ports_free", b"ports_free", "registration", b"registration", "used_units", b"used_units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "drain_requested", b"drain_requested", "draining", b"draining", "healthy", b"healthy", "ports_free", b"ports_free", "registration", b"registration", "used_units", b"used_units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

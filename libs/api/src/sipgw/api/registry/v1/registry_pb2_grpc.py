@@ -54,6 +54,11 @@ class CallRegistryServiceStub(object):
                 request_serializer=sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.CountCallsRequest.SerializeToString,
                 response_deserializer=sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.CountCallsResponse.FromString,
                 _registered_method=True)
+        self.ListEdges = channel.unary_unary(
+                '/sipgw.api.registry.v1.CallRegistryService/ListEdges',
+                request_serializer=sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListEdgesRequest.SerializeToString,
+                response_deserializer=sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListEdgesResponse.FromString,
+                _registered_method=True)
         self.HangupCall = channel.unary_unary(
                 '/sipgw.api.registry.v1.CallRegistryService/HangupCall',
                 request_serializer=sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.HangupCallRequest.SerializeToString,
@@ -89,6 +94,13 @@ class CallRegistryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListEdges(self, request, context):
+        """The edges that hold a lease.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def HangupCall(self, request, context):
         """Asks the owner edge to end the call.
         """
@@ -118,6 +130,11 @@ def add_CallRegistryServiceServicer_to_server(servicer, server):
                     servicer.CountCalls,
                     request_deserializer=sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.CountCallsRequest.FromString,
                     response_serializer=sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.CountCallsResponse.SerializeToString,
+            ),
+            'ListEdges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEdges,
+                    request_deserializer=sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListEdgesRequest.FromString,
+                    response_serializer=sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListEdgesResponse.SerializeToString,
             ),
             'HangupCall': grpc.unary_unary_rpc_method_handler(
                     servicer.HangupCall,
@@ -233,6 +250,33 @@ class CallRegistryService(object):
             '/sipgw.api.registry.v1.CallRegistryService/CountCalls',
             sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.CountCallsRequest.SerializeToString,
             sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.CountCallsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEdges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sipgw.api.registry.v1.CallRegistryService/ListEdges',
+            sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListEdgesRequest.SerializeToString,
+            sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListEdgesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,6 +36,8 @@ class CallRegistryServiceStub:
     WatchCalls: _grpc.UnaryStreamMultiCallable[_registry_pb2.WatchCallsRequest, _registry_pb2.WatchCallsResponse]
     """Changes after `resource_version`; OUT_OF_RANGE means: list again."""
     CountCalls: _grpc.UnaryUnaryMultiCallable[_registry_pb2.CountCallsRequest, _registry_pb2.CountCallsResponse]
+    ListEdges: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ListEdgesRequest, _registry_pb2.ListEdgesResponse]
+    """The edges that hold a lease."""
     HangupCall: _grpc.UnaryUnaryMultiCallable[_registry_pb2.HangupCallRequest, _registry_pb2.HangupCallResponse]
     """Asks the owner edge to end the call."""
 
@@ -47,6 +49,8 @@ class CallRegistryServiceAsyncStub(CallRegistryServiceStub):
     WatchCalls: _aio.UnaryStreamMultiCallable[_registry_pb2.WatchCallsRequest, _registry_pb2.WatchCallsResponse]  # type: ignore[assignment]
     """Changes after `resource_version`; OUT_OF_RANGE means: list again."""
     CountCalls: _aio.UnaryUnaryMultiCallable[_registry_pb2.CountCallsRequest, _registry_pb2.CountCallsResponse]  # type: ignore[assignment]
+    ListEdges: _aio.UnaryUnaryMultiCallable[_registry_pb2.ListEdgesRequest, _registry_pb2.ListEdgesResponse]  # type: ignore[assignment]
+    """The edges that hold a lease."""
     HangupCall: _aio.UnaryUnaryMultiCallable[_registry_pb2.HangupCallRequest, _registry_pb2.HangupCallResponse]  # type: ignore[assignment]
     """Asks the owner edge to end the call."""
 
@@ -79,6 +83,14 @@ class CallRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_pb2.CountCallsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_registry_pb2.CountCallsResponse, _abc.Awaitable[_registry_pb2.CountCallsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListEdges(
+        self,
+        request: _registry_pb2.ListEdgesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.ListEdgesResponse, _abc.Awaitable[_registry_pb2.ListEdgesResponse]]:
+        """The edges that hold a lease."""
 
     @_abc_1.abstractmethod
     def HangupCall(

@@ -1,0 +1,1 @@
+"""The operator: custom resources to the registry's config, relay sizing and drain, certificates, status."""

@@ -1,0 +1,73 @@
+"""`sipgw-operator`: flags, then the operator until SIGTERM."""
+
+from typing import Annotated, Final
+
+import typer
+
+from sipgw.operator.app import OperatorApp
+from sipgw.operator.settings import OperatorSettings, Pki, parse_owner, parse_ports
+from sipgw.runtime.lifecycle import Lifecycle, announce_ready, run_service
+from sipgw.runtime.settings import HostPort
+from sipgw.runtime.telemetry.logs import configure_logging
+
+SERVICE: Final = "operator"
+_app = typer.Typer(add_completion=False)
+
+
+async def serve(settings: OperatorSettings, lifecycle: Lifecycle) -> None:
+    """Run an operator until told to stop."""
+    operator = OperatorApp(settings)
+    bound = await operator.start()
+    announce_ready(**bound)
+    await lifecycle.stopping.wait()
+    await operator.stop()
+
+
+@_app.command()
+def run(
+    namespace: Annotated[str, typer.Option(help="The release's; nothing outside it is looked at but nodes.")],
+    registry: Annotated[str, typer.Option(help="host:port of registry/v1.")],
+    release: Annotated[str, typer.Option(help="Name of the release, which names begin with.")] = "sipgw",
+    identity: Annotated[str, typer.Option(help="Of this replica; its pod's name.")] = "operator",
+    pki: Annotated[Pki, typer.Option(help="Who makes the certificates; off: the registry is plaintext.")] = (
+        Pki.OPERATOR
+    ),
+    owner: Annotated[
+        str, typer.Option(help="Kind/name that Secrets and Lease are deleted with; empty: none.")
+    ] = "default",
+    nodes: Annotated[bool, typer.Option(help="Read nodes' addresses (needs a ClusterRole).")] = True,
+    sip_port: Annotated[int, typer.Option(help="The chart's, to tell ports that have no effect.")] = 5060,
+    rtp_ports: Annotated[str, typer.Option(help="LOW-HIGH of all lanes, likewise.")] = "20000-29599",
+    admin: Annotated[str, typer.Option(help="host:port of /metrics, /healthz and /readyz.")] = "",
+    health: Annotated[str, typer.Option(help="host:port of gRPC health: liveness, readiness.")] = "",
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """The operator of the gateway: custom resources, relays, certificates."""
+    configure_logging(SERVICE, level=log_level, instance=identity)
+
+    async def main(lifecycle: Lifecycle) -> None:
+        settings = OperatorSettings(
+            namespace=namespace,
+            release=release,
+            registry=HostPort.parse(registry),
+            identity=identity,
+            pki=pki,
+            owner=parse_owner(owner, release),
+            watches_nodes=nodes,
+            sip_port=sip_port,
+            rtp_ports=parse_ports(rtp_ports),
+            admin=HostPort.parse(admin) if admin else None,
+            health=HostPort.parse(health) if health else None,
+        )
+        await serve(settings, lifecycle)
+
+    raise SystemExit(run_service(main))
+
+
+def main() -> None:
+    """The console script."""
+    _app()
+
+
+if __name__ == "__main__":
+    main()

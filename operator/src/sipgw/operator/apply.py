@@ -1,0 +1,134 @@
+"""What is done about what was planned: config, replicas, drains, restarts, status, events.
+
+Each act stands alone: one that fails is logged and done again by the next pass, which starts from what is.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from sipgw.api.config.v1.config_pb2 import GatewayConfig
+from sipgw.control import ConfigConflict, ControlError, RegistryClient
+from sipgw.operator import metrics
+from sipgw.operator.errors import KubeError
+from sipgw.operator.gather import Lanes
+from sipgw.operator.kube_client import KubeClient
+from sipgw.operator.plan import Plan
+from sipgw.operator.resources import paths
+from sipgw.operator.resources.documents import key_of
+from sipgw.operator.resources.events import Subject, event_manifest
+from sipgw.operator.resources.json_parts import Json, part
+from sipgw.operator.resources.stateful_sets import eviction_manifest, scale_manifest
+from sipgw.runtime.clock import Clock
+from sipgw.runtime.telemetry.logs import get_logger
+
+_TOO_MANY_REQUESTS = 429
+
+
+class Applier:
+    """`may_act` is asked before each act: who leads no more, stops in the middle."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        registry: RegistryClient,
+        *,
+        namespace: str,
+        clock: Clock,
+        may_act: Callable[[], bool],
+    ) -> None:
+        self._client = client
+        self._registry = registry
+        self._namespace = namespace
+        self._clock = clock
+        self._may_act = may_act
+        self._log = get_logger("sipgw.operator.apply")
+
+    def now(self) -> str:
+        """As Kubernetes writes it."""
+        return datetime.fromtimestamp(self._clock.unix_ms() / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    async def put_config(self, config: GatewayConfig, expected_version: int) -> bool:
+        """Whether it is in force now."""
+
+        async def put() -> None:
+            epoch, version = await self._registry.put_config(config, expected_version)
+            self._log.info("config_put", epoch=epoch, version=version)
+
+        try:
+            is_done = await self._act("config", put)
+        except ConfigConflict:
+            is_done = False  # another came between: the next pass starts from that one
+        metrics.CONFIG_PUTS.labels("done" if is_done else "failed").inc()
+        return is_done
+
+    async def apply_plan(self, plan: Plan, lanes: Lanes, subject: Subject | None) -> None:
+        """Take back first, then add, then drain, then take away: capacity comes before it goes."""
+        for name in plan.undrain:
+            if await self._drain(name, is_draining=False):
+                await self.tell(subject, "RelayTakenBack", f"relay {name} takes calls again")
+        await self._scale(plan, lanes, subject)
+        for name in plan.drain:
+            if await self._drain(name, is_draining=True):
+                await self.tell(subject, "RelayDraining", f"relay {name} gives its calls to others")
+        for name in plan.restart:
+            if await self._act("restart", lambda name=name: self._evict(name)):
+                await self.tell(subject, "RelayRestarted", f"relay {name} restarts with the new template")
+
+    async def write_status(self, body: Json, status: Json) -> bool:
+        """Through the status subresource, so that no generation changes."""
+        kind, name = key_of(body)
+        path = f"{paths.documents(self._namespace, kind, name)}/status"
+        before: Json = part(body, "status")
+        gone = {key: None for key in before if key not in status}
+        return await self._act("status", lambda: self._client.merge(path, {"status": {**gone, **status}}))
+
+    async def tell(
+        self, subject: Subject | None, reason: str, message: str, *, is_warning: bool = False
+    ) -> None:
+        """An Event, where there is an object to tell it of."""
+        self._log.info("told", reason=reason, message=message)
+        if subject is not None:
+            event = event_manifest(
+                subject, self._namespace, reason, message, now=self.now(), is_warning=is_warning
+            )
+            await self._act("event", lambda: self._client.create(paths.events(self._namespace), event))
+
+    async def _scale(self, plan: Plan, lanes: Lanes, subject: Subject | None) -> None:
+        for lane, wanted in zip(lanes.lanes, plan.replicas, strict=True):
+            if lane.replicas == wanted:
+                continue
+            path = f"{paths.stateful_sets(self._namespace, lane.name)}/scale"
+            manifest = scale_manifest(lane.name, self._namespace, wanted)
+            if await self._act("scale", lambda p=path, m=manifest: self._client.merge(p, m)):
+                message = f"{lane.name}: {lane.replicas} -> {wanted} relays ({plan.wanted} wanted in all)"
+                reason = "ScaledOut" if wanted > lane.replicas else "ScaledIn"
+                await self.tell(subject, reason, message)
+
+    async def _drain(self, name: str, *, is_draining: bool) -> bool:
+        return await self._act(
+            "drain" if is_draining else "undrain",
+            lambda: self._registry.drain_relay(name, drain=is_draining),
+        )
+
+    async def _evict(self, pod: str) -> None:
+        path = f"{paths.pods(self._namespace, pod)}/eviction"
+        try:
+            await self._client.create(path, eviction_manifest(pod, self._namespace))
+        except KubeError as error:
+            if error.status not in {404, _TOO_MANY_REQUESTS}:  # gone, or its disruption budget is spent
+                raise
+
+    async def _act(self, act: str, do: Callable[[], Awaitable[object]]) -> bool:
+        """Whether it was done."""
+        if not self._may_act():
+            return False
+        try:
+            await do()
+        except ConfigConflict:
+            raise
+        except (KubeError, ControlError) as error:
+            self._log.warning("act_failed", act=act, reason=str(error))
+            metrics.ACTS.labels(act, "failed").inc()
+            return False
+        metrics.ACTS.labels(act, "done").inc()
+        return True

@@ -1,0 +1,188 @@
+"""Conditions and the status of each kind, from what was found to what `kubectl get` shows. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sipgw.config import BotRoute, SipGateway, SipTrunk
+from sipgw.config.summaries import auth_in_words, bots_in_words, match_in_words
+from sipgw.operator.checks import Verdict
+from sipgw.operator.resources.documents import generation_of, key_of
+from sipgw.operator.resources.json_parts import Json, part, parts
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One, without the times that Kubernetes wants of it."""
+
+    type: str
+    is_true: bool
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayFacts:
+    """What the whole gateway is like now. `registry_problem`: why nothing is known of it; empty: all is."""
+
+    registry_problem: str = ""
+    is_config_in_force: bool = False
+    relays_wanted: int = 0
+    relays_ready: int = 0
+    relays_draining: int = 0
+    relays_least: int = 0
+    edges: int = 0
+    calls: int = 0
+    calls_by_route: Mapping[str, int] | None = None
+    calls_by_trunk: Mapping[str, int] | None = None
+    ignored_ports: str = ""
+
+
+Document = SipGateway | SipTrunk | BotRoute
+
+
+def status_of(body: Json, document: Document | None, verdict: Verdict, facts: GatewayFacts, now: str) -> Json:
+    """The status that `body` should have; equal to what it has when nothing changed. `document` is what was
+    understood of it.
+
+    While the registry is away the numbers stay as they were: stale is better than wrong.
+    """
+    kind, name = key_of(body)
+    before = part(body, "status")
+    wanted = [_accepted(verdict), _programmed(verdict, facts), _ready(kind, verdict, facts)]
+    if kind == "SipGateway":
+        wanted.append(_ports_ignored(facts))
+    generation = generation_of(body)
+    status: Json = {
+        "observedGeneration": generation,
+        "conditions": merged(parts(before, "conditions"), wanted, generation, now),
+    }
+    match kind:
+        case "BotRoute":
+            status |= _summary(before, document)
+            status["callsNow"] = _count(before, facts, facts.calls_by_route, name)
+        case "SipTrunk":
+            status |= _summary(before, document)
+            status["callsNow"] = _count(before, facts, facts.calls_by_trunk, name)
+        case _:
+            status |= _gateway_facts(before, facts)
+    return status
+
+
+def merged(before: Sequence[Json], wanted: Sequence[Condition], generation: int, now: str) -> list[Json]:
+    """`lastTransitionTime` moves with the status only, as Kubernetes has it. Conditions of others stay."""
+    held = {str(one.get("type")): one for one in before}
+    ours = {condition.type for condition in wanted}
+    result: list[Json] = []
+    for condition in wanted:
+        status = str(condition.is_true)
+        old = held.get(condition.type, {})
+        same = old.get("status") == status
+        result.append(
+            {
+                "type": condition.type,
+                "status": status,
+                "reason": condition.reason,
+                "message": condition.message,
+                "observedGeneration": generation,
+                "lastTransitionTime": old.get("lastTransitionTime", now) if same else now,
+            }
+        )
+    return result + [one for one in before if one.get("type") not in ours]
+
+
+def differs_beyond_counts(before: Json, after: Json) -> bool:
+    """Whether a change is worth writing at once; numbers of calls may wait."""
+    return _without_counts(before) != _without_counts(after)
+
+
+def ignored_ports(gateway: SipGateway, sip_port: int, rtp_ports: tuple[int, int]) -> str:
+    """What a SipGateway says of ports that the cluster has otherwise; empty when nothing."""
+    spec, default = gateway.spec, SipGateway.model_fields["spec"].default
+    found: list[str] = []
+    if spec.sip.port not in {sip_port, default.sip.port}:
+        found.append(f"spec.sip.port {spec.sip.port}: the chart's value is {sip_port}")
+    rtp = (spec.rtp.first_port, spec.rtp.last_port)
+    if rtp not in {rtp_ports, (default.rtp.first_port, default.rtp.last_port)}:
+        found.append(f"spec.rtp {rtp[0]}-{rtp[1]}: the chart's lanes have {rtp_ports[0]}-{rtp_ports[1]}")
+    return "; ".join(found)
+
+
+def _yes(type_: str, reason: str, message: str) -> Condition:
+    return Condition(type_, is_true=True, reason=reason, message=message)
+
+
+def _no(type_: str, reason: str, message: str) -> Condition:
+    return Condition(type_, is_true=False, reason=reason, message=message)
+
+
+def _accepted(verdict: Verdict) -> Condition:
+    return Condition("Accepted", verdict.is_accepted, verdict.reason, verdict.message)
+
+
+def _programmed(verdict: Verdict, facts: GatewayFacts) -> Condition:
+    if facts.registry_problem:
+        return _no("Programmed", "RegistryUnreachable", facts.registry_problem)
+    if not verdict.is_accepted:
+        if verdict.keeps_last_good:
+            return _no("Programmed", "LastGood", "an earlier version of it is in force")
+        return _no("Programmed", "NotAccepted", "nothing of it is in force")
+    if not facts.is_config_in_force:
+        return _no("Programmed", "Pending", "the registry has not taken the config yet")
+    return _yes("Programmed", "Programmed", "edges and relays follow it")
+
+
+def _ready(kind: str, verdict: Verdict, facts: GatewayFacts) -> Condition:
+    if facts.registry_problem:
+        return _no("Ready", "RegistryUnreachable", facts.registry_problem)
+    if not verdict.is_accepted:
+        return _no("Ready", verdict.reason, verdict.message)
+    if not verdict.is_resolved:
+        return _no("Ready", verdict.reason, verdict.message)
+    if not facts.is_config_in_force:
+        return _no("Ready", "Pending", "the registry has not taken the config yet")
+    if facts.relays_ready == 0:
+        return _no("Ready", "NoRelay", "no relay takes calls")
+    if facts.edges == 0:
+        return _no("Ready", "NoEdge", "no edge holds a lease")
+    if kind == "SipGateway" and facts.relays_ready < facts.relays_least:
+        short = f"{facts.relays_ready} relays take calls, {facts.relays_least} are the least"
+        return _no("Ready", "TooFewRelays", short)
+    return _yes("Ready", "Ready", "calls are taken")
+
+
+def _ports_ignored(facts: GatewayFacts) -> Condition:
+    if facts.ignored_ports:
+        return _yes("PortsIgnored", "SetByTheChart", facts.ignored_ports)
+    return _no("PortsIgnored", "NoneSet", "no ports are set that the cluster has otherwise")
+
+
+def _summary(before: Json, document: Document | None) -> Json:
+    """The words of the columns; of a document that was not understood those of its last good version."""
+    match document:
+        case BotRoute():
+            return {"match": match_in_words(document), "bot": bots_in_words(document)}
+        case SipTrunk():
+            return {"auth": auth_in_words(document)}
+        case _:
+            return {key: before[key] for key in ("match", "bot", "auth") if key in before}
+
+
+def _gateway_facts(before: Json, facts: GatewayFacts) -> Json:
+    if facts.registry_problem:
+        return {key: before[key] for key in ("relays", "calls", "edges") if key in before}
+    relays = {
+        "wanted": facts.relays_wanted,
+        "ready": facts.relays_ready,
+        "draining": facts.relays_draining,
+    }
+    return {"relays": relays, "calls": facts.calls, "edges": facts.edges}
+
+
+def _count(before: Json, facts: GatewayFacts, counts: Mapping[str, int] | None, name: str) -> int:
+    if facts.registry_problem or counts is None:
+        return int(before.get("callsNow") or 0)
+    return counts.get(name, 0)
+
+
+def _without_counts(status: Json) -> Json:
+    return {key: value for key, value in status.items() if key not in {"calls", "callsNow"}}

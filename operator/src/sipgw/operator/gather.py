@@ -1,0 +1,120 @@
+"""What there is: custom resources and what they refer to, the lanes, and what the registry knows."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sipgw.api.config.v1.config_pb2 import GatewayConfig
+from sipgw.api.registry.v1 import registry_pb2 as pb
+from sipgw.control import RegistryClient, RegistryRefused, RegistryUnreachable
+from sipgw.operator.errors import KubeForbidden
+from sipgw.operator.kube_client import KubeClient
+from sipgw.operator.plan import Observed, RelayState
+from sipgw.operator.resources import paths
+from sipgw.operator.resources.documents import secrets_wanted
+from sipgw.operator.resources.json_parts import Json
+from sipgw.operator.resources.stateful_sets import Lane, outdated_pods, read_lanes, selector
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """What people wrote, and the nodes."""
+
+    documents: tuple[Json, ...] = ()
+    secrets: tuple[Json, ...] = ()
+    nodes: tuple[Json, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """The StatefulSets of the relays, and their pods with an old template."""
+
+    lanes: tuple[Lane, ...] = ()
+    outdated: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryView:
+    """What the registry knows; with a `problem` nothing of it is to be believed."""
+
+    problem: str = ""
+    config: GatewayConfig | None = None
+    relays: tuple[pb.Relay, ...] = ()
+    counts: pb.CountCallsResponse = field(default_factory=pb.CountCallsResponse)
+    edges: int = 0
+
+
+async def read_objects(client: KubeClient, namespace: str, *, with_nodes: bool) -> Objects:
+    """Lists, always: what a watch missed between two connections is seen here. Raises KubeError."""
+    listed = await asyncio.gather(*(_list_kind(client, namespace, kind) for kind in paths.PLURALS))
+    documents = tuple(body for bodies in listed for body in bodies)
+    names = secrets_wanted(documents)
+    found = await asyncio.gather(*(client.get(paths.secrets(namespace, name)) for name in names))
+    secrets = tuple({**body, "apiVersion": "v1", "kind": "Secret"} for body in found if body is not None)
+    return Objects(documents, secrets, await _nodes(client) if with_nodes else ())
+
+
+async def read_lane_sets(client: KubeClient, namespace: str, release: str) -> Lanes:
+    """The lanes; the pods are read only while a new template is on its way to them. Raises KubeError."""
+    labels = selector(release)
+    lanes = read_lanes(await client.list(paths.stateful_sets(namespace), labels=labels), release)
+    if all(lane.is_current for lane in lanes):
+        return Lanes(lanes)
+    pods = await client.list(paths.pods(namespace), labels=labels)
+    return Lanes(lanes, outdated_pods(pods, lanes))
+
+
+async def read_registry(registry: RegistryClient) -> RegistryView:
+    """Never raises for a registry that is away."""
+    try:
+        config, relays, counts, edges = await asyncio.gather(
+            registry.get_config(), registry.list_relays(), registry.count_calls(), registry.list_edges()
+        )
+    except (RegistryUnreachable, RegistryRefused) as error:
+        return RegistryView(problem=str(error))
+    return RegistryView("", config, tuple(relays), counts, len(edges))
+
+
+def observed(view: RegistryView, lanes: Lanes) -> Observed:
+    """What the plan works from: live relays by number."""
+    count = len(lanes.lanes)
+    relays: dict[int, RelayState] = {}
+    for relay in view.relays:
+        registration = relay.registration
+        if not relay.healthy or registration.lane >= count:
+            continue
+        relays[registration.ordinal * count + registration.lane] = RelayState(
+            name=registration.relay.name,
+            capacity_units=registration.capacity_units,
+            used_units=relay.used_units,
+            calls=relay.calls,
+            ports_free=relay.ports_free,
+            is_draining=relay.draining,
+            is_drain_requested=relay.drain_requested,
+            is_outdated=registration.relay.name in lanes.outdated,
+        )
+    beating = {relay.name for relay in relays.values()}
+    return Observed(
+        replicas=tuple(lane.replicas for lane in lanes.lanes),
+        relays=relays,
+        setups_per_s=view.counts.setups_per_s,
+        outdated_silent=lanes.outdated - beating,
+        is_rolling=bool(lanes.outdated),
+    )
+
+
+async def _list_kind(client: KubeClient, namespace: str, kind: str) -> Sequence[Json]:
+    bodies = await client.list(paths.documents(namespace, kind))
+    api_version = f"{paths.GROUP}/{paths.VERSION}"
+    return [
+        {**body, "apiVersion": api_version, "kind": kind}
+        for body in bodies
+        if not body["metadata"].get("deletionTimestamp")
+    ]
+
+
+async def _nodes(client: KubeClient) -> tuple[Json, ...]:
+    try:
+        return tuple(await client.list(paths.NODES))
+    except KubeForbidden:
+        return ()  # said once at the start; pods then advertise their own host's address

@@ -1,0 +1,1 @@
+"""Where kopf is: it watches, and says that something changed."""

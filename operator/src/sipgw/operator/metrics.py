@@ -1,0 +1,18 @@
+"""All instruments of the operator."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from sipgw.runtime.telemetry.metrics import LATENCY_BUCKETS_S
+
+LEADING = Gauge("sipgw_operator_leading", "1 for the replica that acts")
+PASS_SECONDS = Histogram(
+    "sipgw_operator_pass_seconds", "One pass of the reconcile", buckets=LATENCY_BUCKETS_S
+)
+PASSES = Counter("sipgw_operator_passes_total", "Passes of the reconcile", ["outcome"])
+CONFIG_PUTS = Counter("sipgw_operator_config_puts_total", "Configs put into the registry", ["outcome"])
+REFUSED_DOCUMENTS = Gauge("sipgw_operator_refused_documents", "Custom resources that can't be used", ["kind"])
+RELAYS = Gauge("sipgw_operator_relays", "Relays by what the operator makes of them", ["state"])
+ACTS = Counter("sipgw_operator_acts_total", "What was done", ["act", "outcome"])
+CERTIFICATE_EXPIRY = Gauge(
+    "sipgw_operator_certificate_expiry_timestamp_seconds", "When a certificate of ours runs out", ["role"]
+)

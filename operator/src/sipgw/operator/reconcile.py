@@ -1,0 +1,218 @@
+"""Reconciler: one level-triggered pass over everything, whenever something changed and every two seconds.
+
+A pass looks at what is, works out what should be, and does the difference. It remembers nothing that it could
+not do without: a replica that takes over begins with an empty memory.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from sipgw.config import ConfigError, SealKey, SipGateway
+from sipgw.control import RegistryClient
+from sipgw.operator import metrics
+from sipgw.operator.apply import Applier
+from sipgw.operator.checks import Checked, check, differs
+from sipgw.operator.errors import KubeError
+from sipgw.operator.gather import (
+    Lanes,
+    Objects,
+    RegistryView,
+    observed,
+    read_lane_sets,
+    read_objects,
+    read_registry,
+)
+from sipgw.operator.kept_secrets import KeptSecrets
+from sipgw.operator.kube_client import KubeClient
+from sipgw.operator.plan import Memory, Plan, SizingSpec, plan
+from sipgw.operator.registry_access import RegistryAccess
+from sipgw.operator.resources.events import Subject, subject_of
+from sipgw.operator.resources.nodes import advertised_addresses
+from sipgw.operator.settings import OperatorSettings
+from sipgw.operator.statuses import Statuses
+from sipgw.runtime.clock import Clock
+from sipgw.runtime.telemetry.logs import get_logger
+
+if TYPE_CHECKING:
+    from sipgw.api.config.v1.config_pb2 import GatewayConfig
+
+PERIOD_S: Final = 2.0
+DEBOUNCE_S: Final = 0.1
+RELIST_S: Final = 30.0
+_NO_CERTIFICATE: Final = "there is no certificate to show the registry yet"
+
+
+class Reconciler:
+    """`notice` from any watch, `run` as a task."""
+
+    def __init__(
+        self,
+        settings: OperatorSettings,
+        client: KubeClient,
+        access: RegistryAccess,
+        kept: KeptSecrets,
+        *,
+        clock: Clock,
+        may_act: Callable[[], bool],
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._access = access
+        self._kept = kept
+        self._clock = clock
+        self._may_act = may_act
+        self._noticed = asyncio.Event()
+        self._objects: Objects | None = None
+        self._listed_at = float("-inf")
+        self._memory = Memory()
+        self._seen_config: GatewayConfig | None = None
+        self._gateway: SipGateway | None = None
+        self._statuses = Statuses()
+        self._log = get_logger("sipgw.operator.reconcile")
+
+    def notice(self) -> None:
+        """Something changed: list again, soon."""
+        self._objects = None
+        self._noticed.set()
+
+    async def run(self) -> None:
+        """For ever; a pass that fails is followed by another."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PERIOD_S):
+                    await self._noticed.wait()
+                    await asyncio.sleep(DEBOUNCE_S)
+            self._noticed.clear()
+            if self._may_act():
+                await self.once()
+            else:
+                self._memory = Memory()
+
+    async def once(self) -> None:
+        """One pass. An error of the apiserver ends it; it is logged, and the next one starts anew."""
+        try:
+            with metrics.PASS_SECONDS.time():
+                await self._pass()
+        except KubeError as error:
+            self._log.warning("pass_failed", reason=str(error))
+            metrics.PASSES.labels("failed").inc()
+        except ConfigError as error:  # of what we put together ourselves: a fault, but no end
+            self._log.exception("pass_failed", reason=str(error))
+            metrics.PASSES.labels("failed").inc()
+        else:
+            metrics.PASSES.labels("done").inc()
+
+    async def _pass(self) -> None:
+        renewed = await self._kept.keep()
+        seal_key = await self._kept.seal_key()
+        objects = await self._read_objects()
+        registry = await self._access.client()
+        view = await read_registry(registry) if registry is not None else RegistryView(_NO_CERTIFICATE)
+        self._seen_config = view.config if not view.problem else self._seen_config
+        lanes = await read_lane_sets(self._client, self._settings.namespace, self._settings.release)
+        checked = self._check(objects, seal_key)
+        self._gateway = checked.documents.gateway if checked.has_gateway else self._gateway
+        sizing = sizing_of(self._gateway or checked.documents.gateway, len(lanes.lanes))
+        is_in_force = not view.problem and not differs(checked.config, view.config)
+        made: Plan | None = None
+        if registry is not None:
+            applier = self._applier(registry)
+            subject = _subject(objects, lanes)
+            for name in renewed:
+                secret = Subject("v1", "Secret", name)
+                await applier.tell(secret, "CertificateRotated", "made anew before it expires")
+            if not view.problem:
+                is_in_force = is_in_force or await self._put(applier, checked, view)
+                made = await self._size(applier, sizing, view, lanes, subject)
+            await self._statuses.write(
+                applier,
+                self._settings,
+                objects,
+                checked,
+                view,
+                made,
+                sizing,
+                is_in_force=is_in_force,
+                now=self._clock.monotonic(),
+            )
+
+    async def _read_objects(self) -> Objects:
+        now = self._clock.monotonic()
+        if self._objects is None or now - self._listed_at >= RELIST_S:
+            read = await read_objects(
+                self._client, self._settings.namespace, with_nodes=self._settings.watches_nodes
+            )
+            if self._noticed.is_set():
+                return read  # changed again while we listed: not to be kept
+            self._objects, self._listed_at = read, now
+        return self._objects
+
+    def _check(self, objects: Objects, seal_key: SealKey) -> Checked:
+        present = self._seen_config
+        policy = self._gateway.spec.advertise.policy if self._gateway is not None else "HostIP"
+
+        def with_addresses(policy: str) -> Checked:
+            addresses = advertised_addresses(objects.nodes, policy)
+            return check(
+                objects.documents, objects.secrets, present=present, seal_key=seal_key, addresses=addresses
+            )
+
+        checked = with_addresses(policy)
+        wanted = checked.documents.gateway.spec.advertise.policy
+        # The policy stands in a document that has to be understood first.
+        return with_addresses(wanted) if checked.has_gateway and wanted != policy else checked
+
+    async def _put(self, applier: Applier, checked: Checked, view: RegistryView) -> bool:
+        expected = view.config.version if view.config is not None else 0
+        is_done = await applier.put_config(checked.config, expected)
+        if is_done:
+            self._seen_config = checked.config
+        return is_done
+
+    async def _size(
+        self,
+        applier: Applier,
+        sizing: SizingSpec,
+        view: RegistryView,
+        lanes: Lanes,
+        subject: Subject | None,
+    ) -> Plan | None:
+        if not lanes.lanes:
+            return None
+        made, self._memory = plan(sizing, observed(view, lanes), self._memory, self._clock.monotonic())
+        await applier.apply_plan(made, lanes, subject)
+        return made
+
+    def _applier(self, registry: RegistryClient) -> Applier:
+        return Applier(
+            self._client,
+            registry,
+            namespace=self._settings.namespace,
+            clock=self._clock,
+            may_act=self._may_act,
+        )
+
+
+def sizing_of(gateway: SipGateway, lanes: int) -> SizingSpec:
+    """As the SipGateway says."""
+    autoscaling, drain = gateway.spec.autoscaling, gateway.spec.drain
+    return SizingSpec(
+        lanes=lanes,
+        least=autoscaling.min_relays,
+        most=autoscaling.max_relays,
+        target_utilization=autoscaling.target_utilization_percent / 100,
+        warm=autoscaling.warm_relays,
+        lookahead_s=autoscaling.lookahead_seconds,
+        scale_in_after_s=autoscaling.scale_in_after_seconds,
+        drain_deadline_s=drain.deadline_seconds,
+    )
+
+
+def _subject(objects: Objects, lanes: Lanes) -> Subject | None:
+    """Of events about the gateway as a whole: the SipGateway, else the first lane."""
+    for body in objects.documents:
+        if body["kind"] == "SipGateway":
+            return subject_of(body)
+    return Subject("apps/v1", "StatefulSet", lanes.lanes[0].name) if lanes.lanes else None

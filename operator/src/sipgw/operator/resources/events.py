@@ -1,0 +1,50 @@
+"""Events: what a person should follow, on the object that `kubectl describe` is asked about."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sipgw.operator.resources.json_parts import Json
+
+COMPONENT: Final = "sipgw-operator"
+_MAX_MESSAGE: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The object an event is about."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str = ""
+
+
+def subject_of(body: Json) -> Subject:
+    return Subject(
+        body["apiVersion"], body["kind"], body["metadata"]["name"], body["metadata"].get("uid", "")
+    )
+
+
+def event_manifest(
+    subject: Subject, namespace: str, reason: str, message: str, *, now: str, is_warning: bool
+) -> Json:
+    """A core/v1 Event."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{subject.name}.", "namespace": namespace},
+        "involvedObject": {
+            "apiVersion": subject.api_version,
+            "kind": subject.kind,
+            "name": subject.name,
+            "namespace": namespace,
+            **({"uid": subject.uid} if subject.uid else {}),
+        },
+        "reason": reason,
+        "message": message[:_MAX_MESSAGE],
+        "type": "Warning" if is_warning else "Normal",
+        "source": {"component": COMPONENT},
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }

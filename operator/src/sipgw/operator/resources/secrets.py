@@ -1,0 +1,84 @@
+"""Our certificates as Secrets, and back."""
+
+import base64
+import binascii
+from typing import Final
+
+from sipgw.operator.pki.certificates import Authority, KeyPair, Leaf
+from sipgw.operator.resources.json_parts import Json, part
+
+_LABELS: Final = {"app.kubernetes.io/name": "sipgw", "app.kubernetes.io/managed-by": "sipgw-operator"}
+
+
+def authority_manifest(name: str, authority: Authority, release: str, owners: list[Json]) -> Json:
+    """The CA: what signs, what will, what is believed."""
+    after = authority.next
+    data = {
+        "tls.crt": authority.current.certificate,
+        "tls.key": authority.current.key,
+        "ca.crt": authority.bundle,
+        "next.crt": after.certificate if after else b"",
+        "next.key": after.key if after else b"",
+        "previous.crt": authority.previous,
+    }
+    return _manifest(name, data, release, owners)
+
+
+def read_authority(body: Json | None) -> Authority | None:
+    """None when there is none, or one that can't be read."""
+    data = _data(body)
+    if not data.get("tls.crt") or not data.get("tls.key"):
+        return None
+    after = KeyPair(data["next.crt"], data.get("next.key", b"")) if data.get("next.crt") else None
+    return Authority(KeyPair(data["tls.crt"], data["tls.key"]), after, data.get("previous.crt", b""))
+
+
+def leaf_manifest(name: str, leaf: Leaf, release: str, owners: list[Json]) -> Json:
+    """What a pod mounts."""
+    data = {"ca.crt": leaf.bundle, "tls.crt": leaf.pair.certificate, "tls.key": leaf.pair.key}
+    return _manifest(name, data, release, owners)
+
+
+def read_leaf(body: Json | None) -> Leaf | None:
+    """None when there is none, or one with parts missing."""
+    data = _data(body)
+    if not all(data.get(name) for name in ("ca.crt", "tls.crt", "tls.key")):
+        return None
+    return Leaf(KeyPair(data["tls.crt"], data["tls.key"]), data["ca.crt"])
+
+
+def read_key(body: Json, key: str) -> str | None:
+    """One value of a Secret that a document refers to, as text."""
+    value = _data(body).get(key)
+    try:
+        return value.decode() if value is not None else None
+    except UnicodeDecodeError:
+        return None
+
+
+def seal_manifest(name: str, key: str, release: str, owners: list[Json]) -> Json:
+    """What passwords in the config are sealed with."""
+    return _manifest(name, {"seal.key": key.encode()}, release, owners, "Opaque")
+
+
+def _manifest(
+    name: str, data: dict[str, bytes], release: str, owners: list[Json], kind: str = "kubernetes.io/tls"
+) -> Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": kind,
+        "metadata": {
+            "name": name,
+            "labels": {**_LABELS, "app.kubernetes.io/instance": release},
+            "ownerReferences": owners,
+        },
+        "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
+    }
+
+
+def _data(body: Json | None) -> dict[str, bytes]:
+    try:
+        return {key: base64.b64decode(value) for key, value in part(body, "data").items()}
+    except (binascii.Error, ValueError):
+        return {}

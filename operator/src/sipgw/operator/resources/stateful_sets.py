@@ -1,0 +1,88 @@
+"""The lanes: a StatefulSet of relays each. Relay number i is lane i % L, ordinal i // L."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sipgw.operator.resources.json_parts import Json, part
+
+LANE_LABEL: Final = "sipgw.io/lane"
+REVISION_LABEL: Final = "controller-revision-hash"
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One StatefulSet. `is_current`: every pod has the newest template."""
+
+    name: str
+    replicas: int
+    update_revision: str
+    is_current: bool
+
+
+def lane_name(release: str, lane: int) -> str:
+    return f"{release}-relay-{lane}"
+
+
+def relay_name(release: str, number: int, lanes: int) -> str:
+    """The pod of a relay, which is the relay's name too."""
+    return f"{lane_name(release, number % lanes)}-{number // lanes}"
+
+
+def selector(release: str) -> str:
+    """Of StatefulSets and pods of relays."""
+    return f"app.kubernetes.io/instance={release},app.kubernetes.io/component=relay"
+
+
+def read_lane(body: Json) -> Lane:
+    status = part(body, "status")
+    replicas = int(body["spec"].get("replicas", 1))
+    # With OnDelete `currentRevision` never moves on: the count of updated pods tells.
+    return Lane(
+        name=str(body["metadata"]["name"]),
+        replicas=replicas,
+        update_revision=str(status.get("updateRevision") or ""),
+        is_current=int(status.get("updatedReplicas") or 0) >= int(status.get("replicas") or 0),
+    )
+
+
+def read_lanes(bodies: Iterable[Json], release: str) -> tuple[Lane, ...]:
+    """Lanes 0 to L-1; those after a gap are not the chart's and left out."""
+    by_name = {str(body["metadata"]["name"]): body for body in bodies}
+    lanes: list[Lane] = []
+    while (body := by_name.get(lane_name(release, len(lanes)))) is not None:
+        lanes.append(read_lane(body))
+    return tuple(lanes)
+
+
+def outdated_pods(pods: Iterable[Json], lanes: Iterable[Lane]) -> frozenset[str]:
+    """Pods that the newest template has not reached and that are not going already."""
+    wanted: Mapping[str, str] = {lane.name: lane.update_revision for lane in lanes}
+    outdated: set[str] = set()
+    for pod in pods:
+        metadata = pod["metadata"]
+        name = str(metadata["name"])
+        revision = part(metadata, "labels").get(REVISION_LABEL)
+        target = wanted.get(name.rpartition("-")[0])
+        if target and revision != target and not metadata.get("deletionTimestamp"):
+            outdated.add(name)
+    return frozenset(outdated)
+
+
+def scale_manifest(name: str, namespace: str, replicas: int) -> Json:
+    """For the scale subresource."""
+    return {
+        "apiVersion": "autoscaling/v1",
+        "kind": "Scale",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"replicas": replicas},
+    }
+
+
+def eviction_manifest(pod: str, namespace: str) -> Json:
+    """Asks the apiserver to end a pod as far as its disruption budget allows."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod, "namespace": namespace},
+    }
