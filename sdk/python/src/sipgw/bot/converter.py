@@ -70,7 +70,7 @@ class SpeechConverter:
 
 
 def as_samples(pcm: object) -> SamplesI16:
-    """Check and view as one channel of int16. Raises TypeError for anything that would play as noise."""
+    """Check and view as one channel of int16. Raises TypeError or ValueError for what would play as noise."""
     if isinstance(pcm, bytes | bytearray | memoryview):
         return np.frombuffer(cast(bytes, pcm), dtype="<i2").astype(np.int16, copy=False)
     if not isinstance(pcm, np.ndarray):
@@ -78,4 +78,6 @@ def as_samples(pcm: object) -> SamplesI16:
     samples = cast("npt.NDArray[np.int16]", pcm)
     if samples.dtype != np.int16:
         raise TypeError(f"play() takes int16 samples, not {samples.dtype}: scale floats by 32767 first")
+    if samples.size != max(samples.shape, default=1):
+        raise ValueError(f"play() takes one channel, not samples of shape {samples.shape}")
     return np.ascontiguousarray(samples.reshape(-1))

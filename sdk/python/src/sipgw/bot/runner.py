@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
@@ -21,7 +22,7 @@ async def run_handler(bot: Bot, call: Call, *, ending_grace_s: float) -> str | N
 
     When the call ends first, the handler has `ending_grace_s` to wrap up and is then cancelled.
     """
-    handler = asyncio.ensure_future(bot(call))
+    handler = asyncio.ensure_future(_handle(bot, call))
     over = asyncio.ensure_future(call.wait_ended())
     try:
         await asyncio.wait({handler, over}, return_when=asyncio.FIRST_COMPLETED)
@@ -34,6 +35,15 @@ async def run_handler(bot: Bot, call: Call, *, ending_grace_s: float) -> str | N
         handler.cancel()
         await asyncio.wait({handler})
     return await _outcome(handler, call)
+
+
+async def _handle(bot: Bot, call: Call) -> None:
+    handling = bot(call)
+    if not inspect.isawaitable(handling):
+        raise TypeError(
+            f"a bot is an async function: write `async def {getattr(bot, '__name__', 'bot')}(call)`"
+        )
+    await handling
 
 
 async def _outcome(handler: asyncio.Future[None], call: Call) -> str | None:

@@ -14,6 +14,7 @@ import grpc.aio
 from sipgw.api import voicebot_pb2_grpc
 from sipgw.bot.calls import BotCalls
 from sipgw.bot.errors import ListenFailed
+from sipgw.bot.loop_watch import LoopWatch
 from sipgw.bot.stream_call import StreamCallSession
 from sipgw.bot.trunk import TrunkSession
 
@@ -79,10 +80,13 @@ def serve(
         server = BotServer(bot, host=host, port=port, rate_hz=rate_hz, max_calls=max_calls)
         port_bound = await server.start()
         stopping = stop_signal()
+        watch = LoopWatch()
+        watch.start()
         _log.info("bot listens on %s:%d", host, port_bound)
         await stopping.wait()
         _log.info("bot stops, %d calls in progress", server.calls)
         await server.stop(grace_s)
+        watch.stop()
 
     asyncio.run(run())
 
