@@ -36,6 +36,7 @@ def run(
         str, typer.Option(help="Kind/name that Secrets and Lease are deleted with; empty: none.")
     ] = "default",
     nodes: Annotated[bool, typer.Option(help="Read nodes' addresses (needs a ClusterRole).")] = True,
+    lanes: Annotated[int, typer.Option(min=0, max=8, help="StatefulSets of relays; 0: as found.")] = 0,
     sip_port: Annotated[int, typer.Option(help="The chart's, to tell ports that have no effect.")] = 5060,
     rtp_ports: Annotated[str, typer.Option(help="LOW-HIGH of all lanes, likewise.")] = "20000-29599",
     admin: Annotated[str, typer.Option(help="host:port of /metrics, /healthz and /readyz.")] = "",
@@ -54,6 +55,7 @@ def run(
             pki=pki,
             owner=parse_owner(owner, release),
             watches_nodes=nodes,
+            lanes=lanes,
             sip_port=sip_port,
             rtp_ports=parse_ports(rtp_ports),
             admin=HostPort.parse(admin) if admin else None,

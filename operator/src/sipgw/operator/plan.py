@@ -279,7 +279,9 @@ def _roll(
     restart = {name for name in done | observed.outdated_silent if name not in memory.restarted_at}
     # Without the one more that goes before a roll, since there is no room for it, the roll uses the reserve.
     has_surge = not census.written_off and needed + surge <= spec.most
-    floor = max(needed if has_surge else needed - 1, 1)
+    # Never the room that calls have now: at the most relays and full, a roll waits for fewer calls.
+    full = math.ceil(sum(relay.used_units for relay in observed.relays.values()) / memory.capacity_units)
+    floor = max(needed if has_surge else needed - 1, full, 1)
     going = sum(1 for relay in observed.relays.values() if relay.is_draining)
     room = min(len(census.serving) - floor, max(surge, 1) - going - len(census.starting))
     waiting = sorted((n for n, relay in old.items() if not relay.is_draining), reverse=True)

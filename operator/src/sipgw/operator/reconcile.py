@@ -179,7 +179,7 @@ class Reconciler:
         lanes: Lanes,
         subject: Subject | None,
     ) -> Plan | None:
-        if not lanes.lanes:
+        if not lanes.lanes or len(lanes.lanes) < self._settings.lanes:
             return None
         made, self._memory = plan(sizing, observed(view, lanes), self._memory, self._clock.monotonic())
         await applier.apply_plan(made, lanes, subject)

@@ -17,7 +17,11 @@ class Pki(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OperatorSettings:
-    """Of one replica. `owner`: kind and name of what our Secrets and the Lease go with; None for nothing."""
+    """Of one replica. `owner`: kind and name of what our Secrets and the Lease go with; None for nothing.
+
+    `lanes`: how many StatefulSets of relays the chart has, 0 for as many as there are. Before all of them are
+    there no relay has its number.
+    """
 
     namespace: str
     release: str
@@ -26,6 +30,7 @@ class OperatorSettings:
     pki: Pki = Pki.OPERATOR
     owner: tuple[str, str] | None = None
     watches_nodes: bool = True
+    lanes: int = 0
     sip_port: int = 5060
     rtp_ports: tuple[int, int] = (20000, 29599)
     admin: HostPort | None = None
