@@ -9,7 +9,9 @@ from sipgw.api.calls.v1.session_pb2 import (
     CALL_STATE_ESTABLISHED,
     CALL_STATE_INVITED,
     END_CAUSE_LOST,
+    BotBinding,
     CallSession,
+    ProcessIdentity,
 )
 from sipgw.calls import TOMBSTONE_MS, PartitionRecords, Transition
 from sipgw.registry.call_registry import DATA_LOSS_GRACE_S, CallRegistry
@@ -32,7 +34,7 @@ class Hands:
 
 
 def call(
-    call_id: str = CALL, version: int = 1, state: int = CALL_STATE_INVITED, **fields: str
+    call_id: str = CALL, version: int = 1, state: int = CALL_STATE_INVITED, **fields: object
 ) -> CallSession:
     session = CallSession(call_id=call_id, version=version, state=state, **fields)  # type: ignore[arg-type]
     session.media.relay.name = "relay-0"
@@ -131,6 +133,25 @@ def test_counts_follow_route_and_relay() -> None:
     )
     counts = registry.count()
     assert (counts.live, counts.by_route, counts.by_relay) == (1, {"help": 1}, {"relay-0": 1})
+
+
+def test_an_edge_learns_how_many_calls_the_others_have_with_each_bot_of_a_route() -> None:
+    mine = ProcessIdentity(name="edge-0", incarnation="me")
+    ids = [f"08{number:030x}" for number in range(4)]
+    registry = materialised(
+        CallRegistry(),
+        call(ids[0], route="sales", owner=mine, bot=BotBinding(endpoint="a:1")),
+        call(ids[1], route="sales", bot=BotBinding(endpoint="a:1")),
+        call(ids[2], route="sales", bot=BotBinding(endpoint="b:1")),
+        call(ids[3], route="help", bot=BotBinding(endpoint="a:1")),
+    )
+    counts = registry.count(except_owner="me")
+    assert (counts.live, counts.live_elsewhere) == (4, 3)
+    assert counts.by_bot_elsewhere == {"sales/a:1": 1, "sales/b:1": 1, "help/a:1": 1}
+    assert registry.count().live_elsewhere == 4
+    registry.apply([saved(call(ids[1], 2, route="sales", bot=BotBinding(endpoint="b:1")))])
+    registry.apply([saved(call(ids[2], 2, CALL_STATE_ENDED, route="sales"))])
+    assert registry.count(except_owner="me").by_bot_elsewhere == {"sales/b:1": 1, "help/a:1": 1}
 
 
 def test_a_watch_tells_each_change_once_and_in_order() -> None:

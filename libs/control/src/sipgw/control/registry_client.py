@@ -60,9 +60,10 @@ class RegistryClient:
         """All calls, then each change, for ever; breaks are mended inside."""
         return watch_calls(self._channel)
 
-    async def count_calls(self) -> pb.CountCallsResponse:
-        """How many calls live, by route and by relay."""
-        return await ask_registry(self._calls.CountCalls(pb.CountCallsRequest(), timeout=_TIMEOUT_S))
+    async def count_calls(self, *, except_owner: str = "") -> pb.CountCallsResponse:
+        """How many calls live, by route and by relay; `elsewhere` without those of an edge's incarnation."""
+        request = pb.CountCallsRequest(except_owner=except_owner)
+        return await ask_registry(self._calls.CountCalls(request, timeout=_TIMEOUT_S))
 
     async def list_edges(self) -> list[pb.Edge]:
         """The edges that hold a lease."""

@@ -43,6 +43,8 @@ class CallCounts:
     by_relay: dict[str, int]
     by_trunk: dict[str, int]
     setups_per_s: float
+    live_elsewhere: int
+    by_bot_elsewhere: dict[str, int]
 
 
 class CallRegistry:
@@ -65,6 +67,8 @@ class CallRegistry:
         self._by_route: Counter[str] = Counter()
         self._by_relay: Counter[str] = Counter()
         self._by_trunk: Counter[str] = Counter()
+        self._by_bot: Counter[str] = Counter()
+        self._by_owner: dict[str, Counter[str]] = {}
         self._setups = SetupRate(monotonic)
         self._watches: list[CallWatch] = []
 
@@ -157,15 +161,18 @@ class CallRegistry:
             ]
         return found, version
 
-    def count(self) -> CallCounts:
-        """How many calls live."""
+    def count(self, *, except_owner: str = "") -> CallCounts:
+        """How many calls live; `elsewhere`: without those of the edge of this incarnation."""
         with self._lock:
+            own = (self._by_owner.get(except_owner) if except_owner else None) or Counter[str]()
             return CallCounts(
                 self._live,
                 dict(self._by_route),
                 dict(self._by_relay),
                 dict(self._by_trunk),
                 self._setups.per_second(),
+                self._live - own.total(),
+                dict(self._by_bot - own),
             )
 
     def watch(self, notify: Callable[[], None]) -> tuple[CallWatch, ResourceVersion]:
@@ -232,6 +239,7 @@ class CallRegistry:
         if summary.state == CALL_STATE_ENDED:
             return
         self._live += step
+        self._add_bot(summary, step)
         for counter, key in (
             (self._by_route, summary.route),
             (self._by_relay, summary.relay.name),
@@ -241,6 +249,16 @@ class CallRegistry:
                 counter[key] += step
                 if not counter[key]:
                     del counter[key]
+
+    def _add_bot(self, summary: CallSummary, step: int) -> None:
+        key, owner = f"{summary.route}/{summary.bot_endpoint}", summary.owner.incarnation
+        of_owner = self._by_owner.setdefault(owner, Counter())
+        for counter in (self._by_bot, of_owner):
+            counter[key] += step
+            if not counter[key]:
+                del counter[key]
+        if not of_owner:
+            del self._by_owner[owner]
 
     def _tell(self, changes: "list[CallChanged]") -> None:
         if changes:

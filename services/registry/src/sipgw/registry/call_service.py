@@ -65,13 +65,15 @@ class CallService(CallRegistryServiceServicer):
     ) -> pb.CountCallsResponse:
         if not self._registry.is_materialised:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the calls have not been read from Redis yet")
-        counts = self._registry.count()
+        counts = self._registry.count(except_owner=request.except_owner)
         return pb.CountCallsResponse(
             live=counts.live,
             by_route=counts.by_route,
             by_relay=counts.by_relay,
             by_trunk=counts.by_trunk,
             setups_per_s=counts.setups_per_s,
+            live_elsewhere=counts.live_elsewhere,
+            by_bot_elsewhere=counts.by_bot_elsewhere,
         )
 
     async def ListEdges(

@@ -15,6 +15,7 @@ from sipgw.runtime.vitals import Vitals
 from sipgw.sip import TransactionLayer
 from sipgw.sip_edge.authentication import NONCE_SECRET, Authentication, Passwords
 from sipgw.sip_edge.call_flow import CallFlow
+from sipgw.sip_edge.call_limits import CallLimits
 from sipgw.sip_edge.claims import Claims, sweep_forever
 from sipgw.sip_edge.clients.edges import Edges
 from sipgw.sip_edge.clients.relays import Relays
@@ -107,6 +108,11 @@ class EdgeApp:
                 settings.limits.wrong_passwords,
                 lambda: store.shared_secret(NONCE_SECRET),
                 store.now_ms,
+                retry_after(times.retry_after_s),
+            ),
+            CallLimits(
+                lambda: self.records.owned,
+                lambda: self.registry.count_calls(except_owner=me.incarnation),
                 retry_after(times.retry_after_s),
             ),
         )

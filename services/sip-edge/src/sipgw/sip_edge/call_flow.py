@@ -28,7 +28,7 @@ from sipgw.sip_edge.media_commands import MediaCommands
 from sipgw.sip_edge.placing import Placing
 from sipgw.sip_edge.records import CallRecords
 from sipgw.sip_edge.replies import retry_after
-from sipgw.sip_edge.routing import no_bot_status
+from sipgw.sip_edge.routing import is_tls, no_bot_status
 from sipgw.sip_edge.settings import EdgeSettings
 from sipgw.store import StoreUnavailable
 
@@ -258,7 +258,7 @@ class CallFlow:
             media=self._media_of(live, session),
             bot=relay.BotSpec(
                 endpoint=session.bot.endpoint,
-                tls=any(bot.tls for bot in route.bots if bot.endpoint == session.bot.endpoint),
+                tls=is_tls(route, session.bot.endpoint),
                 protocol=route.protocol,
                 audio=route.audio,
                 playout=route.playout,

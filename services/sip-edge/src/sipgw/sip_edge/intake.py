@@ -15,6 +15,7 @@ from sipgw.sip_edge import metrics
 from sipgw.sip_edge.admission import check_new_call
 from sipgw.sip_edge.authentication import Authentication
 from sipgw.sip_edge.call_flow import CallFlow, media_wanted
+from sipgw.sip_edge.call_limits import CallLimits
 from sipgw.sip_edge.config_holder import ConfigHolder
 from sipgw.sip_edge.deadlines import Deadlines
 from sipgw.sip_edge.dialogs import LocalContact, dialog_record
@@ -53,6 +54,7 @@ class Intake:
         gateway: ConfigHolder,
         local: LocalContact,
         authentication: Authentication,
+        limits: CallLimits,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -68,6 +70,7 @@ class Intake:
         self._setting_up = 0
         self._window = SetupWindow(settings.limits.window)
         self._authentication = authentication
+        self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._starting: dict[TransactionKey, bool] = {}
         """INVITEs whose record is being made; True: cancelled meanwhile."""
@@ -136,11 +139,19 @@ class Intake:
             setup=setup,
         )
         try:
-            live.decision = self._decide(event, trunk, call_id)
+            await self._limits.check_gateway(self._gateway.max_calls)
+        except Rejected:
+            if (known := await self._records.load(call_id)) is None:
+                raise
+            await self._takeover.invite_known(event, known)
+            return
+        try:
+            live.decision = await self._limits.within(self._decide(event, trunk, call_id), call_id)
             live.media = media_wanted(request.body, self._gateway.capabilities)
         except Rejected as rejected:
             refused = rejected
-        outcome = await self._records.create(self._record(event, live, tag))
+        with self._limits.entering(live.decision):
+            outcome = await self._records.create(self._record(event, live, tag))
         if isinstance(outcome, Existing):
             await self._takeover.invite_known(event, outcome.session)
             return
@@ -178,8 +189,6 @@ class Intake:
             raise self._unavailable("No Config Yet")
         if self._setting_up > self._settings.limits.setups:
             raise self._unavailable("Too Many Calls At Once")
-        if 0 < self._gateway.max_calls <= len(self._live):
-            raise self._unavailable("Call Limit Reached")
 
     def _decide(self, event: RequestReceived, trunk: config.Trunk | None, call_id: str) -> RouteDecision:
         assert self._gateway.current is not None

@@ -7,7 +7,7 @@ is dropped: what this edge still meant to do about it is stale.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
@@ -52,7 +52,7 @@ class CallRecords:
         return self._journal.is_open
 
     @property
-    def owned(self) -> Iterable[calls.CallSession]:
+    def owned(self) -> Collection[calls.CallSession]:
         """The calls of this edge, as last saved. Not to be altered."""
         return self._copies.values()
 

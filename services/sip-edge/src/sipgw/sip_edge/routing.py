@@ -54,6 +54,11 @@ def no_bot_status(route: config.Route | None) -> int:
     return (route.no_bot_status if route is not None else 0) or _DEFAULT_NO_BOT_STATUS
 
 
+def is_tls(route: config.Route, endpoint: str) -> bool:
+    """Whether a bot of the route, or a fallback of it, is reached by TLS."""
+    return any(bot.tls for bot in (*route.bots, *route.fallback_bots) if bot.endpoint == endpoint)
+
+
 def user_of(uri: object) -> str:
     """The user part of a SIP URI, the whole of another ("tel:+49..." without its scheme)."""
     if isinstance(uri, SipUri):

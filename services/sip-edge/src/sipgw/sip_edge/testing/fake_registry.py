@@ -10,9 +10,11 @@ from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.registry.v1 import registry_pb2 as pb
 from sipgw.api.registry.v1.registry_pb2_grpc import (
+    CallRegistryServiceServicer,
     ConfigServiceServicer,
     PlacementServiceServicer,
     RelayRegistrationServiceServicer,
+    add_CallRegistryServiceServicer_to_server,
     add_ConfigServiceServicer_to_server,
     add_PlacementServiceServicer_to_server,
     add_RelayRegistrationServiceServicer_to_server,
@@ -20,7 +22,12 @@ from sipgw.api.registry.v1.registry_pb2_grpc import (
 from sipgw.sip_edge.testing.fake_relay import FakeRelay
 
 
-class FakeRegistry(PlacementServiceServicer, RelayRegistrationServiceServicer, ConfigServiceServicer):
+class FakeRegistry(
+    PlacementServiceServicer,
+    RelayRegistrationServiceServicer,
+    ConfigServiceServicer,
+    CallRegistryServiceServicer,
+):
     """`relays` in order of preference; `unhealthy` holds the incarnations whose lease has lapsed."""
 
     def __init__(self, gateway: config.GatewayConfig, relays: list[FakeRelay]) -> None:
@@ -28,6 +35,9 @@ class FakeRegistry(PlacementServiceServicer, RelayRegistrationServiceServicer, C
         self.relays = relays
         self.unhealthy: set[str] = set()
         self.placed: dict[str, str] = {}
+        self.elsewhere = pb.CountCallsResponse()
+        """What CountCalls says of the calls of other edges."""
+        self.counted = 0
         self._places = asyncio.Event()
         self._places.set()
         self._server: grpc.aio.Server | None = None
@@ -39,6 +49,7 @@ class FakeRegistry(PlacementServiceServicer, RelayRegistrationServiceServicer, C
         add_PlacementServiceServicer_to_server(self, self._server)
         add_RelayRegistrationServiceServicer_to_server(self, self._server)
         add_ConfigServiceServicer_to_server(self, self._server)
+        add_CallRegistryServiceServicer_to_server(self, self._server)
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         await self._server.start()
 
@@ -81,6 +92,14 @@ class FakeRegistry(PlacementServiceServicer, RelayRegistrationServiceServicer, C
                 for relay in self.relays
             ]
         )
+
+    async def CountCalls(
+        self,
+        request: pb.CountCallsRequest,
+        context: "grpc.aio.ServicerContext[pb.CountCallsRequest, pb.CountCallsResponse]",
+    ) -> pb.CountCallsResponse:
+        self.counted += 1
+        return self.elsewhere
 
     async def WatchConfig(
         self,

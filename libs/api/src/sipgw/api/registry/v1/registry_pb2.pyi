@@ -239,12 +239,17 @@ Global___WatchCallsResponse: _TypeAlias = WatchCallsResponse  # noqa: Y015
 class CountCallsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    EXCEPT_OWNER_FIELD_NUMBER: _builtins.int
+    except_owner: _builtins.str
+    """an edge's incarnation; it knows its own calls better"""
     def __init__(
         self,
+        *,
+        except_owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["except_owner", b"except_owner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -314,20 +319,48 @@ class CountCallsResponse(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class ByBotElsewhereEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     LIVE_FIELD_NUMBER: _builtins.int
     BY_ROUTE_FIELD_NUMBER: _builtins.int
     BY_RELAY_FIELD_NUMBER: _builtins.int
     BY_TRUNK_FIELD_NUMBER: _builtins.int
     SETUPS_PER_S_FIELD_NUMBER: _builtins.int
+    LIVE_ELSEWHERE_FIELD_NUMBER: _builtins.int
+    BY_BOT_ELSEWHERE_FIELD_NUMBER: _builtins.int
     live: _builtins.int
     setups_per_s: _builtins.float
     """calls begun, mean over the last 10 s"""
+    live_elsewhere: _builtins.int
+    """without those of except_owner"""
     @_builtins.property
     def by_route(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
     @_builtins.property
     def by_relay(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
     @_builtins.property
     def by_trunk(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
+    @_builtins.property
+    def by_bot_elsewhere(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """"route/endpoint", without those of except_owner"""
+
     def __init__(
         self,
         *,
@@ -336,10 +369,12 @@ class CountCallsResponse(_message.Message):
         by_relay: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         by_trunk: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         setups_per_s: _builtins.float = ...,
+        live_elsewhere: _builtins.int = ...,
+        by_bot_elsewhere: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_relay", b"by_relay", "by_route", b"by_route", "by_trunk", b"by_trunk", "live", b"live", "setups_per_s", b"setups_per_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_bot_elsewhere", b"by_bot_elsewhere", "by_relay", b"by_relay", "by_route", b"by_route", "by_trunk", b"by_trunk", "live", b"live", "live_elsewhere", b"live_elsewhere", "setups_per_s", b"setups_per_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
