@@ -66,6 +66,7 @@ def test_the_example_compiles_to_what_it_says(example: str):
         15000,
         20000,
     )
+    assert route.on_bot_lost == pb.ON_BOT_LOST_END
     assert (route.early_media, route.record, route.no_bot_status) == (True, True, 503)
     assert list(route.headers_to_bot) == ["X-Customer"]
     assert route.max_calls == 200

@@ -174,6 +174,10 @@ class BotRouteSpec(Document):
     on_bot_finished: Literal["hangup", "keep"] = Field(
         default="hangup", description="When the bot ends its stream with OK, after its audio has been played."
     )
+    on_bot_lost: Literal["reopen", "end"] = Field(
+        default="reopen",
+        description="When the call's relay dies and the bot can't resume: a new stream, or hang up.",
+    )
     audio: BotAudio = BotAudio()
     headers_to_bot: list[HeaderName] = Field(
         default_factory=list, max_length=32, description="Headers of the INVITE that the bot is told."

@@ -22,6 +22,7 @@ _DIGEST_ALGORITHMS = {"SHA-256": pb.DIGEST_ALGORITHM_SHA256, "MD5": pb.DIGEST_AL
 _ANSWERS = {"bot-ready": pb.ANSWER_MODE_BOT_READY, "immediate": pb.ANSWER_MODE_IMMEDIATE}
 _PLAYOUTS = {"queued": pb.PLAYOUT_QUEUED, "live": pb.PLAYOUT_LIVE}
 _ON_BOT_FINISHED = {"hangup": pb.ON_BOT_FINISHED_HANGUP, "keep": pb.ON_BOT_FINISHED_KEEP}
+_ON_BOT_LOST = {"reopen": pb.ON_BOT_LOST_REOPEN, "end": pb.ON_BOT_LOST_END}
 _PROTOCOLS = {
     "auto": pb.BOT_PROTOCOL_UNSPECIFIED,
     "trunk": pb.BOT_PROTOCOL_TRUNK,
@@ -99,6 +100,7 @@ def _route(route: BotRoute) -> pb.Route:
         bot_reconnect_limit_ms=spec.limits.bot_reconnect_limit_ms,
         playout=_PLAYOUTS[spec.playout],
         on_bot_finished=_ON_BOT_FINISHED[spec.on_bot_finished],
+        on_bot_lost=_ON_BOT_LOST[spec.on_bot_lost],
         audio=_bot_audio(spec.audio),
         headers_to_bot=spec.headers_to_bot,
         record=spec.record,

@@ -150,6 +150,30 @@ BOT_PROTOCOL_TRUNK: BotProtocol.ValueType  # 1
 BOT_PROTOCOL_STREAM_CALL: BotProtocol.ValueType  # 2
 Global___BotProtocol: _TypeAlias = BotProtocol  # noqa: Y015
 
+class _OnBotLost:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OnBotLostEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnBotLost.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ON_BOT_LOST_UNSPECIFIED: _OnBotLost.ValueType  # 0
+    """reopen"""
+    ON_BOT_LOST_REOPEN: _OnBotLost.ValueType  # 1
+    """a new stream with the same call id"""
+    ON_BOT_LOST_END: _OnBotLost.ValueType  # 2
+    """hang up"""
+
+class OnBotLost(_OnBotLost, metaclass=_OnBotLostEnumTypeWrapper):
+    """When a call's relay dies and its bot can't resume."""
+
+ON_BOT_LOST_UNSPECIFIED: OnBotLost.ValueType  # 0
+"""reopen"""
+ON_BOT_LOST_REOPEN: OnBotLost.ValueType  # 1
+"""a new stream with the same call id"""
+ON_BOT_LOST_END: OnBotLost.ValueType  # 2
+"""hang up"""
+Global___OnBotLost: _TypeAlias = OnBotLost  # noqa: Y015
+
 @_typing.final
 class GatewayConfig(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -336,6 +360,7 @@ class Route(_message.Message):
     PROTOCOL_FIELD_NUMBER: _builtins.int
     MAX_CALLS_FIELD_NUMBER: _builtins.int
     FALLBACK_BOTS_FIELD_NUMBER: _builtins.int
+    ON_BOT_LOST_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     priority: _builtins.int
     answer: Global___AnswerMode.ValueType
@@ -353,6 +378,7 @@ class Route(_message.Message):
     protocol: Global___BotProtocol.ValueType
     max_calls: _builtins.int
     """of bots; 0: no limit"""
+    on_bot_lost: Global___OnBotLost.ValueType
     @_builtins.property
     def match(self) -> Global___RouteMatch: ...
     @_builtins.property
@@ -386,10 +412,11 @@ class Route(_message.Message):
         protocol: Global___BotProtocol.ValueType = ...,
         max_calls: _builtins.int = ...,
         fallback_bots: _abc.Iterable[Global___BotTarget] | None = ...,
+        on_bot_lost: Global___OnBotLost.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "match", b"match"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "audio", b"audio", "bot_ready_timeout_ms", b"bot_ready_timeout_ms", "bot_reconnect_limit_ms", b"bot_reconnect_limit_ms", "bot_silent_after_ms", b"bot_silent_after_ms", "bots", b"bots", "early_media", b"early_media", "fallback_bots", b"fallback_bots", "headers_to_bot", b"headers_to_bot", "match", b"match", "max_calls", b"max_calls", "name", b"name", "no_bot_status", b"no_bot_status", "on_bot_finished", b"on_bot_finished", "playout", b"playout", "priority", b"priority", "protocol", b"protocol", "record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "audio", b"audio", "bot_ready_timeout_ms", b"bot_ready_timeout_ms", "bot_reconnect_limit_ms", b"bot_reconnect_limit_ms", "bot_silent_after_ms", b"bot_silent_after_ms", "bots", b"bots", "early_media", b"early_media", "fallback_bots", b"fallback_bots", "headers_to_bot", b"headers_to_bot", "match", b"match", "max_calls", b"max_calls", "name", b"name", "no_bot_status", b"no_bot_status", "on_bot_finished", b"on_bot_finished", "on_bot_lost", b"on_bot_lost", "playout", b"playout", "priority", b"priority", "protocol", b"protocol", "record", b"record"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
