@@ -1,6 +1,9 @@
-"""One trace a call: what edge, relay and registry export to a collector fits together."""
+"""One trace a call: what edge, relay and bot export to a collector fits together."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
@@ -15,6 +18,15 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
 SLACK_NS = 20_000_000  # the root begins by Redis time, its children by the process's
+
+
+_BOT = """
+from sipgw.bot import serve
+async def echo(call):
+    async for frame in call.audio():
+        await call.play(frame)
+serve(echo, host="127.0.0.1", port={port})
+"""
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
@@ -44,17 +56,31 @@ def collector() -> Iterator[tuple[Collector, str]]:
 
 @pytest.fixture
 def traced_gateway(tmp_path: Path, collector: tuple[Collector, str]) -> Iterator[Gateway]:
-    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector[1], "OTEL_BSP_SCHEDULE_DELAY": "200"}
-    gateway = Gateway(tmp_path, edges=2, relays=1, calls_per_relay=10, env=env).start()
+    gateway = Gateway(tmp_path, edges=2, relays=1, calls_per_relay=10, env=exporting_to(collector[1])).start()
     gateway.mark()
     yield gateway
     gateway.stop()
 
 
-async def test_edge_and_relay_write_one_trace_with_one_root(
-    traced_gateway: Gateway, collector: tuple[Collector, str], phone: Phone
+@pytest.fixture
+def traced_bot(traced_gateway: Gateway, collector: tuple[Collector, str]) -> Iterator[None]:
+    """An SDK bot behind the route `talk`."""
+    code = _BOT.format(port=traced_gateway.routes["talk"].port)
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=os.environ | exporting_to(collector[1])
+    ) as process:
+        yield
+        process.terminate()
+
+
+def exporting_to(endpoint: str) -> dict[str, str]:
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": "200"}
+
+
+async def test_edge_relay_and_bot_write_one_trace_with_one_root(
+    traced_gateway: Gateway, traced_bot: None, collector: tuple[Collector, str], phone: Phone
 ) -> None:
-    call = await phone.call("echo", traced_gateway.sip(0))
+    call = await phone.call("talk", traced_gateway.sip(0))
     await call.rtp.stream(noise(0.5, seed=50), call.media)
     call.destination = traced_gateway.sip(1)
     await call.bye()
@@ -77,7 +103,7 @@ async def test_edge_and_relay_write_one_trace_with_one_root(
     root = roots()[0]
     spans = [(service, span) for service, span in collected if span.trace_id == root.trace_id]
     services = {service for service, _ in spans}
-    assert {"edge", "relay"} <= services, f"spans only from {services}"
+    assert {"edge", "relay", "bot"} <= services, f"spans only from {services}"
     names = {span.name for _, span in spans}
     assert {"transaction", "place", "allocate", "bot connect", "bot attach"} <= names, names
     known = {span.span_id for _, span in spans}

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from sipgw.bot.call import Call
 from sipgw.bot.errors import CallEnded
+from sipgw.bot.tracing import handler_span
 
 Bot: TypeAlias = Callable[[Call], Awaitable[None]]
 
@@ -38,12 +39,12 @@ async def run_handler(bot: Bot, call: Call, *, ending_grace_s: float) -> str | N
 
 
 async def _handle(bot: Bot, call: Call) -> None:
-    handling = bot(call)
-    if not inspect.isawaitable(handling):
-        raise TypeError(
-            f"a bot is an async function: write `async def {getattr(bot, '__name__', 'bot')}(call)`"
-        )
-    await handling
+    with handler_span(call.config):
+        handling = bot(call)
+        if not inspect.isawaitable(handling):
+            name = getattr(bot, "__name__", "bot")
+            raise TypeError(f"a bot is an async function: write `async def {name}(call)`")
+        await handling
 
 
 async def _outcome(handler: asyncio.Future[None], call: Call) -> str | None:

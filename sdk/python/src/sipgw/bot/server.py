@@ -16,6 +16,7 @@ from sipgw.bot.calls import BotCalls
 from sipgw.bot.errors import ListenFailed
 from sipgw.bot.loop_watch import LoopWatch
 from sipgw.bot.stream_call import StreamCallSession
+from sipgw.bot.tracing import configure_tracing
 from sipgw.bot.trunk import TrunkSession
 
 if TYPE_CHECKING:
@@ -72,9 +73,12 @@ def serve(
     max_calls: int = 0,
     grace_s: float = 30.0,
 ) -> None:
-    """Serve the bot until SIGTERM or SIGINT. Sets up logging if nobody did."""
+    """Serve the bot until SIGTERM or SIGINT. Sets up logging, and tracing by the OTEL variables, if
+    nobody did."""
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+
+    configure_tracing()
 
     async def run() -> None:
         server = BotServer(bot, host=host, port=port, rate_hz=rate_hz, max_calls=max_calls)

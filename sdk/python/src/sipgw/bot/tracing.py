@@ -1,0 +1,53 @@
+"""The handler as a span of the call's trace, so that what a bot waits for shows beside what the gateway did.
+
+OpenTelemetry is no dependency: a bot that has set it up gets the span, and its own spans hang below it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from sipgw.bot.config import CallConfig
+
+_log = logging.getLogger("sipgw.bot")
+_ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+
+
+def configure_tracing() -> None:
+    """Export over OTLP/gRPC iff OTEL_EXPORTER_OTLP_ENDPOINT is set and nobody has set a tracer up."""
+    if not any(os.environ.get(name) for name in _ENDPOINT_VARIABLES):
+        return
+    try:
+        from opentelemetry import trace
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError:
+        _log.warning("OTEL_EXPORTER_OTLP_ENDPOINT is set, but not installed is: pip install sipgw-bot[trace]")
+        return
+    if isinstance(trace.get_tracer_provider(), TracerProvider):
+        return
+    name = os.environ.get("OTEL_SERVICE_NAME", "bot")
+    provider = TracerProvider(resource=Resource.create({"service.name": name}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+
+
+def handler_span(config: CallConfig) -> AbstractContextManager[object]:
+    """Round the handler of one call: a child of the gateway's span, and the current one within."""
+    if not config.traceparent or "opentelemetry.trace" not in sys.modules:
+        return nullcontext()
+    from opentelemetry import trace
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    parent = TraceContextTextMapPropagator().extract({"traceparent": config.traceparent})
+    attributes = {"sipgw.call_id": config.call_id, "sipgw.route": config.route}
+    return trace.get_tracer("sipgw.bot").start_as_current_span("bot", context=parent, attributes=attributes)
