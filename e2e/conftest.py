@@ -39,6 +39,15 @@ def own_gateway(tmp_path: Path) -> Iterator[Gateway]:
 
 
 @pytest.fixture
+def cluster_gateway(tmp_path: Path) -> Iterator[Gateway]:
+    """Two edges, two relays of this test alone, with the flags that a chart gives."""
+    gateway = Gateway(tmp_path, edges=2, relays=2, calls_per_relay=50, in_cluster=True).start()
+    gateway.mark()
+    yield gateway
+    gateway.stop()
+
+
+@pytest.fixture
 def tight_gateway(tmp_path: Path) -> Iterator[Gateway]:
     """One edge, one relay with ports for two calls."""
     gateway = Gateway(tmp_path, edges=1, relays=1, calls_per_relay=2).start()

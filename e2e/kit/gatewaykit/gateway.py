@@ -20,6 +20,8 @@ from gatewaykit.service import Service
 from sipgw.api.registry.v1 import registry_pb2
 from sipgw.config import compile_config, load_documents
 from sipgw.control import ControlError, RegistryClient, RegistryUnreachable
+from sipgw.runtime.testing import TestAuthority
+from sipgw.runtime.tls import TlsDirectory
 from sipgw.store.testing import RedisServer
 
 HOST = "127.0.0.1"
@@ -86,8 +88,12 @@ class Gateway:
         relays: int,
         calls_per_relay: int = _CALLS_PER_RELAY,
         env: Mapping[str, str] | None = None,
+        in_cluster: bool = False,
     ) -> None:
+        """`in_cluster`: with the flags that a chart gives: mTLS, health, node names, calls handed over."""
         self.directory = directory
+        self._in_cluster = in_cluster
+        self.authority = TestAuthority()
         self._calls_per_relay = calls_per_relay
         self._ranges: list[int] = []
         self.redis = RedisServer(directory)
@@ -149,6 +155,7 @@ class Gateway:
                 *("--lane", "0", "--listen", f"{HOST}:0", "--bind", "0.0.0.0", "--advertise", HOST),
                 *("--rtp-ports", f"{first}-{first + 2 * self._calls_per_relay - 1}"),
                 *("--registry", self.registry_target, "--admin", f"{HOST}:0"),
+                *self._cluster_flags("relay", "--node", f"node-{number}"),
             ]
         relay.start()
 
@@ -160,12 +167,22 @@ class Gateway:
             *(str(_BIN / "sipgw-edge"), "--name", edge.name, "--sip", sip, "--advertise", sip),
             *("--listen", f"{HOST}:0", "--registry", self.registry_target, "--redis", self.redis.url),
             *("--admin", f"{HOST}:0"),
+            *self._cluster_flags("edge", "--node", f"node-{number}", "--on-stop", "hand-over"),
         ]
         edge.start()
 
     def client(self) -> RegistryClient:
         """A client of the registry; the caller closes it."""
-        return RegistryClient(self.registry_target)
+        return RegistryClient(self.registry_target, tls=self.tls("operator"))
+
+    def tls(self, role: str) -> TlsDirectory | None:
+        """The certificates of a role; None where the gateway speaks plaintext."""
+        return TlsDirectory(self.tls_path(role)) if self._in_cluster else None
+
+    def tls_path(self, role: str) -> Path:
+        """The --tls-dir of a role."""
+        path = self.directory / "tls" / role
+        return path if path.exists() else self.authority.write_leaf(path, role)
 
     async def calls(self) -> list[registry_pb2.CallSummary]:
         """The live calls as the registry lists them."""
@@ -192,8 +209,14 @@ class Gateway:
         self.registry.argv = [
             *(str(_BIN / "sipgw-registry"), "--listen", f"{HOST}:0", "--redis", self.redis.url),
             *("--admin", f"{HOST}:0"),
+            *self._cluster_flags("registry"),
         ]
         self.registry.start()
+
+    def _cluster_flags(self, role: str, *more: str) -> list[str]:
+        if not self._in_cluster:
+            return []
+        return ["--tls-dir", str(self.tls_path(role)), "--health", f"{HOST}:0", *more]
 
     async def _configure(self) -> None:
         chosen = routes(self.bot.ready["listen"])

@@ -121,6 +121,16 @@ async def test_it_registers_again_with_a_registry_that_returns(heartbeat, regist
     assert registry.beats[seen].registration == REGISTRATION
 
 
+async def test_what_has_changed_is_registered_at_once(heartbeat, registry, until) -> None:
+    await until(lambda: heartbeat.is_registered)
+    heartbeat._interval_s = 3600
+    moved = pb.RelayRegistration(relay=REGISTRATION.relay, advertised_address="198.51.100.7")
+    heartbeat.register_again(moved)
+    await until(lambda: registry.beats[-1].registration == moved)
+    heartbeat.beat_now()
+    await until(lambda: not registry.beats[-1].HasField("registration"))
+
+
 async def test_beat_now_does_not_wait_for_the_interval(server, registry, relay, until) -> None:
     heartbeat = RelayHeartbeat(server.address, REGISTRATION, relay.snapshot, relay.drains.append)
     task = asyncio.ensure_future(heartbeat.run())

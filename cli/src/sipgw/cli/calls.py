@@ -2,36 +2,31 @@
 
 import asyncio
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sipgw.cli.problems import give_up, quieten_libraries
+from sipgw.cli.registry_address import RegistryFlag, TlsFlag, find_registry, open_registry
 
-Registry = Annotated[
-    str | None,
-    typer.Option(
-        envvar="SIPGW_REGISTRY", help="host:port of a registry; else the `sipgw up` of this machine."
-    ),
-]
+if TYPE_CHECKING:
+    from sipgw.control import RegistryClient
 
 
 def calls(
-    registry: Registry = None,
+    registry: RegistryFlag = None,
+    tls_dir: TlsFlag = "",
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show changes until Ctrl-C.")] = False,
     ended: Annotated[bool, typer.Option("--ended", help="Also those that ended a short while ago.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a call.")] = False,
 ) -> None:
     """List the calls of the gateway."""
-    from sipgw.cli.registry_address import find_registry
     from sipgw.control import ControlError
 
     quieten_libraries()
     address = find_registry(registry)
     try:
-        asyncio.run(
-            _watch(address, as_json=as_json) if watch else _list(address, ended=ended, as_json=as_json)
-        )
+        asyncio.run(_calls(address, tls_dir, watch=watch, ended=ended, as_json=as_json))
     except ControlError as error:
         give_up(f"registry {address}: {error}")
     except KeyboardInterrupt:
@@ -41,31 +36,34 @@ def calls(
 def hangup(
     call_id: Annotated[str, typer.Argument(help="As `sipgw calls` shows it; its first digits will do.")],
     reason: Annotated[str, typer.Option(help="For the record.")] = "hung up by command",
-    registry: Registry = None,
+    registry: RegistryFlag = None,
+    tls_dir: TlsFlag = "",
 ) -> None:
     """End a call."""
-    from sipgw.cli.registry_address import find_registry
     from sipgw.control import ControlError
 
     quieten_libraries()
     address = find_registry(registry)
     try:
-        asyncio.run(_hangup(address, call_id, reason))
+        asyncio.run(_hangup(address, tls_dir, call_id, reason))
     except ControlError as error:
         give_up(f"registry {address}: {error}")
 
 
-async def _list(address: str, *, ended: bool, as_json: bool) -> None:
+async def _calls(address: str, tls_dir: str, *, watch: bool, ended: bool, as_json: bool) -> None:
+    client = open_registry(address, tls_dir)
+    try:
+        await (_watch(client, as_json=as_json) if watch else _list(client, ended=ended, as_json=as_json))
+    finally:
+        await client.aclose()
+
+
+async def _list(client: "RegistryClient", *, ended: bool, as_json: bool) -> None:
     from rich.console import Console
 
     from sipgw.cli.calls_view import table_of
-    from sipgw.control import RegistryClient
 
-    client = RegistryClient(address)
-    try:
-        found = await client.list_calls(include_ended=ended)
-    finally:
-        await client.aclose()
+    found = await client.list_calls(include_ended=ended)
     if as_json:
         for call in found:
             print(_as_json(call))
@@ -75,24 +73,17 @@ async def _list(address: str, *, ended: bool, as_json: bool) -> None:
         print("no calls")
 
 
-async def _watch(address: str, *, as_json: bool) -> None:
+async def _watch(client: "RegistryClient", *, as_json: bool) -> None:
     from sipgw.cli.show import Lines, show_for
-    from sipgw.control import RegistryClient
 
-    client = RegistryClient(address)
-    shown = Lines(_as_json) if as_json else show_for(f"calls of {address}")
-    try:
-        with shown:
-            async for change in client.watch_calls():
-                shown.changed(change.calls, is_snapshot=change.is_snapshot)
-    finally:
-        await client.aclose()
+    shown = Lines(_as_json) if as_json else show_for(f"calls of {client.target}")
+    with shown:
+        async for change in client.watch_calls():
+            shown.changed(change.calls, is_snapshot=change.is_snapshot)
 
 
-async def _hangup(address: str, call_id: str, reason: str) -> None:
-    from sipgw.control import RegistryClient
-
-    client = RegistryClient(address)
+async def _hangup(address: str, tls_dir: str, call_id: str, reason: str) -> None:
+    client = open_registry(address, tls_dir)
     try:
         matching = [c.call_id for c in await client.list_calls() if c.call_id.startswith(call_id)]
         if len(matching) > 1:

@@ -1,6 +1,41 @@
-"""Which registry a command talks to: --registry, SIPGW_REGISTRY, else that of the `sipgw up` running here."""
+"""Which registry a command talks to: --registry, SIPGW_REGISTRY, else that of the `sipgw up` running here.
+
+A gateway with mTLS wants a certificate of ours (--tls-dir): the operator's may do everything.
+"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from sipgw.cli.problems import MISUSED, give_up
+
+if TYPE_CHECKING:
+    from sipgw.control import RegistryClient
+
+RegistryFlag = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SIPGW_REGISTRY", help="host:port of a registry; else the `sipgw up` of this machine."
+    ),
+]
+TlsFlag = Annotated[
+    str,
+    typer.Option(
+        "--tls-dir", envvar="SIPGW_TLS_DIR", help="ca.crt, tls.crt, tls.key to show it; empty: plaintext."
+    ),
+]
+
+
+def open_registry(address: str, tls_dir: str) -> "RegistryClient":
+    """A client for `address`. Ends the process with a reason when the certificates can't be used."""
+    from sipgw.control import RegistryClient
+    from sipgw.runtime.errors import StartupError
+    from sipgw.runtime.tls import tls_directory
+
+    try:
+        return RegistryClient(address, tls=tls_directory(tls_dir))
+    except StartupError as error:
+        give_up(error, status=MISUSED)
 
 
 def find_registry(told: str | None) -> str:

@@ -55,6 +55,7 @@ class RelayHeartbeat:
         self._is_draining = False
         self._interval_s = _LONGEST_INTERVAL_S
         self._beat_now = asyncio.Event()
+        self._must_register = True
 
     async def run(self) -> NoReturn:
         """Beat for ever."""
@@ -62,6 +63,12 @@ class RelayHeartbeat:
             stub = RelayRegistrationServiceStub(channel)
             session = functools.partial(self._session, stub.Heartbeat)
             await keep_connected(f"heartbeat {self._target}", session, self._went_down)
+
+    def register_again(self, registration: pb.RelayRegistration) -> None:
+        """What was said at registration has changed."""
+        self._registration = registration
+        self._must_register = True
+        self.beat_now()
 
     def beat_now(self) -> None:
         """Beat without waiting for the interval, after a change that placement should know."""
@@ -73,15 +80,15 @@ class RelayHeartbeat:
         established: Callable[[], None],
     ) -> None:
         call = heartbeat()
-        must_register = True
+        self._must_register = True
         try:
             while True:
-                response = await self._beat(call, must_register=must_register)
-                must_register = response.not_registered
-                if not must_register:
+                response = await self._beat(call)
+                self._must_register = self._must_register or response.not_registered
+                if not response.not_registered:
                     established()
                 self._take(response)
-                if not must_register:
+                if not self._must_register:
                     await self._pause()
         finally:
             call.cancel()
@@ -89,17 +96,16 @@ class RelayHeartbeat:
     async def _beat(
         self,
         call: "grpc.aio.StreamStreamCall[pb.HeartbeatRequest, pb.HeartbeatResponse]",
-        *,
-        must_register: bool,
     ) -> pb.HeartbeatResponse:
         beat = self._snapshot()
         request = pb.HeartbeatRequest(
-            registration=self._registration if must_register else None,
+            registration=self._registration if self._must_register else None,
             call_ids=beat.call_ids,
             used_units=beat.used_units,
             draining=beat.draining,
             ports_free=beat.ports_free,
         )
+        self._must_register = False
         try:
             async with asyncio.timeout(_ANSWER_TIMEOUT_S):
                 await call.write(request)

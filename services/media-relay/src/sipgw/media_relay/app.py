@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import platform
 import resource
 import sys
 from dataclasses import dataclass
@@ -11,20 +10,19 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import REGISTRY
 
-from sipgw.api.calls.v1 import session_pb2
-from sipgw.api.config.v1 import config_pb2
-from sipgw.api.registry.v1 import registry_pb2
 from sipgw.api.relay.v1.control_pb2_grpc import add_RelayControlServiceServicer_to_server
-from sipgw.control import Beat, RelayHeartbeat
+from sipgw.control import Beat
 from sipgw.media_relay.bot_actions import BotActions
 from sipgw.media_relay.errors import PortRangeError
 from sipgw.media_relay.event_log import EventLog
 from sipgw.media_relay.head_room import RelayHeadRoom
+from sipgw.media_relay.local_ports import overlap_warning
 from sipgw.media_relay.media_plane import MediaPlane
 from sipgw.media_relay.metrics import RelayMetrics
 from sipgw.media_relay.pipeline.pipeline import MediaPipeline
 from sipgw.media_relay.port_pool import PortPool, check_range
 from sipgw.media_relay.recording_writer import RecordingWriter
+from sipgw.media_relay.registrar import Registrar
 from sipgw.media_relay.service import SERVICE_NAME, RelayControlServicer
 from sipgw.media_relay.sessions import Sessions
 from sipgw.media_relay.stages.echo import EchoStage
@@ -81,9 +79,9 @@ class Relay:
     def __init__(self, settings: RelaySettings, identity: Identity, loop: asyncio.AbstractEventLoop) -> None:
         self._settings = settings
         self.identity = identity
-        pool = _port_pool(settings)
+        pool, self.warnings = _port_pool(settings)
         rows = min((settings.last_port - settings.first_port + 1) // 2, MAX_ROWS)
-        _allow_sockets(rows)
+        self.warnings += _allow_sockets(rows)
         self.head_room = RelayHeadRoom()
         self.events = EventLog()
         self.sessions = Sessions(
@@ -120,20 +118,6 @@ class Relay:
         await self.bridge.aclose()
         self.plane.shutdown()
         self.writer.close()
-
-    def registration(self, control_port: int) -> registry_pb2.RelayRegistration:
-        settings = self._settings
-        return registry_pb2.RelayRegistration(
-            relay=session_pb2.ProcessIdentity(name=self.identity.name, incarnation=self.identity.incarnation),
-            control_address=_control_address(settings, control_port),
-            advertised_address=settings.advertise,
-            ordinal=settings.ordinal,
-            lane=settings.lane,
-            revision=settings.revision,
-            capacity_units=settings.capacity or (settings.last_port - settings.first_port + 1) // 2,
-            codecs=[config_pb2.AUDIO_CODEC_PCMU, config_pb2.AUDIO_CODEC_PCMA],
-            node=settings.node or platform.node(),
-        )
 
     def beat(self) -> Beat:
         return Beat(
@@ -173,8 +157,11 @@ async def run_relay(settings: RelaySettings, lifecycle: Lifecycle) -> int:
     REGISTRY.register(RelayMetrics(relay.sessions, relay.plane, relay.clock, relay.writer))
     relay.start()
     tasks = TaskGroupOwner("relay")
-    heartbeat = _start_heartbeat(relay, settings, control_port, tasks)
-    probes = _probes(relay, settings, heartbeat)
+    registrar = None
+    if settings.registry:
+        registrar = Registrar(relay, settings, control_port, relay.warnings)
+        tasks.spawn(registrar.run(), "registrar")
+    probes = _probes(relay, settings, registrar)
     bound = await probes.start()
     lifecycle.freeze_heap()
     host = HostPort.parse(settings.listen).host
@@ -186,8 +173,8 @@ async def run_relay(settings: RelaySettings, lifecycle: Lifecycle) -> int:
     )
     await lifecycle.stopping.wait()
     relay.head_room.is_stopping = True
-    if heartbeat is not None:
-        heartbeat.beat_now()
+    if registrar is not None:
+        registrar.beat_now()
     await _drain(relay, settings.drain_s)
     await relay.aclose()
     await tasks.aclose()
@@ -211,23 +198,11 @@ async def _drain(relay: Relay, longest_s: float) -> None:
             _log.warning("drain_timed_out", calls=len(relay.sessions))
 
 
-def _start_heartbeat(
-    relay: Relay, settings: RelaySettings, control_port: int, tasks: TaskGroupOwner
-) -> RelayHeartbeat | None:
-    if not settings.registry:
-        return None
-    heartbeat = RelayHeartbeat(
-        settings.registry, relay.registration(control_port), relay.beat, relay.set_draining, tls=settings.tls
-    )
-    tasks.spawn(heartbeat.run(), "heartbeat")
-    return heartbeat
-
-
-def _probes(relay: Relay, settings: RelaySettings, heartbeat: RelayHeartbeat | None) -> Probes:
+def _probes(relay: Relay, settings: RelaySettings, registrar: Registrar | None) -> Probes:
     """Live while it ticks; ready when the registry has known it: a roll waits for that before it goes on."""
 
     def is_ready() -> bool:
-        is_known = heartbeat is None or heartbeat.was_registered
+        is_known = registrar is None or registrar.was_registered
         return is_known and relay.is_ticking and not relay.head_room.is_stopping
 
     return Probes(
@@ -237,30 +212,33 @@ def _probes(relay: Relay, settings: RelaySettings, heartbeat: RelayHeartbeat | N
     )
 
 
-def _allow_sockets(pairs: int) -> None:
+def _allow_sockets(pairs: int) -> list[str]:
     """A call has three sockets: take as many files as the system lets us have (1024 is the usual default)."""
     wanted = 3 * pairs + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    if soft < wanted:
-        _log.warning("few_files_allowed", allowed=soft, wanted=wanted, cure="raise ulimit -n")
+    if soft >= wanted:
+        return []
+    _log.warning("few_files_allowed", allowed=soft, wanted=wanted, cure="raise ulimit -n")
+    return [f"only {soft} open files of the {wanted} that all ports need are allowed: raise ulimit -n"]
 
 
-def _port_pool(settings: RelaySettings) -> PortPool:
+def _port_pool(settings: RelaySettings) -> tuple[PortPool, list[str]]:
+    """The ports, and what is to be said about them."""
+    low, high = settings.first_port, settings.last_port
     try:
-        check_range(settings.first_port, settings.last_port)
-        pool = PortPool(settings.bind, settings.first_port, settings.last_port)
+        check_range(low, high)
+        pool = PortPool(settings.bind, low, high)
         taken = pool.probe()
     except PortRangeError as error:
         raise StartupError(str(error)) from error
+    warnings: list[str] = []
     if taken:
-        _log.warning("rtp_ports_taken", count=len(taken), first=taken[0])
-    return pool
-
-
-def _control_address(settings: RelaySettings, port: int) -> str:
-    """Where edges reach us: the listening host, or the advertised one when that is any."""
-    host = HostPort.parse(settings.listen).host
-    return str(HostPort(settings.advertise if host in ("0.0.0.0", "::") else host, port))
+        warnings.append(f"{len(taken)} pairs of RTP ports of {low}-{high} are taken, {taken[0]} the first")
+    if overlap := overlap_warning(low, high):
+        warnings.append(overlap)
+    for warning in warnings:
+        _log.warning("rtp_ports_doubtful", reason=warning)
+    return pool, warnings

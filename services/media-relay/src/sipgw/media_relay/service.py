@@ -13,6 +13,7 @@ from sipgw.api.calls.v1 import session_pb2
 from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.api.relay.v1.control_pb2_grpc import RelayControlServiceServicer
 from sipgw.runtime.telemetry.logs import get_logger
+from sipgw.runtime.tls import require_role
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -74,6 +75,7 @@ class RelayControlServicer(RelayControlServiceServicer):
         context: grpc.aio.ServicerContext[pb.ControlRequest, pb.ControlResponse],
     ) -> AsyncIterator[pb.ControlResponse]:
         """One edge's stream: Attach first."""
+        await require_role(context, "edge")
         requests = aiter(request_iterator)
         first = await anext(requests, None)
         if first is None or first.WhichOneof("item") != "attach":

@@ -63,7 +63,8 @@ class Sessions:
         head_room: HeadRoom,
         media_timeout_s: float,
     ) -> None:
-        self._advertise = advertise
+        self.advertise = advertise
+        """Told to callers of sessions allocated from now on."""
         self._loop = loop
         self._events = events
         self._head_room = head_room
@@ -209,7 +210,7 @@ class Sessions:
 
     def _allocated(self, session: Session) -> pb.CommandResult:
         allocated = pb.Allocated(
-            address=self._advertise, rtp_port=session.rtp_port, rtcp_port=session.rtp_port + 1
+            address=self.advertise, rtp_port=session.rtp_port, rtcp_port=session.rtp_port + 1
         )
         return pb.CommandResult(status=pb.COMMAND_STATUS_OK, allocated=allocated)
 

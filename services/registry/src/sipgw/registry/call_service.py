@@ -18,6 +18,7 @@ from sipgw.registry.edge_hangups import EdgeGone, EdgeHangups
 from sipgw.registry.errors import RegistryError, WatchExpired
 from sipgw.registry.resource_version import ResourceVersion, order_of
 from sipgw.registry.summaries import summary_of
+from sipgw.runtime.tls import require_role
 from sipgw.store import Store, StoreUnavailable
 
 CALL_SERVICE: Final = "sipgw.api.registry.v1.CallRegistryService"
@@ -111,6 +112,7 @@ class CallService(CallRegistryServiceServicer):
         request: pb.HangupCallRequest,
         context: "grpc.aio.ServicerContext[pb.HangupCallRequest, pb.HangupCallResponse]",
     ) -> pb.HangupCallResponse:
+        await require_role(context, "operator")
         try:
             session = await self._calls.load(request.call_id) if is_call_id(request.call_id) else None
             if session is None or is_ended(session):

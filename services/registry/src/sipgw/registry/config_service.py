@@ -10,6 +10,7 @@ from sipgw.api.registry.v1 import registry_pb2 as pb
 from sipgw.api.registry.v1.registry_pb2_grpc import ConfigServiceServicer
 from sipgw.registry.config_store import ConfigStore
 from sipgw.registry.errors import ConfigVersionConflict
+from sipgw.runtime.tls import require_role
 from sipgw.store import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class ConfigService(ConfigServiceServicer):
         request: pb.PutConfigRequest,
         context: "grpc.aio.ServicerContext[pb.PutConfigRequest, pb.PutConfigResponse]",
     ) -> pb.PutConfigResponse:
+        await require_role(context, "operator")
         try:
             config = await self._configs.put(request.config, request.expected_version)
         except ConfigVersionConflict as error:

@@ -8,6 +8,7 @@ from sipgw.api.registry.v1 import registry_pb2 as pb
 from sipgw.api.registry.v1.registry_pb2_grpc import PlacementServiceServicer
 from sipgw.registry import metrics
 from sipgw.registry.placement import NotPlaced, Placed, Placements
+from sipgw.runtime.tls import require_role
 from sipgw.store import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class PlacementService(PlacementServiceServicer):
         request_iterator: AsyncIterator[pb.PlaceRequest],
         context: "grpc.aio.ServicerContext[pb.PlaceRequest, pb.PlaceResponse]",
     ) -> AsyncIterator[pb.PlaceResponse]:
+        await require_role(context, "edge")
         async for request in request_iterator:
             with metrics.PLACE_SECONDS.time():
                 results = await asyncio.gather(*map(self._execute, request.commands))

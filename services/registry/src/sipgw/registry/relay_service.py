@@ -11,6 +11,7 @@ from sipgw.registry import metrics
 from sipgw.registry.placement import Beat, Placements
 from sipgw.registry.placement_scripts import RELAY_LEASE_MS
 from sipgw.runtime.telemetry.logs import get_logger
+from sipgw.runtime.tls import require_role
 from sipgw.store import StoreUnavailable
 
 RELAY_SERVICE = "sipgw.api.registry.v1.RelayRegistrationService"
@@ -29,6 +30,7 @@ class RelayService(RelayRegistrationServiceServicer):
         context: "grpc.aio.ServicerContext[pb.HeartbeatRequest, pb.HeartbeatResponse]",
     ) -> AsyncIterator[pb.HeartbeatResponse]:
         """Each beat is answered. A stream ends UNAVAILABLE when Redis does not take a beat."""
+        await require_role(context, "relay")
         registration: pb.RelayRegistration | None = None
         async for request in request_iterator:
             try:
@@ -59,6 +61,7 @@ class RelayService(RelayRegistrationServiceServicer):
         request: pb.DrainRelayRequest,
         context: "grpc.aio.ServicerContext[pb.DrainRelayRequest, pb.DrainRelayResponse]",
     ) -> pb.DrainRelayResponse:
+        await require_role(context, "operator")
         try:
             is_found = await self._placements.drain(request.name, is_draining=request.drain)
         except StoreUnavailable as error:

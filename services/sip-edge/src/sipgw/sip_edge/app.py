@@ -3,6 +3,7 @@
 import asyncio
 
 from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.edge.v1.edge_pb2_grpc import add_EdgeServiceServicer_to_server
 from sipgw.calls import CallStore, EdgeLease, EdgeLeases, identity_of
 from sipgw.control import RegistryClient
@@ -244,7 +245,7 @@ class EdgeApp:
         self._tasks.spawn(
             self.leases.run(me, address, on_lapse=self._edge_lapsed, on_change=self._note_edges), "lease"
         )
-        self._tasks.spawn(self.registry.follow_config(self.gateway.take), "config")
+        self._tasks.spawn(self.registry.follow_config(self._take_config), "config")
         self._tasks.spawn(self._redis.run(), "redis")
         self._tasks.spawn(self.relays.watch(self._relays_in_use), "relays")
         self._tasks.spawn(
@@ -254,6 +255,12 @@ class EdgeApp:
             "sweep",
         )
         self._tasks.spawn(self._learn_secret(), "secret")
+
+    def _take_config(self, gateway: config.GatewayConfig) -> None:
+        settings = self._settings
+        addresses = gateway.gateway.advertised_addresses
+        self.local.host = addresses.get(settings.node) or settings.advertise_host
+        self.gateway.take(gateway)
 
     def _note_edges(self, leases: list[EdgeLease]) -> None:
         self._has_lease = True

@@ -63,9 +63,9 @@ def is_of_dialog(record: calls.DialogState, request: SipRequest) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LocalContact:
-    """Where peers reach this gateway."""
+    """Where peers reach this gateway. `host` changes with the config; what was sent keeps the old one."""
 
     host: str
     port: int

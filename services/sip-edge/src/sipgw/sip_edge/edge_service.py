@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.edge.v1 import edge_pb2 as pb
 from sipgw.api.edge.v1.edge_pb2_grpc import EdgeServiceServicer
+from sipgw.runtime.tls import require_role
 from sipgw.sip import SipParseError, SipRequest, SipResponse, parse_message
 from sipgw.sip_edge.ending import CallEnding, End
 from sipgw.sip_edge.identifiers import is_branch_of
@@ -37,6 +38,7 @@ class EdgeService(EdgeServiceServicer):
         request: pb.DeliverRequest,
         context: "grpc.aio.ServicerContext[pb.DeliverRequest, pb.DeliverResponse]",
     ) -> pb.DeliverResponse:
+        await require_role(context, "edge")
         try:
             message = parse_message(request.message)
         except SipParseError:
@@ -57,6 +59,7 @@ class EdgeService(EdgeServiceServicer):
         request: pb.HangupRequest,
         context: "grpc.aio.ServicerContext[pb.HangupRequest, pb.HangupResponse]",
     ) -> pb.HangupResponse:
+        await require_role(context, "registry", "operator")
         end = End(calls.END_CAUSE_OPERATOR, request.reason or "hung up by the operator")
         try:
             session = await self._ending.decide(request.call_id, end)

@@ -689,6 +689,7 @@ class RelayRegistration(_message.Message):
     CAPACITY_UNITS_FIELD_NUMBER: _builtins.int
     CODECS_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     control_address: _builtins.str
     advertised_address: _builtins.str
     ordinal: _builtins.int
@@ -700,6 +701,10 @@ class RelayRegistration(_message.Message):
     def relay(self) -> _session_pb2.ProcessIdentity: ...
     @_builtins.property
     def codecs(self) -> _containers.RepeatedScalarFieldContainer[_config_pb2.AudioCodec.ValueType]: ...
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """cause and cure, for people: a range of ports that others may take"""
+
     def __init__(
         self,
         *,
@@ -712,10 +717,11 @@ class RelayRegistration(_message.Message):
         capacity_units: _builtins.int = ...,
         codecs: _abc.Iterable[_config_pb2.AudioCodec.ValueType] | None = ...,
         node: _builtins.str = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["relay", b"relay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advertised_address", b"advertised_address", "capacity_units", b"capacity_units", "codecs", b"codecs", "control_address", b"control_address", "lane", b"lane", "node", b"node", "ordinal", b"ordinal", "relay", b"relay", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advertised_address", b"advertised_address", "capacity_units", b"capacity_units", "codecs", b"codecs", "control_address", b"control_address", "lane", b"lane", "node", b"node", "ordinal", b"ordinal", "relay", b"relay", "revision", b"revision", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,128 @@
+"""The processes with the flags that a chart gives them: mTLS, health, advertised addresses by node."""
+
+import asyncio
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import grpc
+import pytest
+from gatewaykit.gateway import Gateway, eventually
+from gatewaykit.phone import Phone
+from gatewaykit.rtp import echoed_share, noise
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from sipgw.control import RegistryClient, RegistryRefused, RegistryUnreachable
+from sipgw.runtime.testing import TestAuthority
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+LOOKED_AGAIN_S = 1.2
+SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+async def health(address: str, service: str) -> int:
+    async with grpc.aio.insecure_channel(address) as channel:
+        request = health_pb2.HealthCheckRequest(service=service)
+        return (await health_pb2_grpc.HealthStub(channel).Check(request, timeout=5)).status
+
+
+async def test_a_call_over_mtls_and_every_process_is_live_and_ready(
+    cluster_gateway: Gateway, phone: Phone
+) -> None:
+    gateway = cluster_gateway
+    call = await phone.call("builtin", gateway.sip(0))
+    audio = noise(1.0, seed=40)
+    await call.rtp.stream(audio, call.media)
+    assert echoed_share(audio, call.rtp.audio())[0] >= 0.5
+    call.destination = gateway.sip(1)
+    assert (await call.bye()).status == 200, "edges hear each other over mTLS"
+    for service in [gateway.registry, *gateway.relays, *gateway.edges]:
+        asked = [await health(service.ready["health"], name) for name in ("liveness", "readiness", "")]
+        assert asked == [SERVING] * 3, service.name
+
+
+async def test_who_shows_no_certificate_or_the_wrong_role_is_not_served(cluster_gateway: Gateway) -> None:
+    gateway = cluster_gateway
+    plain = RegistryClient(gateway.registry_target)
+    with pytest.raises(RegistryUnreachable):
+        await plain.list_calls()
+    await plain.aclose()
+    relay = RegistryClient(gateway.registry_target, tls=gateway.tls("relay"))
+    assert await relay.list_calls() == []
+    config = await relay.get_config()
+    assert config is not None
+    with pytest.raises(RegistryRefused) as refused:
+        await relay.put_config(config, config.version)
+    assert refused.value.code is grpc.StatusCode.PERMISSION_DENIED
+    assert "this is for operator; the certificate shows relay" in str(refused.value)
+    await relay.aclose()
+
+
+async def test_authorities_are_rotated_under_a_call(cluster_gateway: Gateway, phone: Phone) -> None:
+    """Both believed, then all leaves by the new one, then the old one no more: calls set up all the while."""
+    gateway = cluster_gateway
+    old, new = gateway.authority, TestAuthority("next")
+    both = old.certificate + new.certificate
+    standing = await phone.call("builtin", gateway.sip(0))
+    for signs, believed in [(old, both), (new, both), (new, new.certificate)]:
+        for role in ("edge", "relay", "registry", "operator"):
+            signs.write_leaf(gateway.tls_path(role), role, believe=believed)
+        await asyncio.sleep(LOOKED_AGAIN_S)
+        assert await gateway.calls(), "a new connection"
+        call = await phone.call("builtin", gateway.sip(0))
+        call.destination = gateway.sip(1)
+        assert (await call.bye()).status == 200
+    gateway.edges[1].kill()
+    gateway.start_edge(1)  # it knows the new authority alone
+
+    async def takes_calls() -> bool:
+        call = await phone.new_call("builtin", gateway.sip(1))
+        return (await call.invite()).status == 200
+
+    await eventually(takes_calls, 15)
+    assert (await standing.bye()).status == 200
+
+
+async def test_the_command_line_shows_a_certificate_too(cluster_gateway: Gateway, phone: Phone) -> None:
+    gateway = cluster_gateway
+    await phone.call("builtin", gateway.sip(0))
+    sipgw = [str(Path(sys.executable).parent / "sipgw"), "calls", "--registry", gateway.registry_target]
+
+    def run(*flags: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*sipgw, *flags], capture_output=True, text=True, timeout=30, check=False)
+
+    shown = run("--json", "--tls-dir", str(gateway.tls_path("operator")))
+    assert '"route": "builtin"' in shown.stdout, shown.stderr
+    assert run().returncode == 1
+    missing = run("--tls-dir", "/nowhere")
+    assert missing.returncode == 2
+    assert "sipgw: --tls-dir /nowhere: ca.crt: No such file or directory" in missing.stderr
+
+
+async def test_addresses_follow_the_config_by_node(cluster_gateway: Gateway, phone: Phone) -> None:
+    gateway = cluster_gateway
+    before = await phone.call("builtin", gateway.sip(0))
+    client = gateway.client()
+    config = await client.get_config()
+    assert config is not None
+    config.gateway.advertised_addresses.update({"node-0": "198.51.100.10", "node-1": "198.51.100.11"})
+    await client.put_config(config, config.version)
+
+    async def is_advertised() -> bool:
+        call = await phone.new_call("builtin", gateway.sip(0))
+        answer = await call.invite(ack=False)
+        call.remote_target = ""
+        contact = re.search(r"@([^:>]+)", answer["contact"])
+        assert contact is not None
+        return contact.group(1) == "198.51.100.10" and b"c=IN IP4 198.51.100.10" in answer.body
+
+    await eventually(is_advertised, 5)
+    registered = {one.registration.node: one.registration for one in await client.list_relays()}
+    assert registered["node-1"].advertised_address == "198.51.100.11"
+    assert registered["node-1"].control_address.startswith("127.0.0.1:"), "control stays inside"
+    await client.aclose()
+    audio = noise(0.5, seed=41)
+    await before.rtp.stream(audio, before.media)
+    assert echoed_share(audio, before.rtp.audio())[0] >= 0.5, "a call that stands keeps its address"
+    assert (await before.bye()).status == 200

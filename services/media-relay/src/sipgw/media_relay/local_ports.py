@@ -1,0 +1,38 @@
+"""Whether RTP ports lie among those that this machine gives to outgoing connections (ip(7)).
+
+There any program may hold one for a while: the relay then passes over it, and a crowded machine has calls
+without ports. Reserved ports (ip_local_reserved_ports) are given to nobody who did not ask for them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+_SYSCTL: Final = Path("/proc/sys/net/ipv4")
+
+
+def overlap_warning(low: int, high: int, *, sysctl: Path = _SYSCTL) -> str:
+    """Cause and cure, or nothing."""
+    try:
+        local_low, local_high = map(int, (sysctl / "ip_local_port_range").read_text().split())
+        reserved = _read_ports((sysctl / "ip_local_reserved_ports").read_text())
+    except (OSError, ValueError):
+        return ""  # not Linux
+    free = [port for port in range(max(low, local_low), min(high, local_high) + 1) if port not in reserved]
+    if not free:
+        return ""
+    return (
+        f"RTP ports {free[0]}-{free[-1]} are among those for outgoing connections (ip_local_port_range "
+        f"{local_low}-{local_high}), where any program may hold them: give another --rtp-ports, or reserve "
+        f"them on the node: sysctl -w net.ipv4.ip_local_reserved_ports={free[0]}-{free[-1]}"
+    )
+
+
+def _read_ports(text: str) -> set[int]:
+    """As the kernel writes them: "8080,20000-22399"."""
+    ports: set[int] = set()
+    for part in filter(None, text.strip().split(",")):
+        first, _, last = part.partition("-")
+        ports.update(range(int(first), int(last or first) + 1))
+    return ports

@@ -1,0 +1,116 @@
+"""The relay's word to the registry: who it is, what it can do, and where callers reach it.
+
+The address is that of the flags unless the config has one for our node: an external address is known to the
+operator, not to the pod. Sessions allocated from then on are told the new one; control stays where it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import platform
+from typing import TYPE_CHECKING, Final
+
+from sipgw.api.calls.v1 import session_pb2
+from sipgw.api.config.v1 import config_pb2
+from sipgw.api.registry.v1 import registry_pb2
+from sipgw.control import RegistryClient, RelayHeartbeat
+from sipgw.runtime.settings import HostPort
+from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.runtime.telemetry.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sipgw.media_relay.app import Relay, RelaySettings
+
+_FIRST_CONFIG_S: Final = 2.0  # so that the first call has the right address already
+_log = get_logger("sipgw.media_relay.registrar")
+
+
+class Registrar:
+    """`run` it as a task."""
+
+    def __init__(
+        self, relay: Relay, settings: RelaySettings, control_port: int, warnings: Sequence[str] = ()
+    ) -> None:
+        self._relay = relay
+        self._settings = settings
+        self._registration = _registration(relay, settings, control_port, warnings)
+        self._has_config = asyncio.Event()
+        self._tasks = TaskGroupOwner("registrar")
+        self._heartbeat = RelayHeartbeat(
+            settings.registry, self._registration, relay.beat, relay.set_draining, tls=settings.tls
+        )
+
+    @property
+    def was_registered(self) -> bool:
+        """The registry has known this relay."""
+        return self._heartbeat.was_registered
+
+    def beat_now(self) -> None:
+        """After a change that placement should know."""
+        self._heartbeat.beat_now()
+
+    async def run(self) -> None:
+        """Follow the config if there is a node to look up, and beat, for ever."""
+        client = RegistryClient(self._settings.registry, tls=self._settings.tls)
+        try:
+            if self._settings.node:
+                self._tasks.spawn(client.follow_config(self._take), "config")
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_FIRST_CONFIG_S):
+                        await self._has_config.wait()
+            await self._heartbeat.run()
+        finally:
+            await self._tasks.aclose()
+            await client.aclose()
+
+    def _take(self, config: config_pb2.GatewayConfig) -> None:
+        address = config.gateway.advertised_addresses.get(self._settings.node) or self._settings.advertise
+        self._has_config.set()
+        if address == self._registration.advertised_address:
+            return
+        if not _is_address(address):
+            _log.error("advertised_address_refused", node=self._settings.node, address=address)
+            return
+        _log.info("advertised_address_changed", address=address)
+        self._relay.sessions.advertise = address
+        registration = registry_pb2.RelayRegistration()
+        registration.CopyFrom(self._registration)
+        registration.advertised_address = address
+        self._registration = registration
+        self._heartbeat.register_again(registration)
+
+
+def _registration(
+    relay: Relay, settings: RelaySettings, control_port: int, warnings: Sequence[str]
+) -> registry_pb2.RelayRegistration:
+    me = relay.identity
+    return registry_pb2.RelayRegistration(
+        relay=session_pb2.ProcessIdentity(name=me.name, incarnation=me.incarnation),
+        control_address=_control_address(settings, control_port),
+        advertised_address=settings.advertise,
+        ordinal=settings.ordinal,
+        lane=settings.lane,
+        revision=settings.revision,
+        capacity_units=settings.capacity or (settings.last_port - settings.first_port + 1) // 2,
+        codecs=[config_pb2.AUDIO_CODEC_PCMU, config_pb2.AUDIO_CODEC_PCMA],
+        node=settings.node or platform.node(),
+        warnings=warnings,
+    )
+
+
+def _control_address(settings: RelaySettings, port: int) -> str:
+    """Where edges reach us: the listening host, or the advertised one when that is any."""
+    host = HostPort.parse(settings.listen).host
+    return str(HostPort(settings.advertise if host in ("0.0.0.0", "::") else host, port))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
