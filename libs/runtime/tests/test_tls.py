@@ -197,5 +197,13 @@ def test_what_is_wrong_at_the_start_is_named(tmp_path: Path, spoil, said: str) -
         TlsDirectory(directory)
 
 
+async def test_plaintext_asks_nobody_for_a_role() -> None:
+    server = GrpcServer("127.0.0.1:0")
+    server.add(Edge(), edge_pb2_grpc.add_EdgeServiceServicer_to_server, NAME)
+    async with open_channel(f"127.0.0.1:{await server.start()}") as channel:
+        assert await code_of(channel) is grpc.StatusCode.OK
+    await server.stop(0)
+
+
 def test_no_directory_means_plaintext() -> None:
     assert tls_directory("") is None

@@ -21,6 +21,7 @@ from sipgw.runtime.telemetry.logs import get_logger
 DOMAIN: Final = ".sipgw"
 _FILES: Final = ("ca.crt", "tls.crt", "tls.key")
 _LOOK_AGAIN_S: Final = 1.0
+_PLAIN: Final[tuple[list[bytes], ...]] = ([], [b"insecure"])
 _log = get_logger("sipgw.runtime.tls")
 _Stamps = tuple[tuple[int, int, int], ...]
 
@@ -116,7 +117,7 @@ def tls_directory(flag: str) -> TlsDirectory | None:
 def roles_of(context: "grpc.aio.ServicerContext[Any, Any]") -> frozenset[str] | None:
     """The peer's roles by its certificate; None on a plaintext connection."""
     peer = context.auth_context()
-    if not peer.get("transport_security_type"):
+    if list(peer.get("transport_security_type", ())) in _PLAIN:
         return None
     names = (name.decode("ascii", "replace") for name in peer.get("x509_subject_alternative_name", ()))
     return frozenset(name.removesuffix(DOMAIN) for name in names if name.endswith(DOMAIN))
