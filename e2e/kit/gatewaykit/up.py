@@ -27,6 +27,7 @@ class Up:
         self._reader: asyncio.Task[None] | None = None
         self._more = asyncio.Event()
         self._family: list[psutil.Process] = []
+        self._guards: list[psutil.Process] = []
 
     async def start(self, *options: str, sip_port: int = 0, rtp_ports: str = "27000-27399") -> None:
         """Runs until its ready line."""
@@ -35,6 +36,7 @@ class Up:
         )
         await self.line("ready ")
         self._family = psutil.Process(self.pid).children(recursive=True)
+        self._guards = self.services("guard.py")
 
     async def run(self, *arguments: str) -> None:
         self._process = await asyncio.create_subprocess_exec(
@@ -82,6 +84,12 @@ class Up:
     def living(self) -> list[psutil.Process]:
         """What is left of the processes that it had started when it was ready."""
         return [process for process in self._family if _is_alive(process)]
+
+    async def guard_gone(self) -> None:
+        """After a SIGKILL the guard is the last: its output is closed a moment before the kernel is done with
+        it, and nobody here is its parent, to wait for it.
+        """
+        await asyncio.to_thread(psutil.wait_procs, self._guards, 5.0)
 
     async def line(self, beginning: str) -> str:
         """The first line that begins so, also one that has come already."""
