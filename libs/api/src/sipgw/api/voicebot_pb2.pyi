@@ -157,7 +157,7 @@ class Config(_message.Message):
     epoch: _builtins.int
     """rises with each attach; the highest wins"""
     resumed: _builtins.bool
-    """this attach continues a conversation that the token names"""
+    """this attach continues a conversation that the token names, at the instance that had it"""
     @_builtins.property
     def sip_headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """those the route names"""
@@ -980,20 +980,28 @@ class End(_message.Message):
     HANDLE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
+    MOVED_FIELD_NUMBER: _builtins.int
+    SUPERSEDED_FIELD_NUMBER: _builtins.int
     handle: _builtins.int
     reason: _builtins.str
     failed: _builtins.bool
     """from the bot: reconnect elsewhere; false means finished: drain, then hang up"""
+    moved: _builtins.bool
+    """from the gateway, to bots that declared `resume`: the call goes on, another Start follows"""
+    superseded: _builtins.bool
+    """from the bot, with `failed`: a Start with a higher epoch has the call"""
     def __init__(
         self,
         *,
         handle: _builtins.int = ...,
         reason: _builtins.str = ...,
         failed: _builtins.bool = ...,
+        moved: _builtins.bool = ...,
+        superseded: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "handle", b"handle", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "handle", b"handle", "moved", b"moved", "reason", b"reason", "superseded", b"superseded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

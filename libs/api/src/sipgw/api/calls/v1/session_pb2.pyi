@@ -113,6 +113,52 @@ END_CAUSE_LOST: EndCause.ValueType  # 14
 END_CAUSE_MAX_DURATION: EndCause.ValueType  # 15
 Global___EndCause: _TypeAlias = EndCause  # noqa: Y015
 
+class _MoveCause:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MoveCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MoveCause.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MOVE_CAUSE_UNSPECIFIED: _MoveCause.ValueType  # 0
+    MOVE_CAUSE_RELAY_LOST: _MoveCause.ValueType  # 1
+    MOVE_CAUSE_DRAIN: _MoveCause.ValueType  # 2
+
+class MoveCause(_MoveCause, metaclass=_MoveCauseEnumTypeWrapper): ...
+
+MOVE_CAUSE_UNSPECIFIED: MoveCause.ValueType  # 0
+MOVE_CAUSE_RELAY_LOST: MoveCause.ValueType  # 1
+MOVE_CAUSE_DRAIN: MoveCause.ValueType  # 2
+Global___MoveCause: _TypeAlias = MoveCause  # noqa: Y015
+
+class _MovePhase:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MovePhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MovePhase.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MOVE_PHASE_UNSPECIFIED: _MovePhase.ValueType  # 0
+    MOVE_PHASE_PLACING: _MovePhase.ValueType  # 1
+    """intended; no room yet"""
+    MOVE_PHASE_ALLOCATING: _MovePhase.ValueType  # 2
+    """`target` is reserved"""
+    MOVE_PHASE_OFFERING: _MovePhase.ValueType  # 3
+    """the target has the session; our re-INVITE is saved and perhaps sent"""
+    MOVE_PHASE_SWITCHING: _MovePhase.ValueType  # 4
+    """the caller has answered 200; `media` is the target"""
+
+class MovePhase(_MovePhase, metaclass=_MovePhaseEnumTypeWrapper): ...
+
+MOVE_PHASE_UNSPECIFIED: MovePhase.ValueType  # 0
+MOVE_PHASE_PLACING: MovePhase.ValueType  # 1
+"""intended; no room yet"""
+MOVE_PHASE_ALLOCATING: MovePhase.ValueType  # 2
+"""`target` is reserved"""
+MOVE_PHASE_OFFERING: MovePhase.ValueType  # 3
+"""the target has the session; our re-INVITE is saved and perhaps sent"""
+MOVE_PHASE_SWITCHING: MovePhase.ValueType  # 4
+"""the caller has answered 200; `media` is the target"""
+Global___MovePhase: _TypeAlias = MovePhase  # noqa: Y015
+
 class _LegDirection:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -173,6 +219,8 @@ class CallSession(_message.Message):
     DEADLINE_MS_FIELD_NUMBER: _builtins.int
     FROM_DISPLAY_FIELD_NUMBER: _builtins.int
     TO_DISPLAY_FIELD_NUMBER: _builtins.int
+    MOVE_FIELD_NUMBER: _builtins.int
+    REFUSES_MOVE_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """32 hex digits"""
     version: _builtins.int
@@ -196,6 +244,8 @@ class CallSession(_message.Message):
     from_display: _builtins.str
     """caller as shown: user part or URI"""
     to_display: _builtins.str
+    refuses_move: _builtins.bool
+    """the caller refused our re-INVITE: a draining relay keeps the call"""
     @_builtins.property
     def owner(self) -> Global___ProcessIdentity: ...
     @_builtins.property
@@ -206,6 +256,10 @@ class CallSession(_message.Message):
     def bot(self) -> Global___BotBinding: ...
     @_builtins.property
     def trace(self) -> Global___TraceContext: ...
+    @_builtins.property
+    def move(self) -> Global___Move:
+        """absent: the call stays where it is"""
+
     def __init__(
         self,
         *,
@@ -229,14 +283,85 @@ class CallSession(_message.Message):
         deadline_ms: _builtins.int = ...,
         from_display: _builtins.str = ...,
         to_display: _builtins.str = ...,
+        move: Global___Move | None = ...,
+        refuses_move: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bot", b"bot", "media", b"media", "owner", b"owner", "trace", b"trace"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bot", b"bot", "media", b"media", "move", b"move", "owner", b"owner", "trace", b"trace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_ms", b"answered_ms", "bot", b"bot", "call_id", b"call_id", "created_ms", b"created_ms", "deadline_ms", b"deadline_ms", "end_cause", b"end_cause", "end_reason", b"end_reason", "ended_ms", b"ended_ms", "from_display", b"from_display", "legs", b"legs", "media", b"media", "owner", b"owner", "owner_epoch", b"owner_epoch", "route", b"route", "sip_status", b"sip_status", "state", b"state", "to_display", b"to_display", "trace", b"trace", "trunk", b"trunk", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_ms", b"answered_ms", "bot", b"bot", "call_id", b"call_id", "created_ms", b"created_ms", "deadline_ms", b"deadline_ms", "end_cause", b"end_cause", "end_reason", b"end_reason", "ended_ms", b"ended_ms", "from_display", b"from_display", "legs", b"legs", "media", b"media", "move", b"move", "owner", b"owner", "owner_epoch", b"owner_epoch", "refuses_move", b"refuses_move", "route", b"route", "sip_status", b"sip_status", "state", b"state", "to_display", b"to_display", "trace", b"trace", "trunk", b"trunk", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CallSession: _TypeAlias = CallSession  # noqa: Y015
+
+@_typing.final
+class Move(_message.Message):
+    """The call goes to another relay. Whoever owns the call goes on from the phase, or rolls back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAUSE_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    CSEQ_FIELD_NUMBER: _builtins.int
+    BRANCH_FIELD_NUMBER: _builtins.int
+    OFFER_FIELD_NUMBER: _builtins.int
+    BEGAN_MS_FIELD_NUMBER: _builtins.int
+    DEADLINE_MS_FIELD_NUMBER: _builtins.int
+    AVOID_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
+    cause: Global___MoveCause.ValueType
+    phase: Global___MovePhase.ValueType
+    epoch: _builtins.int
+    """the bot's, on the target"""
+    cseq: _builtins.int
+    """of our re-INVITE"""
+    branch: _builtins.str
+    """of our re-INVITE: sent again by another edge it is a retransmission"""
+    offer: _builtins.bytes
+    """its body"""
+    began_ms: _builtins.int
+    deadline_ms: _builtins.int
+    """until then another try is worth it"""
+    retries: _builtins.int
+    """re-INVITEs refused with 491 or 500 so far"""
+    @_builtins.property
+    def target(self) -> Global___MediaAnchor:
+        """the other relay; from SWITCHING on `media` is that"""
+
+    @_builtins.property
+    def left(self) -> Global___MediaAnchor:
+        """of SWITCHING: the relay to be let go"""
+
+    @_builtins.property
+    def avoid(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """incarnations that did not take it"""
+
+    def __init__(
+        self,
+        *,
+        cause: Global___MoveCause.ValueType = ...,
+        phase: Global___MovePhase.ValueType = ...,
+        target: Global___MediaAnchor | None = ...,
+        left: Global___MediaAnchor | None = ...,
+        epoch: _builtins.int = ...,
+        cseq: _builtins.int = ...,
+        branch: _builtins.str = ...,
+        offer: _builtins.bytes = ...,
+        began_ms: _builtins.int = ...,
+        deadline_ms: _builtins.int = ...,
+        avoid: _abc.Iterable[_builtins.str] | None = ...,
+        retries: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["left", b"left", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avoid", b"avoid", "began_ms", b"began_ms", "branch", b"branch", "cause", b"cause", "cseq", b"cseq", "deadline_ms", b"deadline_ms", "epoch", b"epoch", "left", b"left", "offer", b"offer", "phase", b"phase", "retries", b"retries", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Move: _TypeAlias = Move  # noqa: Y015
 
 @_typing.final
 class ProcessIdentity(_message.Message):
@@ -486,11 +611,33 @@ Global___MediaAnchor: _TypeAlias = MediaAnchor  # noqa: Y015
 class BotBinding(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class SipHeadersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ENDPOINT_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     READY_FIELD_NUMBER: _builtins.int
+    CAN_RESUME_FIELD_NUMBER: _builtins.int
+    SIP_HEADERS_FIELD_NUMBER: _builtins.int
     endpoint: _builtins.str
     """host:port as the route says; "builtin:echo" is the relay's EchoStage"""
     address: _builtins.str
@@ -498,6 +645,12 @@ class BotBinding(_message.Message):
     epoch: _builtins.int
     resume_token: _builtins.str
     ready: _builtins.bool
+    can_resume: _builtins.bool
+    """it declared `resume`: it goes on with the call on another stream"""
+    @_builtins.property
+    def sip_headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """those that the route names"""
+
     def __init__(
         self,
         *,
@@ -506,10 +659,12 @@ class BotBinding(_message.Message):
         epoch: _builtins.int = ...,
         resume_token: _builtins.str = ...,
         ready: _builtins.bool = ...,
+        can_resume: _builtins.bool = ...,
+        sip_headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "endpoint", b"endpoint", "epoch", b"epoch", "ready", b"ready", "resume_token", b"resume_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "can_resume", b"can_resume", "endpoint", b"endpoint", "epoch", b"epoch", "ready", b"ready", "resume_token", b"resume_token", "sip_headers", b"sip_headers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

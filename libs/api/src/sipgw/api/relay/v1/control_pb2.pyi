@@ -103,6 +103,7 @@ class ControlRequest(_message.Message):
     ATTACH_FIELD_NUMBER: _builtins.int
     COMMANDS_FIELD_NUMBER: _builtins.int
     ACK_FIELD_NUMBER: _builtins.int
+    PING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def attach(self) -> Global___Attach:
         """first"""
@@ -111,18 +112,21 @@ class ControlRequest(_message.Message):
     def commands(self) -> Global___CommandBatch: ...
     @_builtins.property
     def ack(self) -> Global___EventAck: ...
+    @_builtins.property
+    def ping(self) -> Global___Ping: ...
     def __init__(
         self,
         *,
         attach: Global___Attach | None = ...,
         commands: Global___CommandBatch | None = ...,
         ack: Global___EventAck | None = ...,
+        ping: Global___Ping | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "attach", b"attach", "commands", b"commands", "item", b"item"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "attach", b"attach", "commands", b"commands", "item", b"item", "ping", b"ping"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "attach", b"attach", "commands", b"commands", "item", b"item"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "attach", b"attach", "commands", b"commands", "item", b"item", "ping", b"ping"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_item: _TypeAlias = _typing.Literal["attach", "commands", "ack"]  # noqa: Y015
+    _WhichOneofReturnType_item: _TypeAlias = _typing.Literal["attach", "commands", "ack", "ping"]  # noqa: Y015
     _WhichOneofArgType_item: _TypeAlias = _typing.Literal["item", b"item"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_item) -> _WhichOneofReturnType_item | None: ...
 
@@ -135,6 +139,7 @@ class ControlResponse(_message.Message):
     ATTACHED_FIELD_NUMBER: _builtins.int
     RESULTS_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
+    PONG_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def attached(self) -> Global___Attached:
         """first"""
@@ -143,22 +148,57 @@ class ControlResponse(_message.Message):
     def results(self) -> Global___ResultBatch: ...
     @_builtins.property
     def events(self) -> Global___MediaEventBatch: ...
+    @_builtins.property
+    def pong(self) -> Global___Pong: ...
     def __init__(
         self,
         *,
         attached: Global___Attached | None = ...,
         results: Global___ResultBatch | None = ...,
         events: Global___MediaEventBatch | None = ...,
+        pong: Global___Pong | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "events", b"events", "item", b"item", "results", b"results"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "events", b"events", "item", b"item", "pong", b"pong", "results", b"results"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "events", b"events", "item", b"item", "results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "events", b"events", "item", b"item", "pong", b"pong", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_item: _TypeAlias = _typing.Literal["attached", "results", "events"]  # noqa: Y015
+    _WhichOneofReturnType_item: _TypeAlias = _typing.Literal["attached", "results", "events", "pong"]  # noqa: Y015
     _WhichOneofArgType_item: _TypeAlias = _typing.Literal["item", b"item"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_item) -> _WhichOneofReturnType_item | None: ...
 
 Global___ControlResponse: _TypeAlias = ControlResponse  # noqa: Y015
+
+@_typing.final
+class Ping(_message.Message):
+    """Says that the sender's loop runs, which an open connection does not: a stopped process keeps its connections."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Ping: _TypeAlias = Ping  # noqa: Y015
+
+@_typing.final
+class Pong(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pong: _TypeAlias = Pong  # noqa: Y015
 
 @_typing.final
 class Attach(_message.Message):
@@ -185,16 +225,20 @@ class Attached(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RELAY_FIELD_NUMBER: _builtins.int
+    ANSWERS_PINGS_FIELD_NUMBER: _builtins.int
+    answers_pings: _builtins.bool
+    """its silence means something"""
     @_builtins.property
     def relay(self) -> _session_pb2.ProcessIdentity: ...
     def __init__(
         self,
         *,
         relay: _session_pb2.ProcessIdentity | None = ...,
+        answers_pings: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["relay", b"relay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["relay", b"relay"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers_pings", b"answers_pings", "relay", b"relay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -351,6 +395,7 @@ class Allocate(_message.Message):
     RECORDING_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     EARLY_MEDIA_FIELD_NUMBER: _builtins.int
+    CONTINUATION_FIELD_NUMBER: _builtins.int
     traceparent: _builtins.str
     """W3C, the call's root span"""
     early_media: _builtins.bool
@@ -363,6 +408,10 @@ class Allocate(_message.Message):
     def recording(self) -> Global___RecordingSpec:
         """absent: none"""
 
+    @_builtins.property
+    def continuation(self) -> Global___Continuation:
+        """absent: the call begins here"""
+
     def __init__(
         self,
         *,
@@ -371,14 +420,41 @@ class Allocate(_message.Message):
         recording: Global___RecordingSpec | None = ...,
         traceparent: _builtins.str = ...,
         early_media: _builtins.bool = ...,
+        continuation: Global___Continuation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bot", b"bot", "media", b"media", "recording", b"recording"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bot", b"bot", "continuation", b"continuation", "media", b"media", "recording", b"recording"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bot", b"bot", "early_media", b"early_media", "media", b"media", "recording", b"recording", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bot", b"bot", "continuation", b"continuation", "early_media", b"early_media", "media", b"media", "recording", b"recording", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Allocate: _TypeAlias = Allocate  # noqa: Y015
+
+@_typing.final
+class Continuation(_message.Message):
+    """The call was on another relay before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ELAPSED_MS_FIELD_NUMBER: _builtins.int
+    BOT_AT_START_FIELD_NUMBER: _builtins.int
+    elapsed_ms: _builtins.int
+    """since the call's first audio: where the bot's `seq` goes on"""
+    bot_at_start: _builtins.bool
+    """open the bot stream at Start: until then the other relay has it"""
+    def __init__(
+        self,
+        *,
+        elapsed_ms: _builtins.int = ...,
+        bot_at_start: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bot_at_start", b"bot_at_start", "elapsed_ms", b"elapsed_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Continuation: _TypeAlias = Continuation  # noqa: Y015
 
 @_typing.final
 class Modify(_message.Message):
@@ -408,12 +484,17 @@ class Start(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    ELAPSED_MS_FIELD_NUMBER: _builtins.int
+    elapsed_ms: _builtins.int
+    """of a continuation: since the call's first audio"""
     def __init__(
         self,
+        *,
+        elapsed_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["elapsed_ms", b"elapsed_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -424,15 +505,19 @@ class Release(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REASON_FIELD_NUMBER: _builtins.int
+    MOVED_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
+    moved: _builtins.bool
+    """another relay has the call: the bot is not told that it is over"""
     def __init__(
         self,
         *,
         reason: _builtins.str = ...,
+        moved: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["moved", b"moved", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -676,16 +761,20 @@ class RecordingSpec(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PATH_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     """directory; the relay names the file <call_id>.wav"""
+    part: _builtins.int
+    """above 1: <call_id>.<part>.wav, what another relay recorded before is beside it"""
     def __init__(
         self,
         *,
         path: _builtins.str = ...,
+        part: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["part", b"part", "path", b"path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -811,6 +900,7 @@ class MediaEvent(_message.Message):
     BOT_SPOKE_FIELD_NUMBER: _builtins.int
     SESSION_ENDED_FIELD_NUMBER: _builtins.int
     BOT_SILENT_FIELD_NUMBER: _builtins.int
+    MOVE_REQUESTED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.int
     """unique and rising within the relay's incarnation"""
     call_id: _builtins.str
@@ -849,6 +939,8 @@ class MediaEvent(_message.Message):
 
     @_builtins.property
     def bot_silent(self) -> Global___BotSilent: ...
+    @_builtins.property
+    def move_requested(self) -> Global___MoveRequested: ...
     def __init__(
         self,
         *,
@@ -867,12 +959,13 @@ class MediaEvent(_message.Message):
         bot_spoke: Global___BotSpoke | None = ...,
         session_ended: Global___SessionEnded | None = ...,
         bot_silent: Global___BotSilent | None = ...,
+        move_requested: Global___MoveRequested | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bot_failed", b"bot_failed", "bot_finished", b"bot_finished", "bot_hangup", b"bot_hangup", "bot_ready", b"bot_ready", "bot_silent", b"bot_silent", "bot_spoke", b"bot_spoke", "digit_received", b"digit_received", "event", b"event", "media_started", b"media_started", "media_timed_out", b"media_timed_out", "session_ended", b"session_ended", "transfer_requested", b"transfer_requested"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bot_failed", b"bot_failed", "bot_finished", b"bot_finished", "bot_hangup", b"bot_hangup", "bot_ready", b"bot_ready", "bot_silent", b"bot_silent", "bot_spoke", b"bot_spoke", "digit_received", b"digit_received", "event", b"event", "media_started", b"media_started", "media_timed_out", b"media_timed_out", "move_requested", b"move_requested", "session_ended", b"session_ended", "transfer_requested", b"transfer_requested"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "bot_failed", b"bot_failed", "bot_finished", b"bot_finished", "bot_hangup", b"bot_hangup", "bot_ready", b"bot_ready", "bot_silent", b"bot_silent", "bot_spoke", b"bot_spoke", "call_id", b"call_id", "digit_received", b"digit_received", "event", b"event", "event_id", b"event_id", "generation", b"generation", "media_started", b"media_started", "media_timed_out", b"media_timed_out", "session_ended", b"session_ended", "transfer_requested", b"transfer_requested"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "bot_failed", b"bot_failed", "bot_finished", b"bot_finished", "bot_hangup", b"bot_hangup", "bot_ready", b"bot_ready", "bot_silent", b"bot_silent", "bot_spoke", b"bot_spoke", "call_id", b"call_id", "digit_received", b"digit_received", "event", b"event", "event_id", b"event_id", "generation", b"generation", "media_started", b"media_started", "media_timed_out", b"media_timed_out", "move_requested", b"move_requested", "session_ended", b"session_ended", "transfer_requested", b"transfer_requested"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["bot_ready", "bot_failed", "bot_hangup", "bot_finished", "transfer_requested", "digit_received", "media_timed_out", "media_started", "bot_spoke", "session_ended", "bot_silent"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["bot_ready", "bot_failed", "bot_hangup", "bot_finished", "transfer_requested", "digit_received", "media_timed_out", "media_started", "bot_spoke", "session_ended", "bot_silent", "move_requested"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -885,25 +978,49 @@ class BotReady(_message.Message):
     CONFIRMED_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
     PROTOCOL_FIELD_NUMBER: _builtins.int
+    CAN_RESUME_FIELD_NUMBER: _builtins.int
     confirmed: _builtins.bool
     """false: an undeclared StreamCall bot, channel up and Config written"""
     address: _builtins.str
     protocol: _builtins.str
     """trunk or stream_call"""
+    can_resume: _builtins.bool
     def __init__(
         self,
         *,
         confirmed: _builtins.bool = ...,
         address: _builtins.str = ...,
         protocol: _builtins.str = ...,
+        can_resume: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "confirmed", b"confirmed", "protocol", b"protocol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "can_resume", b"can_resume", "confirmed", b"confirmed", "protocol", b"protocol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BotReady: _TypeAlias = BotReady  # noqa: Y015
+
+@_typing.final
+class MoveRequested(_message.Message):
+    """The relay drains, and this is a good moment to take the call elsewhere: a pause in speech, or the deadline."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_DEADLINE_FIELD_NUMBER: _builtins.int
+    at_deadline: _builtins.bool
+    def __init__(
+        self,
+        *,
+        at_deadline: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_deadline", b"at_deadline"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoveRequested: _TypeAlias = MoveRequested  # noqa: Y015
 
 @_typing.final
 class BotFailed(_message.Message):
