@@ -40,7 +40,9 @@ class Ear:
         self.heard = np.zeros(65536, dtype=np.uint64)
         self._changed = asyncio.Event()
 
-    def bot_ready(self, handle: int, *, confirmed: bool, address: str, protocol: str) -> None:
+    def bot_ready(
+        self, handle: int, *, confirmed: bool, address: str, protocol: str, can_resume: bool
+    ) -> None:
         self.ready += 1
         self._changed.set()
 

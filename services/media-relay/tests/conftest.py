@@ -48,6 +48,7 @@ class FakeBots:
     def __init__(self):
         self.calls, self.closed, self.events, self.digits, self.blocks = {}, {}, [], [], []
         self.consumed_bytes = {}
+        self.moved, self.warmed = {}, []
 
     def open(self, handle, call):
         self.calls[handle] = call
@@ -61,8 +62,12 @@ class FakeBots:
     def consumed(self, handles, total_bytes):
         self.consumed_bytes.update(zip(handles.tolist(), total_bytes.tolist(), strict=True))
 
-    def close(self, handle, reason):
+    def close(self, handle, reason, *, moved=False):
         self.closed[handle] = reason
+        self.moved[handle] = moved
+
+    def warm(self, call):
+        self.warmed.append(call)
 
     def uplink(self, block, tick):
         self.blocks.append((tick.number, block))
@@ -144,8 +149,8 @@ class Bench:
         self.bots = bots
         if bots is not None:
             self.sessions.bots = bots
-            recorder, echo, _ = self.relay._pipeline._uplink
-            self.relay._pipeline.set_stages((recorder, echo, bots))
+            *others, _ = self.relay._pipeline._uplink
+            self.relay._pipeline.set_stages((*others, bots))
         self.actions = self.relay.bridge._listener
         self.relay.writer.start()
         self.edge = Sink()

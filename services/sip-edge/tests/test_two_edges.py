@@ -4,6 +4,7 @@ import pytest
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay_api
+from sipgw.runtime.settings import Identity
 from sipgw.sip import SipRequest, make_ack, make_response, serialize
 from sipgw.sip_edge.testing.caller import HELD_SDP, SDP, Caller, CallerDialog, ack_failure
 from sipgw.sip_edge.testing.edges import TestEdge, eventually
@@ -180,7 +181,7 @@ async def test_an_end_reported_to_the_wrong_edge_is_served_all_the_same(
     """A relay that takes any command for a change of owner sends its events to whoever spoke last."""
     call = await established(caller, a)
     event = relay_api.MediaEvent(call_id=call.call_id, bot_hangup=relay_api.BotHangup(reason="done"))
-    await b.app.events.handle(event)
+    await b.app.events.handle(Identity(relay.name, relay.incarnation), event)
     await caller.peer_request("BYE")
     ended = await until_state(b, call.call_id, calls.CALL_STATE_ENDED)
     assert ended.end_cause == calls.END_CAUSE_BOT_HANGUP

@@ -36,6 +36,7 @@ class Sessions:
         self.said: dict[int, bytearray] = defaultdict(bytearray)
         self.columns = 0  # frames that came by bot_audio
         self.plays = True
+        self.can_resume: dict[int, bool] = {}
         self.bridge: GrpcBridgeStage | None = None
         self._changed = asyncio.Event()
 
@@ -70,8 +71,12 @@ class Sessions:
             self.consume(handle, len(self.said[handle]))
         self._changed.set()
 
-    def bot_ready(self, handle, *, confirmed, address, protocol):
+    def bot_ready(self, handle, *, confirmed, address, protocol, can_resume):
         self._tell("ready", handle, confirmed, address, protocol)
+        self.can_resume[handle] = can_resume
+
+    def bot_superseded(self, handle):
+        self._tell("superseded", handle)
 
     def bot_audio(self, handles, frames, audio_format):
         assert len(set(handles.tolist())) == len(handles)

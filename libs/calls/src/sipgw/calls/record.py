@@ -56,6 +56,9 @@ def transition_of(session: CallSession) -> bytes:
     brief.CopyFrom(session)
     for leg in brief.legs:
         _shorten(leg)
+    brief.move.ClearField("offer")
+    if not session.HasField("move"):
+        brief.ClearField("move")
     return brief.SerializeToString()
 
 

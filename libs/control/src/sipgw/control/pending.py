@@ -36,7 +36,7 @@ class PendingCommands(Generic[CommandT, ResultT]):
         self._unsent: list[CommandT] = []
         self._wake = asyncio.Event()
         self._heard_at = 0.0
-        self._is_stalled = False
+        self._stalled = ""
 
     async def submit(self, command: CommandT) -> ResultT:
         """Send `command` with the next batch and give its result; raises Unreachable after the deadline."""
@@ -55,8 +55,7 @@ class PendingCommands(Generic[CommandT, ResultT]):
                 return await future
         except TimeoutError:
             if self._heard_at < asked_at:
-                self._is_stalled = True
-                self._wake.set()
+                self.stall(f"nothing came back for {self._deadline_s:g} s")
             raise self._unreachable(f"{self._peer}: no answer in {self._deadline_s:g} s") from None
         finally:
             del self._pending[command_id]
@@ -65,8 +64,13 @@ class PendingCommands(Generic[CommandT, ResultT]):
         """Return when `take_batch`, or something told by `wake`, has work."""
         await self._wake.wait()
         self._wake.clear()
-        if self._is_stalled:
-            raise StreamStalled(f"nothing came back for {self._deadline_s:g} s")
+        if self._stalled:
+            raise StreamStalled(self._stalled)
+
+    def stall(self, reason: str) -> None:
+        """The peer answers nothing: `wait` raises, and the stream is opened anew."""
+        self._stalled = reason
+        self._wake.set()
 
     def wake(self) -> None:
         """Make `wait` return."""
@@ -90,7 +94,7 @@ class PendingCommands(Generic[CommandT, ResultT]):
 
     def restart(self) -> None:
         """A new stream begins: everything unanswered goes again, in order."""
-        self._is_stalled = False
+        self._stalled = ""
         self._unsent = [command for command, future in self._pending.values() if not future.done()]
         self._wake.set()
 

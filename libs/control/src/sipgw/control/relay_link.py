@@ -1,4 +1,4 @@
-"""One edge's stream to one relay (relay/v1): commands out in batches, media events in."""
+"""One edge's stream to one relay (relay/v1): commands out in batches, media events in, pings."""
 
 import asyncio
 import functools
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     import grpc.aio
 
 _ATTACH_TIMEOUT_S = 2.0
+PING_PERIOD_S = 0.2
+STALLED_AFTER_S = 0.7
+"""A stopped process keeps its connections: who answers no ping for so long is not there."""
+_OWN_STALL_S = 0.3
+"""Late by so much we did not listen ourselves, and silence says nothing."""
 
 
 class RelayLink:
@@ -39,11 +44,20 @@ class RelayLink:
         on_attached: Callable[[Identity], None] | None = None,
         tls: TlsDirectory | None = None,
         deadline_s: float = 1.0,
+        ping_period_s: float = PING_PERIOD_S,
+        stalled_after_s: float = STALLED_AFTER_S,
     ) -> None:
         """`on_event` may be async; the event is acked after it. `on_attached` is called at each attach."""
         self.address = address
         self.relay: Identity | None = None
         """Who answered last at this address."""
+        self.answers_pings = False
+        """Its silence means something: a relay of an older release does not answer."""
+        self._loop = asyncio.get_running_loop()
+        self._heard_at = self._loop.time()
+        self._ping_period_s = ping_period_s
+        self._stalled_after_s = stalled_after_s
+        self._is_ping_due = False
         self._edge = edge
         self._tls = tls
         self._on_attached = on_attached
@@ -59,10 +73,17 @@ class RelayLink:
         """The relay has answered on a stream that stands."""
         return self._attached.is_set()
 
+    @property
+    def silent_s(self) -> float:
+        """Since the relay said anything, or since we began to ask."""
+        return self._loop.time() - self._heard_at
+
     def open(self) -> None:
         """Begin to attach, if not yet begun."""
         if not len(self._tasks):
+            self._heard_at = self._loop.time()
             self._tasks.spawn(self._run(), "stream")
+            self._tasks.spawn(self._ping(), "ping")
 
     async def wait_connected(self) -> None:
         """Return when attached; the caller brings the timeout."""
@@ -91,15 +112,17 @@ class RelayLink:
         )
 
     async def start(self, call_id: str, *, generation: int, owner_epoch: int) -> None:
-        """The call is answered: playout begins."""
+        """The call is answered, or goes on here: playout begins."""
         start = pb.Start()
         await self._ask(
             pb.Command(call_id=call_id, generation=generation, owner_epoch=owner_epoch, start=start)
         )
 
-    async def release(self, call_id: str, *, generation: int, owner_epoch: int, reason: str) -> None:
-        """End the session; SessionEnded follows as an event."""
-        release = pb.Release(reason=reason)
+    async def release(
+        self, call_id: str, *, generation: int, owner_epoch: int, reason: str, moved: bool = False
+    ) -> None:
+        """End the session; SessionEnded follows as an event. `moved`: another relay has the call."""
+        release = pb.Release(reason=reason, moved=moved)
         await self._ask(
             pb.Command(call_id=call_id, generation=generation, owner_epoch=owner_epoch, release=release)
         )
@@ -151,6 +174,7 @@ class RelayLink:
         if not isinstance(first, pb.ControlResponse) or not first.HasField("attached"):
             call.cancel()
             raise StreamStalled("the first answer is not Attached")
+        self.answers_pings = first.attached.answers_pings
         self._attach(Identity(first.attached.relay.name, first.attached.relay.incarnation))
         established()
         await pump(call, self._receive, self._next_request)
@@ -159,6 +183,7 @@ class RelayLink:
         if self.relay != relay:
             self._inbox.forget()
         self.relay = relay
+        self._heard_at = self._loop.time()
         self._pending.restart()
         self._attached.set()
         if self._on_attached is not None:
@@ -169,8 +194,24 @@ class RelayLink:
         if not was_attached:
             self._pending.fail_attempt("not there")
 
+    async def _ping(self) -> None:
+        """Ask each period; give the stream up when nothing has come for too long."""
+        while True:
+            began = self._loop.time()
+            await asyncio.sleep(self._ping_period_s)
+            late_s = self._loop.time() - began - self._ping_period_s
+            if late_s > _OWN_STALL_S:
+                self._heard_at += late_s
+            if not self.is_connected or not self.answers_pings:
+                continue
+            if self.silent_s > self._stalled_after_s:
+                self._pending.stall(f"answers no ping for {self.silent_s:.1f} s")
+            self._is_ping_due = True
+            self._pending.wake()
+
     def _receive(self, response: pb.ControlResponse) -> None:
         self._pending.heard()
+        self._heard_at = self._loop.time()
         match response.WhichOneof("item"):
             case "results":
                 for result in response.results.results:
@@ -185,6 +226,10 @@ class RelayLink:
         """Acks and commands take turns on the one writer; what is left wakes it again."""
         while True:
             await self._pending.wait()
+            if self._is_ping_due:
+                self._is_ping_due = False
+                self._pending.wake()
+                return pb.ControlRequest(ping=pb.Ping())
             if acks := self._inbox.take_acks():
                 self._pending.wake()
                 return pb.ControlRequest(ack=pb.EventAck(event_ids=acks))

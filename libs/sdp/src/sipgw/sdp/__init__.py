@@ -14,6 +14,7 @@ from sipgw.sdp.negotiation import (
     accept_answer,
     answer_offer,
     make_offer,
+    move_offer,
 )
 from sipgw.sdp.session import Connection, MediaDescription, Origin, SessionDescription
 
@@ -42,4 +43,5 @@ __all__ = [
     "accept_answer",
     "answer_offer",
     "make_offer",
+    "move_offer",
 ]

@@ -7,7 +7,7 @@ decides (section 6.1), and its payload type numbers are answered back. No SRTP, 
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sipgw.sdp.attributes import Attribute, Direction, RtpMap
@@ -172,6 +172,41 @@ def make_offer(
         mux=capabilities.rtcp_mux,
     )
     return SessionDescription(origin=local.origin, connection=Connection.of(address), media=(stream,))
+
+
+def move_offer(
+    described: SessionDescription, *, address: str, rtp_port: int, session_version: int, rtcp_port: int | None
+) -> SessionDescription:
+    """Our last description from another address: same streams, same payload types (section 8.3.2), sendrecv.
+
+    A peer that holds us answers sendonly again (RFC 6337 section 5.3). Raises NoCommonCodec when no audio of
+    it is in use.
+    """
+    index = next((i for i, media in enumerate(described.media) if media.kind == "audio" and media.port), None)
+    if index is None:
+        raise NoCommonCodec("our description has no audio stream in use")
+    stream = described.media[index]
+    kept = tuple(
+        one
+        for one in stream.attributes
+        if one.name.lower() not in {"rtcp", *(direction.value for direction in Direction)}
+    )
+    attributes = [*kept]
+    if rtcp_port not in (None, rtp_port + 1) and not stream.has_rtcp_mux:
+        attributes.append(Attribute("rtcp", str(rtcp_port)))
+    attributes.append(Attribute(Direction.SENDRECV.value))
+    moved = replace(stream, port=rtp_port, connection=None, attributes=tuple(attributes))
+    return replace(
+        described,
+        origin=replace(
+            described.origin,
+            session_version=str(session_version),
+            address=address,
+            address_type=address_type_of(address),
+        ),
+        connection=Connection.of(address),
+        media=tuple(moved if i == index else media for i, media in enumerate(described.media)),
+    )
 
 
 def accept_answer(

@@ -40,6 +40,10 @@ def relay(
     capacity: Annotated[int, typer.Option(min=0, help="Cost units; 0: one for each pair of ports.")] = 0,
     revision: Annotated[str, typer.Option(help="Of the release; the newest is filled first.")] = "",
     drain_seconds: Annotated[float, typer.Option(min=0, help="Longest wait for calls at SIGTERM.")] = 5.0,
+    drain_deadline: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds that a draining relay waits for a pause in each call."),
+    ] = 60.0,
     media_timeout: Annotated[
         float, typer.Option(min=0, help="Seconds without RTP until the edge is told; 0: never.")
     ] = 30.0,
@@ -69,6 +73,7 @@ def relay(
             health=health,
             tls=tls_directory(tls_dir),
             node=node,
+            drain_deadline_s=drain_deadline,
         )
         return await run_relay(settings, lifecycle)
 

@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 from sipgw.api.relay.v1.control_pb2_grpc import add_RelayControlServiceServicer_to_server
 from sipgw.control import Beat
 from sipgw.media_relay.bot_actions import BotActions
+from sipgw.media_relay.drain import PERIOD_TICKS, Drain
 from sipgw.media_relay.errors import PortRangeError
 from sipgw.media_relay.event_log import EventLog
 from sipgw.media_relay.head_room import RelayHeadRoom
@@ -27,6 +28,7 @@ from sipgw.media_relay.service import SERVICE_NAME, RelayControlServicer
 from sipgw.media_relay.sessions import Sessions
 from sipgw.media_relay.stages.echo import EchoStage
 from sipgw.media_relay.stages.grpc_bridge import GrpcBridgeStage
+from sipgw.media_relay.stages.pauses import PauseStage
 from sipgw.media_relay.stages.recorder import RecorderStage
 from sipgw.media_relay.tick import TICK_S, TickClock
 from sipgw.runtime.errors import StartupError
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 MAX_ROWS: Final = 8192
 _OTHER_FILES: Final = 512
 _SWITCH_S: Final = 0.001
+DOUBTFUL_STALL_S: Final = 0.75  # edges leave a relay that says nothing for so long
+_PATIENT_SHARE: Final = 0.5  # of the time to drain, in which calls wait for a pause
 _LAST_WORDS_S: Final = 0.2  # for the edge to hear of the sessions' end
 _STALLED_S: Final = 5.0  # no tick for so long: it will not come back by itself
 _log = get_logger("sipgw.media_relay")
@@ -71,6 +75,7 @@ class RelaySettings:
     health: str = ""
     tls: TlsDirectory | None = None
     node: str = ""
+    drain_deadline_s: float = 60.0
 
 
 class Relay:
@@ -99,11 +104,15 @@ class Relay:
         self.plane = MediaPlane(rows, pool, self._pipeline, self.sessions)
         actions.attach(self.plane)
         echo, recorder = EchoStage(rows, self.plane.playout), RecorderStage(rows, self.writer)
-        self._pipeline.set_stages((recorder, echo, self.bridge))
+        pauses = PauseStage(rows)
+        self._pipeline.set_stages((recorder, pauses, echo, self.bridge))
+        self.drain = Drain(self.sessions, self.plane.playout, pauses)
+        self.control = RelayControlServicer(identity, self.sessions, self.events)
         self.sessions.plane, self.sessions.bots = self.plane, self.bridge
         self.sessions.echo, self.sessions.recorder = echo, recorder
         self.clock = TickClock(loop, self._on_tick)
         self._next_housekeeping = 0
+        self._tick_number = 0
 
     def start(self) -> None:
         sys.setswitchinterval(_SWITCH_S)  # the tick may wait so long for the thread that writes recordings
@@ -134,9 +143,26 @@ class Relay:
 
     def set_draining(self, drain: bool) -> None:  # noqa: FBT001 - RelayHeartbeat's callback
         self.head_room.is_draining = drain
+        if drain:
+            self.drain.begin(self._tick_number, self._settings.drain_deadline_s)
+        elif not self.head_room.is_stopping:
+            self.drain.stop()
+
+    def stop_serving(self) -> None:
+        """No new calls; those there are leave, in mid-word when half of the time is over."""
+        settings = self._settings
+        self.head_room.is_stopping = True
+        self.drain.begin(self._tick_number, min(settings.drain_deadline_s, settings.drain_s * _PATIENT_SHARE))
 
     def _on_tick(self, tick: Tick, missed: int) -> None:
+        if missed * TICK_S >= DOUBTFUL_STALL_S:
+            _log.warning("stood_still", seconds=round(missed * TICK_S, 2), calls=len(self.sessions))
+            self.sessions.doubt_all()
+            self.control.close_streams()
+        self._tick_number = tick.number
         self.plane.on_tick(tick, missed)
+        if self.drain.is_active and tick.number % PERIOD_TICKS == 0:
+            self.drain.step(tick.number, self.sessions.now_s)
         if tick.number >= self._next_housekeeping:
             self._next_housekeeping = tick.number + int(1 / TICK_S)
             self.head_room.measure()
@@ -149,12 +175,12 @@ async def run_relay(settings: RelaySettings, lifecycle: Lifecycle) -> int:
     relay = Relay(settings, identity, asyncio.get_running_loop())
     server = GrpcServer(settings.listen, tls=settings.tls)
     server.add(
-        RelayControlServicer(identity, relay.sessions, relay.events),
+        relay.control,
         add_RelayControlServiceServicer_to_server,
         SERVICE_NAME,
     )
     control_port = await server.start()
-    REGISTRY.register(RelayMetrics(relay.sessions, relay.plane, relay.clock, relay.writer))
+    REGISTRY.register(RelayMetrics(relay.sessions, relay.plane, relay.clock, relay.writer, relay.drain))
     relay.start()
     tasks = TaskGroupOwner("relay")
     registrar = None
@@ -172,7 +198,7 @@ async def run_relay(settings: RelaySettings, lifecycle: Lifecycle) -> int:
         **bound,
     )
     await lifecycle.stopping.wait()
-    relay.head_room.is_stopping = True
+    relay.stop_serving()
     if registrar is not None:
         registrar.beat_now()
     await _drain(relay, settings.drain_s)

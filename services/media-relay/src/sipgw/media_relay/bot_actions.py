@@ -37,10 +37,15 @@ class BotActions:
     def attach(self, plane: MediaPlane) -> None:
         self._plane = plane
 
-    def bot_ready(self, handle: int, *, confirmed: bool, address: str, protocol: str) -> None:
+    def bot_ready(
+        self, handle: int, *, confirmed: bool, address: str, protocol: str, can_resume: bool
+    ) -> None:
         if (session := self._sessions.session_of(handle)) is not None:
             session.cost = COST_STREAM_CALL if protocol == "stream_call" else COST_TRUNK
-            ready = pb.BotReady(confirmed=confirmed, address=address, protocol=protocol)
+            session.can_resume = can_resume
+            ready = pb.BotReady(
+                confirmed=confirmed, address=address, protocol=protocol, can_resume=can_resume
+            )
             self._sessions.tell(session, bot_ready=ready)
             if session.is_started:
                 self._sessions.tell_bot(session, voicebot_pb2.CallEvent(answered=voicebot_pb2.Answered()))
@@ -111,6 +116,10 @@ class BotActions:
             _log.warning("bot_failed", call_id=session.call_id, reason=reason, before_ready=before_ready)
             self._sessions.tell(session, bot_failed=pb.BotFailed(reason=reason, before_ready=before_ready))
 
+    def bot_superseded(self, handle: int) -> None:
+        if (session := self._sessions.session_of(handle)) is not None:
+            self._sessions.superseded(session)
+
     def bot_silent(self, handle: int, after_ms: int) -> None:
         if (session := self._sessions.session_of(handle)) is not None:
             self._sessions.tell(session, bot_silent=pb.BotSilent(after_ms=after_ms))
@@ -137,6 +146,7 @@ class BotActions:
         if session is None:
             return
         is_done = False
+        session.is_ending = True
 
         def finish() -> None:
             nonlocal is_done

@@ -80,8 +80,9 @@ def read_media(spec: pb.MediaSpec) -> MediaParameters:
     )
 
 
-def read_bot(call_id: str, spec: pb.BotSpec, codec: Codec, traceparent: str) -> BotCall:
+def read_bot(call_id: str, allocate: pb.Allocate, codec: Codec) -> BotCall:
     """What the bot streams are told. Raises SpecError that names the field."""
+    spec = allocate.bot
     if ":" not in spec.endpoint:
         raise SpecError(f"bot.endpoint: {spec.endpoint!r}, host:port or {BUILTIN_ECHO} is wanted")
     if spec.audio.codec not in _BOT_CODECS:
@@ -102,7 +103,7 @@ def read_bot(call_id: str, spec: pb.BotSpec, codec: Codec, traceparent: str) -> 
         silent_after_ms=spec.silent_after_ms,
         reconnect_limit_ms=spec.reconnect_limit_ms or 10000,
         epoch=spec.epoch or 1,
-        resumed=spec.epoch > 1,
+        resumed=allocate.HasField("continuation"),
         resume_token=spec.resume_token,
         from_=getattr(spec, "from"),
         to=spec.to,
@@ -110,7 +111,7 @@ def read_bot(call_id: str, spec: pb.BotSpec, codec: Codec, traceparent: str) -> 
         trunk=spec.trunk,
         sip_headers=dict(spec.sip_headers),
         preferred_address=spec.preferred_address,
-        traceparent=traceparent,
+        traceparent=allocate.traceparent,
     )
 
 

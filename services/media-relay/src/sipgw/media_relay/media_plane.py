@@ -127,6 +127,14 @@ class MediaPlane:
         self.uplink.open(row, uplink_format, keep_seq=True)
         self._configure(row, media)
 
+    def go_on(self, row: int, elapsed_ms: int) -> None:
+        """The call on `row` has lasted so long on another relay."""
+        self.uplink.go_on(row, elapsed_ms, self._tick_number)
+
+    def hush(self, row: int, hushed: bool) -> None:  # noqa: FBT001 - the one thing the name asks for
+        """Send nothing to the caller, or again."""
+        self.transmitter.set_sender(row, None if hushed else self._leg(row).endpoint.sender())
+
     def start(self, row: int) -> None:
         """The call is answered: its clocks run."""
         self.uplink.start(row, self._tick_number)

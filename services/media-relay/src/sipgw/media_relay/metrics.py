@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from sipgw.media_relay.drain import Drain
     from sipgw.media_relay.media_plane import MediaPlane
     from sipgw.media_relay.recording_writer import RecordingWriter
     from sipgw.media_relay.sessions import Sessions
@@ -22,12 +23,18 @@ class RelayMetrics(Collector):
     """Instruments `sipgw_relay_*`."""
 
     def __init__(
-        self, sessions: Sessions, plane: MediaPlane, clock: TickClock, writer: RecordingWriter
+        self,
+        sessions: Sessions,
+        plane: MediaPlane,
+        clock: TickClock,
+        writer: RecordingWriter,
+        drain: Drain,
     ) -> None:
         self._sessions = sessions
         self._plane = plane
         self._clock = clock
         self._writer = writer
+        self._drain = drain
 
     def collect(self) -> Iterator[Metric]:
         plane, clock = self._plane, self._clock
@@ -52,6 +59,7 @@ class RelayMetrics(Collector):
             "frames_left_out": ("Frames of callers left out after stalls", plane.uplink.left_out),
             "playout_refused_bytes": ("Bot audio beyond a call's limit", plane.playout.refused),
             "recording_pieces_refused": ("Half seconds not recorded: the disk is slow", self._writer.refused),
+            "moves_requested": ("Calls that edges were asked to move elsewhere", self._drain.requested),
             "recordings_failed": ("Recordings that could not be written", self._writer.failed),
         }
         for name, (text, value) in counters.items():

@@ -33,6 +33,7 @@ class _EdgeStream:
     def __init__(self) -> None:
         self._results: list[pb.CommandResult] = []
         self._events: list[pb.MediaEvent] = []
+        self._owes_pong = False
         self._wake = asyncio.Event()
         self._is_closed = False
 
@@ -44,6 +45,10 @@ class _EdgeStream:
         self._results += results
         self._wake.set()
 
+    def send_pong(self) -> None:
+        self._owes_pong = True
+        self._wake.set()
+
     def close(self) -> None:
         self._is_closed = True
         self._wake.set()
@@ -53,6 +58,9 @@ class _EdgeStream:
         while not self._is_closed:
             await self._wake.wait()
             self._wake.clear()
+            if self._owes_pong:
+                self._owes_pong = False
+                yield pb.ControlResponse(pong=pb.Pong())
             if self._results:
                 results, self._results = self._results, []
                 yield pb.ControlResponse(results=pb.ResultBatch(results=results))
@@ -68,6 +76,12 @@ class RelayControlServicer(RelayControlServiceServicer):
         self._identity = identity
         self._sessions = sessions
         self._events = events
+        self._streams: set[_EdgeStream] = set()
+
+    def close_streams(self) -> None:
+        """Every edge attaches again, and says which sessions are still its own."""
+        for stream in self._streams:
+            stream.close()
 
     async def Control(
         self,
@@ -84,9 +98,10 @@ class RelayControlServicer(RelayControlServiceServicer):
         edge = f"{first.attach.edge.name}/{first.attach.edge.incarnation}"
         stream = _EdgeStream()
         self._events.attach(edge, stream)
+        self._streams.add(stream)
         _log.info("edge_attached", edge=edge)
         me = session_pb2.ProcessIdentity(name=self._identity.name, incarnation=self._identity.incarnation)
-        yield pb.ControlResponse(attached=pb.Attached(relay=me))
+        yield pb.ControlResponse(attached=pb.Attached(relay=me, answers_pings=True))
         self._events.replay(self._sessions.call_ids_of(edge), edge)
         reading = asyncio.create_task(self._read(requests, edge, stream), name=f"control/{edge}")
         try:
@@ -94,6 +109,7 @@ class RelayControlServicer(RelayControlServiceServicer):
                 yield message
         finally:
             reading.cancel()
+            self._streams.discard(stream)
             self._events.detach(edge, stream)
             _log.info("edge_detached", edge=edge)
 
@@ -106,6 +122,8 @@ class RelayControlServicer(RelayControlServiceServicer):
                         stream.send_results([execute(each, edge) for each in request.commands.commands])
                     case "ack":
                         self._events.ack(request.ack.event_ids)
+                    case "ping":
+                        stream.send_pong()
                     case _:
                         pass
         except grpc.aio.AioRpcError:

@@ -38,6 +38,11 @@ class Session:
     cost: int = COST_TRUNK
     digits: str = ""
     has_timed_out: bool = False
+    waits_for_start: bool = False  # with its bot stream: another relay has the call until then
+    can_resume: bool = True  # its bot goes on with the call on another relay's stream
+    is_ending: bool = False  # the bot has hung up, finished or transferred; its last words are being played
+    is_doubted: bool = False  # this process stood still: the call may be elsewhere
+    asked_to_move_s: float = 0.0
     digits_to_send: deque[tuple[str, int]] = field(default_factory=deque[tuple[str, int]])
 
     @property

@@ -26,7 +26,7 @@ from sipgw.runtime.telemetry.traces import parse_traceparent, record_span
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
 
@@ -132,7 +132,7 @@ class Sessions:
             case "start":
                 self._start(session)
             case "release":
-                self._end(session, command.release.reason)
+                self._end(session, command.release.reason, moved=command.release.moved)
             case "inform":
                 self._inform(session, command.inform)
             case _:  # adopt: done above
@@ -154,7 +154,7 @@ class Sessions:
         call_id = _checked_call_id(command.call_id)
         media = read_media(spec.media)
         is_echo = spec.bot.endpoint == BUILTIN_ECHO
-        bot = None if is_echo else read_bot(call_id, spec.bot, media.wire.codec, spec.traceparent)
+        bot = None if is_echo else read_bot(call_id, spec, media.wire.codec)
         if spec.HasField("recording") and not spec.recording.path:
             raise SpecError("recording.path: empty, a directory is wanted")
         if refusal := self._head_room.refusal():
@@ -181,15 +181,19 @@ class Sessions:
             now_s,
             attached_s=now_s,
             trace=parse_traceparent(spec.traceparent),
+            waits_for_start=spec.continuation.bot_at_start,
+            can_resume=is_echo,
         )
         is_live = spec.bot.playout == config_pb2.PLAYOUT_LIVE or (
             is_echo and spec.bot.playout == config_pb2.PLAYOUT_UNSPECIFIED
         )
         self._by_call[call_id] = self._by_row[row] = session
         self.plane.open(row, pair, media, is_live=is_live, uplink_frame_ms=session.uplink_frame_ms)
+        if spec.HasField("continuation"):
+            self.plane.go_on(row, spec.continuation.elapsed_ms)
         self._attach_bot(session)
         if spec.HasField("recording"):
-            self._record(session, spec.recording.path)
+            self._record(session, spec.recording)
         if session.is_early:
             self.plane.start(row)
         _log.info("session_allocated", call_id=call_id, rtp_port=pair.rtp_port, bot=spec.bot.endpoint)
@@ -197,16 +201,21 @@ class Sessions:
         return self._allocated(session)
 
     def _attach_bot(self, session: Session) -> None:
-        if session.bot is None:
+        if session.waits_for_start:
+            if session.bot is not None:
+                self.bots.warm(session.bot)
+        elif session.bot is None:
             self.echo.open(session.row)
             ready = pb.BotReady(confirmed=True, address=BUILTIN_ECHO, protocol="builtin")
             self.tell(session, bot_ready=ready)
         else:
             self.bots.open(session.handle, session.bot)
 
-    def _record(self, session: Session, directory: str) -> None:
+    def _record(self, session: Session, spec: pb.RecordingSpec) -> None:
         # The disk is the writer thread's alone: a hung one would stop the tick here.
-        self.recorder.open(session.row, Path(directory) / f"{session.call_id}.wav", session.media.wire)
+        part = f".{spec.part}" if spec.part > 1 else ""
+        path = Path(spec.path) / f"{session.call_id}{part}.wav"
+        self.recorder.open(session.row, path, session.media.wire)
 
     def _allocated(self, session: Session) -> pb.CommandResult:
         allocated = pb.Allocated(
@@ -231,10 +240,14 @@ class Sessions:
         session.is_started = True
         session.answered_s = self._loop.time()
         session.answered_ns = time.time_ns()
+        if session.waits_for_start:
+            session.waits_for_start = False
+            self._attach_bot(session)
         self.plane.start(session.row)
         self.tell_bot(session, voicebot_pb2.CallEvent(answered=voicebot_pb2.Answered()))
 
     def _inform(self, session: Session, inform: pb.Inform) -> None:
+        session.is_ending = False  # a transfer that came to nothing
         outcome = voicebot_pb2.TransferOutcome(
             accepted=inform.transfer_accepted,
             sip_status=inform.transfer_status,
@@ -246,6 +259,9 @@ class Sessions:
         """Any command confirms; the events go to another edge only by Adopt or a higher owner epoch."""
         is_owner = is_adopted or fence[0] > session.fence[0] or edge == session.edge
         session.fence, session.is_confirmed = fence, True
+        if session.is_doubted:
+            session.is_doubted = False
+            self.plane.hush(session.row, False)  # noqa: FBT003 - reads as what it does
         if is_owner:
             self._change_owner(session, edge, replay=is_adopted)
 
@@ -260,13 +276,33 @@ class Sessions:
         if session.bot is not None:
             self.bots.send_event(session.handle, event)
 
-    def _end(self, session: Session, reason: str) -> None:
+    def superseded(self, session: Session) -> None:
+        """The bot has the call on a later stream: another relay serves it."""
+        self._end(session, "another relay has the call", moved=True)
+
+    def doubt_all(self) -> None:
+        """This process stood still, and the calls may have left it: no word to anybody until an edge says
+        that a call is still here. One that nobody says that of is freed like one never confirmed.
+        """
+        for session in self._by_call.values():
+            session.is_doubted, session.is_confirmed = True, False
+            session.created_s = self._loop.time()
+            self.plane.hush(session.row, True)  # noqa: FBT003 - reads as what it does
+
+    @property
+    def now_s(self) -> float:
+        return self._loop.time()
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._by_call.values()))
+
+    def _end(self, session: Session, reason: str, *, moved: bool = False) -> None:
         """Free everything the call has, and say so with its totals."""
         totals = self._totals(session)
         if session.bot is None:
             self.echo.close(session.row)
         else:
-            self.bots.close(session.handle, reason)
+            self.bots.close(session.handle, reason, moved=moved)
         self.recorder.close(session.row)
         self.plane.close(session.row)
         del self._by_call[session.call_id]

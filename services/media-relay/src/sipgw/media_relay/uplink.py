@@ -55,6 +55,7 @@ class Uplink:
         self._met = np.zeros(rows, np.bool_)
         self._slack = np.full(rows, _NO_SLACK, np.int64)
         self._slack_since = np.zeros(rows, np.int64)
+        self._origin = np.full(rows, NEVER, np.int64)  # tick of seq 0, of calls that were elsewhere before
         self.concealed = 0
         self.left_out = 0  # frames left out after stalls
 
@@ -69,20 +70,32 @@ class Uplink:
             self._next[row] = NEVER
             self._flowing[row] = self._met[row] = False
             self._waited[row] = 0
+            self._origin[row] = NEVER
+
+    def go_on(self, row: int, elapsed_ms: int, tick_number: int) -> None:
+        """The call began so long ago on another relay: frames are counted from then."""
+        self._origin[row] = tick_number - elapsed_ms // TICK_MS
 
     def start(self, row: int, tick_number: int) -> None:
         """Let the clock run from now on; it goes on if it runs."""
         if self._next[row] == NEVER:
+            self._begin(row, tick_number)
             self._next[row] = tick_number
 
     def align(self, row: int, tick_number: int) -> None:
         """The caller's stream begins: a frame is due with its last packet."""
         if not self._met[row]:
+            if self._next[row] == NEVER:
+                self._begin(row, tick_number)
             self._met[row] = self._flowing[row] = True
             self._next[row] = tick_number + max(int(self._period[row]) - _PACKET_TICKS, 0)
 
     def close(self, row: int) -> None:
         self._next[row] = NEVER
+
+    def _begin(self, row: int, tick_number: int) -> None:
+        if self._origin[row] != NEVER:
+            self._seq[row] = max(tick_number - int(self._origin[row]), 0) // int(self._period[row])
 
     def run(self, tick: Tick) -> None:
         """Send the frames that are due through the pipeline."""

@@ -14,6 +14,7 @@ from sipgw.runtime.tasks import TaskGroupOwner
 from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.runtime.vitals import Vitals
 from sipgw.sip import TransactionLayer
+from sipgw.sip_edge.allocation import Allocations
 from sipgw.sip_edge.authentication import NONCE_SECRET, Authentication, Passwords
 from sipgw.sip_edge.call_flow import CallFlow
 from sipgw.sip_edge.call_limits import CallLimits
@@ -26,6 +27,7 @@ from sipgw.sip_edge.dialogs import DialogRequests, LocalContact
 from sipgw.sip_edge.dispatcher import Dispatcher
 from sipgw.sip_edge.edge_service import SERVICE_NAME, EdgeService
 from sipgw.sip_edge.ending import CallEnding, End
+from sipgw.sip_edge.ghosts import Ghosts
 from sipgw.sip_edge.identifiers import branch_tokens
 from sipgw.sip_edge.in_dialog import InDialog
 from sipgw.sip_edge.intake import CALL_ID_SECRET, Intake
@@ -35,10 +37,12 @@ from sipgw.sip_edge.listeners import UdpListener
 from sipgw.sip_edge.live_calls import LiveCalls
 from sipgw.sip_edge.media_commands import MediaCommands
 from sipgw.sip_edge.media_events import MediaEvents
+from sipgw.sip_edge.moves import Moves
 from sipgw.sip_edge.offers import MaxCallDeadline, Offers
 from sipgw.sip_edge.placing import Placing
 from sipgw.sip_edge.records import CallRecords
 from sipgw.sip_edge.redis_watch import RedisWatch
+from sipgw.sip_edge.reinvites import Reinvites
 from sipgw.sip_edge.replies import InviteReplies, retry_after
 from sipgw.sip_edge.routing import no_bot_status
 from sipgw.sip_edge.server import SipServer
@@ -72,7 +76,13 @@ class EdgeApp:
         self.local = LocalContact(settings.advertise_host, settings.advertise_port or listener.address.port)
         layer = TransactionLayer(times.sip, token=branch_tokens(me.name))
         self.sip = SipServer(listener, layer)
-        self.relays = Relays(me, self.registry.list_relays, poll_s=times.relay_poll_s, tls=settings.tls)
+        self.relays = Relays(
+            me,
+            self.registry.list_relays,
+            poll_s=times.relay_poll_s,
+            silent_s=times.relay_silent_s,
+            tls=settings.tls,
+        )
         media = MediaCommands(self.relays)
         self.answers = InviteAnswers(self.sip, self.records, self._tasks, times.sip)
         requests = DialogRequests(self.sip, self.local)
@@ -80,15 +90,34 @@ class EdgeApp:
             self.records, self.live, media, self.registry, self.answers, requests, self._tasks, self.local
         )
         self.deadlines = Deadlines(self.live, self._tasks, store.now_ms)
+        placing = Placing(self.registry, self._tasks)
+        allocations = Allocations(self.gateway)
         flow = CallFlow(
             settings,
             self.records,
-            Placing(self.registry, self._tasks),
+            placing,
+            allocations,
             media,
             self.answers,
             self.ending,
             self.deadlines,
             self.gateway,
+            store.now_ms,
+        )
+        self.ghosts = Ghosts(media, self._tasks)
+        self.moves = Moves(
+            settings,
+            self.records,
+            self.live,
+            self.relays,
+            placing,
+            allocations,
+            media,
+            Reinvites(self.sip, self.local),
+            self.ending,
+            self.gateway,
+            self.ghosts,
+            self._tasks,
             store.now_ms,
         )
         takeover = Takeover(me.name, self.records, self.sip, self.edges)
@@ -150,7 +179,9 @@ class EdgeApp:
             self.intake,
         )
         self.dispatcher = Dispatcher(settings, self.sip, self.intake, in_dialog, takeover, self._requests)
-        self.events = MediaEvents(self.records, self.live, self.ending, transfers, self.gateway, self._tasks)
+        self.events = MediaEvents(
+            self.records, self.live, self.ending, transfers, self.moves, self.gateway, self._tasks
+        )
         self.claims = Claims(
             me,
             call_store,
@@ -159,6 +190,7 @@ class EdgeApp:
             self.live,
             flow,
             media,
+            self.moves,
             self.answers,
             self.ending,
             self.deadlines,
@@ -235,10 +267,8 @@ class EdgeApp:
         self.answers.on_no_ack = self._no_ack
         self.deadlines.on_due = self._due
         self.relays.on_event = self.events.handle
-        self.relays.on_attached = lambda who: _nothing(
-            self._tasks.spawn(self.claims.adopt_all_of(who), "adopt")
-        )
-        self.relays.on_lost = self._relay_lost
+        self.relays.on_attached = self._relay_attached
+        self.relays.on_silent = self.moves.relay_lost
 
     def _spawn_watches(self, address: str) -> None:
         me = self._settings.identity
@@ -312,23 +342,19 @@ class EdgeApp:
             _log.warning("end_not_saved", call_id=call_id, error=str(error))
 
     def _relays_in_use(self) -> set[Identity]:
-        return {
-            identity_of(session.media.relay)
+        anchors = (
+            anchor
             for session in self.records.owned
-            if session.media.relay.incarnation
-        }
+            for anchor in (session.media, session.move.target, session.move.left)
+        )
+        used = {identity_of(anchor.relay) for anchor in anchors if anchor.relay.incarnation}
+        return used | self.ghosts.relays
 
-    def _relay_lost(self, who: Identity) -> None:
-        end = End(calls.END_CAUSE_RELAY_LOST, f"media relay {who.name} is lost")
-        for session in list(self.records.owned):
-            if identity_of(session.media.relay) == who and session.state < calls.CALL_STATE_ENDING:
-                self._tasks.spawn(self._end_quietly(session.call_id, end, as_owner=True), "relay lost")
+    def _relay_attached(self, who: Identity) -> None:
+        self._tasks.spawn(self.claims.adopt_all_of(who), "adopt")
+        self.ghosts.heard(who)
 
     async def _edge_lapsed(self, lease: EdgeLease) -> None:
         _log.warning("edge_lapsed", edge=str(lease.identity))
         self.edges.forget(lease.identity)
         self._wake_sweep.set()
-
-
-def _nothing(_: object) -> None:
-    """For callbacks that give nothing."""

@@ -14,21 +14,22 @@ from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.relay.v1 import control_pb2 as relay
 from sipgw.control import ControlError, NoPlacement, RegistryUnreachable, RelayRefused, RelayUnreachable
 from sipgw.runtime.telemetry.metrics import observe
-from sipgw.runtime.telemetry.traces import call_span, record_span, traceparent
+from sipgw.runtime.telemetry.traces import call_span, record_span
 from sipgw.sdp import MediaCapabilities
 from sipgw.sip import serialize
 from sipgw.sip_edge import metrics, sdp_exchange
+from sipgw.sip_edge.allocation import Allocations
 from sipgw.sip_edge.config_holder import ConfigHolder
 from sipgw.sip_edge.deadlines import Deadlines
 from sipgw.sip_edge.ending import CallEnding, End
 from sipgw.sip_edge.errors import CallOver, EdgeError, Rejected
 from sipgw.sip_edge.invite_answers import InviteAnswers
-from sipgw.sip_edge.live_calls import BotOutcome, LiveCall
+from sipgw.sip_edge.live_calls import BotOutcome, LiveCall, RelayGone
 from sipgw.sip_edge.media_commands import MediaCommands
 from sipgw.sip_edge.placing import Placing
 from sipgw.sip_edge.records import CallRecords
 from sipgw.sip_edge.replies import retry_after
-from sipgw.sip_edge.routing import is_tls, no_bot_status
+from sipgw.sip_edge.routing import no_bot_status
 from sipgw.sip_edge.settings import EdgeSettings
 from sipgw.store import StoreUnavailable
 
@@ -45,6 +46,7 @@ class CallFlow:
         settings: EdgeSettings,
         records: CallRecords,
         placing: Placing,
+        allocations: Allocations,
         media: MediaCommands,
         answers: InviteAnswers,
         ending: CallEnding,
@@ -55,6 +57,7 @@ class CallFlow:
         self._settings = settings
         self._records = records
         self._placing = placing
+        self._allocations = allocations
         self._media = media
         self._answers = answers
         self._ending = ending
@@ -93,7 +96,9 @@ class CallFlow:
     async def _place(self, live: LiveCall, session: calls.CallSession) -> calls.CallSession:
         try:
             with call_span("place", live.trace), metrics.PLACE_SECONDS.time():
-                placement = await self._placing.place(live)
+                placement = await self._placing.place(
+                    live.call_id, self._allocations.cost_units(session), live.refused
+                )
         except NoPlacement as none:
             headers = retry_after(none.retry_after_s or self._settings.times.retry_after_s)
             raise Rejected(503, f"No Relay: {none.reason}", headers=headers) from none
@@ -103,6 +108,8 @@ class CallFlow:
         def change(draft: calls.CallSession) -> bool:
             if draft.state not in _UNANSWERED:
                 return False
+            if draft.state == calls.CALL_STATE_RINGING:
+                draft.bot.epoch += 1  # the relay it leaves may have the bot's stream
             draft.state = calls.CALL_STATE_PLACED
             draft.media.Clear()
             draft.media.relay.CopyFrom(placement.relay)
@@ -120,7 +127,7 @@ class CallFlow:
         return saved
 
     async def _allocate(self, live: LiveCall, session: calls.CallSession) -> calls.CallSession:
-        spec = self._allocation(live, session)
+        spec = self._allocations.of(session, self._media_of(live, session))
         try:
             with (
                 call_span("allocate", live.trace, relay=session.media.relay.name),
@@ -190,6 +197,8 @@ class CallFlow:
         if not self._is_immediate(route):
             with call_span("bot connect", live.trace):
                 outcome = await self._bot_outcome(live, session)
+            if isinstance(outcome, RelayGone):
+                return await self._leave_lost(live, session, outcome.reason)
             if isinstance(outcome, relay.BotFailed):
                 status = no_bot_status(route)
                 headers = self._retry_after if status == 503 else ()
@@ -203,6 +212,15 @@ class CallFlow:
                 raise CallOver(live.call_id, await self._records.reload(live.call_id)) from refused
             return await self._place_elsewhere(live, session, refused.message)
         return await self._answer(live, session)
+
+    async def _leave_lost(self, live: LiveCall, session: calls.CallSession, why: str) -> calls.CallSession:
+        """The relay died while it rang. With early media the caller has its address already, and RFC 3261
+        §13.2.1 lets no 200 take that back.
+        """
+        if b"m=" in session.legs[0].invite.last_provisional:
+            raise Rejected(503, "Media Relay Lost", headers=self._retry_after)
+        live.await_bot_again()
+        return await self._place_elsewhere(live, session, why)
 
     async def _bot_outcome(self, live: LiveCall, session: calls.CallSession) -> BotOutcome:
         """What became of the bot. A relay frees what nobody confirms, so a call that rings long is
@@ -236,7 +254,7 @@ class CallFlow:
             if not draft.legs[0].remote_sdp:
                 draft.legs[0].offer_pending = calls.OFFER_PENDING_LOCAL
             if live.bot.done() and isinstance(outcome := live.bot.result(), relay.BotReady):
-                draft.bot.ready, draft.bot.address = True, outcome.address
+                note_bot_ready(draft.bot, outcome)
             return True
 
         saved = await self._records.update(live.call_id, change, as_owner=True, known=session)
@@ -247,36 +265,6 @@ class CallFlow:
         record_span("transaction", live.trace, live.began_ns, time.time_ns(), attributes)
         live.log.info("call_answered", after_ms=now_ms - saved.created_ms)
         return saved
-
-    def _allocation(self, live: LiveCall, session: calls.CallSession) -> relay.Allocate:
-        route = self._gateway.route(session.route)
-        decision = live.decision
-        if route is None:
-            raise Rejected(404, "Route Is Gone")
-        recording = self._gateway.recording_directory if route.record else ""
-        return relay.Allocate(
-            media=self._media_of(live, session),
-            bot=relay.BotSpec(
-                endpoint=session.bot.endpoint,
-                tls=is_tls(route, session.bot.endpoint),
-                protocol=route.protocol,
-                audio=route.audio,
-                playout=route.playout,
-                ready_timeout_ms=route.bot_ready_timeout_ms,
-                silent_after_ms=route.bot_silent_after_ms,
-                reconnect_limit_ms=route.bot_reconnect_limit_ms,
-                epoch=session.bot.epoch,
-                resume_token=session.bot.resume_token,
-                to=session.to_display,
-                route=session.route,
-                trunk=session.trunk,
-                sip_headers=decision.headers_to_bot if decision is not None else {},
-                **{"from": session.from_display},
-            ),
-            recording=relay.RecordingSpec(path=recording) if recording else None,
-            traceparent=traceparent(live.trace),
-            early_media=route.early_media,
-        )
 
     def _media_of(self, live: LiveCall, session: calls.CallSession) -> relay.MediaSpec:
         if live.media is None:
@@ -324,6 +312,17 @@ def media_wanted(remote_sdp: bytes, capabilities: MediaCapabilities) -> relay.Me
     if not remote_sdp:
         return sdp_exchange.offered_media(capabilities)
     return sdp_exchange.negotiate(sdp_exchange.read_offer(remote_sdp), capabilities)
+
+
+def note_bot_ready(binding: calls.BotBinding, ready: relay.BotReady) -> bool:
+    """What the record keeps of a bot that is ready; whether that is news."""
+    news = calls.BotBinding()
+    news.CopyFrom(binding)
+    news.ready, news.address, news.can_resume = True, ready.address, ready.can_resume
+    if news == binding:
+        return False
+    binding.CopyFrom(news)
+    return True
 
 
 def _state_name(session: calls.CallSession | None) -> str:

@@ -27,6 +27,7 @@ from sipgw.sip_edge.invite_answers import InviteAnswers
 from sipgw.sip_edge.invite_records import address_of
 from sipgw.sip_edge.live_calls import LiveCall, LiveCalls, trace_of
 from sipgw.sip_edge.media_commands import MediaCommands
+from sipgw.sip_edge.moves import Moves
 from sipgw.sip_edge.records import CallRecords
 from sipgw.sip_edge.replies import InviteReplies
 from sipgw.store import PARTITIONS, StoreUnavailable, partition_of
@@ -60,6 +61,7 @@ class Claims:
         live: LiveCalls,
         flow: CallFlow,
         media: MediaCommands,
+        moves: Moves,
         answers: InviteAnswers,
         ending: CallEnding,
         deadlines: Deadlines,
@@ -75,6 +77,7 @@ class Claims:
         self._live = live
         self._flow = flow
         self._media = media
+        self._moves = moves
         self._answers = answers
         self._ending = ending
         self._deadlines = deadlines
@@ -180,22 +183,28 @@ class Claims:
         if session.state == calls.CALL_STATE_ENDING:
             await self._ending.carry_out(session)
             return
-        if session.state in _HAS_SESSION and not await self._adopt(live, session):
+        is_leaving = session.HasField("move") and session.move.cause == calls.MOVE_CAUSE_RELAY_LOST
+        if session.state in _HAS_SESSION and not is_leaving and not await self._adopt(live, session):
             return
         self._deadlines.arm(session)
+        self._moves.go_on(live, session)
         if session.bot.ready:
-            live.note_bot(relay.BotReady(confirmed=True, address=session.bot.address))
+            live.note_bot(
+                relay.BotReady(confirmed=True, address=session.bot.address, can_resume=session.bot.can_resume)
+            )
         if session.state in _UNANSWERED:
             await self._flow.run(live, session)
         elif not session.legs[0].invite.ack_seen:
             self._repeat_final(live, session)
 
     async def _adopt(self, live: LiveCall, session: calls.CallSession) -> bool:
-        """Its media events come here now. A relay that does not know the session has lost the call."""
+        """Its media events come here now. From a relay that does not know the session the call moves on."""
         try:
             await self._media.adopt(session)
         except RelayRefused as refused:
             if refused.status == relay.COMMAND_STATUS_NOT_FOUND:
+                if await self._moves.session_missing(live, session):
+                    return True
                 await self._ending.end(
                     live.call_id, End(calls.END_CAUSE_RELAY_LOST, "the relay has no such session")
                 )

@@ -13,6 +13,7 @@ from sipgw.sip import (
     Via,
     parse_uri,
 )
+from sipgw.sip_edge.admission import ALLOW, SDP_TYPE
 from sipgw.sip_edge.replies import HeaderFields
 from sipgw.sip_edge.server import SipServer
 
@@ -116,6 +117,40 @@ class DialogRequests:
         )
         response = await self._sip.request(request, next_hop_address(dialog, leg.invite.source))
         return response.status if response is not None else 408
+
+
+@dataclass(frozen=True, slots=True)
+class OwnInvite:
+    """Our re-INVITE of a record's move, and where it goes. Made again anywhere, it is a retransmission."""
+
+    request: SipRequest
+    destination: Address
+
+
+def own_invite(session: calls.CallSession, local: LocalContact) -> OwnInvite:
+    """The re-INVITE that the record's move names: its CSeq, its branch, its offer."""
+    leg, move = session.legs[0], session.move
+    record = calls.DialogState()
+    record.CopyFrom(leg.dialog)
+    record.local_cseq = move.cseq - 1
+    dialog = dialog_of(record)
+    _, request = dialog.next_request(
+        "INVITE",
+        local.via.with_params(branch=move.branch),
+        local.contact(session.call_id),
+        move.offer,
+        SDP_TYPE,
+        headers=(ALLOW,),
+    )
+    return OwnInvite(request, next_hop_address(dialog, leg.invite.source))
+
+
+def own_ack(session: calls.CallSession, local: LocalContact, branch: str) -> OwnInvite:
+    """The ACK of its 2xx: a request by itself, to the target that the 2xx named (RFC 3261 §13.2.2.4)."""
+    leg = session.legs[0]
+    dialog = dialog_of(leg.dialog)
+    ack = dialog.ack(local.via.with_params(branch=branch), session.move.cseq)
+    return OwnInvite(ack, next_hop_address(dialog, leg.invite.source))
 
 
 def next_hop_address(dialog: Dialog, source: calls.Endpoint) -> Address:

@@ -169,6 +169,9 @@ class CallEnding:
         if not anchor.relay.incarnation:
             return True
         self._tasks.spawn(self._free_room(session), "free room")
+        for anchor in (session.move.target, session.move.left):
+            if anchor.relay.incarnation not in {"", session.media.relay.incarnation}:
+                self._tasks.spawn(self._release_other(session, anchor), "release")
         if session.end_cause == calls.END_CAUSE_RELAY_LOST:
             return True
         try:
@@ -181,6 +184,13 @@ class CallEnding:
         except ControlError as error:
             log_of(session).warning("release_unanswered", error=str(error))
         return True
+
+    async def _release_other(self, session: calls.CallSession, anchor: calls.MediaAnchor) -> None:
+        """The relay that a move would have brought the call to, or that it was leaving."""
+        try:
+            await self._media.release(session, "the call is over", at=anchor)
+        except ControlError as error:
+            log_of(session).warning("release_unanswered", relay=anchor.relay.name, error=str(error))
 
     async def _free_room(self, session: calls.CallSession) -> None:
         try:

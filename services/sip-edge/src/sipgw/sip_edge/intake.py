@@ -220,6 +220,7 @@ class Intake:
             session.from_display, session.to_display = decision.from_user, decision.to_user
             session.bot.endpoint, session.bot.epoch = decision.bot.endpoint, 1
             session.bot.resume_token = secrets.token_urlsafe(16)
+            session.bot.sip_headers.update(decision.headers_to_bot)
         return session
 
     def _unavailable(self, reason: str) -> Rejected:

@@ -20,7 +20,16 @@ from sipgw.sip_edge.routing import RouteDecision
 from sipgw.sip_edge.setup_window import Setup
 
 _log = get_logger("sipgw.sip_edge.call")
-BotOutcome = relay.BotReady | relay.BotFailed
+
+
+@dataclass(frozen=True, slots=True)
+class RelayGone:
+    """The relay died before its bot was ready."""
+
+    reason: str
+
+
+BotOutcome = relay.BotReady | relay.BotFailed | RelayGone
 
 
 @dataclass(slots=True)
@@ -46,6 +55,8 @@ class LiveCall:
     setup: Setup | None = None
     """Its place among the set-ups; None when another edge received the INVITE."""
     timer: asyncio.TimerHandle | None = None
+    is_moving: bool = False
+    """A task here sees its move through."""
     began_ns: int = field(default_factory=time.time_ns)
 
     @property
@@ -57,6 +68,10 @@ class LiveCall:
         """The bot is there, or will not come; the first word counts."""
         if not self.bot.done():
             self.bot.set_result(outcome)
+
+    def await_bot_again(self) -> None:
+        """What was said of the bot was said by a relay that the call has left."""
+        self.bot = asyncio.get_running_loop().create_future()
 
 
 class LiveCalls:

@@ -13,9 +13,11 @@ class MediaCommands:
     def __init__(self, relays: Relays) -> None:
         self._relays = relays
 
-    async def allocate(self, session: calls.CallSession, spec: relay.Allocate) -> relay.Allocated:
+    async def allocate(
+        self, session: calls.CallSession, spec: relay.Allocate, *, at: calls.MediaAnchor | None = None
+    ) -> relay.Allocated:
         """Ports, and the bot stream opened."""
-        return await self._relays.link(session.media).allocate(
+        return await self._relays.link(at or session.media).allocate(
             session.call_id, generation=session.version, owner_epoch=session.owner_epoch, spec=spec
         )
 
@@ -26,18 +28,26 @@ class MediaCommands:
         )
 
     async def start(self, session: calls.CallSession) -> None:
-        """The call is about to be answered."""
+        """The call is about to be answered, or goes on here."""
         await self._relays.link(session.media).start(
             session.call_id, generation=session.version, owner_epoch=session.owner_epoch
         )
 
-    async def release(self, session: calls.CallSession, reason: str) -> None:
-        """The session is over."""
-        await self._relays.link(session.media).release(
+    async def release(
+        self,
+        session: calls.CallSession,
+        reason: str,
+        *,
+        at: calls.MediaAnchor | None = None,
+        moved: bool = False,
+    ) -> None:
+        """The session is over; `moved`: there, since another relay has the call."""
+        await self._relays.link(at or session.media).release(
             session.call_id,
             generation=session.version,
             owner_epoch=session.owner_epoch,
             reason=reason,
+            moved=moved,
         )
 
     async def adopt(self, session: calls.CallSession) -> None:

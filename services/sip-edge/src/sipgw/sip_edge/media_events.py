@@ -4,22 +4,36 @@ An event is acked when its handler returns, so a handler saves what the event me
 background: an edge that dies in between loses nothing.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.relay.v1 import control_pb2 as relay
+from sipgw.calls import identity_of
+from sipgw.runtime.settings import Identity
 from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.sip_edge.call_flow import note_bot_ready
 from sipgw.sip_edge.config_holder import ConfigHolder
 from sipgw.sip_edge.ending import CallEnding, End
+from sipgw.sip_edge.errors import CallOver, RecordMissing
 from sipgw.sip_edge.live_calls import LiveCall, LiveCalls, live_of
+from sipgw.sip_edge.moves import Moves
 from sipgw.sip_edge.records import CallRecords
 from sipgw.sip_edge.routing import no_bot_status
 from sipgw.sip_edge.transfer import Transfers
 
 _UNANSWERED = frozenset({calls.CALL_STATE_INVITED, calls.CALL_STATE_PLACED, calls.CALL_STATE_RINGING})
+_ANSWERED = frozenset({calls.CALL_STATE_ANSWERED, calls.CALL_STATE_ESTABLISHED})
 _DECLINES = frozenset({calls.END_CAUSE_BOT_HANGUP, calls.END_CAUSE_BOT_FINISHED})
 _ENDS = frozenset({"bot_failed", "bot_hangup", "bot_finished", "bot_silent", "media_timed_out"})
+
+
+def _has_call(session: calls.CallSession, who: Identity) -> bool:
+    """Whether the call is on that relay, or on its way there."""
+    return who in (identity_of(session.media.relay), identity_of(session.move.target.relay))
+
+
 Handle = Callable[[relay.MediaEvent, LiveCall], Awaitable[None]]
 
 
@@ -34,6 +48,7 @@ class MediaEvents:
         live: LiveCalls,
         ending: CallEnding,
         transfers: Transfers,
+        moves: Moves,
         gateway: ConfigHolder,
         tasks: TaskGroupOwner,
     ) -> None:
@@ -41,6 +56,7 @@ class MediaEvents:
         self._live = live
         self._ending = ending
         self._transfers = transfers
+        self._moves = moves
         self._gateway = gateway
         self._tasks = tasks
         self._handlers: dict[str, Handle] = {
@@ -51,29 +67,41 @@ class MediaEvents:
             "bot_silent": self._bot_silent,
             "media_timed_out": self._media_timed_out,
             "transfer_requested": self._transfer_requested,
-            "session_ended": self._session_ended,
             "media_started": self._media_started,
             "bot_spoke": self._bot_spoke,
             "digit_received": self._digit_received,
         }
 
-    async def handle(self, event: relay.MediaEvent) -> None:
-        """Save what an event means."""
+    async def handle(self, who: Identity, event: relay.MediaEvent) -> None:
+        """Save what an event of the relay `who` means."""
         live = self._live.get(event.call_id)
         kind = event.WhichOneof("event") or ""
         handler = self._handlers.get(kind)
-        if handler is None:
-            return
+        session = self._records.copy_of(event.call_id)
         if live is None and kind in _ENDS:
             session = await self._records.load(event.call_id)
             live = live_of(session) if session is not None else None
-        if live is not None:
+        if live is None or session is None:
+            return
+        if not _has_call(session, who):
+            live.log.debug("event_of_a_relay_left", relay=str(who), kind=kind)
+        elif kind == "move_requested":
+            await self._moves.requested(live, who)
+        elif kind == "session_ended":
+            await self._session_ended(event, live, who)
+        elif handler is not None:
             await handler(event, live)
 
     async def _bot_ready(self, event: relay.MediaEvent, live: LiveCall) -> None:
         ready = event.bot_ready
         live.log.info("bot_ready", address=ready.address, protocol=ready.protocol, confirmed=ready.confirmed)
         live.note_bot(ready)
+        session = self._records.copy_of(live.call_id)
+        if session is not None and session.state in _ANSWERED:
+            with contextlib.suppress(CallOver, RecordMissing):
+                await self._records.update(
+                    live.call_id, lambda draft: note_bot_ready(draft.bot, ready), as_owner=True
+                )
 
     async def _bot_failed(self, event: relay.MediaEvent, live: LiveCall) -> None:
         live.log.warning(
@@ -111,7 +139,7 @@ class MediaEvents:
         target = event.transfer_requested.target
         self._tasks.spawn(self._transfers.transfer(live.call_id, target), "transfer")
 
-    async def _session_ended(self, event: relay.MediaEvent, live: LiveCall) -> None:
+    async def _session_ended(self, event: relay.MediaEvent, live: LiveCall, who: Identity) -> None:
         """The relay let the session go: because another edge ended the call, or of its own accord."""
         totals = event.session_ended.totals
         live.log.info(
@@ -126,7 +154,9 @@ class MediaEvents:
         session = self._records.copy_of(live.call_id)
         if session is not None and session.state < calls.CALL_STATE_ENDING:
             session = await self._records.reload(live.call_id)
-        if session is not None and session.state < calls.CALL_STATE_ENDING:
+        if session is None or identity_of(session.media.relay) != who:
+            return  # a move's target let it go: its next command there says so
+        if session.state < calls.CALL_STATE_ENDING:
             await self._end(
                 live, calls.END_CAUSE_RELAY_LOST, f"the relay ended the session: {event.session_ended.reason}"
             )

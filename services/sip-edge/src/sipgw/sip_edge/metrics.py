@@ -20,6 +20,10 @@ PLACE_SECONDS = Histogram("sipgw_edge_place_seconds", "Placement by the registry
 ALLOCATE_SECONDS = Histogram("sipgw_edge_allocate_seconds", "Allocate at a relay", buckets=LATENCY_BUCKETS_S)
 RELAY_REFUSALS = Counter("sipgw_edge_relay_refusals_total", "Allocate refused or unanswered", ["why"])
 DELIVERED = Counter("sipgw_edge_delivered_total", "Messages handed to the owner edge", ["outcome"])
+MOVES = Counter("sipgw_edge_moves_total", "Calls that were to change their relay", ["cause", "outcome"])
+MOVE_SECONDS = Histogram(
+    "sipgw_edge_move_seconds", "From a move's intent to its end", ["cause"], buckets=LATENCY_BUCKETS_S
+)
 TAKEN_OVER = Counter("sipgw_edge_taken_over_total", "Calls claimed from edges that are gone")
 REDIS_AWAY = Gauge("sipgw_edge_redis_away", "1 while Redis does not answer")
 JOURNALED = Gauge("sipgw_edge_journal_records", "Records that Redis has not got yet")

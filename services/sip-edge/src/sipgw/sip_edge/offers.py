@@ -97,7 +97,7 @@ class Offers:
         """
         number = ack.cseq.number
         leg = session.legs[0]
-        if leg.invite.cseq != number:
+        if leg.invite.cseq != number or leg.invite.ack_seen:
             return
         described = None
         if leg.offer_pending == calls.OFFER_PENDING_LOCAL:

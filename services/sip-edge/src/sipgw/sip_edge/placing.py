@@ -4,16 +4,11 @@ Only the reservation is waited for. A confirmation or release that is lost is me
 reports.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 
-from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.registry.v1 import registry_pb2 as registry
 from sipgw.control import ControlError, RegistryClient
 from sipgw.runtime.tasks import TaskGroupOwner
-from sipgw.sip_edge.live_calls import LiveCall
-
-TRUNK_PCMU_COST = 1
-STREAM_CALL_COST = 10
 
 
 class Placing:
@@ -23,9 +18,9 @@ class Placing:
         self._client = client
         self._tasks = tasks
 
-    async def place(self, live: LiveCall) -> registry.Placement:
-        """A relay with room that has not refused the call. Raises NoPlacement, RegistryUnreachable."""
-        return await self._client.place(live.call_id, cost_units(live), avoid=tuple(live.refused))
+    async def place(self, call_id: str, cost_units: int, avoid: Iterable[str]) -> registry.Placement:
+        """A relay with room, none of the incarnations in `avoid`. Raises NoPlacement, RegistryUnreachable."""
+        return await self._client.place(call_id, cost_units, avoid=tuple(avoid))
 
     def confirm_soon(self, call_id: str, relay_incarnation: str) -> None:
         """The record names the relay now."""
@@ -34,13 +29,6 @@ class Placing:
     def release_soon(self, call_id: str, relay_incarnation: str) -> None:
         """The relay does not get the call."""
         self._tasks.spawn(_settle(self._client.release_placement(call_id, relay_incarnation)), "release")
-
-
-def cost_units(live: LiveCall) -> int:
-    """What the call costs a relay, in units of a trunk PCMU call (DESIGN §4)."""
-    decision = live.decision
-    is_stream_call = decision is not None and decision.route.protocol == config.BOT_PROTOCOL_STREAM_CALL
-    return STREAM_CALL_COST if is_stream_call else TRUNK_PCMU_COST
 
 
 async def _settle(command: Awaitable[None]) -> None:

@@ -3,7 +3,7 @@
 The relay never sees SDP; the edge never sees RTP. Versions of our description rise by one with each change.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from sipgw.api.calls.v1 import session_pb2 as calls
@@ -23,6 +23,7 @@ from sipgw.sdp import (
     accept_answer,
     answer_offer,
     make_offer,
+    move_offer,
 )
 from sipgw.sip_edge.errors import Rejected
 
@@ -92,6 +93,32 @@ def offer_with(capabilities: MediaCapabilities, session: calls.CallSession, vers
         session_version=version,
     )
     return Described(offer.to_bytes(), offered_media(capabilities))
+
+
+def moved(session: calls.CallSession, anchor: calls.MediaAnchor, version: int) -> Described:
+    """Our last description with the ports of another relay, and the media as agreed now. Raises Rejected."""
+    leg = session.legs[0]
+    try:
+        offer = move_offer(
+            SessionDescription.parse(leg.local_sdp),
+            address=anchor.media_address,
+            rtp_port=anchor.rtp_port,
+            rtcp_port=anchor.rtcp_port or None,
+            session_version=version,
+        )
+    except (SdpParseError, NoCommonCodec) as error:
+        raise Rejected(NOT_ACCEPTABLE, _one_line(str(error))) from error
+    return Described(offer.to_bytes(), relay.MediaSpec())
+
+
+def agreed(session: calls.CallSession, capabilities: MediaCapabilities) -> relay.MediaSpec:
+    """What both sides' last descriptions agree on, whichever was the offer. Raises Rejected(488).
+
+    The codec in use is kept even when the config no longer has it.
+    """
+    leg = session.legs[0]
+    every = replace(capabilities, codecs=tuple(_CODECS.values()))
+    return accept(leg.local_sdp, leg.remote_sdp, every).media
 
 
 def offered_media(capabilities: MediaCapabilities) -> relay.MediaSpec:

@@ -19,10 +19,12 @@ from sipgw.sip import (
     TransactionEvent,
     TransactionKey,
     TransactionLayer,
+    TransactionTerminated,
     TransactionTimedOut,
+    make_cancel,
     serialize,
 )
-from sipgw.sip.transactions.keys import server_key
+from sipgw.sip.transactions.keys import client_key, server_key
 from sipgw.sip_edge import metrics
 from sipgw.sip_edge.listeners import UdpListener
 
@@ -49,6 +51,8 @@ class SipServer:
         self._flush_handle: asyncio.Handle | None = None
         self._answers: dict[TransactionKey, asyncio.Future[SipResponse | None]] = {}
         self._unacked_failures: set[TransactionKey] = set()
+        self._progressing: set[TransactionKey] = set()
+        self._acks: dict[TransactionKey, tuple[bytes, Address]] = {}
         self._handovers: dict[TransactionKey, _Handover] = {}
         self._handover: _Handover | None = None
 
@@ -97,6 +101,32 @@ class SipServer:
             return await answer
         finally:
             del self._answers[key]
+
+    def new_branch(self) -> str:
+        """A branch that names this edge."""
+        return self._layer.new_branch()
+
+    async def invite(
+        self, request: SipRequest, destination: Address, *, patience_s: float
+    ) -> SipResponse | None:
+        """An INVITE of ours; one that only gets provisional answers is cancelled after `patience_s`.
+
+        A 2xx is to be acknowledged by `acknowledge`.
+        """
+        answering = asyncio.ensure_future(self.request(request, destination))
+        try:
+            await asyncio.wait({answering}, timeout=patience_s)
+            if not answering.done() and client_key(request) in self._progressing:
+                await self.request(make_cancel(request), destination)
+            return await answering
+        finally:
+            answering.cancel()
+
+    def acknowledge(self, invite: SipRequest, ack: SipRequest, destination: Address) -> None:
+        """The ACK of a 2xx; again for each copy of it (RFC 3261 §13.2.2.4)."""
+        data = serialize(ack)
+        self._acks[client_key(invite)] = (data, destination)
+        self.send(data, destination)
 
     def send(self, message: SipResponse | SipRequest | bytes, destination: Address) -> None:
         """Send outside any transaction: answers from the record, 2xx again."""
@@ -166,8 +196,11 @@ class SipServer:
     def _dispatch(self, event: TransactionEvent) -> None:
         match event:
             case ResponseReceived():
-                if event.response.status >= 200:
-                    self._settle(event.key, event.response)
+                self._receive_response(event)
+                return
+            case TransactionTerminated():
+                self._progressing.discard(event.key)
+                self._acks.pop(event.key, None)
                 return
             case TransactionTimedOut() | AckOfFailure():
                 self._unacked_failures.discard(event.key)
@@ -177,6 +210,14 @@ class SipServer:
                 if self._handover is not None and key is not None:
                     self._handovers[key] = self._handover
         self._on_event(event)
+
+    def _receive_response(self, event: ResponseReceived) -> None:
+        if event.response.status < 200:
+            self._progressing.add(event.key)
+            return
+        if event.response.is_success and event.key in self._acks:
+            self.send(*self._acks[event.key])
+        self._settle(event.key, event.response)
 
     def _settle(self, key: TransactionKey, response: SipResponse | None) -> None:
         answer = self._answers.get(key)

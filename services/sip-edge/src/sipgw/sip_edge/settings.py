@@ -27,7 +27,13 @@ class EdgeTimes:
     reconcile_s: float = 5.0
     """How often the calls owned by the record are compared with the calls served."""
     relay_poll_s: float = 0.5
-    """How often the registry is asked about a relay whose control stream is down."""
+    """How often the registry is asked about a relay that says nothing."""
+    relay_silent_s: float = 0.8
+    """Calls leave a relay that has said nothing for so long; its streams answer pings five times a second."""
+    relay_lost_s: float = 8.0
+    """How long a call whose relay is lost waits for room elsewhere before it ends."""
+    reinvite_s: float = 8.0
+    """How long a caller may think about our re-INVITE before we CANCEL it."""
     deliver_s: float = 0.3
     delivered_answer_s: float = 0.25
 
@@ -42,6 +48,8 @@ class EdgeLimits:
     """Requests and ACKs being served at once; more are dropped or get 503."""
     placements: int = 4
     """Relays tried for one call."""
+    moves_per_s: float = 200.0
+    """Calls that begin to change their relay: the death of a full one must not drown the others."""
     window: SetupWindowLimits = field(default_factory=SetupWindowLimits)
     """Calls between INVITE and a relay that has them; more get 503."""
     wrong_passwords: WrongPasswordLimits = field(default_factory=WrongPasswordLimits)

@@ -6,6 +6,7 @@ Sits behind `GrpcBridgeStage`, which converts from and to the wire's format.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
@@ -24,6 +25,7 @@ from sipgw.media_relay.bots.columns import (
 from sipgw.media_relay.bots.counters import BotCounters
 from sipgw.media_relay.bots.endpoint import BotEndpoint
 from sipgw.media_relay.bots.errors import BotUnavailable
+from sipgw.media_relay.bots.interface import BotProtocol
 from sipgw.media_relay.bots.resolver import Resolve, resolve_by_system
 from sipgw.media_relay.bots.session import BotSession
 from sipgw.media_relay.bots.trunk import TrunkStream
@@ -137,13 +139,25 @@ class GrpcBotGateway:
                 self._columns.is_waiting[row] = False
                 session.give_credit()
 
-    def close(self, handle: int, reason: str) -> None:
+    def warm(self, call: BotCall) -> None:
+        """Connect to the bot's pod of that call; whether it worked shows when the call is opened."""
+        self._tasks.spawn(self._warm(call), f"warm/{call.call_id}")
+
+    async def _warm(self, call: BotCall) -> None:
+        if call.protocol is BotProtocol.STREAM_CALL:
+            return
+        with contextlib.suppress(BotUnavailable):
+            endpoint = self._endpoint(call)
+            pod = await endpoint.choose(call.preferred_address, asyncio.get_running_loop().time())
+            await pod.trunk()
+
+    def close(self, handle: int, reason: str, *, moved: bool = False) -> None:
         session = self._session(handle)
         if session is None:
             return
         row = session.row
         self._sessions[row] = None
-        session.close(reason)
+        session.close(reason, moved=moved)
         self._columns.close(row)
 
     async def aclose(self) -> None:

@@ -63,7 +63,9 @@ class BotCall:
 class BotListener(Protocol):
     """Implemented by the sessions. Per handle in the order in which the bot spoke."""
 
-    def bot_ready(self, handle: int, *, confirmed: bool, address: str, protocol: str) -> None:
+    def bot_ready(
+        self, handle: int, *, confirmed: bool, address: str, protocol: str, can_resume: bool
+    ) -> None:
         """The bot takes the call; again after each reconnect. `protocol` is "trunk" or "stream_call"."""
         ...
 
@@ -105,6 +107,10 @@ class BotListener(Protocol):
         """Ready timeout, reconnect limit or refusal: nothing more comes. The session still calls `close`."""
         ...
 
+    def bot_superseded(self, handle: int) -> None:
+        """The bot has the call on a later stream, by another relay. Nothing more comes."""
+        ...
+
     def bot_silent(self, handle: int, after_ms: int) -> None:
         """An unconfirmed bot has said nothing for so long. The stream stays open; the session decides."""
         ...
@@ -131,8 +137,15 @@ class BotGateway(Protocol):
         """Wire bytes of bot speech played *or dropped* since `open`, per handle; at least every 100 ms."""
         ...
 
-    def close(self, handle: int, reason: str) -> None:
-        """The call is over: the bot gets HANGUP (trunk: End). The handle is forgotten at once."""
+    def warm(self, call: BotCall) -> None:
+        """The call will be opened soon: connect to its bot."""
+        ...
+
+    def close(self, handle: int, reason: str, *, moved: bool = False) -> None:
+        """The call is over: the bot gets HANGUP (trunk: End). The handle is forgotten at once.
+
+        `moved`: it is over here only, and a bot that resumes gets no HANGUP.
+        """
         ...
 
     async def aclose(self) -> None:

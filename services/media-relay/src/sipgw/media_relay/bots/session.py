@@ -11,7 +11,7 @@ from sipgw.api import voicebot_pb2 as pb
 from sipgw.media_relay.bots.columns import ROW_MASK
 from sipgw.media_relay.bots.errors import BotUnavailable, BotUnimplemented, TrunkUnimplemented
 from sipgw.media_relay.bots.interface import BotProtocol
-from sipgw.media_relay.bots.stream import Broken, Finished
+from sipgw.media_relay.bots.stream import Broken, Finished, Superseded
 from sipgw.media_relay.bots.stream_call import StreamCall
 from sipgw.media_relay.bots.wire import attach_epoch, config_of
 from sipgw.runtime.telemetry.logs import get_logger
@@ -94,12 +94,12 @@ class BotSession:
         if self._stream is not None:
             self._stream.give_credit()
 
-    def close(self, reason: str) -> None:
-        """Say no more to the listener; end the stream."""
+    def close(self, reason: str, *, moved: bool = False) -> None:
+        """Say no more to the listener; end the stream. `moved`: the call goes on elsewhere."""
         self._is_closed = True
         self._stop_silence_timer()
         if self._stream is not None:
-            self._stream.close(reason)
+            self._stream.close(reason, moved=moved)
             self._stream = None
         if not self._end.done():
             self._end.set_result(Finished())
@@ -112,6 +112,8 @@ class BotSession:
         if self._ready.done():
             if confirmed:
                 self._stop_silence_timer()
+                if not self._ready.result() and self._can_resume:  # its metadata came late
+                    self._tell_ready(confirmed=True)
             return
         self._ready.set_result(confirmed)
         self._ready_at = self._loop.time()
@@ -125,9 +127,21 @@ class BotSession:
         )
         if not confirmed and self.call.silent_after_ms:
             self._silence_timer = self._loop.call_later(self.call.silent_after_ms / 1000, self._is_silent)
-        self._listener.bot_ready(
-            self.handle, confirmed=confirmed, address=self._pod.address, protocol=self._protocol
-        )
+        self._tell_ready(confirmed=confirmed)
+
+    @property
+    def _can_resume(self) -> bool:
+        return self._stream is not None and self._stream.can_resume
+
+    def _tell_ready(self, *, confirmed: bool) -> None:
+        if self._pod is not None:
+            self._listener.bot_ready(
+                self.handle,
+                confirmed=confirmed,
+                address=self._pod.address,
+                protocol=self._protocol,
+                can_resume=self._can_resume,
+            )
 
     def receive_action(self, action: pb.CallAction) -> None:
         if self._is_closed:
@@ -169,9 +183,8 @@ class BotSession:
                 end = Broken(str(error), is_final=isinstance(error, BotUnimplemented))
             if self._is_closed:
                 return
-            if isinstance(end, Finished):
-                self._log.info("bot_finished")
-                self._listener.bot_finished(self.handle)
+            if not isinstance(end, Broken):
+                self._tell_end(end)
                 return
             before_ready = not self._has_been_ready
             if self._ready.done():
@@ -186,6 +199,14 @@ class BotSession:
                 self._log.warning("bot_failed", reason=end.reason, before_ready=before_ready)
                 self._listener.bot_failed(self.handle, end.reason, before_ready=before_ready)
             return
+
+    def _tell_end(self, end: Finished | Superseded) -> None:
+        if isinstance(end, Finished):
+            self._log.info("bot_finished")
+            self._listener.bot_finished(self.handle)
+        else:
+            self._log.info("bot_superseded")
+            self._listener.bot_superseded(self.handle)
 
     def _note_lost(self, reason: str, backoff_s: float) -> float:
         """Tell the session; gives the back-off. A bot that breaks again at once is one loss that goes on."""
@@ -231,7 +252,9 @@ class BotSession:
     async def _attach(self, pod: BotPod) -> CallStream:
         self._attaches += 1
         config = config_of(
-            self.call, epoch=attach_epoch(self.call.epoch, self._attaches), resumed=self._was_ready
+            self.call,
+            epoch=attach_epoch(self.call.epoch, self._attaches),
+            resumed=self._was_ready and pod.address == self._last_address,
         )
         now = self._loop.time()
         if self.call.protocol is not BotProtocol.STREAM_CALL and (

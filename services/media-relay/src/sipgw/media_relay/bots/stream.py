@@ -24,7 +24,12 @@ class Broken:
     is_final: bool = False  # no use to try again
 
 
-StreamEnd: TypeAlias = Finished | Broken
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """The bot has the call on a stream with a higher epoch."""
+
+
+StreamEnd: TypeAlias = Finished | Broken | Superseded
 
 
 class AttachedCall(Protocol):
@@ -63,8 +68,13 @@ class CallStream(Protocol):
         """Not audio; call_id is filled in where the RPC has it."""
         ...
 
-    def close(self, reason: str) -> None:
-        """Tell the bot that the call is over. stream_ended does not follow."""
+    @property
+    def can_resume(self) -> bool:
+        """The bot declared `resume`."""
+        ...
+
+    def close(self, reason: str, *, moved: bool = False) -> None:
+        """Tell the bot that the call is over, or that it goes on elsewhere. stream_ended does not follow."""
         ...
 
     def give_credit(self) -> None:

@@ -18,8 +18,8 @@ from sipgw.api import voicebot_pb2_grpc
 from sipgw.media_relay.bots.columns import NO_STREAM, OWN_STREAM
 from sipgw.media_relay.bots.errors import BotUnavailable, BotUnimplemented
 from sipgw.media_relay.bots.rpc import BidiCall, RpcStatus
-from sipgw.media_relay.bots.stream import Broken, Finished
-from sipgw.media_relay.bots.wire import FEATURES_KEY
+from sipgw.media_relay.bots.stream import Broken, Finished, Superseded
+from sipgw.media_relay.bots.wire import FEATURES_KEY, RESUME, SUPERSEDED
 
 if TYPE_CHECKING:
     from sipgw.media_relay.bots.columns import CallColumns
@@ -51,6 +51,7 @@ class StreamCall:
         counters: BotCounters,
     ) -> None:
         self.is_declared = False
+        self._can_resume = False
         self.has_spoken = False  # sent anything at all: metadata or a message
         self._attached = attached
         self._bot_call = call
@@ -131,15 +132,20 @@ class StreamCall:
     def give_credit(self) -> None:
         self._room.set()
 
-    def close(self, reason: str) -> None:
-        """HANGUP, then the bot has two seconds to end the stream."""
+    @property
+    def can_resume(self) -> bool:
+        return self._can_resume
+
+    def close(self, reason: str, *, moved: bool = False) -> None:
+        """HANGUP, then the bot has two seconds to end the stream; no HANGUP when it goes on elsewhere."""
         if self._end is not None or self._is_closing:
             return
         self._leave_row()
         while self._audio_queued:
             self._drop_oldest_audio()
-        control = pb.ControlEvent(type=pb.ControlEvent.HANGUP)
-        self._outgoing.append(pb.CallEvent(call_id=self._bot_call.call_id, control=control))
+        if not (moved and self._can_resume):
+            control = pb.ControlEvent(type=pb.ControlEvent.HANGUP)
+            self._outgoing.append(pb.CallEvent(call_id=self._bot_call.call_id, control=control))
         self._wake.set()
         self._room.set()
         self._declaring.set()
@@ -175,6 +181,7 @@ class StreamCall:
             return
         if FEATURES_KEY in metadata:
             self.is_declared = True
+            self._can_resume = RESUME in metadata[FEATURES_KEY].split(",")
         self._spoke()
 
     def _spoke(self) -> None:
@@ -221,7 +228,7 @@ class StreamCall:
                 await asyncio.sleep(0)  # a long speech is converted between ticks, not in one
 
     def _ended(self, status: RpcStatus) -> None:
-        self._end = Finished() if status.is_ok else Broken(str(status))
+        self._end = _end_of(status)
         if not self._is_closing:
             self._leave_row()
             if self._is_open:
@@ -252,6 +259,12 @@ class StreamCall:
                 self._audio_queued -= 1
                 self._counters.audio_dropped_unacked += 1
                 return
+
+
+def _end_of(status: RpcStatus) -> StreamEnd:
+    if status.code is grpc.StatusCode.ABORTED and status.details.startswith(SUPERSEDED):
+        return Superseded()
+    return Finished() if status.is_ok else Broken(str(status))
 
 
 def _unavailable(status: RpcStatus) -> BotUnavailable:

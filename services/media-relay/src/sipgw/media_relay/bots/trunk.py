@@ -17,9 +17,9 @@ from sipgw.api import voicebot_pb2_grpc
 from sipgw.media_relay.bots.columns import MAX_ROWS, ROW_MASK, Rows, listed
 from sipgw.media_relay.bots.errors import BotUnavailable, TrunkUnimplemented
 from sipgw.media_relay.bots.rpc import BidiCall
-from sipgw.media_relay.bots.stream import Broken, Finished
+from sipgw.media_relay.bots.stream import Broken, Finished, Superseded
 from sipgw.media_relay.bots.trunk_sender import TrunkSender
-from sipgw.media_relay.bots.wire import FEATURES, attach_epoch
+from sipgw.media_relay.bots.wire import FEATURES, RESUME, attach_epoch
 from sipgw.runtime.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
@@ -168,10 +168,18 @@ class TrunkStream:
             self._columns.reported[row] = consumed
             self._sender.give_credit(int(self._wire_handle[row]), consumed - self._consumed_before[row])
 
-    def detach(self, row: int, handle: int, reason: str) -> None:
-        """The call is over: End. Harmless when the bot ended it already."""
+    @property
+    def can_resume(self) -> bool:
+        """The bot declared `resume`."""
+        return self._hello.done() and RESUME in self._hello.result().features
+
+    def detach(self, row: int, handle: int, reason: str, *, moved: bool = False) -> None:
+        """The call is over, or goes on elsewhere: End. Harmless when the bot ended it already."""
+        moved = moved and self.can_resume
+        if moved:
+            self.give_credit(row)  # what was heard to the last byte: the bot says the rest again
         if self._forget(row, handle) is not None:
-            self._sender.send(pb.TrunkEvent(end=pb.End(handle=handle, reason=reason)))
+            self._sender.send(pb.TrunkEvent(end=pb.End(handle=handle, reason=reason, moved=moved)))
 
     async def aclose(self, reason: str) -> None:
         """Close politely, then by force; the calls on it are told."""
@@ -206,9 +214,7 @@ class TrunkStream:
             case "action":
                 self._receive_action(item.action)
             case "end":
-                end: StreamEnd = (
-                    Broken(item.end.reason or "the bot failed") if item.end.failed else Finished()
-                )
+                end = _end_of(item.end)
                 if (attached := self._forget(item.end.handle & 0xFFFF, item.end.handle)) is not None:
                     attached.stream_ended(end)
             case "ack":
@@ -312,6 +318,12 @@ class TrunkStream:
                 attached.stream_ended(Broken(reason))
 
 
+def _end_of(end: pb.End) -> StreamEnd:
+    if end.superseded:
+        return Superseded()
+    return Broken(end.reason or "the bot failed") if end.failed else Finished()
+
+
 class TrunkCall:
     """One call's `CallStream` on a trunk."""
 
@@ -323,8 +335,12 @@ class TrunkCall:
     def send_event(self, event: pb.CallEvent) -> None:
         self._trunk.send_event(self._handle, event)
 
-    def close(self, reason: str) -> None:
-        self._trunk.detach(self._row, self._handle, reason)
+    @property
+    def can_resume(self) -> bool:
+        return self._trunk.can_resume
+
+    def close(self, reason: str, *, moved: bool = False) -> None:
+        self._trunk.detach(self._row, self._handle, reason, moved=moved)
 
     def give_credit(self) -> None:
         self._trunk.give_credit(self._row)

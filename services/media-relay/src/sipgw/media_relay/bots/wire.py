@@ -20,10 +20,14 @@ FEATURES: Final = (
     "hold",
     "mark",
     "played",
+    "resume",
     "send_dtmf",
     "transfer_now",
     "transfer_outcome",
 )
+RESUME: Final = "resume"
+SUPERSEDED: Final = "superseded"
+"""How the details of a StreamCall's ABORTED begin when a later stream has the call."""
 _CODECS: Final = {Codec.PCMU: pb.PCMU, Codec.PCMA: pb.PCMA, Codec.PCM16: pb.PCM16}
 _ATTACH_BITS: Final = 10
 

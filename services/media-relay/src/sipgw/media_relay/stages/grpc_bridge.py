@@ -100,11 +100,14 @@ class GrpcBridgeStage:
         rows = (handles & ROW_MASK).astype(np.intp)
         self._gateway.consumed(handles, total_bytes * self._bot_bytes[rows] // self._wire_bytes[rows])
 
-    def close(self, handle: int, reason: str) -> None:
+    def warm(self, call: BotCall) -> None:
+        self._gateway.warm(call)
+
+    def close(self, handle: int, reason: str, *, moved: bool = False) -> None:
         row = handle & int(ROW_MASK)
         if self._handle[row] == handle:
             self._conversion[row] = _NONE
-        self._gateway.close(handle, reason)
+        self._gateway.close(handle, reason, moved=moved)
 
     async def aclose(self) -> None:
         await self._gateway.aclose()

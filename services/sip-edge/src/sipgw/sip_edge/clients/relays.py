@@ -1,7 +1,9 @@
-"""The relays that this edge has calls on: one control stream each, and the judgement that a relay is lost.
+"""The relays that this edge has calls on: one control stream each, and the judgement that one says nothing.
 
-A relay is lost when its lease has lapsed *and* its stream to this edge is down (DESIGN §4), or when another
-incarnation answers in its place: the sessions are gone then.
+A relay whose process runs answers pings five times a second. Calls leave one that has said nothing for
+`silent_s`, or in whose place another incarnation answers: to move a call that need not have moved costs a
+re-INVITE (ADR 0006). That a relay is *lost*, so that calls without another may end, takes its lease's lapse
+as well (DESIGN §4): `has_lapsed`.
 """
 
 import asyncio
@@ -18,24 +20,38 @@ from sipgw.runtime.tls import TlsDirectory
 from sipgw.sip_edge import metrics
 
 _log = get_logger("sipgw.sip_edge.relays")
-OnEvent = Callable[[relay.MediaEvent], Awaitable[None] | None]
+OnEvent = Callable[[Identity, relay.MediaEvent], Awaitable[None] | None]
 ListRelays = Callable[[], Awaitable[Sequence[registry.Relay]]]
+_JUDGE_PERIOD_S = 0.05
+_FIRST_ATTACH_S = 2.0
+"""A stream that never stood may take so long."""
 
 
 class Relays:
-    """`on_event` gets their media events; `on_attached` hears that a relay's stream stands (again)."""
+    """`on_event` gets their media events; `on_attached` hears that a relay's stream stands (again);
+    `on_silent` that nothing is heard of one, once until it is heard again.
+    """
 
     def __init__(
-        self, me: Identity, list_relays: ListRelays, *, poll_s: float, tls: TlsDirectory | None = None
+        self,
+        me: Identity,
+        list_relays: ListRelays,
+        *,
+        poll_s: float,
+        silent_s: float,
+        tls: TlsDirectory | None = None,
     ) -> None:
         self._me = me
         self._tls = tls
         self._list_relays = list_relays
         self._poll_s = poll_s
+        self._silent_s = silent_s
         self._links: dict[Identity, RelayLink] = {}
+        self._silent: set[Identity] = set()
+        self._lapsed: set[Identity] = set()
         self.on_event: OnEvent = _no_event
         self.on_attached: Callable[[Identity], None] = _nobody
-        self.on_lost: Callable[[Identity], None] = _nobody
+        self.on_silent: Callable[[Identity], None] = _nobody
 
     def link(self, anchor: calls.MediaAnchor) -> RelayLink:
         """The stream to the relay of a call."""
@@ -45,61 +61,94 @@ class Relays:
             link = self._links[who] = RelayLink(
                 anchor.control_address,
                 self._me,
-                self._event,
+                lambda event: self.on_event(who, event),
                 on_attached=lambda found: self._attached(who, found),
                 tls=self._tls,
             )
+            link.open()
         return link
 
+    def is_silent(self, who: Identity) -> bool:
+        """Nothing is heard of it now."""
+        return who in self._silent
+
+    def has_lapsed(self, who: Identity) -> bool:
+        """Nothing is heard of it, and its lease has lapsed or another has its place."""
+        return who in self._silent and who in self._lapsed
+
     async def watch(self, in_use: Callable[[], set[Identity]]) -> None:
-        """Judge relays whose stream is down, for ever; streams to relays without calls are closed."""
+        """Judge relays, for ever; streams to relays without calls are closed."""
+        loop = asyncio.get_running_loop()
+        next_poll = loop.time()
         while True:
-            await asyncio.sleep(self._poll_s)
-            metrics.RELAYS_CONNECTED.set(sum(link.is_connected for link in self._links.values()))
+            await asyncio.sleep(_JUDGE_PERIOD_S)
             used = in_use()
-            await self._close_unused(used)
-            down = [who for who in used if who in self._links and not self._links[who].is_connected]
-            if down:
-                await self._judge(down)
+            self._judge(used)
+            if loop.time() >= next_poll:
+                next_poll = loop.time() + self._poll_s
+                metrics.RELAYS_CONNECTED.set(sum(link.is_connected for link in self._links.values()))
+                await self._close_unused(used)
+                if doubted := {who for who in used if self._is_doubted(who)}:
+                    await self._ask_for_leases(doubted)
 
     async def aclose(self) -> None:
         """Detach from all."""
         await asyncio.gather(*(link.aclose() for link in self._links.values()))
         self._links.clear()
 
-    def _event(self, event: relay.MediaEvent) -> Awaitable[None] | None:
-        return self.on_event(event)
+    def _judge(self, used: set[Identity]) -> None:
+        for who in used - self._silent:
+            link = self._links.get(who)
+            if link is not None and self._says_nothing(who, link):
+                self._note_silent(who, f"said nothing for {link.silent_s:.1f} s")
 
-    async def _judge(self, down: Sequence[Identity]) -> None:
+    def _says_nothing(self, who: Identity, link: RelayLink) -> bool:
+        if link.relay is None:
+            return link.silent_s > _FIRST_ATTACH_S
+        if not link.answers_pings:  # an older release: only its stream can tell
+            return not link.is_connected and who in self._lapsed
+        return link.silent_s > self._silent_s
+
+    def _is_doubted(self, who: Identity) -> bool:
+        link = self._links.get(who)
+        return who in self._silent or (link is not None and not (link.is_connected or link.answers_pings))
+
+    async def _ask_for_leases(self, doubted: set[Identity]) -> None:
         try:
             healthy = {
                 identity_of(one.registration.relay) for one in await self._list_relays() if one.healthy
             }
         except ControlError:
             return  # nobody can say that a lease lapsed
-        for who in down:
-            if who not in healthy and not self._links[who].is_connected:
-                self._lost(who, "lease lapsed and control stream down")
+        self._lapsed |= {who for who in doubted - healthy if self._is_doubted(who)}
 
     def _attached(self, who: Identity, found: Identity) -> None:
         if found != who:
-            asyncio.get_running_loop().call_soon(self._lost, who, f"{found} answers in its place")
-        else:
-            self.on_attached(who)
+            self._lapsed.add(who)
+            asyncio.get_running_loop().call_soon(self._note_silent, who, f"{found} answers in its place")
+            return
+        if who in self._silent:
+            _log.info("relay_heard_again", relay=str(who))
+        self._silent.discard(who)
+        self._lapsed.discard(who)
+        self.on_attached(who)
 
-    def _lost(self, who: Identity, why: str) -> None:
-        if who in self._links:
+    def _note_silent(self, who: Identity, why: str) -> None:
+        if who in self._links and who not in self._silent:
+            self._silent.add(who)
             _log.warning("relay_lost", relay=str(who), reason=why)
-            self.on_lost(who)
+            self.on_silent(who)
 
     async def _close_unused(self, used: set[Identity]) -> None:
         idle = [who for who in self._links if who not in used]
         for who in idle:
             if not self._links[who].is_connected or self._links[who].relay != who:
+                self._silent.discard(who)
+                self._lapsed.discard(who)
                 await self._links.pop(who).aclose()
 
 
-def _no_event(_event: relay.MediaEvent) -> None:
+def _no_event(_relay: Identity, _event: relay.MediaEvent) -> None:
     """Until somebody listens."""
 
 

@@ -39,6 +39,9 @@ class Caller(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
         self.port = 0
         self.answer_requests = True
+        self.answers: dict[str, int | None] = {}
+        """By method: another status than 200; None: no answer at all."""
+        self.answer_sdp = SDP
         self.is_deaf = False
 
     @classmethod
@@ -65,9 +68,21 @@ class Caller(asyncio.DatagramProtocol):
             self.responses.append(message)
         else:
             self.requests.append(message)
-            if self.answer_requests:
-                self.send(make_response(message, 200), Address("UDP", addr[0], addr[1]))
+            if self.answer_requests and message.method != "ACK":
+                self._answer(message, Address("UDP", addr[0], addr[1]))
         self._news.set()
+
+    def _answer(self, request: SipRequest, to: Address) -> None:
+        status = self.answers.get(request.method, 200)
+        if status is None:
+            return
+        if request.method == "INVITE" and status == 200:
+            ok = make_response(
+                request, 200, contact=self.contact, body=self.answer_sdp, content_type="application/sdp"
+            )
+            self.send(ok, to)
+        else:
+            self.send(make_response(request, status), to)
 
     def send(self, message: SipRequest | SipResponse | bytes, to: Address) -> None:
         """One datagram."""

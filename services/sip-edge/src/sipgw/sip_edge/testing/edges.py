@@ -12,7 +12,9 @@ from sipgw.sip_edge.listeners import UdpListener
 from sipgw.sip_edge.settings import EdgeLimits, EdgeSettings, EdgeTimes
 from sipgw.store import Store
 
-FAST = EdgeTimes(sip=TimerValues(t1_s=0.1, t2_s=0.4, t4_s=0.2), shutdown_s=3.0, reconcile_s=0.5)
+FAST = EdgeTimes(
+    sip=TimerValues(t1_s=0.1, t2_s=0.4, t4_s=0.2), shutdown_s=3.0, reconcile_s=0.5, relay_lost_s=1.5
+)
 
 
 def gateway_config(**route: object) -> config.GatewayConfig:

@@ -54,6 +54,9 @@ class FakeRelay(RelayControlServiceServicer):
         self.handled: list[Handled] = []
         self.unacked: dict[int, pb.MediaEvent] = {}
         self.bot_ready = True
+        self.can_resume = True
+        self._thawed = asyncio.Event()
+        self._thawed.set()
         self.refuse_allocate: int = 0
         """A CommandStatus for the next Allocates."""
         self._ports = itertools.count(20000, 2)
@@ -68,6 +71,14 @@ class FakeRelay(RelayControlServiceServicer):
         bound = self._server.add_insecure_port(f"127.0.0.1:{port}")
         await self._server.start()
         self.control_address = f"127.0.0.1:{bound}"
+
+    def freeze(self) -> None:
+        """As by SIGSTOP: connections stand, nothing is answered."""
+        self._thawed.clear()
+
+    def thaw(self) -> None:
+        """As by SIGCONT: what had come is answered now."""
+        self._thawed.set()
 
     async def stop(self) -> None:
         """Gone at once, sessions and all."""
@@ -109,10 +120,14 @@ class FakeRelay(RelayControlServiceServicer):
         self, requests: AsyncIterator[pb.ControlRequest], outbox: "asyncio.Queue[pb.ControlResponse]"
     ) -> None:
         async for request in requests:
+            await self._thawed.wait()
             match request.WhichOneof("item"):
                 case "attach":
                     me = calls.ProcessIdentity(name=self.name, incarnation=self.incarnation)
-                    outbox.put_nowait(pb.ControlResponse(attached=pb.Attached(relay=me)))
+                    attached = pb.Attached(relay=me, answers_pings=True)
+                    outbox.put_nowait(pb.ControlResponse(attached=attached))
+                case "ping":
+                    outbox.put_nowait(pb.ControlResponse(pong=pb.Pong()))
                 case "commands":
                     results = [self._command(command, outbox) for command in request.commands.commands]
                     outbox.put_nowait(pb.ControlResponse(results=pb.ResultBatch(results=results)))
@@ -189,7 +204,9 @@ class FakeRelay(RelayControlServiceServicer):
     def _after(self, command: pb.Command) -> None:
         is_new = command.HasField("allocate") and command.call_id in self.sessions
         if is_new and self.bot_ready:
-            ready = pb.BotReady(confirmed=True, address="192.0.2.20:9090", protocol="trunk")
+            ready = pb.BotReady(
+                confirmed=True, address="192.0.2.20:9090", protocol="trunk", can_resume=self.can_resume
+            )
             self.emit(command.call_id, bot_ready=ready)
 
     def _send(self, session: FakeSession, events: list[pb.MediaEvent]) -> None:

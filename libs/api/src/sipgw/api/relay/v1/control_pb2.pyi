@@ -484,17 +484,12 @@ class Start(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    ELAPSED_MS_FIELD_NUMBER: _builtins.int
-    elapsed_ms: _builtins.int
-    """of a continuation: since the call's first audio"""
     def __init__(
         self,
-        *,
-        elapsed_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["elapsed_ms", b"elapsed_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

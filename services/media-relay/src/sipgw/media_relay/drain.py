@@ -1,0 +1,85 @@
+"""Drain: a relay that is to be empty asks the edges to move its calls: at a pause in speech, or at the
+deadline; so many a second. The edge does it, or not: a call that stays is asked about again.
+
+Calls whose bot can't resume, and those whose bot has said its last word, are left to end by themselves.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sipgw.api.relay.v1 import control_pb2 as pb
+from sipgw.media_relay.pipeline.stage import TICK_MS
+from sipgw.runtime.telemetry.logs import get_logger
+
+if TYPE_CHECKING:
+    from sipgw.media_relay.playout import PlayoutQueue
+    from sipgw.media_relay.session import Session
+    from sipgw.media_relay.sessions import Sessions
+    from sipgw.media_relay.stages.pauses import PauseStage
+
+PERIOD_TICKS: Final = 100 // TICK_MS
+MOST_A_PERIOD: Final = 2  # 20 calls a second
+ASK_AGAIN_S: Final = 10.0
+_BACKLOG_BYTES: Final = 800  # 100 ms of speech not yet played
+_log = get_logger("sipgw.media_relay.drain")
+
+
+class Drain:
+    """`begin` and `stop` it; `step` it once a period."""
+
+    def __init__(self, sessions: Sessions, playout: PlayoutQueue, pauses: PauseStage) -> None:
+        self._sessions = sessions
+        self._playout = playout
+        self._pauses = pauses
+        self._deadline_tick: int | None = None
+        self.requested = 0
+
+    @property
+    def is_active(self) -> bool:
+        return self._deadline_tick is not None
+
+    def begin(self, tick_number: int, deadline_s: float) -> None:
+        """Calls are to leave; after `deadline_s` also in mid-word. Begun again, the sooner deadline holds."""
+        deadline = tick_number + int(deadline_s * 1000) // TICK_MS
+        if self._deadline_tick is None:
+            self._pauses.begin(tick_number)
+            _log.info("drain_begun", calls=len(self._sessions), deadline_s=deadline_s)
+        self._deadline_tick = min(deadline, self._deadline_tick or deadline)
+
+    def stop(self) -> None:
+        """Calls stay."""
+        if self._deadline_tick is not None:
+            _log.info("drain_stopped", calls=len(self._sessions))
+        self._deadline_tick = None
+        self._pauses.is_listening = False
+        for session in self._sessions:
+            session.asked_to_move_s = 0.0
+
+    def step(self, tick_number: int, now_s: float) -> None:
+        """Ask for the next few calls whose moment has come."""
+        if self._deadline_tick is None:
+            return
+        is_late = tick_number >= self._deadline_tick
+        left = MOST_A_PERIOD
+        for session in self._sessions:
+            if not left:
+                return
+            if not self._may_ask(session, now_s):
+                continue
+            if is_late or self._is_pause(session, tick_number):
+                left -= 1
+                self.requested += 1
+                session.asked_to_move_s = now_s
+                self._sessions.tell(session, move_requested=pb.MoveRequested(at_deadline=is_late))
+
+    def _may_ask(self, session: Session, now_s: float) -> bool:
+        if not session.is_started or session.is_ending or not session.can_resume:
+            return False
+        return not session.asked_to_move_s or now_s - session.asked_to_move_s >= ASK_AGAIN_S
+
+    def _is_pause(self, session: Session, tick_number: int) -> bool:
+        backlog = int(self._playout.depth(np.array([session.row]))[0])
+        return backlog <= _BACKLOG_BYTES and self._pauses.is_pause(session.row, tick_number)

@@ -1,0 +1,54 @@
+"""PauseStage: since when neither caller nor bot has said anything, call by call; looked at only while the
+relay drains.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sipgw.audio.level import dbov
+from sipgw.media_relay.pipeline.block import FrameFlag
+from sipgw.media_relay.pipeline.stage import TICK_MS
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from sipgw.media_relay.pipeline.block import FrameBlock
+    from sipgw.media_relay.pipeline.stage import Tick
+
+SPEECH_DBOV: Final = -45.0  # a quiet voice; a line's noise is below
+PAUSE_MS: Final = 300  # shorter ones are between words
+
+
+class PauseStage:
+    """Hears all rows and takes none. Set `is_listening` to make it work."""
+
+    def __init__(self, rows: int) -> None:
+        self.is_listening = False
+        self._last_speech = np.zeros(rows, np.int64)  # tick
+
+    def begin(self, tick_number: int) -> None:
+        """Listen from now on: nobody counts as silent before a whole pause has passed."""
+        self.is_listening = True
+        self._last_speech[:] = tick_number
+
+    def is_pause(self, row: int, tick_number: int) -> bool:
+        """Whether both have been silent for long enough."""
+        return (tick_number - int(self._last_speech[row])) * TICK_MS >= PAUSE_MS
+
+    def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
+        if self.is_listening:
+            self._hear(block, block.flags & FrameFlag.CONCEALED == 0, tick)
+        return block
+
+    def downlink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
+        if self.is_listening:
+            self._hear(block, block.flags & FrameFlag.IDLE == 0, tick)
+        return block
+
+    def _hear(self, block: FrameBlock, has_audio: npt.NDArray[np.bool_], tick: Tick) -> None:
+        if has_audio.any():
+            speaking = has_audio & (dbov(block.pcm) > SPEECH_DBOV)
+            self._last_speech[block.rows[speaking]] = tick.number

@@ -1,0 +1,520 @@
+"""A call changes its relay: after its relay's death, or on purpose while that drains. The same steps.
+
+    PLACING     room on another relay is sought
+    ALLOCATING  the other relay is named; it makes the session
+    OFFERING    our re-INVITE with its address is saved, and under way
+    SWITCHING   the caller has said 200: the call is on the other relay, the one it left is let go
+
+Each step acts and saves the next phase; a call taken over goes on from the phase of its record. Until
+SWITCHING the old relay keeps the call, so giving up is to forget the target.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.config.v1 import config_pb2 as config
+from sipgw.api.relay.v1 import control_pb2 as relay
+from sipgw.calls import identity_of
+from sipgw.control import ControlError, NoPlacement, RegistryUnreachable, RelayRefused, RelayUnreachable
+from sipgw.runtime.settings import Identity
+from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.runtime.telemetry.metrics import observe
+from sipgw.runtime.telemetry.traces import call_span, record_span
+from sipgw.sip import SipResponse
+from sipgw.sip_edge import metrics, sdp_exchange
+from sipgw.sip_edge.allocation import Allocations
+from sipgw.sip_edge.clients.relays import Relays
+from sipgw.sip_edge.config_holder import ConfigHolder
+from sipgw.sip_edge.ending import CallEnding, End
+from sipgw.sip_edge.errors import CallOver, EdgeError, RecordMissing, Rejected
+from sipgw.sip_edge.ghosts import Ghosts
+from sipgw.sip_edge.live_calls import LiveCall, LiveCalls, RelayGone
+from sipgw.sip_edge.media_commands import MediaCommands
+from sipgw.sip_edge.placing import Placing
+from sipgw.sip_edge.records import CallRecords
+from sipgw.sip_edge.reinvites import Answered, Gone, NotNow, Outcome, Refused, Reinvites
+from sipgw.sip_edge.settings import EdgeSettings
+from sipgw.store import StoreUnavailable
+
+_ANSWERED: Final = frozenset({calls.CALL_STATE_ANSWERED, calls.CALL_STATE_ESTABLISHED})
+_BUILTIN: Final = "builtin:"
+_FIRST_PAUSE_S: Final = 0.2
+_LONGEST_PAUSE_S: Final = 1.0
+_QUIET_POLL_S: Final = 0.05
+_MOST_RETRIES: Final = 5
+Step = Callable[[LiveCall, calls.CallSession], Awaitable[None]]
+_DRAIN_CAUSE: Final = calls.MOVE_CAUSE_DRAIN
+_LOST_CAUSE: Final = calls.MOVE_CAUSE_RELAY_LOST
+
+
+class Moves:
+    """`relay_lost` and `requested` begin moves, `go_on` takes one up. One task sees a call's move through."""
+
+    def __init__(
+        self,
+        settings: EdgeSettings,
+        records: CallRecords,
+        live: LiveCalls,
+        relays: Relays,
+        placing: Placing,
+        allocations: Allocations,
+        media: MediaCommands,
+        reinvites: Reinvites,
+        ending: CallEnding,
+        gateway: ConfigHolder,
+        ghosts: Ghosts,
+        tasks: TaskGroupOwner,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._settings = settings
+        self._records = records
+        self._live = live
+        self._relays = relays
+        self._placing = placing
+        self._allocations = allocations
+        self._media = media
+        self._reinvites = reinvites
+        self._ending = ending
+        self._gateway = gateway
+        self._ghosts = ghosts
+        self._tasks = tasks
+        self._now_ms = now_ms
+        self._next_turn_s = 0.0
+        self._steps: dict[int, Step] = {
+            calls.MOVE_PHASE_PLACING: self._place,
+            calls.MOVE_PHASE_ALLOCATING: self._allocate,
+            calls.MOVE_PHASE_OFFERING: self._offer,
+            calls.MOVE_PHASE_SWITCHING: self._switch,
+        }
+
+    # -- what begins a move
+
+    def relay_lost(self, who: Identity) -> None:
+        """Nothing is heard of a relay: its calls leave it."""
+        for session in list(self._records.owned):
+            if identity_of(session.media.relay) == who:
+                self._session_lost(session)
+
+    def _session_lost(self, session: calls.CallSession) -> None:
+        live = self._live.get(session.call_id)
+        if live is None:
+            return
+        if session.state in _ANSWERED:
+            self._tasks.spawn(self._begin(live, session, _LOST_CAUSE), "re-anchor")
+        elif session.state == calls.CALL_STATE_RINGING:
+            live.note_bot(RelayGone(f"media relay {session.media.relay.name} is lost"))
+
+    async def session_missing(self, live: LiveCall, session: calls.CallSession) -> bool:
+        """The relay does not know the session (any more). False: too early to move it."""
+        if session.state not in _ANSWERED:
+            return False
+        self._tasks.spawn(self._begin(live, session, _LOST_CAUSE), "re-anchor")
+        return True
+
+    async def requested(self, live: LiveCall, who: Identity) -> None:
+        """A draining relay says that now is a good moment."""
+        session = self._records.copy_of(live.call_id)
+        if session is None or identity_of(session.media.relay) != who or session.refuses_move:
+            return
+        if session.state in _ANSWERED and can_resume(session):
+            await self._begin(live, session, _DRAIN_CAUSE)
+
+    def go_on(self, live: LiveCall, session: calls.CallSession) -> None:
+        """Take up the move that a record tells of."""
+        if session.HasField("move"):
+            self._see_through(live)
+
+    async def _begin(
+        self, live: LiveCall, session: calls.CallSession, cause: calls.MoveCause.ValueType
+    ) -> None:
+        lost = session.media.relay.incarnation
+
+        def change(draft: calls.CallSession) -> bool:
+            if draft.state not in _ANSWERED or draft.media.relay.incarnation != lost:
+                return False
+            if not draft.HasField("move") or draft.move.phase == calls.MOVE_PHASE_SWITCHING:
+                left = draft.move.left if draft.HasField("move") else None
+                draft.move.CopyFrom(calls.Move(phase=calls.MOVE_PHASE_PLACING, began_ms=self._now_ms()))
+                if left is not None:
+                    draft.move.avoid.append(left.relay.incarnation)
+            elif cause == draft.move.cause or cause == _DRAIN_CAUSE:
+                return False
+            draft.move.cause = cause
+            limit_s = self._settings.times.relay_lost_s
+            draft.move.deadline_ms = self._now_ms() + int(limit_s * 1000)
+            return True
+
+        try:
+            if cause == _LOST_CAUSE and self._must_end(session):
+                await self._give_up(live, "its bot can't resume")
+                return
+            saved = await self._records.update(live.call_id, change, as_owner=True)
+        except (CallOver, RecordMissing):
+            return
+        except StoreUnavailable as error:
+            live.log.warning("move_not_saved", error=str(error))
+            return
+        live.log.info("move_begun", cause=_word(saved), relay=saved.media.relay.name)
+        self._see_through(live)
+
+    def _must_end(self, session: calls.CallSession) -> bool:
+        route = self._gateway.route(session.route)
+        ends = route is not None and route.on_bot_lost == config.ON_BOT_LOST_END
+        return ends and not can_resume(session)
+
+    # -- the steps
+
+    def _see_through(self, live: LiveCall) -> None:
+        if not live.is_moving:
+            live.is_moving = True
+            self._tasks.spawn(self._run(live), "move")
+
+    async def _run(self, live: LiveCall) -> None:
+        try:
+            await self._turn()
+            while True:
+                session = self._records.copy_of(live.call_id)
+                if session is None or not session.HasField("move") or session.state not in _ANSWERED:
+                    return
+                if not await self._take_step(live, session):
+                    return
+        finally:
+            live.is_moving = False
+
+    async def _take_step(self, live: LiveCall, session: calls.CallSession) -> bool:
+        """One phase; False: nothing is left to do here. What was overtaken is looked at again."""
+        try:
+            await self._steps[session.move.phase](live, session)
+        except (CallOver, RecordMissing):
+            return self._records.copy_of(live.call_id) is not session
+        except (EdgeError, StoreUnavailable, ControlError) as error:
+            live.log.warning("move_held_up", error=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(_LONGEST_PAUSE_S)
+        return True
+
+    async def _turn(self) -> None:
+        """Moves begin one after another, so many a second."""
+        now_s = asyncio.get_running_loop().time()
+        at_s = max(now_s, self._next_turn_s)
+        self._next_turn_s = at_s + 1 / self._settings.limits.moves_per_s
+        await asyncio.sleep(at_s - now_s)
+
+    async def _place(self, live: LiveCall, session: calls.CallSession) -> None:
+        move = session.move
+        avoid = {session.media.relay.incarnation, *move.avoid}
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                cost = self._allocations.cost_units(session)
+                placement = await self._placing.place(live.call_id, cost, avoid)
+                break
+            except (NoPlacement, RegistryUnreachable) as error:
+                if not await self._may_try_again(live, session, str(error)):
+                    return
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+        def change(draft: calls.CallSession) -> bool:
+            if not _is_in(draft, calls.MOVE_PHASE_PLACING):
+                return False
+            draft.move.phase = calls.MOVE_PHASE_ALLOCATING
+            draft.move.target.Clear()
+            draft.move.target.relay.CopyFrom(placement.relay)
+            draft.move.target.control_address = placement.control_address
+            draft.move.target.media_address = placement.advertised_address
+            draft.move.epoch = max(draft.move.epoch, draft.bot.epoch) + 1
+            return True
+
+        try:
+            await self._update(live, change)
+        except CallOver:
+            self._placing.release_soon(live.call_id, placement.relay.incarnation)
+            raise
+
+    async def _may_try_again(self, live: LiveCall, session: calls.CallSession, why: str) -> bool:
+        """No room elsewhere. A draining relay keeps the call; a lost one may have come back."""
+        who = identity_of(session.media.relay)
+        if session.move.cause == _DRAIN_CAUSE:
+            await self._withdraw(live, f"no room elsewhere: {why}", "no_room")
+            return False
+        if not self._relays.is_silent(who) and await self._is_still_there(session):
+            await self._withdraw(live, "its relay is back", "relay_back")
+            return False
+        if self._now_ms() < session.move.deadline_ms or not self._is_hopeless(session, who):
+            return True
+        await self._give_up(live, f"no other relay took it: {why}")
+        return False
+
+    def _is_hopeless(self, session: calls.CallSession, who: Identity) -> bool:
+        """A relay is lost for good when its lease has lapsed too; without a registry nobody can tell."""
+        late_ms = self._now_ms() - session.move.deadline_ms
+        return self._relays.has_lapsed(who) or late_ms > 2 * self._settings.times.relay_lost_s * 1000
+
+    async def _is_still_there(self, session: calls.CallSession) -> bool:
+        try:
+            await self._media.adopt(session)
+        except ControlError:
+            return False
+        return True
+
+    async def _allocate(self, live: LiveCall, session: calls.CallSession) -> None:
+        move = session.move
+        is_drain = move.cause == _DRAIN_CAUSE
+        try:
+            spec = self._allocations.of(
+                session,
+                sdp_exchange.agreed(session, self._gateway.capabilities),
+                epoch=move.epoch,
+                continuation=relay.Continuation(
+                    elapsed_ms=self._allocations.elapsed_ms(session, self._now_ms()), bot_at_start=is_drain
+                ),
+            )
+            with metrics.ALLOCATE_SECONDS.time():
+                allocated = await self._media.allocate(session, spec, at=move.target)
+        except Rejected as rejected:
+            await self._fail(live, session, f"it can't be moved: {rejected}", "impossible")
+            return
+        except RelayRefused as refused:
+            if refused.status == relay.COMMAND_STATUS_STALE:
+                raise CallOver(live.call_id, await self._records.reload(live.call_id)) from refused
+            await self._place_elsewhere(live, session, refused.message)
+            return
+        except RelayUnreachable as error:
+            await self._place_elsewhere(live, session, str(error))
+            return
+        await self._save_offer(live, session, allocated)
+
+    async def _save_offer(
+        self, live: LiveCall, session: calls.CallSession, allocated: relay.Allocated
+    ) -> None:
+        """Once no other INVITE is under way in the dialog (RFC 3261 §14.1)."""
+        branch = self._reinvites.new_branch()
+        not_quiet: list[bool] = []
+
+        def change(draft: calls.CallSession) -> bool:
+            not_quiet.clear()
+            if not _is_in(draft, calls.MOVE_PHASE_ALLOCATING):
+                return False
+            if not _is_quiet(draft):
+                not_quiet.append(True)
+                return False
+            leg, move = draft.legs[0], draft.move
+            target = move.target
+            target.media_address = allocated.address or target.media_address
+            target.rtp_port, target.rtcp_port = allocated.rtp_port, allocated.rtcp_port
+            target.generation, target.confirmed = session.version, True
+            leg.dialog.local_cseq += 1
+            leg.offer_pending = calls.OFFER_PENDING_LOCAL
+            move.phase = calls.MOVE_PHASE_OFFERING
+            move.cseq, move.branch = leg.dialog.local_cseq, branch
+            move.offer = sdp_exchange.moved(draft, target, leg.local_sdp_version + 1).sdp
+            return True
+
+        while True:
+            try:
+                await self._update(live, change)
+                return
+            except CallOver:
+                if not not_quiet:
+                    raise
+            if self._now_ms() > session.move.deadline_ms + 1000 * self._settings.times.reinvite_s:
+                await self._fail(live, session, "another INVITE never ended", "refused")
+                return
+            await asyncio.sleep(_QUIET_POLL_S)
+
+    async def _place_elsewhere(self, live: LiveCall, session: calls.CallSession, why: str) -> None:
+        target = session.move.target.relay
+        metrics.RELAY_REFUSALS.labels("move").inc()
+        live.log.warning("relay_refused", relay=target.name, reason=why)
+        self._placing.release_soon(live.call_id, target.incarnation)
+
+        def change(draft: calls.CallSession) -> bool:
+            if not _is_in(draft, session.move.phase):
+                return False
+            draft.move.phase = calls.MOVE_PHASE_PLACING
+            draft.move.avoid.append(target.incarnation)
+            draft.move.target.Clear()
+            return True
+
+        await self._update(live, change)
+
+    async def _offer(self, live: LiveCall, session: calls.CallSession) -> None:
+        with call_span("re-INVITE", live.trace) as span:
+            outcome = await self._reinvites.send(session, patience_s=self._settings.times.reinvite_s)
+            span.set("sip.status", outcome.status)
+        await self._conclude(live, session, outcome)
+
+    async def _conclude(self, live: LiveCall, session: calls.CallSession, outcome: Outcome) -> None:
+        match outcome:
+            case Answered(response=response):
+                await self._accepted(live, session, response)
+            case NotNow(retry_after_s=pause_s) if session.move.retries < _MOST_RETRIES:
+                live.log.info("move_put_off", status=outcome.status, retry_in_s=round(pause_s, 2))
+                await self._offer_again(live, session)
+                await asyncio.sleep(pause_s)
+            case Gone():
+                end = End(calls.END_CAUSE_CALLER_HANGUP, f"the caller answers {outcome.status}: no such call")
+                await self._ending.end(live.call_id, end, as_owner=True)
+            case Refused() | NotNow():
+                why = f"the caller answers {outcome.status} to our re-INVITE"
+                await self._fail(live, session, why, "refused")
+
+    async def _accepted(self, live: LiveCall, session: calls.CallSession, response: SipResponse) -> None:
+        try:
+            described = sdp_exchange.accept(session.move.offer, response.body, self._gateway.capabilities)
+        except Rejected as rejected:
+            self._reinvites.acknowledge(session)
+            await self._give_up(live, f"no usable answer to our re-INVITE: {rejected}")
+            return
+
+        def change(draft: calls.CallSession) -> bool:
+            if not _is_in(draft, calls.MOVE_PHASE_OFFERING) or draft.move.cseq != session.move.cseq:
+                return False
+            leg, move = draft.legs[0], draft.move
+            move.phase = calls.MOVE_PHASE_SWITCHING
+            move.left.CopyFrom(draft.media)
+            draft.media.CopyFrom(move.target)
+            draft.bot.epoch = move.epoch
+            leg.local_sdp, leg.local_sdp_version = move.offer, leg.local_sdp_version + 1
+            leg.remote_sdp = response.body
+            leg.offer_pending = calls.OFFER_PENDING_UNSPECIFIED
+            leg.on_hold = described.is_held
+            if response.contact is not None:
+                leg.dialog.remote_target = str(response.contact.uri)
+            return True
+
+        try:
+            await self._update(live, change)
+        except CallOver:
+            self._reinvites.acknowledge(session)  # ended meanwhile: its 200 wants its ACK all the same
+            raise
+
+    async def _offer_again(self, live: LiveCall, session: calls.CallSession) -> None:
+        def change(draft: calls.CallSession) -> bool:
+            if not _is_in(draft, calls.MOVE_PHASE_OFFERING):
+                return False
+            draft.legs[0].offer_pending = calls.OFFER_PENDING_UNSPECIFIED
+            draft.move.phase = calls.MOVE_PHASE_ALLOCATING
+            draft.move.retries = session.move.retries + 1
+            return True
+
+        await self._update(live, change)
+
+    async def _switch(self, live: LiveCall, session: calls.CallSession) -> None:
+        self._reinvites.acknowledge(session)
+        media = sdp_exchange.agreed(session, self._gateway.capabilities)
+        try:
+            await asyncio.gather(self._media.modify(session, media), self._media.start(session))
+        except ControlError as error:
+            if isinstance(error, RelayRefused) and error.status == relay.COMMAND_STATUS_STALE:
+                raise CallOver(live.call_id, await self._records.reload(live.call_id)) from error
+            live.log.warning("relay_refused", relay=session.media.relay.name, reason=str(error))
+            self._ghosts.let_go(session, session.move.left)
+            await self._begin(live, session, _LOST_CAUSE)
+            return
+        self._ghosts.let_go(session, session.move.left)
+
+        def change(draft: calls.CallSession) -> bool:
+            if not _is_in(draft, calls.MOVE_PHASE_SWITCHING):
+                return False
+            draft.ClearField("move")
+            draft.refuses_move = False
+            draft.media.generation = session.version
+            return True
+
+        self._placing.confirm_soon(live.call_id, session.media.relay.incarnation)
+        await self._update(live, change)
+        self._note_done(live, session, "moved")
+        live.log.info(
+            "call_moved",
+            cause=_word(session),
+            from_relay=session.move.left.relay.name,
+            to_relay=session.media.relay.name,
+            media=f"{session.media.media_address}:{session.media.rtp_port}",
+            after_ms=self._now_ms() - session.move.began_ms,
+        )
+
+    # -- what ends one otherwise
+
+    async def _fail(self, live: LiveCall, session: calls.CallSession, why: str, outcome: str) -> None:
+        """A draining relay keeps the call; from a dead one there is nowhere to go."""
+        if session.move.cause == _DRAIN_CAUSE:
+            await self._withdraw(live, why, outcome)
+        else:
+            await self._give_up(live, why)
+
+    async def _withdraw(self, live: LiveCall, why: str, outcome: str) -> None:
+        """The call stays where it is; the target is let go."""
+        before: list[calls.CallSession] = []
+
+        def change(draft: calls.CallSession) -> bool:
+            before.clear()
+            if not draft.HasField("move") or draft.move.phase == calls.MOVE_PHASE_SWITCHING:
+                return False
+            before.append(calls.CallSession())
+            before[0].CopyFrom(draft)
+            if draft.move.phase == calls.MOVE_PHASE_OFFERING:
+                draft.legs[0].offer_pending = calls.OFFER_PENDING_UNSPECIFIED
+            draft.refuses_move = outcome in {"refused", "impossible"}
+            draft.ClearField("move")
+            return True
+
+        saved = await self._update(live, change)
+        target = before[0].move.target
+        if target.relay.incarnation:
+            self._ghosts.let_go(saved, target)
+            self._placing.release_soon(live.call_id, target.relay.incarnation)
+        self._note_done(live, before[0], outcome)
+        live.log.info("move_withdrawn", cause=_word(before[0]), reason=why, relay=saved.media.relay.name)
+
+    async def _give_up(self, live: LiveCall, why: str) -> None:
+        session = self._records.copy_of(live.call_id)
+        if session is None:
+            return
+        name = session.media.relay.name
+        end = End(calls.END_CAUSE_RELAY_LOST, f"media relay {name} is lost, and {why}")
+        if await self._ending.end(live.call_id, end, as_owner=True):
+            self._note_done(live, session, "ended")
+
+    async def _update(self, live: LiveCall, change: Callable[[calls.CallSession], bool]) -> calls.CallSession:
+        return await self._records.update(live.call_id, change, as_owner=True)
+
+    def _note_done(self, live: LiveCall, session: calls.CallSession, outcome: str) -> None:
+        cause = _word(session)
+        metrics.MOVES.labels(cause, outcome).inc()
+        if not session.HasField("move"):
+            return
+        took_ms = self._now_ms() - session.move.began_ms
+        if outcome == "moved":
+            observe(metrics.MOVE_SECONDS.labels(cause), took_ms / 1000, live.trace)
+        now_ns = time.time_ns()
+        attributes = {
+            "sipgw.move.cause": cause,
+            "sipgw.move.outcome": outcome,
+            "sipgw.move.from": (session.move.left if outcome == "moved" else session.media).relay.name,
+            "sipgw.move.to": session.move.target.relay.name,
+        }
+        record_span("re-anchor", live.trace, now_ns - took_ms * 1_000_000, now_ns, attributes)
+
+
+def can_resume(session: calls.CallSession) -> bool:
+    """Whether the call's bot goes on with it on another relay's stream; the relay's own echo does."""
+    return session.bot.can_resume or session.bot.endpoint.startswith(_BUILTIN)
+
+
+def _is_in(session: calls.CallSession, phase: calls.MovePhase.ValueType) -> bool:
+    return session.state in _ANSWERED and session.HasField("move") and session.move.phase == phase
+
+
+def _is_quiet(session: calls.CallSession) -> bool:
+    leg = session.legs[0]
+    is_settled = leg.offer_pending == calls.OFFER_PENDING_UNSPECIFIED and leg.invite.ack_seen
+    return session.state == calls.CALL_STATE_ESTABLISHED and is_settled
+
+
+def _word(session: calls.CallSession) -> str:
+    cause = session.move.cause if session.HasField("move") else _LOST_CAUSE
+    return calls.MoveCause.Name(cause).removeprefix("MOVE_CAUSE_").lower()

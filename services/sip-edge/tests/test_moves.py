@@ -1,0 +1,379 @@
+"""Calls change their relay: the caller gets a re-INVITE with another address, and nothing else ends (stand-in
+relays).
+"""
+
+import pytest
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.relay.v1 import control_pb2 as relay_api
+from sipgw.sip import SipRequest
+from sipgw.sip_edge.testing.caller import HELD_SDP, SDP, Caller, CallerDialog
+from sipgw.sip_edge.testing.edges import TestEdge, eventually
+from sipgw.sip_edge.testing.fake_registry import FakeRegistry
+from sipgw.sip_edge.testing.fake_relay import FakeRelay
+
+
+def copy(edge: TestEdge, call: CallerDialog) -> calls.CallSession | None:
+    return edge.app.records.copy_of(call.call_id)
+
+
+def relay_of(edge: TestEdge, call: CallerDialog) -> str:
+    session = copy(edge, call)
+    return session.media.relay.name if session is not None and not session.HasField("move") else ""
+
+
+async def established(edge: TestEdge, caller: Caller, **fields: object) -> CallerDialog:
+    call = await CallerDialog.established(caller, edge.sip, **fields)
+
+    def stands() -> bool:
+        session = copy(edge, call)
+        return session is not None and session.state == calls.CALL_STATE_ESTABLISHED
+
+    await edge.until(stands)
+    return call
+
+
+@pytest.fixture
+async def call(
+    edge: TestEdge, caller: Caller, registry: FakeRegistry, other_relay: FakeRelay
+) -> CallerDialog:
+    """An established call on `relay`; `other_relay` has room."""
+    found = await established(edge, caller)
+    registry.relays.append(other_relay)
+    return found
+
+
+async def acked(caller: Caller, invite: SipRequest) -> SipRequest:
+    ack = await caller.peer_request("ACK")
+    assert ack.cseq.number == invite.cseq.number
+    return ack
+
+
+async def test_a_call_of_a_dead_relay_goes_on_at_another_within_two_seconds(
+    edge: TestEdge, call: CallerDialog, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
+) -> None:
+    token = relay.sessions[call.call_id].spec.bot.resume_token
+    await relay.stop()
+    invite = await caller.peer_request("INVITE", within_s=2)
+    assert b"c=IN IP4 192.0.2.11" in invite.body
+    assert b"m=audio 20000 RTP/AVP 0 101" in invite.body
+    assert str(invite.uri) == f"sip:alice@127.0.0.1:{caller.port}"
+    await acked(caller, invite)
+    await edge.until(lambda: relay_of(edge, call) == "relay-1")
+    assert other_relay.commands(call.call_id) == ["allocate", "modify", "start"]
+    bot = other_relay.sessions[call.call_id].spec.bot
+    assert (bot.epoch, bot.resume_token, bot.preferred_address) == (2, token, "192.0.2.20:9090")
+    assert other_relay.sessions[call.call_id].spec.continuation.elapsed_ms > 0
+    assert (await call.ask("BYE", edge.sip)).status == 200
+
+
+async def test_our_description_keeps_its_session_and_rises_by_a_version(
+    call: CallerDialog, relay: FakeRelay, caller: Caller
+) -> None:
+    await relay.stop()
+    invite = await caller.peer_request("INVITE")
+
+    def origin(sdp: bytes) -> list[bytes]:
+        return next(line for line in sdp.splitlines() if line.startswith(b"o=")).split()
+
+    before, after = origin(call.ok.body), origin(invite.body)
+    assert before[1] == after[1]
+    assert int(after[2]) == int(before[2]) + 1
+
+
+async def test_a_relay_that_is_frozen_is_left_too(
+    edge: TestEdge, call: CallerDialog, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
+) -> None:
+    """Its connections stand, its lease stands for three more seconds; it answers no ping."""
+    relay.freeze()
+    await caller.peer_request("INVITE", within_s=2)
+    await edge.until(lambda: relay_of(edge, call) == "relay-1")
+    relay.thaw()
+    await edge.until(lambda: "release" in relay.commands(call.call_id))
+    assert relay.sessions == {}
+    assert other_relay.sessions[call.call_id].is_started
+
+
+async def test_a_break_of_the_stream_alone_moves_nothing(
+    edge: TestEdge, call: CallerDialog, relay: FakeRelay, caller: Caller
+) -> None:
+    port = int(relay.control_address.rpartition(":")[2])
+    await relay.stop()
+    await relay.start(port)
+    await edge.until(lambda: "adopt" in relay.commands(call.call_id))
+    assert relay_of(edge, call) == "relay-0"
+    assert not caller.requests or all(one.method != "INVITE" for one in caller.requests)
+
+
+async def test_without_room_elsewhere_the_call_ends_once_the_lease_has_lapsed(
+    edge: TestEdge, registry: FakeRegistry, relay: FakeRelay, caller: Caller
+) -> None:
+    call = await established(edge, caller)
+    await relay.stop()
+    registry.unhealthy.add(relay.incarnation)
+    bye = await caller.peer_request("BYE")
+    assert "relay lost" in (bye.headers.get("Reason") or "")
+    await edge.until(lambda: copy(edge, call) is None)
+    ended = await edge.app.records.load(call.call_id)
+    assert ended is not None
+    assert ended.end_cause == calls.END_CAUSE_RELAY_LOST
+
+
+async def test_room_that_comes_in_time_saves_the_call(
+    edge: TestEdge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
+) -> None:
+    call = await established(edge, caller)
+    await relay.stop()
+    await edge.until(lambda: edge.app.live.get(call.call_id).is_moving)
+    registry.relays.append(other_relay)
+    await edge.until(lambda: relay_of(edge, call) == "relay-1")
+
+
+async def test_a_target_that_refuses_is_avoided(
+    edge: TestEdge,
+    registry: FakeRegistry,
+    call: CallerDialog,
+    relay: FakeRelay,
+    other_relay: FakeRelay,
+    caller: Caller,
+) -> None:
+    third = FakeRelay("relay-2", "192.0.2.12")
+    await third.start()
+    try:
+        registry.relays.append(third)
+        other_relay.refuse_allocate = relay_api.COMMAND_STATUS_NO_ROOM
+        await relay.stop()
+        await edge.until(lambda: relay_of(edge, call) == "relay-2")
+        assert third.sessions[call.call_id].spec.bot.epoch == 3
+    finally:
+        await third.stop()
+
+
+async def test_glare_is_answered_by_another_try_with_the_next_cseq(
+    edge: TestEdge, call: CallerDialog, relay: FakeRelay, caller: Caller
+) -> None:
+    caller.answers["INVITE"] = 491
+    await relay.stop()
+    first = await caller.peer_request("INVITE")
+    caller.answers.clear()
+    second = await caller.peer_request("INVITE", 2)
+    assert second.cseq.number > first.cseq.number
+    assert second.via.branch != first.via.branch
+    await edge.until(lambda: relay_of(edge, call) == "relay-1")
+
+
+async def test_an_offer_of_the_callers_that_meets_ours_gets_491(
+    edge: TestEdge, call: CallerDialog, relay: FakeRelay, caller: Caller
+) -> None:
+    caller.answers["INVITE"] = None
+    await relay.stop()
+    await caller.peer_request("INVITE")
+    assert (await call.ask("INVITE", edge.sip, body=HELD_SDP)).status == 491
+
+
+@pytest.mark.parametrize("status", [401, 488, 503])
+async def test_a_caller_that_refuses_after_its_relays_death_gets_a_bye(
+    call: CallerDialog, relay: FakeRelay, other_relay: FakeRelay, caller: Caller, status: int
+) -> None:
+    caller.answers["INVITE"] = status
+    await relay.stop()
+    assert "relay lost" in ((await caller.peer_request("BYE")).headers.get("Reason") or "")
+
+    async def is_free() -> bool:
+        return not other_relay.sessions
+
+    await eventually(is_free)
+
+
+async def test_a_caller_that_knows_the_call_no_more_gets_no_bye(
+    edge: TestEdge, call: CallerDialog, relay: FakeRelay, caller: Caller
+) -> None:
+    caller.answers["INVITE"] = 481
+    await relay.stop()
+    await edge.until(lambda: copy(edge, call) is None)
+    assert all(one.method != "BYE" for one in caller.requests)
+
+
+async def test_a_copy_of_the_200_is_acked_again(
+    edge: TestEdge, call: CallerDialog, relay: FakeRelay, caller: Caller
+) -> None:
+    await relay.stop()
+    invite = await caller.peer_request("INVITE")
+    await edge.until(lambda: relay_of(edge, call) == "relay-1")
+    acks = [one for one in caller.requests if one.method == "ACK"]
+    caller._answer(invite, edge.sip)
+
+    async def again() -> bool:
+        return len([one for one in caller.requests if one.method == "ACK"]) == len(acks) + 1
+
+    await eventually(again)
+
+
+async def test_a_held_call_stays_held(
+    edge: TestEdge, call: CallerDialog, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
+) -> None:
+    held = call.next("INVITE", body=HELD_SDP)
+    caller.send(held, edge.sip)
+    await caller.response(held, 200)
+    call.ack(edge.sip, cseq=held.cseq.number)
+    caller.answer_sdp = HELD_SDP
+    await relay.stop()
+    invite = await caller.peer_request("INVITE")
+    assert b"a=sendrecv" in invite.body
+    await edge.until(lambda: relay_of(edge, call) == "relay-1")
+    media = other_relay.sessions[call.call_id].media
+    assert media.direction == relay_api.MEDIA_DIRECTION_RECVONLY
+    session = copy(edge, call)
+    assert session is not None
+    assert session.legs[0].on_hold
+
+
+async def test_a_caller_that_hangs_up_during_the_move_leaves_nothing_behind(
+    edge: TestEdge, call: CallerDialog, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
+) -> None:
+    caller.answers["INVITE"] = None
+    await relay.stop()
+    await caller.peer_request("INVITE")
+    assert other_relay.sessions
+    assert (await call.ask("BYE", edge.sip)).status == 200
+
+    async def is_free() -> bool:
+        return not other_relay.sessions
+
+    await eventually(is_free)
+
+
+async def test_a_ringing_call_is_placed_elsewhere_without_a_word_to_the_caller(
+    edge: TestEdge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
+) -> None:
+    registry.relays.append(other_relay)
+    relay.bot_ready = False
+    invite = caller.invite()
+    caller.send(invite, edge.sip)
+    await caller.response(invite, 180)
+    await relay.stop()
+    ok = await caller.response(invite, 200)
+    assert b"c=IN IP4 192.0.2.11" in ok.body
+
+
+@pytest.mark.parametrize("phase", ["offering", "switching"])
+async def test_the_other_edge_goes_on_with_a_move(
+    start_edge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller, phase: str
+) -> None:
+    """Killed with the re-INVITE out; or with the caller's 200 in, the new relay mute and no ACK sent."""
+    first = await start_edge("edge-0")
+    second = await start_edge("edge-1")
+    call = await established(first, caller)
+    registry.relays.append(other_relay)
+    if phase == "offering":
+        caller.answers["INVITE"] = None
+    await relay.stop()
+    invite = await caller.peer_request("INVITE")
+    if phase == "switching":
+        await first.until(
+            lambda: copy(first, call).move.phase == calls.MOVE_PHASE_SWITCHING or relay_of(first, call)
+        )
+    await first.kill()
+    caller.answers.clear()
+    again = await caller.peer_request("INVITE") if phase == "switching" else None
+    del again
+    await second.until(lambda: relay_of(second, call) == "relay-1", 15)
+    copies = {(one.cseq.number, one.via.branch) for one in caller.requests if one.method == "INVITE"}
+    assert copies == {(invite.cseq.number, invite.via.branch)}, "the same request again, no other"
+    assert other_relay.sessions[call.call_id].is_started
+    assert (await call.ask("BYE", second.sip)).status == 200
+
+
+# -- drain
+
+
+async def test_a_draining_relay_keeps_the_media_until_the_caller_has_answered(
+    edge: TestEdge, call: CallerDialog, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
+) -> None:
+    caller.answers["INVITE"] = None
+    relay.emit(call.call_id, move_requested=relay_api.MoveRequested())
+    invite = await caller.peer_request("INVITE")
+    assert other_relay.commands(call.call_id) == ["allocate"]
+    assert other_relay.sessions[call.call_id].spec.continuation.bot_at_start
+    assert relay.commands(call.call_id) == ["allocate", "start"]
+    caller.answers.clear()
+    caller._answer(invite, edge.sip)
+    await edge.until(lambda: relay_of(edge, call) == "relay-1")
+    await edge.until(lambda: "release" in relay.commands(call.call_id))
+    assert other_relay.commands(call.call_id) == ["allocate", "modify", "start"]
+    (release,) = [one.command.release for one in relay.handled if one.kind == "release"]
+    assert release.moved
+    assert caller.requests[-1].method != "BYE"
+
+
+@pytest.mark.parametrize("status", [488, 500, 603])
+async def test_a_caller_that_refuses_stays_on_the_draining_relay(
+    edge: TestEdge, call: CallerDialog, relay: FakeRelay, other_relay: FakeRelay, caller: Caller, status: int
+) -> None:
+    caller.answers["INVITE"] = status
+    relay.emit(call.call_id, move_requested=relay_api.MoveRequested())
+    await caller.peer_request("INVITE")
+    await edge.until(lambda: copy(edge, call).refuses_move)
+    assert relay_of(edge, call) == "relay-0"
+    await edge.until(lambda: not other_relay.sessions)
+    relay.emit(call.call_id, move_requested=relay_api.MoveRequested(at_deadline=True))
+    await edge.until(lambda: not relay.unacked)
+    assert len({one.via.branch for one in caller.requests if one.method == "INVITE"}) == 1
+    caller.answers.clear()
+    assert (await call.ask("INVITE", edge.sip, body=SDP)).status == 200, "its own offers are served"
+
+
+async def test_without_room_a_draining_relay_keeps_the_call_and_may_ask_again(
+    edge: TestEdge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
+) -> None:
+    call = await established(edge, caller)
+    relay.emit(call.call_id, move_requested=relay_api.MoveRequested())
+    await edge.until(lambda: not relay.unacked)
+    await edge.until(lambda: not copy(edge, call).HasField("move"))
+    assert not copy(edge, call).refuses_move
+    registry.relays.append(other_relay)
+    relay.emit(call.call_id, move_requested=relay_api.MoveRequested())
+    await edge.until(lambda: relay_of(edge, call) == "relay-1")
+
+
+async def test_a_draining_relay_that_dies_in_mid_move_ends_nothing(
+    edge: TestEdge, call: CallerDialog, relay: FakeRelay, caller: Caller
+) -> None:
+    caller.answers["INVITE"] = None
+    relay.emit(call.call_id, move_requested=relay_api.MoveRequested())
+    invite = await caller.peer_request("INVITE")
+    await relay.stop()
+    await edge.until(lambda: copy(edge, call).move.cause == calls.MOVE_CAUSE_RELAY_LOST)
+    caller.answers.clear()
+    caller._answer(invite, edge.sip)
+    await edge.until(lambda: relay_of(edge, call) == "relay-1")
+
+
+async def test_a_call_whose_bot_cannot_resume_stays_on_the_draining_relay(
+    start_edge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
+) -> None:
+    registry.gateway.routes[0].bots[0].endpoint = "bot.example:9090"
+    relay.can_resume = False
+    edge = await start_edge()
+    call = await established(edge, caller)
+    registry.relays.append(other_relay)
+    relay.emit(call.call_id, move_requested=relay_api.MoveRequested(at_deadline=True))
+    await edge.until(lambda: not relay.unacked)
+    assert relay_of(edge, call) == "relay-0"
+
+
+async def test_after_a_crash_such_a_bot_gets_a_new_stream_or_the_call_ends_by_route(
+    start_edge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
+) -> None:
+    from sipgw.api.config.v1 import config_pb2 as config
+
+    route = registry.gateway.routes[0]
+    route.bots[0].endpoint = "bot.example:9090"
+    route.on_bot_lost = config.ON_BOT_LOST_END
+    relay.can_resume = False
+    edge = await start_edge()
+    call = await established(edge, caller)
+    registry.relays.append(other_relay)
+    await relay.stop()
+    assert await caller.peer_request("BYE")
+    assert call.call_id not in other_relay.sessions
