@@ -12,6 +12,7 @@ from sipgw.bot.events import (
     Hold,
     Played,
     ReplayMark,
+    Resumed,
     TransferOutcome,
 )
 from sipgw.bot.runner import Bot
@@ -34,6 +35,7 @@ __all__ = [
     "ListenFailed",
     "Played",
     "ReplayMark",
+    "Resumed",
     "TransferOutcome",
     "serve",
 ]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.bot.converter import SpeechConverter, as_samples
 from sipgw.bot.errors import CallEnded
-from sipgw.bot.events import Dtmf, Event, Played
+from sipgw.bot.events import Answered, Dtmf, Event, Played, Resumed
 from sipgw.bot.queues import BoundedQueue, Overflow
+from sipgw.bot.speech import Speech
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,20 +21,12 @@ if TYPE_CHECKING:
 
     from sipgw.audio import SamplesI16
     from sipgw.bot.config import CallConfig
-    from sipgw.bot.room import PlayoutRoom
+    from sipgw.bot.speech import CallStream
 
 _EVENT_LIMIT = 1000
 _CHUNK_MS = 1000  # speech handed on at once; a clear stops what is not yet handed on
 _ANSWER_TIMEOUT_S = 1.0
 _OWN_MARK = "sipgw."  # marks that the SDK sets for itself
-
-
-class CallStream(Protocol):
-    """What a call sends through. Both return at once; order is kept."""
-
-    def send_audio(self, data: bytes) -> None: ...
-
-    def send_action(self, action: pb.CallAction) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +45,23 @@ class Call:
     def __init__(
         self,
         config: CallConfig,
-        stream: CallStream,
-        room: PlayoutRoom,
         *,
         rate_hz: int | None = None,
         audio_queue_ms: int = 2000,
+        resume_grace_s: float = 10.0,
     ) -> None:
         self.config = config
         self.rate_hz = rate_hz or config.wire_format.rate_hz
         self.frame_samples = self.rate_hz * config.wire_format.frame_ms // 1000
         self.end_reason = ""
-        self._stream = stream
-        self._room = room
+        self.speech = Speech(config.wire_format)
+        self._room = self.speech.room
+        self._resume_grace_s = resume_grace_s
+        self._giving_up: asyncio.TimerHandle | None = None
+        self._detached_at_s: float | None = None
+        self._is_answered = False
+        self._played_ms = 0  # heard up to here, by all streams so far
+        self._played_before_ms = 0  # of those, by earlier streams
         self._converter = SpeechConverter(config.wire_format, self.rate_hz)
         frames = max(1, audio_queue_ms // config.wire_format.frame_ms)
         self._audio: BoundedQueue[Frame] = BoundedQueue(frames, Overflow.DROP_OLDEST)
@@ -149,7 +147,7 @@ class Call:
         Tells how much the caller heard; None when the gateway doesn't say.
         """
         self._check()
-        self._room.clear()
+        self.speech.clear()
         self._converter.forget()
         name = self._own_mark()
         return await self._answer(name, pb.CallAction(clear=pb.Clear(name=name)))
@@ -209,18 +207,59 @@ class Call:
 
     def receive_event(self, event: Event) -> None:
         """The adapter's: an event came."""
-        if isinstance(event, Played) and event.mark.startswith(_OWN_MARK):
-            answer = self._awaited.pop(event.mark, None)
-            if answer is not None and not answer.done():
-                answer.set_result(event)
-            return
+        if isinstance(event, Played):
+            event = self._whole(event)
+            self.speech.played(event.mark)
+            if event.mark.startswith(_OWN_MARK):
+                answer = self._awaited.pop(event.mark, None)
+                if answer is not None and not answer.done():
+                    answer.set_result(event)
+                return
+        if isinstance(event, Answered):
+            if self._is_answered:
+                return  # said again to a later stream
+            self._is_answered = True
         self._events.put(event)
+
+    def attach(self, config: CallConfig, stream: CallStream, limit: int | None) -> int:
+        """The adapter's: this stream carries the call from now on. An earlier one is superseded.
+
+        Gives the position in what was said at which the stream begins.
+        """
+        earlier = self.speech.stream
+        was_attached = earlier is not None
+        if earlier is not None:
+            self.speech.detach()
+            earlier.supersede()
+        gap_s = 0.0 if self._detached_at_s is None else _now_s() - self._detached_at_s
+        self._stop_giving_up()
+        if was_attached or self._detached_at_s is not None:
+            self._played_before_ms = self._played_ms
+            self._events.put(Resumed(round(gap_s * 1000)))
+        self._detached_at_s = None
+        self.config = config
+        self.speech.keeps = config.can_be_resumed
+        return self.speech.attach(stream, limit)
+
+    def detach(self, stream: CallStream, reason: str) -> None:
+        """The adapter's: its stream ended without a word. Another may come; without one the call is over."""
+        if self.is_over or self.speech.stream is not stream:
+            return
+        if not self.config.can_be_resumed:
+            self.receive_end(reason)
+            return
+        self.speech.detach()
+        self._detached_at_s = _now_s()
+        self._giving_up = asyncio.get_running_loop().call_later(
+            self._resume_grace_s, self.receive_end, reason
+        )
 
     def receive_end(self, reason: str) -> None:
         """The adapter's: the call is over."""
         if self.is_over:
             return
         self.end_reason = reason
+        self._stop_giving_up()
         self._ended.set()
         self._room.close()
         self._audio.close()
@@ -247,8 +286,7 @@ class Call:
                 if clears != self._room.clears:
                     return False
             end = min(len(data), start + chunk_bytes, len(data) if free is None else start + free)
-            self._room.take(end - start)
-            self._stream.send_audio(data[start:end])
+            self.speech.send_audio(data[start:end])
             start = end
         return True
 
@@ -278,8 +316,23 @@ class Call:
 
     def _send(self, action: pb.CallAction) -> None:
         self._check()
-        self._stream.send_action(action)
+        self.speech.send_action(action)
+
+    def _whole(self, played: Played) -> Played:
+        """A gateway process counts what was heard through it; the bot is told of the whole call."""
+        total_ms = self._played_before_ms + played.played_ms
+        self._played_ms = max(self._played_ms, total_ms)
+        return replace(played, played_ms=total_ms) if self._played_before_ms else played
+
+    def _stop_giving_up(self) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+            self._giving_up = None
 
     def _check(self) -> None:
         if self.is_over:
             raise CallEnded(self.end_reason)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # What a bot on this SDK understands; said in `sipgw-features` and Hello. It declares the bot (DESIGN §3.1).
-FEATURES = ("accept", "clear", "hold", "mark", "played", "send_dtmf", "transfer_outcome")
+FEATURES = ("accept", "clear", "hold", "mark", "played", "resume", "send_dtmf", "transfer_outcome")
 FEATURES_METADATA = ("sipgw-features", ",".join(FEATURES))
 
 _CODECS = {pb.PCMU: Codec.PCMU, pb.PCMA: Codec.PCMA, pb.PCM16: Codec.PCM16}
@@ -37,6 +37,11 @@ class CallConfig:
     resumed: bool = False
     features: frozenset[str] = frozenset()  # what the gateway understands
     traceparent: str = ""  # W3C trace context of the call
+
+    @property
+    def can_be_resumed(self) -> bool:
+        """The gateway goes on with this call on a later stream, should this one end without a word."""
+        return bool(self.resume_token) and "resume" in self.features
 
     @classmethod
     def from_wire(cls, call_id: str, config: pb.Config, *, traceparent: str = "") -> CallConfig:

@@ -107,7 +107,7 @@ class _EchoTrunk:
                     log_event("digit_received", call_id=call_id, digit=item.event.event.dtmf.digit)
                 case "end":
                     call_id = self._call_ids.pop(item.end.handle, None)
-                    if call_id is not None:
+                    if call_id is not None and not item.end.moved:
                         log_event("call_ended", call_id=call_id, reason=item.end.reason)
                 case "ack":
                     acks += 1

@@ -69,7 +69,16 @@ class Answered:
     """From here on the caller hears the bot."""
 
 
-Event: TypeAlias = DtmfDown | Dtmf | Played | Hold | TransferOutcome | ReplayMark | GatewayError | Answered
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The call goes on after a break: another process of the gateway has it now. Nothing is to be done."""
+
+    gap_ms: int  # how long the bot was cut off; 0 when the new stream came before the old one went
+
+
+Event: TypeAlias = (
+    DtmfDown | Dtmf | Played | Hold | TransferOutcome | ReplayMark | GatewayError | Answered | Resumed
+)
 
 
 def event_from_wire(event: pb.CallEvent) -> Event | None:

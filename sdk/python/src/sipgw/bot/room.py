@@ -31,6 +31,10 @@ class PlayoutRoom:
         return self._sent
 
     @property
+    def consumed(self) -> int:
+        return self._consumed
+
+    @property
     def clears(self) -> int:
         """How often speech was cleared; a speaker that sees it change stops."""
         return self._clears
@@ -53,8 +57,12 @@ class PlayoutRoom:
     def consumed_to(self, total: int) -> None:
         """The gateway has played or dropped so many bytes, also of what an earlier attach left."""
         if total > self._consumed:
-            self._consumed = total
+            self._consumed = min(total, self._sent)
             self._notify()
+
+    def rewind(self, position: int) -> None:
+        """What was sent beyond `position` is sent again."""
+        self._sent = position
 
     def limit_to(self, limit: int | None) -> None:
         self._limit = limit

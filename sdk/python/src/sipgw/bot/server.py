@@ -39,13 +39,16 @@ class BotServer:
         max_calls: int = 0,
         audio_queue_ms: int = 2000,
         ending_grace_s: float = 5.0,
+        resume_grace_s: float = 10.0,
     ) -> None:
+        """`resume_grace_s`: how long a call whose stream broke off waits for the gateway to come back."""
         self._calls = BotCalls(
             bot,
             rate_hz=rate_hz,
             max_calls=max_calls,
             audio_queue_ms=audio_queue_ms,
             ending_grace_s=ending_grace_s,
+            resume_grace_s=resume_grace_s,
         )
         self._listener = GrpcListener(_Servicer(self._calls), f"{host}:{port}")
 

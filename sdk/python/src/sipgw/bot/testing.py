@@ -12,6 +12,7 @@ pass.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,6 @@ from sipgw.audio import AudioFormat, Codec, SamplesI16
 from sipgw.bot.call import Call, Frame
 from sipgw.bot.config import CallConfig
 from sipgw.bot.events import Dtmf, DtmfDown, Event, Hold, Played
-from sipgw.bot.room import PlayoutRoom
 from sipgw.bot.runner import Bot, run_handler
 
 if TYPE_CHECKING:
@@ -58,7 +58,11 @@ class TestCaller:
             wire_format=self.format,
             from_=from_,
             to=to,
-            **{"features": frozenset({"clear", "mark", "played"}), **facts},  # pyright: ignore[reportArgumentType]
+            **{  # pyright: ignore[reportArgumentType]
+                "features": frozenset({"clear", "mark", "played", "resume"}),
+                "resume_token": "test-token",
+                **facts,
+            },
         )
         self._hears_at_once = hears_at_once
         self._timeout_s = timeout_s
@@ -70,8 +74,10 @@ class TestCaller:
 
     async def __aenter__(self) -> TestCaller:
         limit = self.format.frame_bytes * (_ROOM_MS // _FRAME_MS)
-        self._room = PlayoutRoom(limit)
-        self.call = Call(self._config, self, self._room)
+        self.call = Call(self._config)
+        self._room = self.call.speech.room
+        self._limit = limit
+        self.call.attach(self._config, self, limit)
         handler = run_handler(self._bot, self.call, ending_grace_s=self._timeout_s)
         self._handler = asyncio.create_task(handler, name="bot under test")
         self._handler.add_done_callback(lambda _: self._changed.set())
@@ -140,13 +146,26 @@ class TestCaller:
             if isinstance(item, pb.Mark):
                 self._played(item.name)
                 continue
-            self._hear_bytes(item[:size])
             if item[size:]:
                 self._unheard.insert(0, item[size:])
+            self._hear_bytes(item[:size])
             size -= len(item)
         while self._unheard and isinstance(mark := self._unheard[0], pb.Mark):
             self._unheard.pop(0)
             self._played(mark.name)
+        await _settle()
+
+    async def lose(self) -> None:
+        """The gateway's process dies: what it had not played is lost with it, and nobody is there."""
+        self._unheard.clear()
+        self.call.detach(self, "the gateway is gone")
+        await _settle()
+
+    async def resume(self) -> None:
+        """Another process of the gateway goes on with the call; after `lose`, or without: then it moved."""
+        self._unheard.clear()
+        config = replace(self.call.config, epoch=self.call.config.epoch + 1, resumed=True)
+        self.call.attach(config, self, self._limit)
         await _settle()
 
     def hang_up(self) -> None:
@@ -184,6 +203,9 @@ class TestCaller:
             self._clear(action.clear.name)
         self._changed.set()
 
+    def supersede(self) -> None:
+        """Both streams are this caller's."""
+
     # -- inside
 
     def _put(self, item: bytes | pb.Mark) -> None:
@@ -197,13 +219,13 @@ class TestCaller:
 
     def _hear_bytes(self, data: bytes) -> None:
         self._heard += data
-        self._room.consumed_to(self._room.sent - self._unheard_bytes())
+        self.call.speech.consumed_to(self._room.sent - self._unheard_bytes())
 
     def _clear(self, name: str) -> None:
         dropped = self._unheard_bytes()
         marks = [item for item in self._unheard if isinstance(item, pb.Mark)]
         self._unheard.clear()
-        self._room.consumed_to(self._room.sent)
+        self.call.speech.consumed_to(self._room.sent)
         for mark in marks:
             self._played(mark.name, cleared=True)
         self._played(name, cleared=True, dropped_ms=self._ms(dropped))

@@ -13,9 +13,9 @@ import grpc.aio
 
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.bot.call import Call, Frame
+from sipgw.bot.calls import Attached, Refusal, RefusalKind
 from sipgw.bot.config import FEATURES, CallConfig
 from sipgw.bot.events import event_from_wire
-from sipgw.bot.room import PlayoutRoom
 from sipgw.bot.trunk_writer import TrunkComposer
 from sipgw.bot.wire import END, Acknowledger
 
@@ -55,7 +55,7 @@ class TrunkSession:
             if self._ack_timer is not None:
                 self._ack_timer.cancel()
             for attached in list(self._attached.values()):
-                attached.end("the trunk was closed")
+                attached.lose("the trunk was closed")
             self._attached.clear()
             for task in (reader, writer, stopping):
                 task.cancel()
@@ -90,7 +90,7 @@ class TrunkSession:
                     self._start(item.start)
                 case "end":
                     if (attached := self._attached.pop(item.end.handle, None)) is not None:
-                        attached.end(item.end.reason or "hangup")
+                        attached.receive_end(item.end)
                 case "ack":
                     acks += 1
                     self._receive_ack(item.ack)
@@ -118,18 +118,31 @@ class TrunkSession:
     def _receive_ack(self, ack: pb.Ack) -> None:
         for credit in ack.credits:
             if (attached := self._attached.get(credit.handle)) is not None:
-                attached.room.consumed_to(credit.consumed_bytes)
+                attached.consumed(credit.consumed_bytes)
 
     def _start(self, start: pb.Start) -> None:
         config = CallConfig.from_wire(start.call_id, start.config, traceparent=start.traceparent)
-        refusal = self._calls.refusal(config)
-        if refusal is not None:
-            self.send(pb.TrunkAction(end=pb.End(handle=start.handle, reason=refusal, failed=True)))
-            return
         attached = _TrunkCall(self, start)
-        self._attached[start.handle] = attached
         attached.send_action(pb.CallAction(accept=pb.Accept()))
-        attached.run(self._calls, config)
+        attachment = self._calls.attach(config, attached, start.credit_bytes or None)
+        if isinstance(attachment, Refusal):
+            end = pb.End(
+                handle=start.handle,
+                reason=attachment.reason,
+                failed=attachment.kind is not RefusalKind.FINISHED,
+                superseded=attachment.kind is RefusalKind.SUPERSEDED,
+            )
+            self.send(pb.TrunkAction(end=end))
+            return
+        self._attached[start.handle] = attached
+        attached.serve(attachment)
+
+    def superseded(self, handle: int) -> None:
+        """A later stream has the call of this handle; what is still said on it is nobody's."""
+        if self._attached.pop(handle, None) is not None:
+            reason = "a later stream has the call"
+            end = pb.End(handle=handle, reason=reason, failed=True, superseded=True)
+            self.send(pb.TrunkAction(end=end))
 
     def finished(self, handle: int, failure: str | None) -> None:
         """A handler is done. If the gateway still has the call, it is told."""
@@ -168,19 +181,27 @@ class _TrunkCall:
     def __init__(self, session: TrunkSession, start: pb.Start) -> None:
         self.handle = start.handle
         self.format = start.format
-        self.room = PlayoutRoom(start.credit_bytes or None)
         self._session = session
         self._call: Call | None = None
+        self._begin = 0
 
-    def run(self, calls: BotCalls, config: CallConfig) -> None:
-        self._call, handler = calls.start(config, self, self.room)
-        handler.add_done_callback(self._handler_done)
+    def serve(self, attached: Attached) -> None:
+        self._call, self._begin = attached.call, attached.begin
+        attached.handler.add_done_callback(self._handler_done)
+
+    def consumed(self, count: int) -> None:
+        """The gateway has played so much of what was said through this handle."""
+        if self._call is not None:
+            self._call.speech.consumed_to(self._begin + count)
 
     def send_audio(self, data: bytes) -> None:
         self._session.send_audio(self, data)
 
     def send_action(self, action: pb.CallAction) -> None:
         self._session.send(pb.TrunkAction(action=pb.HandleAction(handle=self.handle, action=action)))
+
+    def supersede(self) -> None:
+        self._session.superseded(self.handle)
 
     def receive_frame(self, frame: Frame) -> None:
         if self._call is not None:
@@ -194,6 +215,17 @@ class _TrunkCall:
         if self._call is not None:
             self._call.receive_end(reason)
 
+    def receive_end(self, end: pb.End) -> None:
+        if end.moved:
+            self.lose("the call moved and did not come back")
+        else:
+            self.end(end.reason or "hangup")
+
+    def lose(self, reason: str) -> None:
+        """The stream ended without a word about the call."""
+        if self._call is not None:
+            self._call.detach(self, reason)
+
     def _handler_done(self, handler: asyncio.Task[str | None]) -> None:
         self._session.finished(self.handle, "stopped" if handler.cancelled() else handler.result())
-        self.end("finished")
+        self.end("finished")  # for all streams of the call, this or a later one
