@@ -48,6 +48,16 @@ def cluster_gateway(tmp_path: Path) -> Iterator[Gateway]:
 
 
 @pytest.fixture
+def draining_gateway(tmp_path: Path) -> Iterator[Gateway]:
+    """Two edges, two relays whose calls leave after half a second when they drain, in mid-word."""
+    flags = ("--drain-deadline", "0.5", "--drain-seconds", "12")
+    gateway = Gateway(tmp_path, edges=2, relays=2, calls_per_relay=50, relay_flags=flags).start()
+    gateway.mark()
+    yield gateway
+    gateway.stop()
+
+
+@pytest.fixture
 def tight_gateway(tmp_path: Path) -> Iterator[Gateway]:
     """One edge, one relay with ports for two calls."""
     gateway = Gateway(tmp_path, edges=1, relays=1, calls_per_relay=2).start()

@@ -103,7 +103,22 @@ async def test_flushall_under_twenty_calls_loses_none(own_gateway: Gateway, phon
     await takes_calls_again(phone, gateway, 0)
 
 
-async def test_a_killed_relay_ends_its_calls_cleanly_and_new_ones_go_elsewhere(
+async def test_without_another_relay_the_calls_of_a_killed_one_end_cleanly(
+    tight_gateway: Gateway, phone: Phone
+) -> None:
+    gateway = tight_gateway
+    calls = [await phone.call("builtin", gateway.sip()) for _ in range(2)]
+    gateway.relays[0].kill()
+    for call in calls:
+        await call.wait_ended(20)
+
+    async def none_left() -> bool:
+        return not await gateway.calls()
+
+    await eventually(none_left, 10)
+
+
+async def test_the_calls_of_a_killed_relay_go_on_and_new_ones_go_elsewhere(
     own_gateway: Gateway, phone: Phone
 ) -> None:
     gateway = own_gateway
@@ -114,13 +129,14 @@ async def test_a_killed_relay_ends_its_calls_cleanly_and_new_ones_go_elsewhere(
 
     await eventually(all_on_relay_0, 3)  # low ordinals fill first; the list follows the records
     gateway.relays[0].kill()
-    for call in calls:
-        await call.wait_ended(20)
 
-    async def none_left() -> bool:
-        return not await gateway.calls()
+    async def all_moved() -> bool:
+        return all(len(call.moves) == 1 for call in calls)
 
-    await eventually(none_left, 10)
+    await eventually(all_moved, 5)
+    for number, call in enumerate(calls):
+        assert await hears_itself(call, seed=40 + number)
+        assert (await call.bye()).status == 200
     call = await phone.call("builtin", gateway.sip(1))
     assert await hears_itself(call, seed=32)
 

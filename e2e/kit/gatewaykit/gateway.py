@@ -66,6 +66,7 @@ def routes(echo_endpoint: str) -> list[BotRoute]:
         BotRoute("echo", endpoint=echo_endpoint),
         BotRoute("builtin", endpoint="builtin:echo"),
         at_free_port("old"),
+        at_free_port("converse"),
         at_free_port("talk"),
         at_free_port("pause"),
         at_free_port("burst"),
@@ -87,6 +88,7 @@ class Gateway:
         edges: int,
         relays: int,
         calls_per_relay: int = _CALLS_PER_RELAY,
+        relay_flags: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         in_cluster: bool = False,
     ) -> None:
@@ -95,6 +97,7 @@ class Gateway:
         self._in_cluster = in_cluster
         self.authority = TestAuthority()
         self._calls_per_relay = calls_per_relay
+        self._relay_flags = relay_flags
         self._ranges: list[int] = []
         self.redis = RedisServer(directory)
         self.bot = Service(
@@ -156,6 +159,7 @@ class Gateway:
                 *("--rtp-ports", f"{first}-{first + 2 * self._calls_per_relay - 1}"),
                 *("--registry", self.registry_target, "--admin", f"{HOST}:0"),
                 *self._cluster_flags("relay", "--node", f"node-{number}"),
+                *self._relay_flags,
             ]
         relay.start()
 

@@ -73,6 +73,10 @@ class PhoneCall:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     extra: tuple[str, ...] = ()
     media: Address = ("", 0)
+    moves: list[Address] = field(default_factory=list)
+    """Where re-INVITEs of the gateway wanted the audio, copies not counted."""
+    reinvite_status: int | None = 200
+    """How those are answered; None: not at all."""
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def offer(self, direction: str = "sendrecv") -> str:
@@ -169,6 +173,22 @@ class PhoneCall:
                 self._news.clear()
                 await self._news.wait()
 
+    def answer_reinvite(self, invite: Message, source: Address) -> None:
+        """200 with our description: the audio goes where theirs says. A copy gets the same answer."""
+        if self.reinvite_status is None:
+            return
+        if self.reinvite_status != 200:
+            self.send(response(invite, f"{self.reinvite_status} No"), source)
+            return
+        media = media_of(invite.body)
+        if media != self.media:
+            self.moves.append(media)
+            self.media = media
+        contact = f"Contact: <sip:alice@127.0.0.1:{self.phone.port}>"
+        self.send(
+            response(invite, "200 OK", contact, "Content-Type: application/sdp", body=self.offer()), source
+        )
+
     def heard(self, message: Message) -> None:
         """A message for this call came: requests are answered 200 at once."""
         self.seen.append(message)
@@ -258,8 +278,10 @@ class Phone(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: Address) -> None:
         message = Message.parse(data)
         call = self.calls.get(message.headers.get("call-id", [""])[0])
-        if not message.status and message.method != "ACK":
-            self.send(_ok(message), addr)
+        if call is not None and message.method == "INVITE" and not message.status:
+            call.answer_reinvite(message, addr)
+        elif not message.status and message.method != "ACK":
+            self.send(response(message, "200 OK"), addr)
         if call is None:
             self.strays.append(message)
         else:
@@ -289,7 +311,9 @@ def media_of(sdp: bytes) -> Address:
     return host.group(1), int(port.group(1))
 
 
-def _ok(request: Message) -> bytes:
+def response(request: Message, status: str, *extra: str, body: str = "") -> bytes:
+    """An answer to a request of the gateway."""
     copied = ["via", "from", "to", "call-id", "cseq"]
     lines = [f"{name}: {value}" for name in copied for value in request.headers.get(name, [])]
-    return "\r\n".join(["SIP/2.0 200 OK", *lines, "Content-Length: 0", "", ""]).encode()
+    head = [f"SIP/2.0 {status}", *lines, *extra, f"Content-Length: {len(body)}", "", body]
+    return "\r\n".join(head).encode()

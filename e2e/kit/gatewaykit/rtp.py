@@ -4,11 +4,13 @@ Deliberately not sipgw.rtp: what is tested does not test itself.
 """
 
 import asyncio
+import itertools
 import random
 import socket
 import struct
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 _HEADER = struct.Struct("!BBHII")
@@ -89,12 +91,13 @@ class RtpPort(asyncio.DatagramProtocol):
         self.timestamp += len(payload)
         self.sent_at.append(time.monotonic())
 
-    async def stream(self, audio: bytes, to: tuple[str, int]) -> None:
-        """Send `audio` in frames of 20 ms, in real time."""
+    async def stream(self, audio: bytes, to: tuple[str, int] | Callable[[], tuple[str, int]]) -> None:
+        """Send `audio` in frames of 20 ms, in real time; `to` may be asked for each."""
         start = time.monotonic()
         for number in range(len(audio) // FRAME):
             await asyncio.sleep(max(0.0, start + number * PTIME_S - time.monotonic()))
-            self.send(audio[number * FRAME : (number + 1) * FRAME], to, marker=number == 0)
+            where = to() if callable(to) else to
+            self.send(audio[number * FRAME : (number + 1) * FRAME], where, marker=number == 0)
 
     def audio(self) -> bytes:
         """The payloads of audio, in order of sequence."""
@@ -121,6 +124,12 @@ def echoed_frames(sent: bytes, port: RtpPort) -> list[tuple[int, float]]:
             number = place // FRAME
             found.append((number, packet.at - port.sent_at[number]))
     return found
+
+
+def worst_gap(port: RtpPort, sent: bytes, *, after: float = 0.0) -> float:
+    """The longest time between two arrivals of audio that is an echo of `sent`, in seconds."""
+    at = [packet.at for packet in port.received if packet.at >= after and sent.find(packet.payload[:32]) >= 0]
+    return max((b - a for a, b in itertools.pairwise(at)), default=float("inf"))
 
 
 def longest_echo(sent: bytes, received: bytes) -> int:

@@ -1,0 +1,290 @@
+"""Calls change their relay under real RTP: after its death, its freezing, and on purpose while it drains."""
+
+import asyncio
+import itertools
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from gatewaykit.bots import StartBot
+from gatewaykit.gateway import Gateway, eventually
+from gatewaykit.phone import Phone, PhoneCall
+from gatewaykit.rtp import noise, worst_gap
+
+from sipgw.bot import BotServer, Call, Dtmf, Resumed
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+LOST_GAP_S = 2.0
+DRAIN_GAP_S = 0.5
+
+
+class Conversations:
+    """An echo bot on the SDK, in this process: who talked to it, and when it heard them."""
+
+    def __init__(self) -> None:
+        self.calls: dict[str, list[Call]] = {}
+        self.seqs: dict[str, list[int]] = {}
+        self.heard_at: dict[str, list[float]] = {}
+        self.resumed: list[str] = []
+        self.digits: list[str] = []
+        self.ended: list[str] = []
+
+    async def __call__(self, call: Call) -> None:
+        self.calls.setdefault(call.call_id, []).append(call)
+        watching = asyncio.create_task(self._watch(call))
+        async for frame in call.frames():
+            if not frame.concealed:
+                self.seqs.setdefault(call.call_id, []).append(frame.seq)
+                self.heard_at.setdefault(call.call_id, []).append(time.monotonic())
+                await call.play_raw(frame.data)
+        await watching
+        self.ended.append(call.end_reason)
+
+    async def _watch(self, call: Call) -> None:
+        async for event in call.events():
+            if isinstance(event, Resumed):
+                self.resumed.append(call.call_id)
+            elif isinstance(event, Dtmf):
+                self.digits.append(event.digit)
+
+    def worst_gap(self) -> float:
+        """Between two frames of any caller, in seconds."""
+        return max(b - a for at in self.heard_at.values() for a, b in itertools.pairwise(at))
+
+    def assert_each_is_one(self, count: int) -> None:
+        """So many conversations, each from its beginning to now, its axis never going back."""
+        assert [len(calls) for calls in self.calls.values()] == [1] * count
+        for seqs in self.seqs.values():
+            assert all(a < b for a, b in itertools.pairwise(seqs)), "seq went back"
+
+
+@pytest.fixture
+async def conversations() -> AsyncIterator[Callable[[Gateway], object]]:
+    servers: list[BotServer] = []
+
+    async def start(gateway: Gateway) -> Conversations:
+        bot = Conversations()
+        servers.append(BotServer(bot, host="127.0.0.1", port=gateway.routes["converse"].port))
+        await servers[-1].start()
+        return bot
+
+    yield start
+    for server in servers:
+        await server.stop(0)
+
+
+async def relay_of(gateway: Gateway, call: PhoneCall) -> str:
+    return next((c.relay.name for c in await gateway.calls() if c.sip_call_id == call.call_id), "")
+
+
+async def moved_to(gateway: Gateway, name: str, *calls: PhoneCall, timeout_s: float = 10) -> None:
+    async def all_there() -> bool:
+        return all([await relay_of(gateway, call) == name for call in calls])
+
+    await eventually(all_there, timeout_s)
+
+
+async def drain(gateway: Gateway, name: str, *, on: bool = True) -> None:
+    client = gateway.client()
+    try:
+        await client.drain_relay(name, drain=on)
+    finally:
+        await client.aclose()
+
+
+async def test_a_call_outlives_its_relay_and_the_bot_hears_one_conversation(
+    own_gateway: Gateway, phone: Phone, conversations
+) -> None:
+    bot = await conversations(own_gateway)
+    call = await phone.call("converse", own_gateway.sip())
+    audio = noise(6, seed=50)
+    talking = asyncio.create_task(call.rtp.stream(audio, lambda: call.media))
+    await asyncio.sleep(2)
+    own_gateway.relays[0].kill()
+    await talking
+    await asyncio.sleep(0.3)
+    gap = worst_gap(call.rtp, audio)
+    print(f"gap at the caller {gap:.3f} s, at the bot {bot.worst_gap():.3f} s")
+    assert gap < LOST_GAP_S
+    assert len(call.moves) == 1
+    bot.assert_each_is_one(1)
+    assert len(bot.resumed) == 1
+    assert len({packet.ssrc for packet in call.rtp.received}) == 2
+    assert (await call.bye()).status == 200
+    await eventually(lambda: _is(len(bot.ended) == 1), 5)
+
+
+async def _is(what: bool) -> bool:
+    return what
+
+
+async def test_five_calls_leave_a_draining_relay_each_once_without_a_gap(
+    draining_gateway: Gateway, phone: Phone, conversations
+) -> None:
+    gateway = draining_gateway
+    bot = await conversations(gateway)
+    calls = [await phone.call("converse", gateway.sip(n % 2)) for n in range(5)]
+    audio = [noise(6, seed=60 + n) for n in range(5)]
+    talking = [
+        asyncio.create_task(call.rtp.stream(said, lambda call=call: call.media))
+        for call, said in zip(calls, audio, strict=True)
+    ]
+    await asyncio.sleep(2)
+    await drain(gateway, "relay-0")
+    await asyncio.gather(*talking)
+    await asyncio.sleep(0.3)
+    gaps = [worst_gap(call.rtp, said) for call, said in zip(calls, audio, strict=True)]
+    print(f"gaps at callers {[f'{gap:.3f}' for gap in gaps]} s, at the bot {bot.worst_gap():.3f} s")
+    assert max(gaps) < DRAIN_GAP_S
+    assert bot.worst_gap() < DRAIN_GAP_S
+    assert [len(call.moves) for call in calls] == [1] * 5
+    bot.assert_each_is_one(5)
+    await moved_to(gateway, "relay-1", *calls)
+    for call in calls:
+        assert (await call.bye()).status == 200
+    await eventually(lambda: _is(len(bot.ended) == 5), 5)
+
+
+async def test_a_relay_that_gets_sigterm_moves_its_calls_and_ends(
+    draining_gateway: Gateway, phone: Phone, conversations
+) -> None:
+    gateway = draining_gateway
+    await conversations(gateway)
+    call = await phone.call("converse", gateway.sip())
+    gateway.relays[0].signal(signal.SIGTERM)
+    await moved_to(gateway, "relay-1", call)
+
+    async def has_ended() -> bool:
+        return not gateway.relays[0].is_running
+
+    await eventually(has_ended, 8)
+    assert gateway.relays[0].exit_status == 0
+    assert not call.ended.is_set()
+    assert (await call.bye()).status == 200
+
+
+async def test_a_caller_that_refuses_stays_until_the_relays_time_is_over(
+    draining_gateway: Gateway, phone: Phone
+) -> None:
+    gateway = draining_gateway
+    call = await phone.call("builtin", gateway.sip())
+    call.reinvite_status = 488
+    gateway.relays[0].signal(signal.SIGTERM)
+    await eventually(lambda: _is(any(m.method == "INVITE" and not m.status for m in call.seen)), 5)
+    audio = noise(1, seed=70)
+    await call.rtp.stream(audio, call.media)
+    await asyncio.sleep(0.1)
+    assert worst_gap(call.rtp, audio) < DRAIN_GAP_S, "it is still served"
+    assert not call.ended.is_set()
+    await call.wait_ended(15)
+
+
+async def test_undrained_a_relay_keeps_what_it_has(own_gateway: Gateway, phone: Phone) -> None:
+    """Its calls speak, so they would leave at the deadline only."""
+    gateway = own_gateway
+    call = await phone.call("builtin", gateway.sip())
+    talking = asyncio.create_task(call.rtp.stream(noise(3, seed=71), call.media))
+    await asyncio.sleep(0.3)
+    await drain(gateway, "relay-0")
+    await asyncio.sleep(1)
+    await drain(gateway, "relay-0", on=False)
+    await talking
+    await asyncio.sleep(1.5)
+    assert not call.moves
+    other = await phone.call("builtin", gateway.sip())
+    await moved_to(gateway, "relay-0", call, other)
+
+
+async def test_a_call_moves_at_a_pause_in_speech(own_gateway: Gateway, phone: Phone) -> None:
+    gateway = own_gateway
+    call = await phone.call("builtin", gateway.sip())
+    talking = asyncio.create_task(call.rtp.stream(noise(2.5, seed=72), lambda: call.media))
+    await asyncio.sleep(0.5)
+    await drain(gateway, "relay-0")
+    await talking
+    assert not call.moves, "in mid-word"
+    await call.rtp.stream(b"\xff" * 16000, lambda: call.media)
+    assert len(call.moves) == 1
+
+
+async def test_an_old_bot_stays_on_a_draining_relay_and_gets_a_new_stream_after_a_crash(
+    draining_gateway: Gateway, phone: Phone, start_bot: StartBot
+) -> None:
+    gateway = draining_gateway
+    bot = start_bot(gateway, "old")
+    call = await phone.call("old", gateway.sip())
+    audio = noise(7, seed=73)
+    talking = asyncio.create_task(call.rtp.stream(audio, lambda: call.media))
+    await asyncio.sleep(0.5)
+    await drain(gateway, "relay-0")
+    await asyncio.sleep(2)
+    assert not call.moves
+    gateway.relays[0].kill()
+    await talking
+    await asyncio.sleep(0.3)
+    assert worst_gap(call.rtp, audio) < LOST_GAP_S
+    assert len(bot.said("call_started")) == 2
+    assert (await call.bye()).status == 200
+    await eventually(lambda: _is(len(bot.said("call_ended")) == 2), 5)
+    assert [line["unknown_events"] for line in bot.said("call_ended")] == [0, 0]
+
+
+async def test_the_other_edge_goes_on_with_a_move_whose_edge_dies(
+    own_gateway: Gateway, phone: Phone, conversations
+) -> None:
+    gateway = own_gateway
+    bot = await conversations(gateway)
+    call = await phone.call("converse", gateway.sip(0))
+    call.reinvite_status = None
+    gateway.relays[0].kill()
+    await eventually(lambda: _is(any(m.method == "INVITE" and not m.status for m in call.seen)), 5)
+    gateway.edges[0].kill()
+    call.reinvite_status = 200
+    await moved_to(gateway, "relay-1", call, timeout_s=20)
+    call.destination = gateway.sip(1)
+    audio = noise(1, seed=74)
+    await call.rtp.stream(audio, call.media)
+    await asyncio.sleep(0.2)
+    assert worst_gap(call.rtp, audio) < DRAIN_GAP_S
+    bot.assert_each_is_one(1)
+    assert len({m["cseq"] for m in call.seen if m.method == "INVITE" and not m.status}) == 1
+    assert (await call.bye()).status == 200
+
+
+async def test_a_frozen_relay_is_left_and_is_silent_when_it_wakes(
+    own_gateway: Gateway, phone: Phone, conversations
+) -> None:
+    gateway = own_gateway
+    bot = await conversations(gateway)
+    call = await phone.call("converse", gateway.sip())
+    audio = noise(8, seed=75)
+    talking = asyncio.create_task(call.rtp.stream(audio, lambda: call.media))
+    await asyncio.sleep(1.5)
+    old_ssrc = {packet.ssrc for packet in call.rtp.received}
+    gateway.relays[0].signal(signal.SIGSTOP)
+    try:
+        await eventually(lambda: _is(len(call.moves) == 1), 5)
+        await asyncio.sleep(1.5)
+    finally:
+        woken = time.monotonic()
+        gateway.relays[0].signal(signal.SIGCONT)
+    await talking
+    await asyncio.sleep(0.3)
+    gap = worst_gap(call.rtp, audio)
+    print(f"gap at the caller {gap:.3f} s")
+    assert gap < LOST_GAP_S
+    stale = [packet for packet in call.rtp.received if packet.ssrc in old_ssrc and packet.at > woken + 0.005]
+    assert not stale, f"{len(stale)} packets of the relay that was left"
+    bot.assert_each_is_one(1)
+
+    async def is_empty() -> bool:
+        client = gateway.client()
+        try:
+            relays = {r.registration.relay.name: r.calls for r in await client.list_relays() if r.healthy}
+        finally:
+            await client.aclose()
+        return relays == {"relay-0": 0, "relay-1": 1}
+
+    await eventually(is_empty, 10)
+    assert (await call.bye()).status == 200
