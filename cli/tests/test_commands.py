@@ -21,6 +21,8 @@ def nothing_runs_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["calls"], "no gateway runs here; start one with `sipgw up`"),
         (["hangup", "0a1b"], "no gateway runs here"),
+        (["relays"], "no gateway runs here"),
+        (["drain", "relay-0"], "no gateway runs here"),
         (["call", "tel:+491234"], "tel:+491234 is not a sip: URI"),
         (["call", "sip:x@127.0.0.1;transport=tcp"], "only UDP is spoken here"),
         (["call", "sip:x@127.0.0.1", "--wav", "/no/such.wav"], "/no/such.wav"),

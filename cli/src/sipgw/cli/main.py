@@ -5,6 +5,7 @@ import typer
 from sipgw.cli.call import call
 from sipgw.cli.calls import calls, hangup
 from sipgw.cli.demo.command import demo
+from sipgw.cli.relays import drain, relays
 from sipgw.cli.up import up
 
 app = typer.Typer(
@@ -18,6 +19,8 @@ app.command()(up)
 app.command()(call)
 app.command()(calls)
 app.command()(hangup)
+app.command()(relays)
+app.command()(drain)
 app.command()(demo)
 
 
