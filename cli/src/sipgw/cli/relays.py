@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sipgw.cli.problems import give_up, quieten_libraries
+from sipgw.cli.registry_address import RegistryFlag, TlsFlag, find_registry, open_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,27 +17,21 @@ if TYPE_CHECKING:
     from sipgw.api.registry.v1.registry_pb2 import Relay
     from sipgw.control import RegistryClient
 
-Registry = Annotated[
-    str | None,
-    typer.Option(
-        envvar="SIPGW_REGISTRY", help="host:port of a registry; else the `sipgw up` of this machine."
-    ),
-]
 _POLL_S = 0.5
 
 
 def relays(
-    registry: Registry = None,
+    registry: RegistryFlag = None,
+    tls_dir: TlsFlag = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a relay.")] = False,
 ) -> None:
     """List the media relays: calls, room, and which are draining."""
-    from sipgw.cli.registry_address import find_registry
     from sipgw.control import ControlError
 
     quieten_libraries()
     address = find_registry(registry)
     try:
-        found = asyncio.run(_list(address))
+        found = asyncio.run(_list(address, tls_dir))
     except ControlError as error:
         give_up(f"registry {address}: {error}")
     if as_json:
@@ -56,34 +51,30 @@ def drain(
     wait: Annotated[
         float, typer.Option(min=0, help="Seconds to wait until it has no call left; 0: do not wait.")
     ] = 0,
-    registry: Registry = None,
+    registry: RegistryFlag = None,
+    tls_dir: TlsFlag = "",
 ) -> None:
     """Move the calls of a relay to the others, and place no new ones on it."""
-    from sipgw.cli.registry_address import find_registry
     from sipgw.control import ControlError
 
     quieten_libraries()
     address = find_registry(registry)
     try:
-        asyncio.run(_drain(address, relay, undo=undo, wait_s=wait))
+        asyncio.run(_drain(address, tls_dir, relay, undo=undo, wait_s=wait))
     except ControlError as error:
         give_up(f"registry {address}: {error}")
 
 
-async def _list(address: str) -> "list[Relay]":
-    from sipgw.control import RegistryClient
-
-    client = RegistryClient(address)
+async def _list(address: str, tls_dir: str) -> "list[Relay]":
+    client = open_registry(address, tls_dir)
     try:
         return await client.list_relays()
     finally:
         await client.aclose()
 
 
-async def _drain(address: str, name: str, *, undo: bool, wait_s: float) -> None:
-    from sipgw.control import RegistryClient
-
-    client = RegistryClient(address)
+async def _drain(address: str, tls_dir: str, name: str, *, undo: bool, wait_s: float) -> None:
+    client = open_registry(address, tls_dir)
     try:
         known = await _calls_by_relay(client)
         if name not in known:
