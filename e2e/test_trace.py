@@ -1,4 +1,4 @@
-"""One trace a call: what edge, relay and bot export to a collector fits together."""
+"""One trace and one record a call: what edge, relay, registry and bot export fits together, whoever dies."""
 
 import asyncio
 import os
@@ -75,6 +75,50 @@ def traced_bot(traced_gateway: Gateway, collector: tuple[Collector, str]) -> Ite
 
 def exporting_to(endpoint: str) -> dict[str, str]:
     return {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": "200"}
+
+
+async def test_a_call_whose_edge_died_in_the_midst_of_its_end_has_its_root_span_and_one_record(
+    traced_gateway: Gateway, collector: tuple[Collector, str], phone: Phone
+) -> None:
+    begin = traced_gateway.registry.log_size()
+    call = await phone.call("echo", traced_gateway.sip(0))
+    phone.is_deaf_to.add("BYE")
+    (live,) = await traced_gateway.calls()
+    client = traced_gateway.client()
+    hanging_up = asyncio.create_task(client.hangup_call(live.call_id))
+
+    async def bye_came() -> bool:
+        return any(not message.status and message.method == "BYE" for message in call.seen)
+
+    await eventually(bye_came, 10)
+    traced_gateway.edges[0].kill()  # the end is saved, the caller has not answered
+    phone.is_deaf_to.clear()
+    hanging_up.cancel()
+    await asyncio.gather(hanging_up, return_exceptions=True)
+    await client.aclose()
+
+    def records() -> list[dict[str, object]]:
+        lines = traced_gateway.registry.lines(begin)
+        return [line for line in lines if line["event"] == "call_record" and line["call_id"] == live.call_id]
+
+    def roots() -> set[str]:
+        spans = [span for _, span in collector[0].spans if not span.parent_span_id]
+        return {span.span_id.hex() for span in spans if span.trace_id.hex() == live.trace_id}
+
+    async def exported() -> bool:
+        return bool(records() and roots())
+
+    await eventually(exported, 60)
+    (record,) = records()
+    assert (record["cause"], record["route"], record["from"], record["to"]) == (
+        "operator",
+        "echo",
+        "alice",
+        "echo",
+    )
+    assert record["trace_id"] == live.trace_id
+    assert record["edge"] == "edge-1", "the other edge carried the end out"
+    assert len(roots()) == 1
 
 
 async def test_edge_relay_and_bot_write_one_trace_with_one_root(

@@ -236,6 +236,8 @@ class Phone(asyncio.DatagramProtocol):
     def __init__(self) -> None:
         self.calls: dict[str, PhoneCall] = {}
         self.strays: list[Message] = []
+        self.is_deaf_to: set[str] = set()
+        """Methods that are seen and not answered."""
         self._transport: asyncio.DatagramTransport | None = None
 
     @classmethod
@@ -280,7 +282,7 @@ class Phone(asyncio.DatagramProtocol):
         call = self.calls.get(message.headers.get("call-id", [""])[0])
         if call is not None and message.method == "INVITE" and not message.status:
             call.answer_reinvite(message, addr)
-        elif not message.status and message.method != "ACK":
+        elif not message.status and message.method not in {"ACK", *self.is_deaf_to}:
             self.send(response(message, "200 OK"), addr)
         if call is None:
             self.strays.append(message)

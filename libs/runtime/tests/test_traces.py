@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from sipgw.runtime.telemetry import traces
-from sipgw.runtime.telemetry.traces import TraceIds
+from sipgw.runtime.telemetry.traces import RootSpan, TraceIds
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
@@ -61,7 +61,7 @@ def test_the_root_span_has_the_ids_fixed_before_and_a_child_hangs_below_it(colle
     child = traces.record_span("place", root, 100, 250, {"relay": "relay-0", "attempts": 2})
     assert child is not None
     grandchild = traces.record_span("allocate", child, 120, 200)
-    traces.record_root_span(root, "call", 50, 900, {"route": "echo"})
+    assert traces.export_root_spans([RootSpan(root, "call", 50, 900, {"route": "echo"})])
     spans = collector.spans()
     assert spans["call"].trace_id.hex() == root.trace_id
     assert spans["call"].span_id.hex() == root.span_id
@@ -77,7 +77,7 @@ def test_the_root_span_has_the_ids_fixed_before_and_a_child_hangs_below_it(colle
 
 
 def test_the_collector_is_told_which_process_it_was(collector: Collector) -> None:
-    traces.record_root_span(traces.new_trace(), "call", 1, 2)
+    traces.record_span("call", traces.new_trace(), 1, 2)
     collector.spans()
     resource = collector.requests[0].resource_spans[0].resource
     named = {pair.key: pair.value.string_value for pair in resource.attributes}
@@ -120,7 +120,7 @@ def test_another_processs_span_continues_the_trace_from_its_traceparent(collecto
 def test_an_unsampled_trace_is_not_exported(collector: Collector) -> None:
     quiet = TraceIds("ab" * 16, "cd" * 8, sampled=False)
     traces.record_span("place", quiet, 1, 2)
-    traces.record_root_span(quiet, "call", 1, 2)
+    assert traces.export_root_spans([RootSpan(quiet, "call", 1, 2)])
     with traces.call_span("bye", quiet) as span:
         assert span.ids == quiet
     assert collector.spans() == {}
@@ -165,7 +165,7 @@ def test_without_an_endpoint_the_sdk_is_not_even_imported() -> None:
     code = (
         "import sys; from sipgw.runtime.telemetry import traces; import sipgw.runtime.lifecycle\n"
         "traces.configure_tracing('edge', 'edge-0')\n"
-        "traces.record_root_span(traces.new_trace(), 'call', 1, 2)\n"
+        "traces.export_root_spans([traces.RootSpan(traces.new_trace(), 'call', 1, 2)])\n"
         "print(sorted(name for name in sys.modules if name.startswith('opentelemetry')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={})
@@ -177,11 +177,30 @@ def test_a_collector_that_is_not_there_holds_up_the_end_for_two_seconds_and_leav
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     traces.configure_tracing("edge", "edge-0")
-    traces.record_root_span(traces.new_trace(), "call", 1, 2)
+    traces.record_span("place", traces.new_trace(), 1, 2)
     start = time.monotonic()
     traces.shutdown_tracing()
     assert time.monotonic() - start < 3
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("Otel")]
+
+
+def test_a_root_span_that_no_collector_took_is_told_and_sent_again_has_the_same_ids(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = RootSpan(traces.new_trace(), "call", 1, 2, error="lost")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    there = traces.os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"]
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    traces.configure_tracing("registry", "r")
+    assert not traces.export_root_spans([root])
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", there)
+    traces.configure_tracing("registry", "r")
+    assert traces.export_root_spans([root])
+    assert traces.export_root_spans([root])
+    assert len(collector.requests) == 2
+    spans = [one.resource_spans[0].scope_spans[0].spans[0] for one in collector.requests]
+    assert {span.span_id.hex() for span in spans} == {root.ids.span_id}
+    assert spans[0].status.message == "lost"
 
 
 def test_off_a_span_costs_less_than_two_microseconds() -> None:

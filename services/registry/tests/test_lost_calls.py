@@ -1,7 +1,7 @@
 import pytest
 
 from sipgw.api.calls.v1.session_pb2 import CALL_STATE_ENDED, CALL_STATE_INVITED, END_CAUSE_LOST, CallSession
-from sipgw.calls import CallStore, CallStream, Created, EdgeLeases, random_call_id, to_record
+from sipgw.calls import CallStore, CallStream, Created, EdgeLeases, EndedOutbox, random_call_id, to_record
 from sipgw.registry.call_registry import CallRegistry
 from sipgw.registry.lost_calls import LOST_AFTER_S, LostCalls
 from sipgw.runtime.settings import Identity
@@ -68,6 +68,13 @@ async def test_a_call_that_nobody_claims_for_a_minute_is_ended_as_lost(scene: Sc
     assert (session.state, session.end_cause) == (CALL_STATE_ENDED, END_CAUSE_LOST)
     assert "edge-0" in session.end_reason
     assert scene.registry.count().live == 0
+
+
+async def test_a_lost_call_waits_in_the_outbox_for_its_record(scene: Scene, store: Store) -> None:
+    call_id = await scene.begin()
+    await scene.look_for(LOST_AFTER_S + 5)
+    (end,) = await EndedOutbox(store, "registry").take(range(PARTITIONS))
+    assert (end.session.call_id, end.session.end_cause) == (call_id, END_CAUSE_LOST)
 
 
 async def test_a_call_whose_owner_lives_is_left_alone(scene: Scene, store: Store) -> None:

@@ -5,6 +5,7 @@ saves.
 from sipgw.calls.call_store import CallStore, Created, Existing
 from sipgw.calls.call_stream import CallStream, PartitionRecords, Transition
 from sipgw.calls.edge_leases import EDGE_BEAT_PERIOD_S, EDGE_LEASE_MS, EdgeLease, EdgeLeases
+from sipgw.calls.ended_outbox import EndedCall, EndedOutbox
 from sipgw.calls.errors import CallsError, IllegalTransition, VersionConflict
 from sipgw.calls.identities import identity_of, rendezvous_owner, to_record
 from sipgw.calls.ids import call_id_for, random_call_id
@@ -22,6 +23,8 @@ __all__ = [
     "Created",
     "EdgeLease",
     "EdgeLeases",
+    "EndedCall",
+    "EndedOutbox",
     "Existing",
     "IllegalTransition",
     "PartitionRecords",

@@ -1,8 +1,10 @@
 """The Lua scripts that write calls. Each runs over one partition: record, owner index, tombstone index,
-stream.
+stream, outbox.
 
 The owner index (a hash, call id to owner) lists the live calls of the partition, the tombstone index (a
 sorted set by expiry) the ended ones. Both change in the script that changes the record, so neither can drift.
+An end also goes into the outbox (`ended_outbox`), a stream of its own: the one that tells of saves keeps an
+entry for two minutes only.
 """
 
 from typing import Final
@@ -12,8 +14,11 @@ from sipgw.store import Script
 STREAM_RETENTION_MS: Final = 120_000
 """Stream entries younger than this are kept: how long a watcher may be away."""
 
-# KEYS: record, owners, ended, stream. ARGV from 1: new record, call id, owner, transition, tombstone ms (""
-# when live).
+OUTBOX_LENGTH: Final = 4096
+"""Ends that a partition's outbox keeps when nobody takes them: 262,144 of the gateway, some 100 MB."""
+
+# KEYS: record, owners, ended, stream, outbox. ARGV from 1: new record, call id, owner, transition, tombstone
+# ms ("" when live).
 _WRITE: Final = f"""
 local function write()
   local now = redis.call('TIME')
@@ -23,6 +28,7 @@ local function write()
     redis.call('HDEL', KEYS[2], ARGV[2])
     redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now_ms)
     redis.call('ZADD', KEYS[3], now_ms + ARGV[5], ARGV[2])
+    redis.call('XADD', KEYS[5], 'MAXLEN', '~', {OUTBOX_LENGTH}, '*', 't', ARGV[4])
   else
     redis.call('SET', KEYS[1], ARGV[1])
     redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])

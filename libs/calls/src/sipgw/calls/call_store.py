@@ -182,13 +182,14 @@ def _record_key(call_id: str) -> str:
 
 
 def _keys(call_id: str) -> list[str]:
-    """What every writing script takes: record, owner index, tombstone index, stream."""
+    """What every writing script takes: record, owner index, tombstone index, stream, outbox."""
     partition = partition_of(call_id)
     return [
         partition_key(partition, "call", call_id),
         partition_key(partition, "owners"),
         partition_key(partition, "ended"),
         partition_key(partition, "stream"),
+        partition_key(partition, "outbox"),
     ]
 
 

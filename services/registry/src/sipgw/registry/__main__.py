@@ -5,6 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from sipgw.registry.app import RegistryApp, RegistrySettings
+from sipgw.registry.call_record import Numbers
 from sipgw.runtime.errors import StartupError
 from sipgw.runtime.lifecycle import Lifecycle, announce_ready, run_service
 from sipgw.runtime.settings import HostPort
@@ -50,6 +51,14 @@ def run(
     tls_dir: Annotated[
         str, typer.Option(envvar="SIPGW_TLS_DIR", help="ca.crt, tls.crt, tls.key; empty: plaintext.")
     ] = "",
+    numbers: Annotated[
+        Numbers,
+        typer.Option(
+            "--record-numbers",
+            envvar="SIPGW_RECORD_NUMBERS",
+            help="The callers' and called numbers in call records: full, masked to three digits, or none.",
+        ),
+    ] = Numbers.FULL,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """The registry of the gateway: calls, relays, config."""
@@ -62,6 +71,7 @@ def run(
             admin=HostPort.parse(admin) if admin else None,
             health=HostPort.parse(health) if health else None,
             tls=tls_directory(tls_dir),
+            numbers=numbers,
         )
         await serve(settings, redis, lifecycle)
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import platform
 from dataclasses import dataclass
 from typing import Final
 
 from sipgw.api.registry.v1 import registry_pb2_grpc as services
-from sipgw.calls import CallStore, EdgeLeases
+from sipgw.calls import CallStore, EdgeLeases, EndedOutbox
 from sipgw.registry import metrics
+from sipgw.registry.call_record import Numbers
 from sipgw.registry.call_registry import DATA_LOSS_GRACE_S, CallRegistry
 from sipgw.registry.call_service import CALL_SERVICE, CallService
 from sipgw.registry.config_service import CONFIG_SERVICE, ConfigService
@@ -15,12 +17,13 @@ from sipgw.registry.config_store import ConfigStore
 from sipgw.registry.edge_hangups import EdgeHangups
 from sipgw.registry.lost_calls import LostCalls
 from sipgw.registry.materializer import Materializer
+from sipgw.registry.outbox import Outbox
 from sipgw.registry.placement import Placements
 from sipgw.registry.placement_service import PLACEMENT_SERVICE, PlacementService
 from sipgw.registry.relay_service import RELAY_SERVICE, RelayService
 from sipgw.runtime.grpc_server import GrpcServer
 from sipgw.runtime.health import Probes
-from sipgw.runtime.settings import HostPort
+from sipgw.runtime.settings import HostPort, new_identity
 from sipgw.runtime.tasks import TaskGroupOwner
 from sipgw.runtime.tls import TlsDirectory
 from sipgw.runtime.vitals import Vitals
@@ -29,6 +32,7 @@ from sipgw.store import Store, StoreUnavailable
 _MAX_CONNECTION_AGE_S: Final = 300.0
 _OBSERVE_PERIOD_S: Final = 1.0
 _STOP_GRACE_S: Final = 1.0
+_LAST_RECORDS_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class RegistrySettings:
     admin: HostPort | None = None
     health: HostPort | None = None
     tls: TlsDirectory | None = None
+    numbers: Numbers = Numbers.FULL  # in call records
     data_loss_grace_s: float = DATA_LOSS_GRACE_S
 
 
@@ -54,7 +59,9 @@ class RegistryApp:
         self._configs = ConfigStore(store)
         call_store, leases = CallStore(store), EdgeLeases(store)
         self._hangups = EdgeHangups(call_store, leases, tls=settings.tls)
-        self._materializer = Materializer(store, self.calls)
+        consumer = EndedOutbox(store, str(new_identity(platform.node())))
+        self._outbox = Outbox(consumer, numbers=settings.numbers)
+        self._materializer = Materializer(store, self.calls, on_ended=self._outbox.wake)
         self._lost_calls = LostCalls(call_store, EdgeLeases(store), self.calls)
         self._probes = Probes(Vitals(is_ready=self._is_ready), admin=settings.admin, health=settings.health)
         self._server = GrpcServer(
@@ -69,12 +76,14 @@ class RegistryApp:
         self._tasks.spawn(self._materializer.run(), "materializer")
         self._tasks.spawn(self._configs.run(), "configs")
         self._tasks.spawn(self._lost_calls.run(), "lost calls")
+        self._tasks.spawn(self._outbox.run(), "outbox")
         self._tasks.spawn(self._observe(), "observe")
         return bound
 
     async def stop(self) -> None:
         """End streams, then tasks and connections."""
         await self._server.stop(_STOP_GRACE_S)
+        await self._outbox.finish(_LAST_RECORDS_S)
         await self._tasks.aclose()
         await self._hangups.aclose()
         await self._probes.aclose()

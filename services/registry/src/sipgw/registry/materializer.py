@@ -6,10 +6,10 @@ partition is read again each minute, so that what expired without an entry leaks
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from sipgw.calls import CallStream
+from sipgw.calls import CallStream, Transition, is_ended
 from sipgw.registry import metrics
 from sipgw.registry.call_registry import CallRegistry
 from sipgw.runtime.telemetry.logs import get_logger
@@ -29,11 +29,18 @@ class Materializer:
     """`run` it as a task, one for a registry."""
 
     def __init__(
-        self, store: Store, registry: CallRegistry, *, reread_period_s: float = REREAD_PERIOD_S
+        self,
+        store: Store,
+        registry: CallRegistry,
+        *,
+        on_ended: Callable[[set[int]], None] | None = None,
+        reread_period_s: float = REREAD_PERIOD_S,
     ) -> None:
+        """`on_ended` hears in which partitions calls have ended."""
         self._store = store
         self._stream = CallStream(store)
         self._registry = registry
+        self._on_ended = on_ended
         self._reread_step_s = reread_period_s / PARTITIONS
         self._log = get_logger("sipgw.registry.materializer")
 
@@ -68,6 +75,7 @@ class Materializer:
             if transitions:
                 metrics.STREAM_ENTRIES.inc(len(transitions))
                 self._registry.apply(transitions)
+                self._tell_ended(transitions)
                 await asyncio.sleep(_PAUSE_S)
             if has_grace and not self._registry.is_in_grace:
                 has_grace = False
@@ -78,6 +86,11 @@ class Materializer:
                 self._registry.forget_tombstones()
                 next_partition = (next_partition + due) % PARTITIONS
                 reread_at = time.monotonic() + self._reread_step_s
+
+    def _tell_ended(self, transitions: Sequence[Transition]) -> None:
+        ended = {transition.partition for transition in transitions if is_ended(transition.session)}
+        if ended and self._on_ended is not None:
+            self._on_ended(ended)
 
     async def _reread(self, partitions: Sequence[int]) -> None:
         """A few partitions at a time: their records share one connection, where each command has its

@@ -16,4 +16,12 @@ PLACEMENTS = Counter("sipgw_registry_placements_total", "Placement commands", ["
 PLACE_SECONDS = Histogram("sipgw_registry_place_seconds", "One batch of placement", buckets=LATENCY_BUCKETS_S)
 CONFIG_VERSION = Gauge("sipgw_registry_config_version", "Version of the config in force")
 CALLS_LOST = Counter("sipgw_registry_calls_lost_total", "Calls ended because no edge claimed them")
+CALL_RECORDS = Counter("sipgw_registry_call_records_total", "Calls whose record was written here", ["cause"])
+ROOT_SPANS_LOST = Counter(
+    "sipgw_registry_root_spans_lost_total", "Root spans of calls that the collector did not take"
+)
+OUTBOX_WAITING = Gauge("sipgw_registry_outbox_waiting", "Ended calls whose record nobody has written yet")
+OUTBOX_TAKEN_OVER = Counter(
+    "sipgw_registry_outbox_taken_over_total", "Ended calls left by a replica that is gone"
+)
 REDIS_AWAY = Gauge("sipgw_registry_redis_away", "1 while Redis does not answer")

@@ -12,7 +12,7 @@ from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay
 from sipgw.control import ControlError, RegistryClient, RelayRefused
 from sipgw.runtime.tasks import TaskGroupOwner
-from sipgw.runtime.telemetry.traces import call_span, record_root_span
+from sipgw.runtime.telemetry.traces import call_span
 from sipgw.sip import SipResponse, response_destination, serialize
 from sipgw.sip_edge import metrics
 from sipgw.sip_edge.dialogs import DialogRequests, LocalContact
@@ -236,7 +236,6 @@ class CallEnding:
         except (EdgeError, StoreUnavailable):
             ended = session
         else:
-            _record_trace(ended)
             metrics.CALLS_ENDED.labels(_cause_name(ended.end_cause)).inc()
             log_of(ended).info(
                 "call_ended",
@@ -247,18 +246,6 @@ class CallEnding:
                 duration_ms=ended.ended_ms - ended.answered_ms if ended.answered_ms else 0,
             )
         self._live.remove(session.call_id)
-
-
-def _record_trace(session: calls.CallSession) -> None:
-    """The root span, by the ids fixed at INVITE: a repeat by another process does no harm."""
-    attributes = {
-        "sipgw.call_id": session.call_id,
-        "sipgw.route": session.route,
-        "sipgw.end_cause": _cause_name(session.end_cause),
-        "sip.status": session.sip_status,
-    }
-    started_ns, ended_ns = session.created_ms * 1_000_000, session.ended_ms * 1_000_000
-    record_root_span(trace_of(session), "call", started_ns, ended_ns, attributes)
 
 
 def _cause_name(cause: int) -> str:

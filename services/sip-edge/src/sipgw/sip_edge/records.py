@@ -7,6 +7,7 @@ is dropped: what this edge still meant to do about it is stale.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
@@ -153,6 +154,8 @@ class CallRecords:
         if not self.is_mine(draft):
             raise StoreUnavailable("Redis is away, and another edge owns the call")
         draft.version += 1
+        if is_end and not draft.ended_ms:
+            draft.ended_ms = time.time_ns() // 1_000_000  # Redis' clock is not to be had
         self._journal.add(draft)
         self._note(draft)
         return draft

@@ -1,16 +1,16 @@
 """One OpenTelemetry trace per call, whichever processes touched it.
 
 The root span's ids are fixed when the call begins and stored in its record, so that any process can hang
-children below it and one, at the end, exports the root itself. The SDK's tracer can't be told a span's ids:
-finished spans are built here and handed to its batch processor. Without OTEL_EXPORTER_OTLP_ENDPOINT the SDK
-is never imported, and every call returns after one comparison.
+children below it and a registry, at the end, exports the root itself. The SDK's tracer can't be told a span's
+ids: finished spans are built here and handed to its batch processor. Without OTEL_EXPORTER_OTLP_ENDPOINT the
+SDK is never imported, and every call returns after one comparison.
 """
 
 import os
 import re
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
@@ -35,6 +35,18 @@ class TraceIds:
     trace_id: str
     span_id: str
     sampled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RootSpan:
+    """A call's own span, under the ids fixed by `new_trace`: sent twice it is the same. Unix nanoseconds."""
+
+    ids: TraceIds
+    name: str
+    start_ns: int
+    end_ns: int
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict[str, AttributeValue])
+    error: str | None = None
 
 
 def configure_tracing(service: str, instance: str) -> None:
@@ -96,17 +108,14 @@ def record_span(
     return ids
 
 
-def record_root_span(
-    ids: TraceIds,
-    name: str,
-    start_ns: int,
-    end_ns: int,
-    attributes: Mapping[str, AttributeValue] | None = None,
-    error: str | None = None,
-) -> None:
-    """Export the root span under the ids fixed by `new_trace`. A repeat has the same ids and does no harm."""
-    if _Current.export is not None and ids.sampled:
-        _Current.export.send(ids, None, name, start_ns, end_ns, attributes or {}, error)
+def export_root_spans(roots: "Sequence[RootSpan]") -> bool:
+    """Export finished root spans now, past the batches, and wait for the collector: whether it has them all.
+
+    Blocks up to the exporter's time-out (10 s): call it from a thread. True when there is nothing to export.
+    """
+    export = _Current.export
+    sampled = [root for root in roots if root.ids.sampled]
+    return export is None or not sampled or export.send_now(sampled)
 
 
 def call_span(name: str, parent: TraceIds | None, **attributes: AttributeValue) -> "CallSpan":

@@ -1,0 +1,105 @@
+"""What is kept of a call that is over: its call record (CDR) and the root span of its trace.
+
+A record names who called whom, which billing and complaints need, and nothing else about people: no display
+name, no network address, no key pressed (people type PINs), no word of a bot, no header. `Numbers` takes even
+the two numbers off.
+"""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.calls import EndedCall
+from sipgw.runtime.telemetry.traces import RootSpan, TraceIds
+
+_SHOWN_DIGITS: Final = 3
+_FAILURES: Final = frozenset(
+    {
+        calls.END_CAUSE_BOT_LOST,
+        calls.END_CAUSE_BOT_SILENT,
+        calls.END_CAUSE_NO_ACK,
+        calls.END_CAUSE_MEDIA_TIMEOUT,
+        calls.END_CAUSE_RELAY_LOST,
+        calls.END_CAUSE_LOST,
+    }
+)
+"""The gateway, the bot or the network failed the caller; a refusal is one when its status says so."""
+
+
+class Numbers(StrEnum):
+    """How much of the caller's and the called number a record shows."""
+
+    FULL = "full"
+    MASKED = "masked"
+    NONE = "none"
+
+
+def call_record(end: EndedCall, numbers: Numbers) -> dict[str, object]:
+    """The fields of the log line `call_record`; times are UTC, of Redis' clock. None: there was none."""
+    session = end.session
+    ended_ms = ended_ms_of(end)
+    return {
+        "call_id": session.call_id,
+        "trace_id": session.trace.trace_id,
+        "from": _shown(session.from_display, numbers),
+        "to": _shown(session.to_display, numbers),
+        "trunk": session.trunk or None,
+        "route": session.route or None,
+        "bot": session.bot.endpoint or None,
+        "bot_address": session.bot.address or None,
+        "relay": session.media.relay.name or None,
+        "edge": session.owner.name or None,
+        "created": _time(session.created_ms),
+        "answered": _time(session.answered_ms),
+        "ended": _time(ended_ms),
+        "duration_ms": max(ended_ms - session.answered_ms, 0) if session.answered_ms else 0,
+        "cause": cause_name(session.end_cause),
+        "status": session.sip_status or None,
+    }
+
+
+def root_span(end: EndedCall) -> RootSpan:
+    """The call's own span, by the ids fixed at its INVITE, from the INVITE to the end."""
+    session = end.session
+    attributes: dict[str, str | bool | int | float] = {
+        "sipgw.call_id": session.call_id,
+        "sipgw.route": session.route,
+        "sipgw.trunk": session.trunk,
+        "sipgw.relay": session.media.relay.name,
+        "sipgw.end_cause": cause_name(session.end_cause),
+        "sip.status": session.sip_status,
+    }
+    has_failed = session.end_cause in _FAILURES or session.sip_status >= 500
+    return RootSpan(
+        TraceIds(session.trace.trace_id, session.trace.root_span_id, session.trace.sampled),
+        "call",
+        session.created_ms * 1_000_000,
+        ended_ms_of(end) * 1_000_000,
+        attributes,
+        error=(session.end_reason or cause_name(session.end_cause)) if has_failed else None,
+    )
+
+
+def ended_ms_of(end: EndedCall) -> int:
+    """When the call ended: by the record, or, when it ended while Redis was away, when Redis heard of it."""
+    return end.session.ended_ms or int(end.entry_id.partition("-")[0])
+
+
+def cause_name(cause: int) -> str:
+    """As people read it: `caller_hangup`."""
+    return calls.EndCause.Name(calls.EndCause.ValueType(cause)).removeprefix("END_CAUSE_").lower()
+
+
+def _shown(number: str, numbers: Numbers) -> str | None:
+    if numbers is Numbers.NONE or not number:
+        return None
+    if numbers is Numbers.MASKED:
+        return "*" * max(len(number) - _SHOWN_DIGITS, _SHOWN_DIGITS) + number[_SHOWN_DIGITS:][-_SHOWN_DIGITS:]
+    return number
+
+
+def _time(unix_ms: int) -> str | None:
+    if not unix_ms:
+        return None
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds")
