@@ -103,7 +103,7 @@ chart-docs: ## write charts/sipgw/README.md from values.yaml
 	charts/helm-docs.sh
 
 e2e: setup sipp images ## install on a real cluster and call it: see e2e/cluster/README.md
-	$(BIN)/pytest e2e/cluster $(ARGS)
+	SIPGW_E2E=1 $(BIN)/pytest e2e/cluster $(ARGS)
 
 bench: setup ## measure: capacity, latency, set-up rate
 	@$(BIN)/python bench/run.py $(ARGS)

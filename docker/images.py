@@ -25,6 +25,7 @@ OUT = ROOT / "build" / "images"
 TARGETS = ("edge", "relay", "registry", "operator", "tools", "redis")
 _PULL_TIMEOUT_S = 60
 _REDIS_TAG = "7.0"  # Debian's; the chart names it, so that a release of ours does not restart Redis
+_HUB = "docker.io/library/"  # podman and buildah want short names in full
 _SBOM = "usr/share/sipgw/sbom.cdx.json"
 
 
@@ -98,7 +99,7 @@ def _working(name: str) -> Builder | None:
 
 def find_bases(builder: Builder) -> tuple[str, str]:
     """The images that services and builder stages stand on."""
-    named = os.environ.get("SIPGW_BASE_IMAGE") or pinned_base()
+    named = os.environ.get("SIPGW_BASE_IMAGE") or _HUB + pinned_base()
     if builder.has(named) or builder.run("pull", named, quiet=True, timeout_s=_PULL_TIMEOUT_S):
         return named, named
     if "SIPGW_BASE_IMAGE" in os.environ:
@@ -129,7 +130,7 @@ def local_base(builder: Builder, kind: str) -> str:
 
 
 def build(builder: Builder, target: str, bases: tuple[str, str], version: str) -> str:
-    image = f"docker.io/sipgw/{target}:{_REDIS_TAG if target == 'redis' else version}"
+    image = f"sipgw/{target}:{_REDIS_TAG if target == 'redis' else version}"
     options = ["--build-arg", f"BASE={bases[0]}", "--build-arg", f"BUILD_BASE={bases[1]}"]
     options += ["--build-arg", f"VERSION={version}"]
     authorities = os.environ.get("SSL_CERT_FILE", "")

@@ -1,74 +1,153 @@
-"""Tests against a real Kubernetes: the cluster of SIPGW_E2E_KUBECONFIG, reached by kubectl alone."""
+"""Fixtures of the cluster tests. Without a cluster (see clusterkit.cluster) they are skipped, so that
+`make test` needs none; `make e2e` sets SIPGW_E2E=1, and then a missing one is a failure."""
 
 import os
-import shutil
-import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-_TIMEOUT_S = 30
+sys.path.insert(0, str(Path(__file__).parents[1] / "kit"))  # the tests' own library, not a distribution
+
+from clusterkit.bots import Bots
+from clusterkit.callers import Callers
+from clusterkit.cluster import Cluster, NoClusterError, find_cluster
+from clusterkit.kubectl import Kubectl
+from clusterkit.node_shell import NodeShell
+from clusterkit.release import ROOT, Release
+from clusterkit.report import PATH, Report
+
+_ORDER = [
+    *("test_crds", "test_install", "test_routing", "test_scale", "test_network_policy", "test_failures"),
+    *("test_upgrade", "test_uninstall"),
+]
+TOOLS_IMAGE = "sipgw/tools:0.1.0"
+VALUES: dict[str, Any] = {
+    "edge": {"resources": {"requests": {"cpu": "50m"}}},
+    "relay": {"capacity": 20, "terminationGracePeriodSeconds": 60, "resources": {"requests": {"cpu": "50m"}}},
+}
+"""What the tests' release has set: little room a relay, so that a few calls are many."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What kubectl said."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Install comes first and uninstall last."""
+    here = Path(__file__).parent
 
-    status: int
-    out: str
-    error: str
+    def place(item: pytest.Item) -> int:
+        is_ours = item.path.parent == here
+        return _ORDER.index(item.path.stem) if is_ours and item.path.stem in _ORDER else len(_ORDER) - 2
 
-
-@dataclass(frozen=True)
-class Kubectl:
-    """kubectl of one cluster and, where given, one namespace."""
-
-    program: str
-    kubeconfig: str
-    namespace: str = "default"
-
-    def ask(self, *arguments: str, text: str | None = None) -> Answer:
-        """Runs it; a failure is an answer."""
-        command = [self.program, "--kubeconfig", self.kubeconfig, "--namespace", self.namespace, *arguments]
-        done = subprocess.run(
-            command, input=text, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-        )
-        return Answer(done.returncode, done.stdout, done.stderr)
-
-    def run(self, *arguments: str, text: str | None = None) -> str:
-        """Runs it; a failure fails the test."""
-        answer = self.ask(*arguments, text=text)
-        assert answer.status == 0, f"kubectl {' '.join(arguments)}: {answer.error}"
-        return answer.out
-
-
-@pytest.fixture(scope="session")
-def kubeconfig() -> str:
-    path = os.environ.get("SIPGW_E2E_KUBECONFIG")
-    if not path:
-        pytest.skip("SIPGW_E2E_KUBECONFIG names no cluster's kubeconfig")
-    if not Path(path).is_file():
-        pytest.fail(f"SIPGW_E2E_KUBECONFIG={path} is no file")
-    return path
+    ours = sorted((item for item in items if item.path.parent == here), key=place)
+    others = [item for item in items if item.path.parent != here]
+    items[:] = [*others, *ours]
 
 
 @pytest.fixture(scope="session")
-def kubectl_program() -> str:
-    beside = Path.home() / ".cache" / "kc" / "bin" / "kubectl"
-    found = os.environ.get("KUBECTL") or shutil.which("kubectl") or (str(beside) if beside.exists() else None)
-    if found is None:
-        pytest.skip("kubectl is not on the PATH")
-    return found
+def real_cluster() -> Cluster:
+    if "SIPGW_E2E" not in os.environ and "SIPGW_E2E_KUBECONFIG" not in os.environ:
+        pytest.skip("no cluster named: make e2e, or SIPGW_E2E_KUBECONFIG")
+    try:
+        cluster = find_cluster()
+        cluster.kubectl().run("get", "nodes")
+    except NoClusterError as error:
+        pytest.fail(str(error))
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(real_cluster: Cluster) -> str:
+    return real_cluster.kubeconfig
 
 
 @pytest.fixture(scope="module")
-def kubectl(kubeconfig: str, kubectl_program: str) -> Iterator[Kubectl]:
+def kubectl(real_cluster: Cluster) -> Iterator[Kubectl]:
     """kubectl in a namespace of the module's own."""
-    namespace = f"sipgw-test-{uuid.uuid4().hex[:8]}"
-    kubectl = Kubectl(kubectl_program, kubeconfig, namespace)
-    kubectl.run("create", "namespace", namespace)
+    kubectl = real_cluster.kubectl(f"sipgw-test-{uuid.uuid4().hex[:8]}")
+    kubectl.run("create", "namespace", kubectl.namespace)
     yield kubectl
-    kubectl.run("delete", "namespace", namespace, "--wait=false")
+    kubectl.run("delete", "namespace", kubectl.namespace, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def images(real_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What `make images` built, on every node. SIPGW_E2E_IMAGES=there skips it."""
+    if os.environ.get("SIPGW_E2E_IMAGES") != "there":
+        archives = sorted((ROOT / "build" / "images").glob("*.tar"))
+        real_cluster.load(archives, tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="session")
+def release(
+    real_cluster: Cluster, images: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Release]:
+    """The chart of this tree, installed and ready; removed at the end.
+
+    SIPGW_E2E_KEEP=1 leaves it, SIPGW_E2E_REUSE=1 takes the one that a run left: for work on the tests.
+    """
+    kubectl = real_cluster.kubectl("sipgw-e2e")
+    release = Release(kubectl, tmp_path_factory.mktemp("release"), values=VALUES)
+    if "SIPGW_E2E_REUSE" not in os.environ:
+        _remove(release)
+        release.install()
+    release.wait_ready()
+    yield release
+    if "SIPGW_E2E_KEEP" not in os.environ:
+        _remove(release)
+
+
+def _remove(release: Release) -> None:
+    if release.helm("list", "--short").split():
+        release.uninstall()
+    release.kubectl.ask("delete", "namespace", release.kubectl.namespace, "--timeout=120s", timeout_s=130)
+
+
+@pytest.fixture
+def callers(release: Release) -> Iterator[Callers]:
+    """Callers of this test alone."""
+    release.wait_ready()
+    with Callers(release.edges()) as callers:
+        yield callers
+
+
+@pytest.fixture(scope="session")
+def nodes(release: Release) -> NodeShell:
+    shell = NodeShell(release.kubectl, TOOLS_IMAGE)
+    shell.start()
+    return shell
+
+
+@pytest.fixture
+def bots(release: Release) -> Iterator[Bots]:
+    bots = Bots(release.kubectl, TOOLS_IMAGE)
+    yield bots
+    bots.stop_all()
+
+
+@pytest.fixture(scope="session")
+def report() -> Iterator[Report]:
+    report = Report()
+    _reports.append(report)
+    yield report
+    report.write()
+
+
+_reports: list[Report] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for report in _reports:
+        terminalreporter.section("cluster e2e")
+        terminalreporter.write(report.text())
+        terminalreporter.write_line(f"in {PATH.relative_to(ROOT)}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+    report: pytest.TestReport = yield
+    release = getattr(item, "funcargs", {}).get("release")
+    if report.failed and isinstance(release, Release):
+        report.sections.append(("cluster", release.describe()))
+    return report

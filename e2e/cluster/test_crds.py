@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
+from clusterkit.kubectl import Kubectl
 
 from sipgw.config.status import BotRouteStatus, Condition, RelayCounts, SipGatewayStatus, SipTrunkStatus
-
-from .conftest import Kubectl
 
 pytestmark = pytest.mark.cluster
 

@@ -17,9 +17,13 @@
 {{- include "sipgw.checkPorts" . -}}
 {{- end -}}
 
+{{- define "sipgw.lastRtpPort" -}}
+{{- sub (add (int .Values.relay.rtp.firstPort) (mul (int .Values.relay.lanes) (int .Values.relay.rtp.portsPerLane))) 1 -}}
+{{- end -}}
+
 {{- define "sipgw.checkRtp" -}}
 {{- $first := int .Values.relay.rtp.firstPort -}}
-{{- $last := sub (add $first (mul (int .Values.relay.lanes) (int .Values.relay.rtp.portsPerLane))) 1 -}}
+{{- $last := int (include "sipgw.lastRtpPort" .) -}}
 {{- $range := printf "relay.rtp: ports %d to %d (%d lanes of %d)" $first $last (int .Values.relay.lanes) (int .Values.relay.rtp.portsPerLane) -}}
 {{- if gt $last 65535 -}}
 {{- fail (printf "%s end above 65535: fewer lanes, fewer ports a lane, or a lower firstPort" $range) -}}
@@ -35,7 +39,7 @@
 {{- define "sipgw.checkPorts" -}}
 {{- $ports := dict -}}
 {{- $first := int .Values.relay.rtp.firstPort -}}
-{{- $last := sub (add $first (mul (int .Values.relay.lanes) (int .Values.relay.rtp.portsPerLane))) 1 -}}
+{{- $last := int (include "sipgw.lastRtpPort" .) -}}
 {{- range $name, $port := .Values.edge.ports -}}
 {{- include "sipgw.claimPort" (list $ports $port (printf "edge.ports.%s" $name) $first $last) -}}
 {{- end -}}

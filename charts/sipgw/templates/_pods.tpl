@@ -112,6 +112,7 @@ capabilities: {drop: [ALL]}
 startupProbe:
   grpc: {port: {{ . }}, service: liveness}
   periodSeconds: 1
+  timeoutSeconds: 3
   failureThreshold: 60
 livenessProbe:
   grpc: {port: {{ . }}, service: liveness}

@@ -14,8 +14,10 @@ Event = dict[str, Any]
 class PjsipClient:
     """An async context: the client lives inside."""
 
-    def __init__(self, codec: str = "PCMU", *, login: tuple[str, str] | None = None) -> None:
-        self._options = ["--codec", codec]
+    def __init__(
+        self, codec: str = "PCMU", *, host: str = "127.0.0.1", login: tuple[str, str] | None = None
+    ) -> None:
+        self._options = ["--codec", codec, "--host", host]
         if login is not None:
             self._options += ["--user", login[0], "--password", login[1]]
         self.events: list[Event] = []

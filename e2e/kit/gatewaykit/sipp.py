@@ -31,22 +31,23 @@ async def run_sipp(
     directory: Path,
     *,
     user: str = "echo",
+    host: str = "127.0.0.1",
     calls: int = 1,
     rate: float = 10,
     timeout_s: float = 20,
     options: tuple[str, ...] = (),
     files: Mapping[str, bytes] | None = None,
 ) -> SippResult:
-    """Run `scenario` for `calls` calls; AssertionError with SIPp's own words when one of them fails."""
+    """Run `scenario` from `host` for `calls` calls; AssertionError, with SIPp's words, when one fails."""
     sipp = shutil.which("sipp")
     assert sipp is not None, "SIPp is not on the PATH (Debian: apt-get install sip-tester)"
     for name, content in (files or {}).items():
         (directory / name).write_bytes(content)
-    host, port = destination
+    peer, port = destination
     media = free_range(_RTP_PORTS)
     argv = [
-        *(sipp, "-sf", str(_SCENARIOS / f"{scenario}.xml"), f"{host}:{port}", "-s", user),
-        *("-i", "127.0.0.1", "-p", str(free_port()), "-mi", "127.0.0.1", "-mp", str(media)),
+        *(sipp, "-sf", str(_SCENARIOS / f"{scenario}.xml"), f"{peer}:{port}", "-s", user),
+        *("-i", host, "-p", str(free_port()), "-mi", host, "-mp", str(media)),
         *("-m", str(calls), "-r", str(rate), "-nostdin", "-timeout", f"{timeout_s:g}s", "-timeout_error"),
         *("-trace_err", "-error_file", str(directory / "errors.log"), "-error_overwrite", "true"),
         *("-trace_msg", "-message_file", str(directory / "messages.log"), "-message_overwrite", "true"),

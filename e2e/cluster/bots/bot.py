@@ -1,0 +1,34 @@
+"""The tests' bot: an echo that says in its log who it is; HANG_UP_AFTER_S makes it hang up by itself."""
+
+import asyncio
+import json
+import os
+
+from sipgw.bot import Call, serve
+
+NAME = os.environ.get("NAME", "bot")
+HANG_UP_AFTER_S = float(os.environ.get("HANG_UP_AFTER_S", "0"))
+
+
+def tell(event: str, **fields: object) -> None:
+    print(json.dumps({"event": event, "bot": NAME, **fields}), flush=True)
+
+
+async def echo(call: Call) -> None:
+    tell("call_started", call_id=call.call_id)
+    timer = asyncio.create_task(hang_up(call)) if HANG_UP_AFTER_S else None
+    async for frame in call.audio():
+        await call.play(frame)
+    if timer is not None:
+        timer.cancel()
+    tell("call_ended", call_id=call.call_id)
+
+
+async def hang_up(call: Call) -> None:
+    await asyncio.sleep(HANG_UP_AFTER_S)
+    tell("hanging_up", call_id=call.call_id)
+    await call.hangup()
+
+
+if __name__ == "__main__":
+    serve(echo, host="0.0.0.0", port=9090)

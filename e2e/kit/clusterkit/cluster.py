@@ -1,0 +1,134 @@
+"""Finds or makes the cluster that the tests run on, and brings images to its nodes.
+
+SIPGW_E2E_KUBECONFIG names one; else kind makes one where docker and kind work; else the command in
+SIPGW_E2E_CLUSTER_UP does, which prints KUBECONFIG=PATH. Images come in by the command in
+SIPGW_E2E_IMAGE_LOAD, which is given archives; with kind by kind; else the nodes are to pull them.
+"""
+
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from clusterkit.kubectl import Kubectl, find_program
+
+_KIND_NAME = "sipgw-e2e"
+_UP_TIMEOUT_S = 1800
+_KIND_CONFIG = """\
+kind: Cluster
+apiVersion: kind.x-k8s.io/v1alpha4
+nodes: [{role: control-plane}, {role: worker}, {role: worker}, {role: worker}]
+"""
+
+
+class NoClusterError(Exception):
+    """There is none, and how to give one."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that answers."""
+
+    kubeconfig: str
+    load_command: tuple[str, ...] = ()
+
+    def kubectl(self, namespace: str = "default") -> Kubectl:
+        program = find_program("kubectl")
+        if program is None:
+            raise NoClusterError("kubectl is not on the PATH: install it, or name it in KUBECTL")
+        return Kubectl(program, self.kubeconfig, namespace)
+
+    def load(self, archives: list[Path], scratch: Path) -> None:
+        """The images onto every node, as one archive: what they share is brought once."""
+        if not self.load_command or not archives:
+            return
+        together = scratch / "images.tar"
+        merge_archives(archives, together)
+        subprocess.run([*self.load_command, str(together)], check=True, capture_output=True)
+        together.unlink()
+
+
+def find_cluster() -> Cluster:
+    """Raises NoClusterError."""
+    loader = tuple(shlex.split(os.environ.get("SIPGW_E2E_IMAGE_LOAD", "")))
+    named = os.environ.get("SIPGW_E2E_KUBECONFIG")
+    if named:
+        if not Path(named).is_file():
+            raise NoClusterError(f"SIPGW_E2E_KUBECONFIG={named} is no file")
+        return Cluster(named, loader)
+    if os.environ.get("SIPGW_E2E_CLUSTER_UP"):
+        return Cluster(_started_by(shlex.split(os.environ["SIPGW_E2E_CLUSTER_UP"])), loader)
+    if shutil.which("kind") and _works(["docker", "info"]):
+        kubeconfig = _kind()
+        return Cluster(kubeconfig, loader or ("kind", "load", "image-archive", "--name", _KIND_NAME))
+    raise NoClusterError(
+        "no cluster: name one in SIPGW_E2E_KUBECONFIG, install kind and docker, "
+        "or give a command that brings one up in SIPGW_E2E_CLUSTER_UP (see e2e/cluster/README.md)"
+    )
+
+
+def _works(command: list[str]) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, check=False, timeout=30).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _kind() -> str:
+    path = Path("out", "e2e", "kind.kubeconfig").absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = subprocess.run(["kind", "get", "clusters"], check=True, capture_output=True, text=True).stdout
+    if _KIND_NAME in names.split():
+        subprocess.run(
+            ["kind", "export", "kubeconfig", "--name", _KIND_NAME, "--kubeconfig", path], check=True
+        )
+    else:
+        subprocess.run(
+            ["kind", "create", "cluster", "--name", _KIND_NAME, "--kubeconfig", path, "--config", "-"],
+            check=True,
+            input=_KIND_CONFIG,
+            text=True,
+        )
+    return str(path)
+
+
+def _started_by(command: list[str]) -> str:
+    done = subprocess.run(
+        command,
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=_UP_TIMEOUT_S,
+    )
+    said = re.findall(r"KUBECONFIG=(\S+)", done.stdout)
+    if done.returncode != 0 or not said:
+        raise NoClusterError(f"{shlex.join(command)} gave no KUBECONFIG=PATH:\n{done.stdout[-2000:]}")
+    return said[-1]
+
+
+def merge_archives(archives: list[Path], out: Path) -> None:
+    """Several docker archives as one, each layer once."""
+    manifest: list[dict[str, object]] = []
+    written: set[str] = set()
+    with tarfile.open(out, "w") as merged:
+        for path in archives:
+            with tarfile.open(path) as archive:
+                for member in archive:
+                    content = archive.extractfile(member) if member.isfile() else None
+                    if member.name == "manifest.json":
+                        assert content is not None
+                        manifest += json.load(content)
+                    elif member.name not in written and member.name != "repositories":
+                        written.add(member.name)
+                        merged.addfile(member, content)
+        data = json.dumps(manifest).encode()
+        entry = tarfile.TarInfo("manifest.json")
+        entry.size = len(data)
+        merged.addfile(entry, io.BytesIO(data))

@@ -1,0 +1,152 @@
+"""The chart on a cluster: installed, upgraded and asked as its users do, by helm and kubectl."""
+
+import asyncio
+import base64
+import subprocess
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from clusterkit.kubectl import Kubectl, eventually
+from sipgw.api.registry.v1.registry_pb2 import CallSummary
+from sipgw.control import RegistryClient
+from sipgw.runtime.tls import TlsDirectory
+
+ROOT = Path(__file__).parents[3]
+CHART = ROOT / "charts" / "sipgw"
+HELM = ROOT / "charts" / "helm.sh"
+_HELM_TIMEOUT_S = 300
+_READY_S = 150
+SIP_PORT = 5060
+Address = tuple[str, int]
+
+
+@dataclass
+class Release:
+    """One release, of `chart`, in a namespace of its own. Its name is `name` everywhere."""
+
+    kubectl: Kubectl
+    scratch: Path
+    name: str = "sipgw"
+    values: dict[str, Any] = field(default_factory=dict)
+
+    # ---- helm
+
+    def helm(self, *arguments: str, text: str | None = None) -> str:
+        command = [str(HELM), *arguments, "--kubeconfig", self.kubectl.kubeconfig]
+        command += ["--namespace", self.kubectl.namespace]
+        done = subprocess.run(
+            command, check=False, input=text, capture_output=True, text=True, timeout=_HELM_TIMEOUT_S
+        )
+        assert done.returncode == 0, f"helm {' '.join(arguments)}: {done.stderr}\n{done.stdout}"
+        return done.stdout
+
+    def install(self, chart: Path = CHART, *options: str) -> str:
+        """What helm printed: the notes."""
+        return self._deploy("install", chart, "--create-namespace", "--take-ownership", *options)
+
+    def upgrade(self, chart: Path = CHART, *options: str) -> str:
+        return self._deploy("upgrade", chart, *options)
+
+    def _deploy(self, verb: str, chart: Path, *options: str) -> str:
+        return self.helm(
+            verb, self.name, str(chart), "--values", "-", *options, text=yaml.safe_dump(self.values)
+        )
+
+    def uninstall(self) -> None:
+        self.helm("uninstall", self.name, "--wait")
+
+    # ---- pods
+
+    def selector(self, component: str = "") -> str:
+        text = f"app.kubernetes.io/instance={self.name}"
+        return f"{text},app.kubernetes.io/component={component}" if component else text
+
+    def pods(self, component: str = "") -> list[dict[str, Any]]:
+        """Those that are not on their way out."""
+        return [
+            pod
+            for pod in self.kubectl.list("pods", self.selector(component))
+            if "deletionTimestamp" not in pod["metadata"]
+            and pod["metadata"]["labels"].get("app.kubernetes.io/component") != "test"
+        ]
+
+    def ready_pods(self, component: str) -> list[dict[str, Any]]:
+        return [pod for pod in self.pods(component) if is_ready(pod)]
+
+    def wait_ready(self, timeout_s: float = _READY_S) -> float:
+        """Until every part has all its pods and they are ready."""
+
+        def settled() -> bool:
+            for kind, component in (("deployment", "edge"), ("deployment", "registry")):
+                wanted = self.kubectl.get(kind, f"{self.name}-{component}")["spec"]["replicas"]
+                if len(self.ready_pods(component)) != wanted:
+                    return False
+            pods = self.pods()
+            return len(self.ready_pods("relay")) >= 2 and all(is_ready(pod) for pod in pods)
+
+        try:
+            return eventually(settled, timeout_s, "every pod of the release is ready")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.describe()}") from None
+
+    def describe(self) -> str:
+        """For a failure: the pods, the last events, the last words of those that are not ready."""
+        words = [self.kubectl.ask("get", "pods,statefulsets", "-o", "wide").out]
+        words.append(self.kubectl.ask("get", "sipgateways,siptrunks,botroutes", "-o", "wide").out)
+        words.append(
+            "\n".join(self.kubectl.ask("get", "events", "--sort-by=.lastTimestamp").out.splitlines()[-15:])
+        )
+        for pod in self.pods():
+            if not is_ready(pod):
+                name = pod["metadata"]["name"]
+                words.append(f"--- {name}\n{self.kubectl.ask('logs', '--tail=15', name).out}")
+        return "\n".join(words)
+
+    def edges(self) -> list[Address]:
+        """Where the ready edges take SIP."""
+        return [(pod["status"]["hostIP"], SIP_PORT) for pod in self.ready_pods("edge")]
+
+    def relays(self) -> list[str]:
+        """Names of the ready relays."""
+        return sorted(pod["metadata"]["name"] for pod in self.ready_pods("relay"))
+
+    def logs(self, component: str, *options: str) -> str:
+        options = options or ("--tail=2000",)
+        return self.kubectl.run("logs", "-l", self.selector(component), "--prefix", *options)
+
+    # ---- the registry, asked from outside with the operator's certificate
+
+    def calls(self) -> list[CallSummary]:
+        """The live calls, as a registry lists them."""
+        pod = self.ready_pods("registry")[0]
+
+        async def ask() -> list[CallSummary]:
+            registry = RegistryClient(f"{pod['status']['podIP']}:7070", tls=self._certificates())
+            try:
+                return await registry.list_calls()
+            finally:
+                await registry.aclose()
+
+        return asyncio.run(ask())
+
+    def calls_by_relay(self) -> Counter[str]:
+        return Counter(call.relay.name for call in self.calls())
+
+    def _certificates(self) -> TlsDirectory | None:
+        answer = self.kubectl.ask("get", "secret", f"{self.name}-tls-operator", "-o", "yaml")
+        if answer.status != 0:
+            return None
+        folder = self.scratch / "tls"
+        folder.mkdir(exist_ok=True)
+        for name, value in yaml.safe_load(answer.out)["data"].items():
+            (folder / name).write_bytes(base64.b64decode(value))
+        return TlsDirectory(folder)
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    conditions: list[dict[str, str]] = pod.get("status", {}).get("conditions", [])
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
