@@ -11,7 +11,7 @@ MEMBER_DIRS := $(patsubst %/pyproject.toml,%,$(MEMBERS))
 READY := .venv/.ready
 ARGS ?=
 
-.PHONY: help setup demo test up check lint types imports proto-check crds-check crds fmt proto lock bench clean sipp \
+.PHONY: help setup demo test up check lint types imports proto-check crds-check crds fmt proto lock bench sim clean sipp \
   images images-check chart-check chart-golden chart-docs e2e
 
 help: ## this list
@@ -107,6 +107,9 @@ e2e: setup sipp images ## install on a real cluster and call it: see e2e/cluster
 
 bench: setup ## measure: capacity, latency, set-up rate
 	@$(BIN)/python bench/run.py $(ARGS)
+
+sim: setup ## a day of 100,000 calls: the operator's sizing beside a rule like the HPA's, with a plot
+	@$(BIN)/python bench/sim.py $(ARGS)
 
 clean: ## remove what make made
 	rm -rf .venv .tools out build .pytest_cache .ruff_cache .hypothesis .import_linter_cache

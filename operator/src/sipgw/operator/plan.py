@@ -18,6 +18,7 @@ LOST_AFTER_S: Final = 15.0
 """A relay that was there and is silent for so long does not come back by itself: its node is gone."""
 RESTART_AGAIN_S: Final = 30.0
 _GROWTH_WINDOWS_S: Final = (15.0, 60.0)
+_CHANCE: Final = 2.0
 _DEFAULT_CAPACITY: Final = 500.0
 
 
@@ -115,14 +116,19 @@ def relays_needed(spec: SizingSpec, observed: Observed, memory: Memory) -> int:
     used = float(sum(relay.used_units for relay in relays))
     calls = sum(relay.calls for relay in relays)
     units_per_call = used / calls if calls else 1.0
-    expected = used + growth_per_s(memory.used) * spec.lookahead_s
+    growth = growth_per_s(memory.used, observed.setups_per_s * units_per_call**2)
+    expected = used + growth * spec.lookahead_s
     by_target = expected / (memory.capacity_units * spec.target_utilization)
     by_rate = (used + observed.setups_per_s * units_per_call * START_S) / memory.capacity_units
     return min(max(math.ceil(max(by_target, by_rate) - 1e-9) + spec.warm, spec.least), spec.most)
 
 
-def growth_per_s(used: Sequence[tuple[float, float]]) -> float:
-    """The steepest rise of the used units, over a short and a longer while; never below 0."""
+def growth_per_s(used: Sequence[tuple[float, float]], noise_per_s: float = 0.0) -> float:
+    """The steepest rise of the used units, over a short and a longer while; never below 0.
+
+    `noise_per_s`: variance that chance alone brings a second. Calls that come and go at random make a rise of
+    sqrt(2 * rate * time) without meaning anything, so twice that is left out.
+    """
     if not used:
         return 0.0
     now, level = used[-1]
@@ -130,7 +136,8 @@ def growth_per_s(used: Sequence[tuple[float, float]]) -> float:
     for window in _GROWTH_WINDOWS_S:
         at, before = next((one for one in used if one[0] >= now - window), used[-1])
         if now - at >= window / 3:
-            steepest = max(steepest, (level - before) / (now - at))
+            chance = _CHANCE * math.sqrt(2 * noise_per_s * (now - at))
+            steepest = max(steepest, (level - before - chance) / (now - at))
     return steepest
 
 
@@ -211,8 +218,9 @@ def _census(spec: SizingSpec, observed: Observed, memory: Memory, now: float) ->
         if n in memory.heard and n not in memory.leaving and now - since >= LOST_AFTER_S
     }
     stuck = [n for n, since in memory.silent_since.items() if n not in dead and now - since >= STUCK_AFTER_S]
-    # Where nothing can start, more of it would not either: only some of the stuck are replaced.
-    written_off = frozenset(dead) | frozenset(stuck[: max(2, len(serving) // 4)])
+    # Where nothing can start, more of it would not either: two are tried, and as many more as came up since.
+    came_up = sum(1 for n in serving if stuck and n > stuck[0])
+    written_off = frozenset(dead) | frozenset(stuck[: 2 + came_up])
     starting = frozenset(memory.silent_since) - written_off
     rolling = sum(1 for one in relays.values() if one.is_outdated and one.is_draining)
     leaving = sum(1 for one in relays.values() if one.is_draining and not one.is_drain_requested)

@@ -1,0 +1,198 @@
+"""A small apiserver in memory, a registry that answers from fields, and a clock that the test moves."""
+
+import copy
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from sipgw.api.config.v1.config_pb2 import GatewayConfig
+from sipgw.api.registry.v1 import registry_pb2 as pb
+from sipgw.control import ConfigConflict, RegistryUnreachable
+from sipgw.operator.errors import KubeAway, KubeConflict, KubeError
+
+Json = dict[str, Any]
+
+
+class ManualClock:
+    """Both of Clock's times, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def monotonic(self) -> float:
+        return self.now.timestamp()
+
+    def unix_ms(self) -> int:
+        return int(self.now.timestamp() * 1000)
+
+    def move(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+class FakeKube:
+    """What of an apiserver KubeClient uses: versions, conflicts, status and scale apart. `away` breaks it."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Json] = {}
+        self.requests: list[tuple[str, str]] = []
+        self.away = False
+        self._version = 0
+
+    async def get(self, path: str) -> Json | None:
+        self._asked("GET", path)
+        return copy.deepcopy(self.objects.get(path))
+
+    async def list(self, path: str, *, labels: str = "") -> list[Json]:
+        self._asked("LIST", path)
+        depth = path.count("/") + 1
+        return [
+            copy.deepcopy(body)
+            for where, body in sorted(self.objects.items())
+            if where.startswith(f"{path}/") and where.count("/") == depth
+        ]
+
+    async def create(self, path: str, body: Json) -> Json:
+        self._asked("POST", path)
+        if path.endswith("/eviction"):
+            if self.objects.pop(path.removesuffix("/eviction"), None) is None:
+                raise KubeError(404, "no such pod")
+            return {}
+        metadata = body["metadata"]
+        name = metadata.get("name") or f"{metadata['generateName']}{self._version}"
+        where = f"{path}/{name}"
+        if where in self.objects:
+            raise KubeConflict(409, f"{where} exists")
+        return self._write(where, copy.deepcopy(body), generation=1)
+
+    async def replace(self, path: str, body: Json) -> Json:
+        self._asked("PUT", path)
+        held = self.objects[path]
+        if body["metadata"].get("resourceVersion") != held["metadata"]["resourceVersion"]:
+            raise KubeConflict(409, "another version")
+        return self._write(path, copy.deepcopy(body), generation=1)
+
+    async def merge(self, path: str, body: Json) -> Json:
+        self._asked("PATCH", path)
+        where = path.removesuffix("/status").removesuffix("/scale")
+        if where not in self.objects:
+            raise KubeError(404, where)
+        held = copy.deepcopy(self.objects[where])
+        patch = {"status": body["status"]} if path.endswith("/status") else body
+        merged = _merged(held, {"spec": body["spec"]} if path.endswith("/scale") else patch)
+        return self._write(where, merged, generation=held["metadata"]["generation"])
+
+    async def delete(self, path: str) -> None:
+        self._asked("DELETE", path)
+        self.objects.pop(path, None)
+
+    async def aclose(self) -> None:
+        pass
+
+    def written(self, part: str = "") -> "list[str]":
+        """Paths of the writes since the last look, leases and events apart."""
+        found = [
+            path
+            for method, path in self.requests
+            if method in {"POST", "PUT", "PATCH"} and part in path and "/events" not in path
+        ]
+        self.requests.clear()
+        return found
+
+    def told(self) -> set[str]:
+        """Reasons of the events."""
+        return {body["reason"] for where, body in self.objects.items() if "/events/" in where}
+
+    def _asked(self, method: str, path: str) -> None:
+        if self.away:
+            raise KubeAway("no answer")
+        self.requests.append((method, path))
+
+    def _write(self, where: str, body: Json, *, generation: int) -> Json:
+        self._version += 1
+        body.setdefault("metadata", {}).update(
+            resourceVersion=str(self._version), generation=generation, uid=f"uid-{where}"
+        )
+        self.objects[where] = body
+        return copy.deepcopy(body)
+
+
+def _merged(held: Any, patch: Any) -> Any:
+    if not isinstance(patch, dict) or not isinstance(held, dict):
+        return copy.deepcopy(patch)
+    result = dict(held)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = _merged(result.get(key), value)
+    return result
+
+
+@dataclass
+class FakeRegistry:
+    """RegistryClient's part that the operator uses."""
+
+    config: GatewayConfig | None = None
+    relays: list[pb.Relay] = field(default_factory=list)
+    counts: pb.CountCallsResponse = field(default_factory=pb.CountCallsResponse)
+    edges: int = 1
+    away: bool = False
+    drains: list[tuple[str, bool]] = field(default_factory=list)
+    puts: int = 0
+
+    async def get_config(self) -> GatewayConfig | None:
+        self._answer()
+        return self.config
+
+    async def put_config(self, config: GatewayConfig, expected_version: int) -> tuple[str, int]:
+        self._answer()
+        if expected_version != (self.config.version if self.config else 0):
+            import grpc
+
+            raise ConfigConflict(grpc.StatusCode.FAILED_PRECONDITION, "another version")
+        made = GatewayConfig()
+        made.CopyFrom(config)
+        made.epoch, made.version = "e", expected_version + 1
+        self.config = made
+        self.puts += 1
+        return made.epoch, made.version
+
+    async def list_relays(self) -> list[pb.Relay]:
+        self._answer()
+        return self.relays
+
+    async def count_calls(self) -> pb.CountCallsResponse:
+        self._answer()
+        return self.counts
+
+    async def list_edges(self) -> list[pb.Edge]:
+        self._answer()
+        return [pb.Edge()] * self.edges
+
+    async def drain_relay(self, name: str, *, drain: bool = True) -> None:
+        self._answer()
+        self.drains.append((name, drain))
+        for relay in self.relays:
+            if relay.registration.relay.name == name:
+                relay.draining = relay.drain_requested = drain
+
+    def _answer(self) -> None:
+        if self.away:
+            raise RegistryUnreachable("registry: no answer")
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def kube() -> FakeKube:
+    return FakeKube()
+
+
+@pytest.fixture
+def registry() -> FakeRegistry:
+    return FakeRegistry()

@@ -1,0 +1,238 @@
+"""Whole passes, against an apiserver and a registry in memory."""
+
+from typing import Any
+
+import pytest
+
+from sipgw.api.registry.v1 import registry_pb2 as pb
+from sipgw.operator.kept_secrets import KeptSecrets
+from sipgw.operator.reconcile import Reconciler
+from sipgw.operator.settings import OperatorSettings, Pki
+from sipgw.runtime.settings import HostPort
+
+from .conftest import FakeKube, FakeRegistry, ManualClock
+
+Json = dict[str, Any]
+NS = "/apis/sipgw.io/v1alpha1/namespaces/ns"
+SETS = "/apis/apps/v1/namespaces/ns/statefulsets"
+
+
+class Bench:
+    """A reconciler and what surrounds it. `is_leading` may be taken away."""
+
+    def __init__(self, kube: FakeKube, registry: FakeRegistry, clock: ManualClock) -> None:
+        self.kube, self.registry, self.clock = kube, registry, clock
+        self.is_leading = True
+        settings = OperatorSettings("ns", "gw", HostPort("r", 1), "op", pki=Pki.OFF, lanes=2)
+        kept = KeptSecrets(kube, None, namespace="ns", release="gw", clock=clock)  # type: ignore[arg-type]
+        self.reconciler = Reconciler(
+            settings,
+            kube,
+            self,
+            kept,
+            clock=clock,
+            may_act=lambda: self.is_leading,  # type: ignore[arg-type]
+        )
+
+    async def client(self) -> FakeRegistry:
+        return self.registry
+
+    async def passes(self, count: int = 1, seconds: float = 2.0) -> None:
+        for _ in range(count):
+            await self.reconciler.once()
+            self.clock.move(seconds)
+
+    async def apply(self, kind: str, name: str, **spec: Any) -> None:
+        plural = {"BotRoute": "botroutes", "SipTrunk": "siptrunks", "SipGateway": "sipgateways"}[kind]
+        await self.kube.create(f"{NS}/{plural}", {"kind": kind, "metadata": {"name": name}, "spec": spec})
+        self.reconciler.notice()
+
+    def lane(self, lane: int, replicas: int = 1, updated: int | None = None) -> None:
+        self.kube.objects[f"{SETS}/gw-relay-{lane}"] = {
+            "metadata": {"name": f"gw-relay-{lane}", "generation": 1, "resourceVersion": "1"},
+            "spec": {"replicas": replicas},
+            "status": {
+                "replicas": replicas,
+                "updatedReplicas": replicas if updated is None else updated,
+                "updateRevision": f"rev-{lane}",
+            },
+        }
+
+    def relay(self, number: int, used: int = 0, capacity: int = 100) -> None:
+        made = pb.Relay(healthy=True, used_units=used, calls=used, ports_free=1000)
+        made.registration.relay.name = f"gw-relay-{number % 2}-{number // 2}"
+        made.registration.lane, made.registration.ordinal = number % 2, number // 2
+        made.registration.capacity_units = capacity
+        self.registry.relays.append(made)
+
+    def replicas(self) -> list[int]:
+        return [self.kube.objects[f"{SETS}/gw-relay-{lane}"]["spec"]["replicas"] for lane in range(2)]
+
+    def status(self, plural: str, name: str) -> Json:
+        return self.kube.objects[f"{NS}/{plural}/{name}"].get("status", {})
+
+    def condition(self, plural: str, name: str, type_: str) -> tuple[str, str]:
+        conditions = self.status(plural, name)["conditions"]
+        found = next(one for one in conditions if one["type"] == type_)
+        return found["status"], found["reason"]
+
+
+@pytest.fixture
+def bench(kube: FakeKube, registry: FakeRegistry, clock: ManualClock) -> Bench:
+    made = Bench(kube, registry, clock)
+    for lane in range(2):
+        made.lane(lane)
+        made.relay(lane)
+    return made
+
+
+def bots(registry: FakeRegistry) -> dict[str, str]:
+    assert registry.config is not None
+    return {one.name: one.bots[0].endpoint for one in registry.config.routes}
+
+
+async def test_a_pass_that_finds_nothing_to_do_does_nothing(bench: Bench) -> None:
+    await bench.apply("BotRoute", "sales", bots=[{"endpoint": "sales:1"}])
+    await bench.passes(2)
+    bench.kube.written()
+    await bench.passes(20)
+    assert bench.kube.written() == []
+    assert bench.registry.puts == 1
+
+
+async def test_a_change_is_put_and_shown(bench: Bench) -> None:
+    await bench.passes()
+    assert bots(bench.registry) == {"default": "builtin:echo"}
+    await bench.apply("BotRoute", "sales", bots=[{"endpoint": "sales:1"}])
+    await bench.passes()
+    assert bots(bench.registry) == {"sales": "sales:1"}
+    assert bench.condition("botroutes", "sales", "Ready") == ("True", "Ready")
+
+
+async def test_what_a_watch_missed_is_found_within_half_a_minute(bench: Bench) -> None:
+    await bench.apply("BotRoute", "sales", bots=[{"endpoint": "sales:1"}])
+    await bench.passes()
+    del bench.kube.objects[f"{NS}/botroutes/sales"]  # no notice
+    await bench.passes(16)
+    assert bots(bench.registry) == {"default": "builtin:echo"}
+
+
+async def test_another_config_that_somebody_put_is_replaced(bench: Bench) -> None:
+    await bench.passes()
+    assert bench.registry.config is not None
+    bench.registry.config.routes[0].bots[0].endpoint = "stranger:1"
+    bench.registry.config.version += 5
+    await bench.passes()
+    assert bots(bench.registry) == {"default": "builtin:echo"}
+
+
+async def test_a_registry_that_is_away_is_told_and_nothing_is_sized(bench: Bench) -> None:
+    await bench.apply("BotRoute", "sales", bots=[{"endpoint": "sales:1"}])
+    bench.registry.away = True
+    await bench.passes(100)
+    assert bench.condition("botroutes", "sales", "Programmed") == ("False", "RegistryUnreachable")
+    assert bench.replicas() == [1, 1]
+    bench.registry.away = False
+    await bench.passes(2)
+    assert bench.condition("botroutes", "sales", "Programmed") == ("True", "Programmed")
+
+
+async def test_who_leads_no_more_writes_nothing(bench: Bench) -> None:
+    await bench.apply("BotRoute", "sales", bots=[{"endpoint": "sales:1"}])
+    await bench.passes()
+    bench.kube.written()
+    bench.is_leading = False
+    bench.registry.relays[0].used_units = 100
+    await bench.apply("BotRoute", "help", bots=[{"endpoint": "help:1"}])
+    bench.kube.written()
+    await bench.passes(3)
+    assert (bench.kube.written(), bench.registry.puts) == ([], 1)
+
+
+async def test_counts_alone_are_written_each_ten_seconds_at_most(bench: Bench) -> None:
+    await bench.apply("BotRoute", "sales", bots=[{"endpoint": "sales:1"}])
+    await bench.passes()
+    bench.kube.written()
+    for calls in range(1, 21):
+        bench.registry.counts.by_route["sales"] = calls
+        await bench.passes()
+    assert len(bench.kube.written("/status")) == 4
+    assert bench.status("botroutes", "sales")["callsNow"] >= 16
+
+
+async def test_load_scales_out_and_quiet_drains_the_highest_before_it_goes(bench: Bench) -> None:
+    scaling = {"minRelays": 2, "maxRelays": 6, "scaleInAfterSeconds": 10, "lookaheadSeconds": 0}
+    await bench.apply("SipGateway", "main", autoscaling=scaling)
+    bench.registry.relays[0].used_units = bench.registry.relays[0].calls = 100
+    bench.registry.relays[1].used_units = bench.registry.relays[1].calls = 60
+    await bench.passes()
+    assert bench.replicas() == [2, 2]  # 160 at 70 % of 100 each, and one warm
+    for number in (2, 3):
+        bench.relay(number)
+    await bench.passes()
+    assert bench.status("sipgateways", "main")["relays"] == {"wanted": 4, "ready": 4, "draining": 0}
+    for relay in bench.registry.relays:
+        relay.used_units = relay.calls = 0
+    bench.registry.relays[3].used_units = bench.registry.relays[3].calls = 1
+    await bench.passes(8)
+    assert bench.registry.drains == [("gw-relay-1-1", True)]
+    assert bench.replicas() == [2, 2]
+    bench.registry.relays[3].used_units = bench.registry.relays[3].calls = 0
+    await bench.passes()
+    assert bench.replicas() == [2, 1]
+    assert {"ScaledOut", "ScaledIn", "RelayDraining"} <= bench.kube.told()
+
+
+async def test_before_all_lanes_are_there_nothing_is_sized(bench: Bench) -> None:
+    del bench.kube.objects[f"{SETS}/gw-relay-1"]
+    bench.registry.relays[0].used_units = 100
+    await bench.passes(3)
+    assert bench.kube.objects[f"{SETS}/gw-relay-0"]["spec"]["replicas"] == 1
+
+
+async def test_an_old_template_is_rolled_with_one_more_first(bench: Bench) -> None:
+    pods = "/api/v1/namespaces/ns/pods"
+    for lane in range(2):
+        bench.lane(lane, updated=0)
+        name = f"gw-relay-{lane}-0"
+        labels = {"controller-revision-hash": "before"}
+        bench.kube.objects[f"{pods}/{name}"] = {"metadata": {"name": name, "labels": labels}}
+    await bench.passes()
+    assert bench.replicas() == [2, 1]
+    bench.lane(0, replicas=2, updated=1)
+    bench.relay(2)
+    await bench.passes()
+    assert bench.registry.drains == [("gw-relay-1-0", True)]
+    await bench.passes()
+    assert f"{pods}/gw-relay-1-0" not in bench.kube.objects
+    assert f"{pods}/gw-relay-0-0" in bench.kube.objects
+
+
+async def test_an_apiserver_that_is_away_ends_the_pass_and_the_next_goes_on(bench: Bench) -> None:
+    bench.kube.away = True
+    await bench.passes(3)
+    bench.kube.away = False
+    await bench.passes()
+    assert bots(bench.registry) == {"default": "builtin:echo"}
+
+
+async def test_addresses_follow_the_policy_and_the_map_goes_before(bench: Bench) -> None:
+    for number in range(2):
+        addresses = [
+            {"type": "InternalIP", "address": f"10.0.0.{number}"},
+            {"type": "ExternalIP", "address": f"192.0.2.{number}"},
+        ]
+        bench.kube.objects[f"/api/v1/nodes/n{number}"] = {
+            "metadata": {"name": f"n{number}"},
+            "status": {"addresses": addresses},
+        }
+    await bench.passes()
+    assert bench.registry.config is not None
+    assert dict(bench.registry.config.gateway.advertised_addresses) == {"n0": "10.0.0.0", "n1": "10.0.0.1"}
+    advertise = {"policy": "ExternalIP", "nodes": {"n1": "198.51.100.1"}}
+    await bench.apply("SipGateway", "main", advertise=advertise)
+    await bench.passes()
+    assert dict(bench.registry.config.gateway.advertised_addresses) == {
+        "n0": "192.0.2.0",
+        "n1": "198.51.100.1",
+    }
