@@ -37,7 +37,7 @@ async def serve(settings: EdgeSettings, lifecycle: Lifecycle) -> None:
     edge = EdgeApp(settings, store, listener)
     bound = await edge.start()
     lifecycle.freeze_heap()
-    announce_ready(**bound)
+    announce_ready(incarnation=settings.identity.incarnation, **bound)
     await lifecycle.stopping.wait()
     await edge.stop()
 

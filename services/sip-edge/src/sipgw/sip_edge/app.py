@@ -1,6 +1,7 @@
 """The edge as a whole: what it is made of, how it starts, what runs beside the calls, how it ends."""
 
 import asyncio
+from typing import Final
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
@@ -30,6 +31,7 @@ from sipgw.sip_edge.ending import CallEnding, End
 from sipgw.sip_edge.ghosts import Ghosts
 from sipgw.sip_edge.identifiers import branch_tokens
 from sipgw.sip_edge.in_dialog import InDialog
+from sipgw.sip_edge.in_flight import InFlight
 from sipgw.sip_edge.intake import CALL_ID_SECRET, Intake
 from sipgw.sip_edge.invite_answers import InviteAnswers
 from sipgw.sip_edge.journal import Journal
@@ -51,6 +53,7 @@ from sipgw.sip_edge.takeover import Takeover
 from sipgw.sip_edge.transfer import Transfers
 from sipgw.store import Store, StoreUnavailable
 
+_JUDGE_POLL_S: Final = 0.1
 _log = get_logger("sipgw.sip_edge.app")
 
 
@@ -205,6 +208,7 @@ class EdgeApp:
         self._grpc = GrpcServer(settings.listen, tls=settings.tls)
         self._grpc.add(service, add_EdgeServiceServicer_to_server, SERVICE_NAME)
         self._has_lease = False
+        self._beating: asyncio.Task[None] | None = None
         self._probes = Probes(Vitals(is_ready=self._is_ready), admin=settings.admin, health=settings.health)
         self._wire()
 
@@ -225,7 +229,7 @@ class EdgeApp:
         """New calls get 503; every call of this edge is ended, bounded by `shutdown_s`, or handed over."""
         self.intake.is_stopping = True
         if self._settings.on_stop is OnStop.HAND_OVER:
-            await self.aclose()
+            await self._hand_over()
             return
         end = End(calls.END_CAUSE_SHUTDOWN, "the gateway is shut down")
         for live in self.live:
@@ -239,23 +243,41 @@ class EdgeApp:
 
     async def aclose(self) -> None:
         """Close everything, calls or not; the calls left are free to be claimed at once."""
-        try:
-            await self.leases.give_up(self._settings.identity)
-        except StoreUnavailable:
-            _log.warning("lease_not_given_up")
+        await self._give_up_lease()
         await self.vanish()
 
     async def vanish(self) -> None:
         """Close everything without a word to anybody, as a process that dies does."""
-        self.sip.close()
+        self.sip.stop_reading()
         await self._requests.aclose()
-        await self._tasks.aclose()
+        await self._tasks.aclose()  # before the answers awaited are given up: no task takes that for a 408
+        self.sip.close()
         await self.relays.aclose()
         await self.edges.aclose()
         await self.registry.aclose()
         await self._grpc.stop(0.5)
         await self._probes.aclose()
         await self._store.aclose()
+
+    async def _hand_over(self) -> None:
+        """Finish what is under way, leave the calls to the other edges, answer what has come meanwhile."""
+        times = self._settings.times
+        in_flight = InFlight(self.records, self.sip, self._requests)
+        is_finished = await in_flight.finished(times.hand_over_s)
+        await self._give_up_lease()
+        _log.info("calls_handed_over", calls=len(self.live), is_finished=is_finished)
+        self.sip.stop_reading()
+        await in_flight.answered(times.answer_last_s)
+        await self.vanish()
+
+    async def _give_up_lease(self) -> None:
+        if self._beating is not None:
+            self._beating.cancel()  # else it would take the lease again
+            await asyncio.gather(self._beating, return_exceptions=True)
+        try:
+            await self.leases.give_up(self._settings.identity)
+        except StoreUnavailable:
+            _log.warning("lease_not_given_up")
 
     def _reachable(self, listen: HostPort) -> str:
         """Where other processes reach edge/v1: the listening host unless that is any."""
@@ -272,9 +294,10 @@ class EdgeApp:
 
     def _spawn_watches(self, address: str) -> None:
         me = self._settings.identity
-        self._tasks.spawn(
+        self._beating = self._tasks.spawn(
             self.leases.run(me, address, on_lapse=self._edge_lapsed, on_change=self._note_edges), "lease"
         )
+        self._tasks.spawn(self._sweep_when_judging(), "first sweep")
         self._tasks.spawn(self.registry.follow_config(self._take_config), "config")
         self._tasks.spawn(self._redis.run(), "redis")
         self._tasks.spawn(self.relays.watch(self._relays_in_use), "relays")
@@ -303,6 +326,12 @@ class EdgeApp:
         503 than left without an answer by a load balancer that has no edge left.
         """
         return self.gateway.taken.is_set() and self._has_lease and not self.intake.is_stopping
+
+    async def _sweep_when_judging(self) -> None:
+        """Calls that wait for an edge, the only one having been restarted, are claimed as soon as may be."""
+        while not self.leases.may_judge():  # noqa: ASYNC110 - a matter of time passed
+            await asyncio.sleep(_JUDGE_POLL_S)
+        self._wake_sweep.set()
 
     async def _learn_secret(self) -> None:
         """The keys of call ids and nonces, before the first call needs them."""

@@ -61,6 +61,11 @@ class SipServer:
         """What the listener is bound to."""
         return self._listener.address
 
+    @property
+    def asking(self) -> int:
+        """How many requests of ours wait for their answer."""
+        return len(self._answers)
+
     def start(self, on_event: Callable[[TransactionEvent], None]) -> None:
         """Begin to read."""
         self._on_event = on_event
@@ -155,6 +160,10 @@ class SipServer:
         for key in [key for key, waiting in self._handovers.items() if waiting is handover]:
             del self._handovers[key]
         return handover.responses
+
+    def stop_reading(self) -> None:
+        """Take no more messages; answers still go out."""
+        self._listener.stop_reading()
 
     def close(self) -> None:
         """Send what is due, then stop."""

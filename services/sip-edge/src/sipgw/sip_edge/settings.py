@@ -24,6 +24,10 @@ class EdgeTimes:
     """How long a transfer's outcome is awaited."""
     shutdown_s: float = 8.0
     """All calls of this edge have ended by then, or the process ends without them."""
+    hand_over_s: float = 3.0
+    """What is under way has been finished by then, or is left to the other edges as it is."""
+    answer_last_s: float = 0.5
+    """For the answers to the last requests, when the calls are the others' already."""
     reconcile_s: float = 5.0
     """How often the calls owned by the record are compared with the calls served."""
     relay_poll_s: float = 0.5

@@ -9,7 +9,7 @@ from sipgw.runtime.settings import HostPort, new_identity
 from sipgw.sip import Address, TimerValues
 from sipgw.sip_edge.app import EdgeApp
 from sipgw.sip_edge.listeners import UdpListener
-from sipgw.sip_edge.settings import EdgeLimits, EdgeSettings, EdgeTimes
+from sipgw.sip_edge.settings import EdgeLimits, EdgeSettings, EdgeTimes, OnStop
 from sipgw.store import Store
 
 FAST = EdgeTimes(
@@ -62,11 +62,14 @@ class TestEdge:
         times: EdgeTimes = FAST,
         limits: EdgeLimits | None = None,
         seal_key_file: Path | None = None,
+        *,
+        on_stop: OnStop = OnStop.END,
+        sip_port: int = 0,
     ) -> "TestEdge":
         """On free ports of the loopback."""
         settings = EdgeSettings(
             identity=new_identity(name),
-            sip=HostPort("127.0.0.1", 0),
+            sip=HostPort("127.0.0.1", sip_port),
             advertise_host="127.0.0.1",
             advertise_port=0,
             listen="127.0.0.1:0",
@@ -75,6 +78,7 @@ class TestEdge:
             times=times,
             limits=limits or EdgeLimits(),
             seal_key_file=seal_key_file,
+            on_stop=on_stop,
         )
         app = EdgeApp(settings, await Store.connect(redis_url), UdpListener(settings.sip))
         edge = cls(app, await app.start())
@@ -88,6 +92,11 @@ class TestEdge:
             return holds()
 
         await eventually(now, within_s)
+
+    async def stop(self) -> None:
+        """As by SIGTERM."""
+        self.is_gone = True
+        await self.app.stop()
 
     async def kill(self) -> None:
         """As by SIGKILL: nothing is said to anybody, the lease lapses by itself."""
