@@ -15,6 +15,8 @@ from sipgw.store import PARTITIONS, Script, Store, partition_key
 
 _ENTRIES_PER_TAKE: Final = 50
 """Of each partition: 64 times this comes in one answer."""
+_SLOTS_AT_ONCE: Final = 8
+"""In a Cluster: each command has its second, its wait for a connection among it."""
 _FORGET_AFTER_MS: Final = 600_000
 """A consumer that has taken nothing for so long and owes nothing is forgotten: each restart makes one."""
 
@@ -69,9 +71,11 @@ class EndedOutbox:
         groups: list[Sequence[int]] = (
             [[one] for one in partitions] if self._store.is_cluster else [partitions]
         )
-        answers: list[Any] = await asyncio.gather(
-            *(self._store.run(script, [_outbox_key(one) for one in group], args) for group in groups)
-        )
+        answers: list[Any] = []
+        for first in range(0, len(groups), _SLOTS_AT_ONCE):
+            some = groups[first : first + _SLOTS_AT_ONCE]
+            runs = [self._store.run(script, [_outbox_key(one) for one in group], args) for group in some]
+            answers += await asyncio.gather(*runs)
         return list(zip(groups, answers, strict=True))
 
 

@@ -66,6 +66,7 @@ class Keeper:
         self._secrets: dict[str, bytes] = {}
         self._epoch: str | None = None
         self._is_reachable = False
+        self.round_trip_s = 0.0
         self._offset_ms = time.time() * 1000 - time.monotonic() * 1000
         self._has_told = False
         self._knows_runs = not is_cluster
@@ -139,7 +140,9 @@ class Keeper:
         """Read time, server run and epoch; replace an epoch that is missing or of another server run."""
         sent = time.monotonic()
         seconds, micros = await self._commands.command("TIME")
-        middle = (sent + time.monotonic()) / 2
+        answered = time.monotonic()
+        self.round_trip_s = answered - sent
+        middle = (sent + answered) / 2
         self._offset_ms = int(seconds) * 1000 + int(micros) / 1000 - middle * 1000
         run = await self._server_run()
         held: bytes | None = await self._commands.command("GET", EPOCH_KEY)

@@ -68,6 +68,11 @@ class Store:
         """The epoch last seen; None until Redis first answered."""
         return self._keeper.epoch
 
+    @property
+    def round_trip_s(self) -> float:
+        """What Redis took to answer the last probe; 0 before the first."""
+        return self._keeper.round_trip_s
+
     def on_epoch_change(self, callback: Callable[[str], None]) -> Callable[[], None]:
         """Call `callback(epoch)` in the event loop when Redis may have lost data; returns what unsubscribes
         it.

@@ -30,6 +30,7 @@ from sipgw.media_relay.stages.echo import EchoStage
 from sipgw.media_relay.stages.grpc_bridge import GrpcBridgeStage
 from sipgw.media_relay.stages.pauses import PauseStage
 from sipgw.media_relay.stages.recorder import RecorderStage
+from sipgw.media_relay.stages.turns import TurnStage
 from sipgw.media_relay.tick import TICK_S, TickClock
 from sipgw.runtime.errors import StartupError
 from sipgw.runtime.grpc_server import GrpcServer
@@ -105,11 +106,12 @@ class Relay:
         actions.attach(self.plane)
         echo, recorder = EchoStage(rows, self.plane.playout), RecorderStage(rows, self.writer)
         pauses = PauseStage(rows)
-        self._pipeline.set_stages((recorder, pauses, echo, self.bridge))
+        turns = TurnStage(rows, self.sessions.bot_responded)
+        self._pipeline.set_stages((recorder, pauses, turns, echo, self.bridge))
         self.drain = Drain(self.sessions, self.plane.playout, pauses)
         self.control = RelayControlServicer(identity, self.sessions, self.events)
         self.sessions.plane, self.sessions.bots = self.plane, self.bridge
-        self.sessions.echo, self.sessions.recorder = echo, recorder
+        self.sessions.echo, self.sessions.recorder, self.sessions.turns = echo, recorder, turns
         self.clock = TickClock(loop, self._on_tick)
         self._next_housekeeping = 0
         self._tick_number = 0
@@ -127,6 +129,12 @@ class Relay:
         await self.bridge.aclose()
         self.plane.shutdown()
         self.writer.close()
+
+    @property
+    def capacity_units(self) -> int:
+        """What placement may put here."""
+        settings = self._settings
+        return settings.capacity or (settings.last_port - settings.first_port + 1) // 2
 
     def beat(self) -> Beat:
         return Beat(
@@ -180,7 +188,7 @@ async def run_relay(settings: RelaySettings, lifecycle: Lifecycle) -> int:
         SERVICE_NAME,
     )
     control_port = await server.start()
-    REGISTRY.register(RelayMetrics(relay.sessions, relay.plane, relay.clock, relay.writer, relay.drain))
+    REGISTRY.register(RelayMetrics(relay))
     relay.start()
     tasks = TaskGroupOwner("relay")
     registrar = None

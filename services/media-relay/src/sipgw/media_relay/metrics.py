@@ -1,66 +1,168 @@
-"""The relay's metrics, read from its parts when they are scraped: the tick pays nothing for them."""
+"""The relay's metrics: of calls at their turns and ends, and of its parts, read when they are scraped: the
+tick pays nothing for them.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Final, Protocol
 
+from prometheus_client import Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client.registry import REGISTRY, Collector
+
+from sipgw.runtime.telemetry.metrics import LATENCY_BUCKETS_S, reference_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from prometheus_client.core import Metric
 
     from sipgw.media_relay.drain import Drain
+    from sipgw.media_relay.head_room import RelayHeadRoom
     from sipgw.media_relay.media_plane import MediaPlane
     from sipgw.media_relay.recording_writer import RecordingWriter
     from sipgw.media_relay.sessions import Sessions
+    from sipgw.media_relay.stages.grpc_bridge import GrpcBridgeStage
     from sipgw.media_relay.tick import TickClock
+
+MOS = Histogram(
+    "sipgw_relay_call_mos",
+    "How a call sounded at its end, E-model estimate, 1 to 4.5",
+    ["direction"],
+    buckets=(1.0, 2.0, 2.5, 3.0, 3.5, 3.8, 4.0, 4.2, 4.3, 4.4, 4.5),
+)
+LOSS = Histogram(
+    "sipgw_relay_call_loss_ratio",
+    "Share of a call's RTP packets that were lost",
+    ["direction"],
+    buckets=(0.0, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
+)
+JITTER = Histogram(
+    "sipgw_relay_call_jitter_seconds",
+    "Interarrival jitter of a call at its end (RFC 3550)",
+    ["direction"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2),
+)
+ROUND_TRIP = Histogram(
+    "sipgw_relay_call_round_trip_seconds",
+    "To the caller and back, by RTCP, at a call's end",
+    buckets=LATENCY_BUCKETS_S,
+)
+FIRST_AUDIO = Histogram(
+    "sipgw_relay_first_audio_seconds",
+    "From the answer to the first audio of the bot",
+    buckets=LATENCY_BUCKETS_S,
+)
+BOT_RESPONSE = Histogram(
+    "sipgw_relay_bot_response_seconds",
+    "From the end of the caller's speech to the bot's, turn by turn",
+    buckets=(0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0),
+)
+
+
+class RelayParts(Protocol):
+    """What of the relay is read."""
+
+    @property
+    def sessions(self) -> Sessions: ...
+    @property
+    def plane(self) -> MediaPlane: ...
+    @property
+    def clock(self) -> TickClock: ...
+    @property
+    def writer(self) -> RecordingWriter: ...
+    @property
+    def drain(self) -> Drain: ...
+    @property
+    def head_room(self) -> RelayHeadRoom: ...
+    @property
+    def bridge(self) -> GrpcBridgeStage: ...
+    @property
+    def capacity_units(self) -> int: ...
+
+
+Reading = tuple[str, "Callable[[RelayParts], float]"]
+GAUGES: Final[dict[str, Reading]] = {
+    "calls": ("Calls on this relay", lambda of: len(of.sessions)),
+    "used_units": ("Cost units in use", lambda of: of.sessions.used_units),
+    "capacity_units": ("Cost units that the relay says it can take", lambda of: of.capacity_units),
+    "ports_free": ("RTP port pairs free", lambda of: of.plane.pool.free),
+    "ports_resting": ("RTP port pairs not yet silent after their call", lambda of: of.plane.pool.resting),
+    "draining": (
+        "1 while the relay takes no new calls and gives its own away",
+        lambda of: of.head_room.is_draining or of.head_room.is_stopping,
+    ),
+    "cpu_cores": ("CPU of the process, smoothed over seconds", lambda of: of.head_room.cpu),
+    "tick_load": ("Share of the tick's time that its work takes", lambda of: of.clock.load),
+    "tick_longest_seconds": ("Longest tick since the last scrape", lambda of: of.clock.take_longest_s()),
+}
+COUNTERS: Final[dict[str, Reading]] = {
+    "ticks_missed": ("Ticks left out because the process was late (overrun)", lambda of: of.clock.missed),
+    "packets_strange": ("RTP packets from who is not the caller", lambda of: of.plane.strange),
+    "packets_malformed": ("Datagrams that are no RTP", lambda of: of.plane.receiver.malformed),
+    "packets_unexpected": (
+        "RTP packets of a payload type not agreed",
+        lambda of: of.plane.receiver.unexpected,
+    ),
+    "send_errors": ("Packets that the kernel refused to send", lambda of: of.plane.transmitter.send_errors),
+    "packets_skipped": ("Packets not sent after stalls", lambda of: of.plane.transmitter.skipped),
+    "frames_concealed": (
+        "Frames of callers that did not come in time",
+        lambda of: of.plane.uplink.concealed,
+    ),
+    "frames_left_out": ("Frames of callers left out after stalls", lambda of: of.plane.uplink.left_out),
+    "playout_refused_bytes": ("Bot audio beyond a call's limit", lambda of: of.plane.playout.refused),
+    "recording_pieces_refused": (
+        "Half seconds not recorded: the disk is slow",
+        lambda of: of.writer.refused,
+    ),
+    "recordings_failed": ("Recordings that could not be written", lambda of: of.writer.failed),
+    "moves_requested": ("Calls that edges were asked to move elsewhere", lambda of: of.drain.requested),
+    "bot_audio_dropped": (
+        "Batches and frames that a slow bot did not get",
+        lambda of: of.bridge.counters.audio_dropped_unacked,
+    ),
+    "bot_reconnects": (
+        "Attaches to a bot that broke and were begun anew",
+        lambda of: of.bridge.counters.reconnects,
+    ),
+    "bots_silent": (
+        "Calls on which the bot never said anything",
+        lambda of: of.bridge.counters.bots_silent,
+    ),
+    "trunks_opened": ("Trunk streams to bots", lambda of: of.bridge.counters.trunks_opened),
+    "trunks_stalled": (
+        "Trunk streams given up because nothing moved",
+        lambda of: of.bridge.counters.trunks_stalled,
+    ),
+    "stream_calls_opened": ("StreamCall streams to bots", lambda of: of.bridge.counters.stream_calls_opened),
+}
 
 
 class RelayMetrics(Collector):
-    """Instruments `sipgw_relay_*`."""
+    """Instruments `sipgw_relay_*` of the relay's parts."""
 
-    def __init__(
-        self,
-        sessions: Sessions,
-        plane: MediaPlane,
-        clock: TickClock,
-        writer: RecordingWriter,
-        drain: Drain,
-    ) -> None:
-        self._sessions = sessions
-        self._plane = plane
-        self._clock = clock
-        self._writer = writer
-        self._drain = drain
+    def __init__(self, parts: RelayParts | None = None) -> None:
+        """Without parts it only describes."""
+        self._parts = parts
+
+    def describe(self) -> Iterator[Metric]:
+        for name, (text, _) in GAUGES.items():
+            yield GaugeMetricFamily(f"sipgw_relay_{name}", text)
+        for name, (text, _) in COUNTERS.items():
+            yield CounterMetricFamily(f"sipgw_relay_{name}", text)
 
     def collect(self) -> Iterator[Metric]:
-        plane, clock = self._plane, self._clock
-        gauges = {
-            "calls": ("Calls on this relay", len(self._sessions)),
-            "used_units": ("Cost units in use", self._sessions.used_units),
-            "ports_free": ("RTP port pairs free", plane.pool.free),
-            "ports_resting": ("RTP port pairs not yet silent after their call", plane.pool.resting),
-            "tick_load": ("Share of the tick's time that its work takes", clock.load),
-            "tick_longest_seconds": ("Longest tick since the last scrape", clock.take_longest_s()),
-        }
-        for name, (text, value) in gauges.items():
-            yield GaugeMetricFamily(f"sipgw_relay_{name}", text, value=value)
-        counters = {
-            "ticks_missed": ("Ticks left out because the process was late (overrun)", clock.missed),
-            "packets_strange": ("RTP packets from who is not the caller", plane.strange),
-            "packets_malformed": ("Datagrams that are no RTP", plane.receiver.malformed),
-            "packets_unexpected": ("RTP packets of a payload type not agreed", plane.receiver.unexpected),
-            "send_errors": ("Packets that the kernel refused to send", plane.transmitter.send_errors),
-            "packets_skipped": ("Packets not sent after stalls", plane.transmitter.skipped),
-            "frames_concealed": ("Frames of callers that did not come in time", plane.uplink.concealed),
-            "frames_left_out": ("Frames of callers left out after stalls", plane.uplink.left_out),
-            "playout_refused_bytes": ("Bot audio beyond a call's limit", plane.playout.refused),
-            "recording_pieces_refused": ("Half seconds not recorded: the disk is slow", self._writer.refused),
-            "moves_requested": ("Calls that edges were asked to move elsewhere", self._drain.requested),
-            "recordings_failed": ("Recordings that could not be written", self._writer.failed),
-        }
-        for name, (text, value) in counters.items():
-            yield CounterMetricFamily(f"sipgw_relay_{name}", text, value=value)
+        if self._parts is None:
+            yield from self.describe()
+            return
+        for name, (text, read) in GAUGES.items():
+            yield GaugeMetricFamily(f"sipgw_relay_{name}", text, value=float(read(self._parts)))
+        for name, (text, read) in COUNTERS.items():
+            yield CounterMetricFamily(f"sipgw_relay_{name}", text, value=float(read(self._parts)))
+
+
+if __name__ == "__main__":
+    REGISTRY.register(RelayMetrics())
+    sys.stdout.write(reference_table(REGISTRY, "sipgw_relay_"))

@@ -95,7 +95,7 @@ def _registration(
         ordinal=settings.ordinal,
         lane=settings.lane,
         revision=settings.revision,
-        capacity_units=settings.capacity or (settings.last_port - settings.first_port + 1) // 2,
+        capacity_units=relay.capacity_units,
         codecs=[config_pb2.AUDIO_CODEC_PCMU, config_pb2.AUDIO_CODEC_PCMA],
         node=settings.node or platform.node(),
         warnings=warnings,

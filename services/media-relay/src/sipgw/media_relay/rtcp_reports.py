@@ -44,6 +44,7 @@ class RtcpReports:
         self._last_report = np.zeros(rows, np.int64)  # the middle 32 bits of the caller's last sender report
         self._last_report_ms = np.zeros(rows, np.int64)
         self.round_trip_ms = np.full(rows, np.nan)
+        self.jitter_by_caller = np.full(rows, np.nan)  # of what it hears, timestamp units, by its word
         self.lost_by_caller = np.zeros(rows, np.int64)  # of our packets, by the caller's word
 
     def start(self, row: int, tick_number: int) -> None:
@@ -51,7 +52,7 @@ class RtcpReports:
             self._cname[row] = secrets.token_hex(8)
             self._next[row] = tick_number + INTERVAL_TICKS // 2 + secrets.randbelow(INTERVAL_TICKS)
             self._last_report[row] = self.lost_by_caller[row] = 0
-            self.round_trip_ms[row] = np.nan
+            self.round_trip_ms[row] = self.jitter_by_caller[row] = np.nan
 
     def close(self, row: int) -> None:
         self._next[row] = NEVER
@@ -95,6 +96,7 @@ class RtcpReports:
                 for block in packet.reports:
                     if block.ssrc == int(self._transmitter.ssrc[row]):
                         self.lost_by_caller[row] = block.cumulative_lost
+                        self.jitter_by_caller[row] = block.jitter
                         round_trip = round_trip_s(block, ntp_timestamp(unix_ms))
                         if round_trip is not None:
                             self.round_trip_ms[row] = round_trip * 1000

@@ -17,11 +17,14 @@ import numpy as np
 from sipgw.api import voicebot_pb2
 from sipgw.api.config.v1 import config_pb2
 from sipgw.api.relay.v1 import control_pb2 as pb
+from sipgw.media_relay import metrics
 from sipgw.media_relay.errors import SpecError
 from sipgw.media_relay.media_parameters import BUILTIN_ECHO, read_bot, read_media
 from sipgw.media_relay.pipeline.stage import handle_of, row_of
+from sipgw.media_relay.quality import observe_quality
 from sipgw.media_relay.session import Session
 from sipgw.runtime.telemetry.logs import get_logger
+from sipgw.runtime.telemetry.metrics import observe
 from sipgw.runtime.telemetry.traces import parse_traceparent, record_span
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from sipgw.media_relay.media_plane import MediaPlane
     from sipgw.media_relay.stages.echo import EchoStage
     from sipgw.media_relay.stages.recorder import RecorderStage
+    from sipgw.media_relay.stages.turns import TurnStage
     from sipgw.rtp.source_latch import Source
 
 UNCONFIRMED_S: Final = 10.0
@@ -78,6 +82,7 @@ class Sessions:
         self.bots: BotGateway
         self.echo: EchoStage
         self.recorder: RecorderStage
+        self.turns: TurnStage
         self.on_change: Callable[[], None] = lambda: None  # the number of calls changed
 
     def __len__(self) -> int:
@@ -189,6 +194,7 @@ class Sessions:
         )
         self._by_call[call_id] = self._by_row[row] = session
         self.plane.open(row, pair, media, is_live=is_live, uplink_frame_ms=session.uplink_frame_ms)
+        self.turns.open(row)
         if spec.HasField("continuation"):
             self.plane.go_on(row, spec.continuation.elapsed_ms)
         self._attach_bot(session)
@@ -299,6 +305,7 @@ class Sessions:
     def _end(self, session: Session, reason: str, *, moved: bool = False) -> None:
         """Free everything the call has, and say so with its totals."""
         totals = self._totals(session)
+        observe_quality(self.plane, session.row, session.trace)
         if session.bot is None:
             self.echo.close(session.row)
         else:
@@ -391,12 +398,23 @@ class Sessions:
         if session.bot is not None:
             self.bots.send_digit(session.handle, digit, end=True)
         self.tell(session, digit_received=pb.DigitReceived(digit=digit, duration_ms=duration_ms))
+        now_ns = time.time_ns()  # which key it was is nobody's business: people type PINs
+        record_span("DTMF", session.trace, now_ns - duration_ms * 1_000_000, now_ns)
 
     def bot_heard(self, row: int) -> None:
         if (session := self._by_row[row]) is not None:
             after_ms = int((self._loop.time() - session.answered_s) * 1000) if session.is_started else 0
             self.tell(session, bot_spoke=pb.BotSpoke(after_answer_ms=after_ms))
             _span_since_answer(session, "first bot audio", {})
+            if session.is_started:
+                observe(metrics.FIRST_AUDIO, self._loop.time() - session.answered_s, session.trace)
+
+    def bot_responded(self, row: int, response_s: float) -> None:
+        """TurnStage: the bot answers what the caller has said."""
+        if (session := self._by_row[row]) is not None:
+            observe(metrics.BOT_RESPONSE, response_s, session.trace)
+            now_ns = time.time_ns()
+            record_span("turn", session.trace, now_ns - int(response_s * 1e9), now_ns)
 
     def audio_consumed(self, rows: npt.NDArray[np.intp], total_bytes: npt.NDArray[np.int64]) -> None:
         handles = (self._generation[rows] << np.uint32(16)) | rows.astype(np.uint32)

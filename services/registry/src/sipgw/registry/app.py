@@ -122,6 +122,7 @@ class RegistryApp:
         while True:
             metrics.CALLS.set(self.calls.count().live)
             metrics.REDIS_AWAY.set(not self._store.is_reachable)
+            metrics.REDIS_ROUND_TRIP.set(self._store.round_trip_s)
             with contextlib.suppress(StoreUnavailable):
                 await self._observe_relays()
             await asyncio.sleep(_OBSERVE_PERIOD_S)
@@ -137,5 +138,7 @@ class RegistryApp:
         metrics.RELAYS.labels("taking").set(len(healthy) - draining)
         metrics.RELAYS.labels("draining").set(draining)
         metrics.RELAYS.labels("gone").set(len(relays) - len(healthy))
+        taking = [relay for relay in healthy if not relay.draining]
+        metrics.RELAY_PORTS_FREE.set(sum(relay.ports_free for relay in taking))
         metrics.RELAY_UNITS.labels("capacity").set(sum(r.registration.capacity_units for r in healthy))
         metrics.RELAY_UNITS.labels("used").set(sum(relay.used_units for relay in healthy))

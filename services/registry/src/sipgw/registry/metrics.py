@@ -1,8 +1,10 @@
 """All instruments of the registry."""
 
-from prometheus_client import Counter, Gauge, Histogram
+import sys
 
-from sipgw.runtime.telemetry.metrics import LATENCY_BUCKETS_S
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+
+from sipgw.runtime.telemetry.metrics import LATENCY_BUCKETS_S, reference_table
 
 CALLS = Gauge("sipgw_registry_calls", "Live calls of the gateway, as this replica sees them")
 STREAM_ENTRIES = Counter(
@@ -24,4 +26,11 @@ OUTBOX_WAITING = Gauge("sipgw_registry_outbox_waiting", "Ended calls whose recor
 OUTBOX_TAKEN_OVER = Counter(
     "sipgw_registry_outbox_taken_over_total", "Ended calls left by a replica that is gone"
 )
+REDIS_ROUND_TRIP = Gauge(
+    "sipgw_registry_redis_round_trip_seconds", "What Redis took to answer the last probe (two a second)"
+)
+RELAY_PORTS_FREE = Gauge("sipgw_registry_relay_ports_free", "RTP port pairs free on relays that take calls")
 REDIS_AWAY = Gauge("sipgw_registry_redis_away", "1 while Redis does not answer")
+
+if __name__ == "__main__":
+    sys.stdout.write(reference_table(REGISTRY, "sipgw_registry_"))

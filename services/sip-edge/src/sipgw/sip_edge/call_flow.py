@@ -13,7 +13,7 @@ from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.relay.v1 import control_pb2 as relay
 from sipgw.control import ControlError, NoPlacement, RegistryUnreachable, RelayRefused, RelayUnreachable
-from sipgw.runtime.telemetry.metrics import observe
+from sipgw.runtime.telemetry.metrics import observe, timed
 from sipgw.runtime.telemetry.traces import call_span, record_span
 from sipgw.sdp import MediaCapabilities
 from sipgw.sip import serialize
@@ -95,7 +95,7 @@ class CallFlow:
 
     async def _place(self, live: LiveCall, session: calls.CallSession) -> calls.CallSession:
         try:
-            with call_span("place", live.trace), metrics.PLACE_SECONDS.time():
+            with call_span("place", live.trace), timed(metrics.PLACE_SECONDS, live.trace):
                 placement = await self._placing.place(
                     live.call_id, self._allocations.cost_units(session), live.refused
                 )
@@ -131,7 +131,7 @@ class CallFlow:
         try:
             with (
                 call_span("allocate", live.trace, relay=session.media.relay.name),
-                metrics.ALLOCATE_SECONDS.time(),
+                timed(metrics.ALLOCATE_SECONDS, live.trace),
             ):
                 allocated = await self._media.allocate(session, spec)
         except RelayRefused as refused:

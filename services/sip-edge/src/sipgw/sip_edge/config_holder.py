@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.runtime.telemetry.logs import get_logger
+from sipgw.sip_edge import metrics
 from sipgw.sip_edge.sdp_exchange import capabilities_of
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class ConfigHolder:
         """A newer config."""
         self.current = gateway
         self.taken.set()
+        metrics.CONFIG_VERSION.set(gateway.version)
         self.capabilities = capabilities_of(gateway)
         self._routes = {route.name: route for route in gateway.routes}
         _log.info("config_taken", epoch=gateway.epoch, version=gateway.version, routes=len(gateway.routes))

@@ -5,6 +5,7 @@ The record decides between two that end a call at once: the later one finds it E
 saved but not carried out is carried out by whoever claims it.
 """
 
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,7 +13,8 @@ from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay
 from sipgw.control import ControlError, RegistryClient, RelayRefused
 from sipgw.runtime.tasks import TaskGroupOwner
-from sipgw.runtime.telemetry.traces import call_span
+from sipgw.runtime.telemetry.metrics import count, observe
+from sipgw.runtime.telemetry.traces import call_span, record_span
 from sipgw.sip import SipResponse, response_destination, serialize
 from sipgw.sip_edge import metrics
 from sipgw.sip_edge.dialogs import DialogRequests, LocalContact
@@ -210,6 +212,9 @@ class CallEnding:
         destination = response_destination(response.via, address_of(invite.source))
         key = live.invite_key if live is not None else None
         self._answers.send(session.call_id, response, key, destination)
+        if live is not None:
+            attributes = {"sip.method": "INVITE", "sip.status": session.sip_status}
+            record_span("transaction", live.trace, live.began_ns, time.time_ns(), attributes)
 
     async def _send_bye(self, session: calls.CallSession) -> None:
         reason = _REASONS.get(session.end_cause)
@@ -236,7 +241,10 @@ class CallEnding:
         except (EdgeError, StoreUnavailable):
             ended = session
         else:
-            metrics.CALLS_ENDED.labels(_cause_name(ended.end_cause)).inc()
+            trace = trace_of(ended)
+            count(metrics.CALLS_ENDED.labels(_cause_name(ended.end_cause)), trace)
+            if ended.answered_ms:
+                observe(metrics.CALL_SECONDS, (ended.ended_ms - ended.answered_ms) / 1000, trace)
             log_of(ended).info(
                 "call_ended",
                 cause=_cause_name(ended.end_cause),

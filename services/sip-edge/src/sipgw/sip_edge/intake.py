@@ -9,6 +9,7 @@ import secrets
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.calls import Existing, call_id_for
+from sipgw.runtime.telemetry.metrics import count
 from sipgw.runtime.telemetry.traces import new_trace
 from sipgw.sip import RequestReceived, SipRequest, TransactionKey, response_destination, serialize
 from sipgw.sip_edge import metrics
@@ -156,7 +157,7 @@ class Intake:
             await self._takeover.invite_known(event, outcome.session)
             return
         self._live.add(live)
-        metrics.CALLS_STARTED.inc()
+        count(metrics.CALLS_STARTED, live.trace)
         session = outcome.session
         live.log.info(
             "call_invited",

@@ -148,7 +148,7 @@ class MediaEvents:
             packets_received=totals.packets_received,
             packets_sent=totals.packets_sent,
             packets_lost=totals.packets_lost,
-            digits=totals.digits,
+            digits=len(totals.digits),  # not which: people type PINs
             recording=totals.recording_path or None,
         )
         session = self._records.copy_of(live.call_id)

@@ -1,8 +1,10 @@
 """All instruments of the edge."""
 
-from prometheus_client import Counter, Gauge, Histogram
+import sys
 
-from sipgw.runtime.telemetry.metrics import LATENCY_BUCKETS_S
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+
+from sipgw.runtime.telemetry.metrics import LATENCY_BUCKETS_S, reference_table
 
 DATAGRAMS_RECEIVED = Counter("sipgw_edge_datagrams_received_total", "SIP datagrams received")
 DATAGRAMS_DROPPED = Counter("sipgw_edge_datagrams_dropped_total", "SIP datagrams not sent or served", ["why"])
@@ -13,6 +15,11 @@ CALLS = Gauge("sipgw_edge_calls", "Calls owned by this edge")
 CALLS_STARTED = Counter("sipgw_edge_calls_started_total", "Calls that got a record")
 CALLS_ENDED = Counter("sipgw_edge_calls_ended_total", "Calls ended by this edge", ["cause"])
 AUTHENTICATIONS = Counter("sipgw_edge_authentications_total", "INVITEs of unknown sources", ["outcome"])
+CALL_SECONDS = Histogram(
+    "sipgw_edge_call_seconds",
+    "How long an answered call lasted",
+    buckets=(1, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600),
+)
 ANSWER_SECONDS = Histogram("sipgw_edge_answer_seconds", "From INVITE to 200", buckets=LATENCY_BUCKETS_S)
 OVERLOADED = Counter("sipgw_edge_overloaded_total", "New calls refused since earlier ones are not yet set up")
 SETUP_WINDOW = Gauge("sipgw_edge_setup_window", "How many calls may be set up at once")
@@ -25,6 +32,10 @@ MOVE_SECONDS = Histogram(
     "sipgw_edge_move_seconds", "From a move's intent to its end", ["cause"], buckets=LATENCY_BUCKETS_S
 )
 TAKEN_OVER = Counter("sipgw_edge_taken_over_total", "Calls claimed from edges that are gone")
+CONFIG_VERSION = Gauge("sipgw_edge_config_version", "Version of the config in force; 0 while there is none")
 REDIS_AWAY = Gauge("sipgw_edge_redis_away", "1 while Redis does not answer")
 JOURNALED = Gauge("sipgw_edge_journal_records", "Records that Redis has not got yet")
 RELAYS_CONNECTED = Gauge("sipgw_edge_relays_connected", "Relays with a live control stream")
+
+if __name__ == "__main__":
+    sys.stdout.write(reference_table(REGISTRY, "sipgw_edge_"))

@@ -3,7 +3,11 @@
 Instruments themselves are prometheus_client's, in each service's own metrics.py; AdminServer serves them.
 """
 
-from prometheus_client import Counter, Histogram
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from sipgw.runtime.telemetry.traces import TraceIds
 
@@ -19,9 +23,31 @@ def observe(histogram: Histogram, value: float, trace: TraceIds | None = None) -
     histogram.observe(value, _exemplar(trace))
 
 
+@contextmanager
+def timed(histogram: Histogram, trace: TraceIds | None = None) -> Generator[None]:
+    """Observe how long the block takes, whatever becomes of it."""
+    begun = time.perf_counter()
+    try:
+        yield
+    finally:
+        observe(histogram, time.perf_counter() - begun, trace)
+
+
 def count(counter: Counter, trace: TraceIds | None = None, amount: float = 1) -> None:
     """Add to `counter`; a sampled trace becomes its exemplar."""
     counter.inc(amount, _exemplar(trace))
+
+
+def reference_table(registry: CollectorRegistry, prefix: str) -> str:
+    """The instruments whose names begin so, as a table of docs/reference/metrics.md."""
+    families = sorted(registry.collect(), key=lambda family: family.name)
+    rows = [
+        f"| `{family.name}{'_total' if family.type == 'counter' else ''}` | {family.type} |"
+        f" {family.documentation} |"
+        for family in families
+        if family.name.startswith(prefix)
+    ]
+    return "\n".join(["| Metric | Type | Meaning |", "|---|---|---|", *rows, ""])
 
 
 def _exemplar(trace: TraceIds | None) -> dict[str, str] | None:
