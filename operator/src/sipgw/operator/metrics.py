@@ -1,8 +1,10 @@
 """All instruments of the operator."""
 
-from prometheus_client import Counter, Gauge, Histogram
+import sys
 
-from sipgw.runtime.telemetry.metrics import LATENCY_BUCKETS_S
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+
+from sipgw.runtime.telemetry.metrics import LATENCY_BUCKETS_S, reference_table
 
 LEADING = Gauge("sipgw_operator_leading", "1 for the replica that acts")
 PASS_SECONDS = Histogram(
@@ -16,3 +18,6 @@ ACTS = Counter("sipgw_operator_acts_total", "What was done", ["act", "outcome"])
 CERTIFICATE_EXPIRY = Gauge(
     "sipgw_operator_certificate_expiry_timestamp_seconds", "When a certificate of ours runs out", ["role"]
 )
+
+if __name__ == "__main__":
+    sys.stdout.write(reference_table(REGISTRY, "sipgw_operator_"))
