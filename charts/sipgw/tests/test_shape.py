@@ -1,11 +1,9 @@
 """What must hold of every rendering: who owns the replicas, which ports, which rights."""
 
 import itertools
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from golden import CASES
 from rendering import CHART, Manifest, flags, named, of_kind, pod_templates, render
 
@@ -154,15 +152,3 @@ def test_a_password_of_redis_is_never_an_argument(default: list[Manifest]) -> No
         assert not any(
             "PASSWORD" in word for word in container.get("args", []) + container.get("command", [])
         )
-
-
-def test_alerts_name_metrics_that_exist() -> None:
-    groups = yaml.safe_load((CHART / "files" / "alerts" / "sipgw.yaml").read_text())
-    sources = "".join(
-        path.read_text() for path in Path(CHART, "../..").resolve().glob("services/*/src/**/metrics.py")
-    )
-    for rule in groups[0]["rules"]:
-        for word in rule["expr"].replace("{", " ").replace("(", " ").split():
-            if word.startswith("sipgw_"):
-                name = word.removeprefix("sipgw_relay_").removesuffix("_total").removesuffix("_bucket")
-                assert name in sources, word
