@@ -147,9 +147,10 @@ async def test_edge_relay_and_bot_write_one_trace_with_one_root(
     root = roots()[0]
     spans = [(service, span) for service, span in collected if span.trace_id == root.trace_id]
     services = {service for service, _ in spans}
-    assert {"edge", "relay", "bot"} <= services, f"spans only from {services}"
+    assert {"edge", "relay", "bot", "registry"} <= services, f"spans only from {services}"
     names = {span.name for _, span in spans}
-    assert {"transaction", "place", "allocate", "bot connect", "bot attach"} <= names, names
+    setting_up = {"transaction", "place", "allocate", "bot connect", "bot attach"}
+    assert setting_up | {"first packet", "first bot audio", "bye"} <= names, names
     known = {span.span_id for _, span in spans}
     assert [span.name for _, span in spans if span.parent_span_id and span.parent_span_id not in known] == []
     assert all(root.start_time_unix_nano <= span.start_time_unix_nano + SLACK_NS for _, span in spans)

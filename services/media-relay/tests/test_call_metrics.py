@@ -7,11 +7,12 @@ import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from sipgw.api.relay.v1 import control_pb2 as pb
+from sipgw.media_relay import sessions
 from sipgw.media_relay.metrics import COUNTERS, GAUGES, RelayMetrics
 from sipgw.rtp.rtcp import ReceiverReport, ReportBlock, SourceDescription, build_rtcp
 from sipgw.runtime.telemetry.metrics import reference_table
 
-LOUD = bytes([0x10] * 160)
+LOUD, QUIET = bytes([0x10] * 160), bytes([0xFF] * 160)
 
 
 def value(name, **labels):
@@ -93,6 +94,30 @@ def test_a_call_of_a_second_says_nothing_about_quality(bench):
     bench.talk(phone, 50)
     bench.command("call-1", generation=2, release=pb.Release())
     assert change.of("call_mos", "_count", direction="from_caller") == 0
+
+
+def test_the_bots_answer_to_the_caller_is_a_turn_and_a_span(bot_bench, monkeypatch):
+    spans = []
+    monkeypatch.setattr(sessions, "record_span", lambda name, *rest: spans.append(name))
+    change, phone = Change("bot_response_seconds"), bot_bench.phone()
+    session = bot_bench.call(phone, bot="bot:1")
+    bot_bench.talk(phone, 25, LOUD)
+    bot_bench.talk(phone, 25, QUIET)
+    bot_bench.actions.bot_speech(session.handle, LOUD * 10, session.media.wire)
+    bot_bench.talk(phone, 5, QUIET)
+    assert change.of("bot_response_seconds", "_count") == 1
+    assert change.of("bot_response_seconds", "_sum") == pytest.approx(0.5, abs=0.05)
+    assert spans.count("turn") == 1
+
+
+def test_a_key_is_a_span_that_does_not_say_which(bench, monkeypatch):
+    spans = []
+    monkeypatch.setattr(sessions, "record_span", lambda *span: spans.append(span))
+    session = bench.call(bench.phone())
+    bench.sessions.digit_ended(session.row, "7", 120)
+    (span,) = [span for span in spans if span[0] == "DTMF"]
+    assert span[3] - span[2] == 120_000_000
+    assert len(span) == 4
 
 
 def test_the_parts_are_read_when_they_are_scraped(bench):

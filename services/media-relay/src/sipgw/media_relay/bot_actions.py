@@ -109,11 +109,11 @@ class BotActions:
 
     def bot_lost(self, handle: int, reason: str) -> None:
         if (session := self._sessions.session_of(handle)) is not None:
-            _log.warning("bot_lost", call_id=session.call_id, reason=reason)
+            _log.warning("bot_lost", **session.log_ids, reason=reason)
 
     def bot_failed(self, handle: int, reason: str, *, before_ready: bool) -> None:
         if (session := self._sessions.session_of(handle)) is not None:
-            _log.warning("bot_failed", call_id=session.call_id, reason=reason, before_ready=before_ready)
+            _log.warning("bot_failed", **session.log_ids, reason=reason, before_ready=before_ready)
             self._sessions.tell(session, bot_failed=pb.BotFailed(reason=reason, before_ready=before_ready))
 
     def bot_superseded(self, handle: int) -> None:

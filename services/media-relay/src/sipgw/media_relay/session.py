@@ -46,5 +46,10 @@ class Session:
     digits_to_send: deque[tuple[str, int]] = field(default_factory=deque[tuple[str, int]])
 
     @property
+    def log_ids(self) -> dict[str, str]:
+        """What every log line of the call carries."""
+        return {"call_id": self.call_id, "trace_id": self.trace.trace_id if self.trace is not None else ""}
+
+    @property
     def uplink_frame_ms(self) -> int:
         return self.bot.bot_format.frame_ms if self.bot is not None else 20

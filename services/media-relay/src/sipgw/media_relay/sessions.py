@@ -202,7 +202,7 @@ class Sessions:
             self._record(session, spec.recording)
         if session.is_early:
             self.plane.start(row)
-        _log.info("session_allocated", call_id=call_id, rtp_port=pair.rtp_port, bot=spec.bot.endpoint)
+        _log.info("session_allocated", **session.log_ids, rtp_port=pair.rtp_port, bot=spec.bot.endpoint)
         self.on_change()
         return self._allocated(session)
 
@@ -319,7 +319,7 @@ class Sessions:
         if len(self._released) > _REMEMBERED:
             self._released.popitem(last=False)
         self.tell(session, session_ended=pb.SessionEnded(reason=reason, totals=totals))
-        _log.info("session_ended", call_id=session.call_id, reason=reason)
+        _log.info("session_ended", **session.log_ids, reason=reason)
         self.on_change()
 
     def _totals(self, session: Session) -> pb.MediaTotals:

@@ -72,6 +72,7 @@ class LostCalls:
             session.end_reason = f"edge {owner.name} is gone and no other claimed the call"
             return session
 
-        if await self._calls.update(call_id, as_lost) is not None:
+        lost = await self._calls.update(call_id, as_lost)
+        if lost is not None:
             metrics.CALLS_LOST.inc()
-            self._log.warning("call_lost", call_id=call_id, owner=owner.name)
+            self._log.warning("call_lost", call_id=call_id, trace_id=lost.trace.trace_id, owner=owner.name)

@@ -222,7 +222,7 @@ class CallEnding:
             # RFC 3261 §15: no BYE before the ACK of our 2xx, or its time-out
             await self._answers.settled(session.call_id)
         self._answers.stop(session.call_id)
-        with call_span("bye", trace_of(session)) as span:
+        with call_span("bye", trace_of(session), by="gateway") as span:
             status = await self._requests.send(
                 session, "BYE", headers=(("Reason", reason),) if reason else ()
             )

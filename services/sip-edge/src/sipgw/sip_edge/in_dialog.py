@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.runtime.telemetry.traces import call_span
 from sipgw.sip import AckReceived, CancelReceived, RequestReceived, SipRequest, SipResponse
 from sipgw.sip_edge.admission import OPTIONS_HEADERS
 from sipgw.sip_edge.dialogs import is_of_dialog
@@ -17,6 +18,7 @@ from sipgw.sip_edge.errors import CallOver, RecordMissing, Rejected
 from sipgw.sip_edge.identifiers import call_id_of_tag
 from sipgw.sip_edge.intake import Intake
 from sipgw.sip_edge.invite_answers import InviteAnswers
+from sipgw.sip_edge.live_calls import trace_of
 from sipgw.sip_edge.offers import Offers
 from sipgw.sip_edge.records import CallRecords
 from sipgw.sip_edge.replies import answer, answer_rejected, retry_after
@@ -153,11 +155,12 @@ class InDialog:
 
         end = End(calls.END_CAUSE_CALLER_HANGUP, "the caller hung up")
         ended = None
-        if session.state not in _OVER:
-            ended = await self._ending.decide(session.call_id, end, also=also, known=session)
-        self._sip.respond(event.key, answer(request, 200))
-        if ended is not None:
-            await self._ending.carry_out(ended)
+        with call_span("bye", trace_of(session), by="caller"):
+            if session.state not in _OVER:
+                ended = await self._ending.decide(session.call_id, end, also=also, known=session)
+            self._sip.respond(event.key, answer(request, 200))
+            if ended is not None:
+                await self._ending.carry_out(ended)
 
     async def _info(self, event: RequestReceived, session: calls.CallSession) -> None:
         _check_live(session)

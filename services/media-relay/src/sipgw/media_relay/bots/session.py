@@ -58,7 +58,6 @@ class BotSession:
         self._counters = counters
         self._loop = asyncio.get_running_loop()
         self._opened_at = self._loop.time()
-        self._log = _log.bind(call_id=call.call_id)
         self._stream: CallStream | None = None
         self._end: asyncio.Future[StreamEnd] = self._loop.create_future()
         self._ready: asyncio.Future[bool] = self._loop.create_future()
@@ -75,6 +74,8 @@ class BotSession:
         self._ready_at = 0.0
         self._channel: grpc.aio.Channel | None = None
         self._trace = parse_traceparent(call.traceparent)
+        trace_id = self._trace.trace_id if self._trace is not None else ""
+        self._log = _log.bind(call_id=call.call_id, trace_id=trace_id)
         self._attach_began_ns = time.time_ns()
 
     @property
