@@ -1,0 +1,64 @@
+"""A how-to as a test runs it: its files, its commands in order, and the output that it shows.
+
+A `yaml` block that begins with `# name.yaml` is that file. A `sh` block is run as it stands; one that begins
+with `sipgw up` is left running. A `text` block right after a command shows lines of its output: spaces don't
+matter, "…" is anything.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+HOW_TOS = Path(__file__).parents[3] / "docs" / "how-to"
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
+_SECTION = re.compile(r"^## (.*)\n", re.MULTILINE)
+UP = ".venv/bin/sipgw up"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command, and the lines that it is said to print."""
+
+    section: str
+    command: str
+    shown: tuple[str, ...]
+
+    def check(self, output: str) -> None:
+        """Every line shown is in the output."""
+        printed = [" ".join(line.split()) for line in output.splitlines()]
+        for line in self.shown:
+            pattern = ".*".join(re.escape(part.strip()) for part in " ".join(line.split()).split("…"))
+            assert any(re.search(pattern, one) for one in printed), f"no {line!r} in:\n{output}"
+
+
+@dataclass(frozen=True)
+class HowTo:
+    """One document."""
+
+    files: dict[str, str]
+    steps: tuple[Step, ...]
+
+    @classmethod
+    def read(cls, name: str) -> "HowTo":
+        text = (HOW_TOS / f"{name}.md").read_text("utf-8")
+        files: dict[str, str] = {}
+        steps: list[Step] = []
+        for block in _BLOCK.finditer(text):
+            language, content = block.groups()
+            sections = _SECTION.findall(text, 0, block.start())
+            if language == "yaml" and (named := re.match(r"# (\S+\.yaml)\n", content)):
+                files[named[1]] = content
+            elif language == "sh":
+                steps.append(Step(sections[-1] if sections else "", content, ()))
+            elif language == "text":
+                last = steps.pop()
+                steps.append(Step(last.section, last.command, (*last.shown, *content.splitlines())))
+        return cls(files, tuple(steps))
+
+    def steps_of(self, *sections: str) -> list[Step]:
+        """In order; of a document that has no such section: none."""
+        return [step for step in self.steps if step.section in sections]
+
+    def write(self, directory: Path) -> None:
+        for name, content in self.files.items():
+            (directory / name).write_text(content, "utf-8")

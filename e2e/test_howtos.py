@@ -1,0 +1,52 @@
+"""The laptop's part of each how-to does what it says."""
+
+import asyncio
+import shlex
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from gatewaykit.howto import UP, HowTo, Step
+from gatewaykit.up import Up
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+
+SECTION = "On a laptop"
+
+
+@pytest.fixture
+async def up(tmp_path: Path) -> AsyncIterator[Up]:
+    up = Up(tmp_path)
+    yield up
+    await up.aclose()
+
+
+async def run(up: Up, step: Step) -> str:
+    """The output of a command, which has to succeed."""
+    port = up.sip[0][1]
+    command = step.command.replace(".venv/bin", str(Path(sys.executable).parent)).replace(":5060", f":{port}")
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-euo", "pipefail", "-c", command),
+        stdout=pipe,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=up.directory,
+        env=up.environment,
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+@pytest.mark.parametrize("name", ["add-a-trunk", "route-a-number"])
+async def test_a_how_to_works_on_a_laptop(up: Up, tmp_path: Path, name: str) -> None:
+    how_to = HowTo.read(name)
+    how_to.write(tmp_path)
+    start, *rest = how_to.steps_of(SECTION)
+    assert start.command.startswith(UP)
+    options = shlex.split(start.command.removeprefix(UP).replace("--sip-port 5060", ""))
+    await up.start(*(str(tmp_path / one) if one.endswith(".yaml") else one for one in options))
+    assert rest
+    for step in rest:
+        step.check(await run(up, step))
