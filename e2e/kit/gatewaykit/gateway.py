@@ -75,6 +75,10 @@ def routes(echo_endpoint: str) -> list[BotRoute]:
         at_free_port("fragile", limits={"botReconnectLimitMs": 8000}),
         at_free_port("ringing", limits={"botReadyTimeoutMs": 20_000}),
         at_free_port("absent", limits={"botReadyTimeoutMs": 500}),
+        at_free_port(
+            "spare", limits={"botReadyTimeoutMs": 500}, fallback={"bots": [{"endpoint": echo_endpoint}]}
+        ),
+        BotRoute("narrow", endpoint=echo_endpoint, spec={"limits": {"maxCalls": 2}}),
     ]
 
 

@@ -283,3 +283,29 @@ def test_a_recording_is_complete_after_kill_9_up_to_the_last_second(tmp_path):
     stereo = np.frombuffer(data[44:], "<i2").reshape(-1, 2)
     assert len(stereo) >= (10 - 1) * 8000
     assert (stereo == stereo[0, 0]).all()
+
+
+def with_bot(bench, phone, endpoint):
+    return pb.Allocate(media=bench.media(phone), bot=pb.BotSpec(endpoint=endpoint))
+
+
+def test_another_bot_takes_the_first_ones_place_on_the_same_ports(bot_bench):
+    phone = bot_bench.phone()
+    first = bot_bench.command("a", generation=1, allocate=with_bot(bot_bench, phone, "own:1"))
+    again = bot_bench.command("a", generation=2, allocate=with_bot(bot_bench, phone, "spare:1"))
+    assert again.allocated == first.allocated
+    (old, _), (new, call) = bot_bench.bots.calls.items()
+    assert call.endpoint == "spare:1"
+    assert not call.resumed
+    assert bot_bench.bots.closed == {old: "another bot has the call"}
+    assert bot_bench.sessions.session_of(old) is None
+    assert bot_bench.sessions.session_of(new).call_id == "a"
+    bot_bench.command("a", generation=2, allocate=with_bot(bot_bench, phone, "spare:1"))  # sent again
+    assert len(bot_bench.bots.calls) == 2
+
+
+def test_the_built_in_echo_can_take_a_bots_place(bot_bench):
+    phone = bot_bench.phone()
+    bot_bench.command("a", generation=1, allocate=with_bot(bot_bench, phone, "own:1"))
+    bot_bench.command("a", generation=2, allocate=with_bot(bot_bench, phone, "builtin:echo"))
+    assert [ready.protocol for ready in bot_bench.edge.of("bot_ready")] == ["builtin"]

@@ -10,9 +10,9 @@ from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.audio import AudioFormat, Codec
 from sipgw.media_relay.bots.interface import BotCall, BotProtocol
 from sipgw.media_relay.errors import SpecError
+from sipgw.media_relay.session import BUILTIN_ECHO
 from sipgw.rtp.source_latch import Source
 
-BUILTIN_ECHO = "builtin:echo"
 _RATE_HZ = 8000
 _CODECS = {config_pb2.AUDIO_CODEC_PCMU: Codec.PCMU, config_pb2.AUDIO_CODEC_PCMA: Codec.PCMA}
 _BOT_CODECS = {

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sipgw.media_relay.media_parameters import MediaParameters
     from sipgw.runtime.telemetry.traces import TraceIds
 
+BUILTIN_ECHO: Final = "builtin:echo"
 COST_TRUNK: Final = 1
 COST_STREAM_CALL: Final = 10
 
@@ -49,6 +50,10 @@ class Session:
     def log_ids(self) -> dict[str, str]:
         """What every log line of the call carries."""
         return {"call_id": self.call_id, "trace_id": self.trace.trace_id if self.trace is not None else ""}
+
+    @property
+    def bot_endpoint(self) -> str:
+        return self.bot.endpoint if self.bot is not None else BUILTIN_ECHO
 
     @property
     def uplink_frame_ms(self) -> int:

@@ -19,10 +19,10 @@ from sipgw.api.config.v1 import config_pb2
 from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.media_relay import metrics
 from sipgw.media_relay.errors import SpecError
-from sipgw.media_relay.media_parameters import BUILTIN_ECHO, read_bot, read_media
+from sipgw.media_relay.media_parameters import read_bot, read_media
 from sipgw.media_relay.pipeline.stage import handle_of, row_of
 from sipgw.media_relay.quality import observe_quality
-from sipgw.media_relay.session import Session
+from sipgw.media_relay.session import BUILTIN_ECHO, Session
 from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.runtime.telemetry.metrics import observe
 from sipgw.runtime.telemetry.traces import parse_traceparent, record_span
@@ -149,11 +149,7 @@ class Sessions:
     ) -> pb.CommandResult:
         spec = command.allocate
         if session is not None:
-            if fence > session.fence and read_media(spec.media) != session.media:
-                self._modify(session, spec.media)
-            session.fence = fence
-            self._change_owner(session, edge, replay=False)
-            return self._allocated(session)
+            return self._allocate_again(session, spec, fence, edge)
         if fence == self._released.get(command.call_id):
             return _refused(pb.COMMAND_STATUS_STALE, "the call was released at this generation")
         call_id = _checked_call_id(command.call_id)
@@ -206,6 +202,18 @@ class Sessions:
         self.on_change()
         return self._allocated(session)
 
+    def _allocate_again(
+        self, session: Session, spec: pb.Allocate, fence: tuple[int, int], edge: str
+    ) -> pb.CommandResult:
+        if fence > session.fence:
+            if read_media(spec.media) != session.media:
+                self._modify(session, spec.media)
+            if spec.bot.endpoint != session.bot_endpoint:
+                self._change_bot(session, spec)
+        session.fence = fence
+        self._change_owner(session, edge, replay=False)
+        return self._allocated(session)
+
     def _attach_bot(self, session: Session) -> None:
         if session.waits_for_start:
             if session.bot is not None:
@@ -216,6 +224,27 @@ class Sessions:
             self.tell(session, bot_ready=ready)
         else:
             self.bots.open(session.handle, session.bot)
+
+    def _change_bot(self, session: Session, spec: pb.Allocate) -> None:
+        """The call's bot was not ready, and its edge has chosen another: on the same ports, from the start.
+
+        With another handle: what the first one still says is of a call that is over.
+        """
+        is_echo = spec.bot.endpoint == BUILTIN_ECHO
+        bot = None if is_echo else read_bot(session.call_id, spec, session.media.wire.codec)
+        self._close_bot(session, "another bot has the call")
+        self._generation[session.row] = (self._generation[session.row] + 1) & 0xFFFF
+        session.handle = handle_of(session.row, int(self._generation[session.row]))
+        session.bot, session.can_resume = bot, is_echo
+        self.plane.modify(session.row, session.media, uplink_frame_ms=session.uplink_frame_ms)
+        self._attach_bot(session)
+        _log.info("bot_changed", **session.log_ids, bot=spec.bot.endpoint)
+
+    def _close_bot(self, session: Session, reason: str, *, moved: bool = False) -> None:
+        if session.bot is None:
+            self.echo.close(session.row)
+        else:
+            self.bots.close(session.handle, reason, moved=moved)
 
     def _record(self, session: Session, spec: pb.RecordingSpec) -> None:
         # The disk is the writer thread's alone: a hung one would stop the tick here.
@@ -306,10 +335,7 @@ class Sessions:
         """Free everything the call has, and say so with its totals."""
         totals = self._totals(session)
         observe_quality(self.plane, session.row, session.trace)
-        if session.bot is None:
-            self.echo.close(session.row)
-        else:
-            self.bots.close(session.handle, reason, moved=moved)
+        self._close_bot(session, reason, moved=moved)
         self.recorder.close(session.row)
         self.plane.close(session.row)
         del self._by_call[session.call_id]

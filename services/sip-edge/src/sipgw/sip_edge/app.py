@@ -28,6 +28,7 @@ from sipgw.sip_edge.dialogs import DialogRequests, LocalContact
 from sipgw.sip_edge.dispatcher import Dispatcher
 from sipgw.sip_edge.edge_service import SERVICE_NAME, EdgeService
 from sipgw.sip_edge.ending import CallEnding, End
+from sipgw.sip_edge.fallback import Fallbacks
 from sipgw.sip_edge.ghosts import Ghosts
 from sipgw.sip_edge.identifiers import branch_tokens
 from sipgw.sip_edge.in_dialog import InDialog
@@ -95,6 +96,7 @@ class EdgeApp:
         self.deadlines = Deadlines(self.live, self._tasks, store.now_ms)
         placing = Placing(self.registry, self._tasks)
         allocations = Allocations(self.gateway)
+        fallbacks = Fallbacks(self.records, self.gateway, store.now_ms)
         flow = CallFlow(
             settings,
             self.records,
@@ -105,6 +107,7 @@ class EdgeApp:
             self.ending,
             self.deadlines,
             self.gateway,
+            fallbacks,
             store.now_ms,
         )
         self.ghosts = Ghosts(media, self._tasks)
@@ -183,7 +186,15 @@ class EdgeApp:
         )
         self.dispatcher = Dispatcher(settings, self.sip, self.intake, in_dialog, takeover, self._requests)
         self.events = MediaEvents(
-            self.records, self.live, self.ending, transfers, self.moves, self.gateway, self._tasks
+            self.records,
+            self.live,
+            self.ending,
+            transfers,
+            self.moves,
+            self.gateway,
+            fallbacks,
+            flow,
+            self._tasks,
         )
         self.claims = Claims(
             me,

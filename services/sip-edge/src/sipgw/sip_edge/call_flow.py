@@ -23,6 +23,7 @@ from sipgw.sip_edge.config_holder import ConfigHolder
 from sipgw.sip_edge.deadlines import Deadlines
 from sipgw.sip_edge.ending import CallEnding, End
 from sipgw.sip_edge.errors import CallOver, EdgeError, Rejected
+from sipgw.sip_edge.fallback import Fallbacks
 from sipgw.sip_edge.invite_answers import InviteAnswers
 from sipgw.sip_edge.live_calls import BotOutcome, LiveCall, RelayGone
 from sipgw.sip_edge.media_commands import MediaCommands
@@ -52,6 +53,7 @@ class CallFlow:
         ending: CallEnding,
         deadlines: Deadlines,
         gateway: ConfigHolder,
+        fallbacks: Fallbacks,
         now_ms: Callable[[], int],
     ) -> None:
         self._settings = settings
@@ -63,6 +65,7 @@ class CallFlow:
         self._ending = ending
         self._deadlines = deadlines
         self._gateway = gateway
+        self._fallbacks = fallbacks
         self._now_ms = now_ms
         self._steps: dict[int, Step] = {
             calls.CALL_STATE_INVITED: self._place,
@@ -194,15 +197,15 @@ class CallFlow:
 
     async def _answer_when_ready(self, live: LiveCall, session: calls.CallSession) -> calls.CallSession:
         route = self._gateway.route(session.route)
-        if not self._is_immediate(route):
+        if self._is_immediate(route):
+            outcome = live.bot.result() if live.bot.done() else None
+        else:
             with call_span("bot connect", live.trace):
                 outcome = await self._bot_outcome(live, session)
-            if isinstance(outcome, RelayGone):
-                return await self._leave_lost(live, session, outcome.reason)
-            if isinstance(outcome, relay.BotFailed):
-                status = no_bot_status(route)
-                headers = self._retry_after if status == 503 else ()
-                raise _NoBot(End(calls.END_CAUSE_BOT_LOST, outcome.reason, status, headers))
+        if isinstance(outcome, RelayGone):
+            return await self._leave_lost(live, session, outcome.reason)
+        if isinstance(outcome, relay.BotFailed):
+            return await self._fall_back(live, session, outcome.reason)
         try:
             await self._media.start(session)
         except RelayUnreachable as error:
@@ -211,7 +214,10 @@ class CallFlow:
             if refused.status == relay.COMMAND_STATUS_STALE:
                 raise CallOver(live.call_id, await self._records.reload(live.call_id)) from refused
             return await self._place_elsewhere(live, session, refused.message)
-        return await self._answer(live, session)
+        answered = await self._answer(live, session)
+        if live.bot.done() and isinstance(failed := live.bot.result(), relay.BotFailed):
+            await self._without_bot(live, answered, failed.reason)  # while the answer was being saved
+        return answered
 
     async def _leave_lost(self, live: LiveCall, session: calls.CallSession, why: str) -> calls.CallSession:
         """The relay died while it rang. With early media the caller has its address already, and RFC 3261
@@ -221,6 +227,40 @@ class CallFlow:
             raise Rejected(503, "Media Relay Lost", headers=self._retry_after)
         live.await_bot_again()
         return await self._place_elsewhere(live, session, why)
+
+    async def _fall_back(self, live: LiveCall, session: calls.CallSession, why: str) -> calls.CallSession:
+        """The bot does not come: the next, or the end."""
+        route = self._gateway.route(session.route)
+        saved = await self._fallbacks.choose_next(live, session, why, self._ready_limit_ms(route))
+        if saved is None:
+            status = no_bot_status(route)
+            headers = self._retry_after if status == 503 else ()
+            raise _NoBot(End(calls.END_CAUSE_BOT_LOST, why, status, headers))
+        self._deadlines.arm(saved)
+        try:
+            await self._media.allocate(saved, self._allocations.of(saved, self._media_of(live, saved)))
+        except RelayUnreachable as error:
+            return await self._place_elsewhere(live, saved, str(error))
+        except RelayRefused as refused:
+            if refused.status == relay.COMMAND_STATUS_STALE:
+                raise CallOver(live.call_id, await self._records.reload(live.call_id)) from refused
+            return await self._place_elsewhere(live, saved, refused.message)
+        return saved
+
+    async def _without_bot(self, live: LiveCall, session: calls.CallSession, why: str) -> None:
+        saved = await self._fallbacks.choose_next(live, session, why, 0)
+        if saved is None:
+            await self._refuse(live, End(calls.END_CAUSE_BOT_LOST, why))
+        else:
+            await self.replace_bot(live, saved)
+
+    async def replace_bot(self, live: LiveCall, session: calls.CallSession) -> None:
+        """Tell the relay of an answered call which bot it has now."""
+        try:
+            await self._media.allocate(session, self._allocations.of(session, self._media_of(live, session)))
+        except (ControlError, Rejected) as error:
+            live.log.warning("fallback_failed", error=str(error))
+            await self._refuse(live, End(calls.END_CAUSE_BOT_LOST, f"no fallback: {error}"))
 
     async def _bot_outcome(self, live: LiveCall, session: calls.CallSession) -> BotOutcome:
         """What became of the bot. A relay frees what nobody confirms, so a call that rings long is

@@ -13,10 +13,11 @@ from sipgw.api.relay.v1 import control_pb2 as relay
 from sipgw.calls import identity_of
 from sipgw.runtime.settings import Identity
 from sipgw.runtime.tasks import TaskGroupOwner
-from sipgw.sip_edge.call_flow import note_bot_ready
+from sipgw.sip_edge.call_flow import CallFlow, note_bot_ready
 from sipgw.sip_edge.config_holder import ConfigHolder
 from sipgw.sip_edge.ending import CallEnding, End
 from sipgw.sip_edge.errors import CallOver, RecordMissing
+from sipgw.sip_edge.fallback import Fallbacks
 from sipgw.sip_edge.live_calls import LiveCall, LiveCalls, live_of
 from sipgw.sip_edge.moves import Moves
 from sipgw.sip_edge.records import CallRecords
@@ -50,6 +51,8 @@ class MediaEvents:
         transfers: Transfers,
         moves: Moves,
         gateway: ConfigHolder,
+        fallbacks: Fallbacks,
+        flow: CallFlow,
         tasks: TaskGroupOwner,
     ) -> None:
         self._records = records
@@ -58,6 +61,8 @@ class MediaEvents:
         self._transfers = transfers
         self._moves = moves
         self._gateway = gateway
+        self._fallbacks = fallbacks
+        self._flow = flow
         self._tasks = tasks
         self._handlers: dict[str, Handle] = {
             "bot_ready": self._bot_ready,
@@ -110,7 +115,22 @@ class MediaEvents:
         if self._is_unanswered(live):
             live.note_bot(event.bot_failed)
             return
+        if event.bot_failed.before_ready and await self._has_fallback(live, event.bot_failed.reason):
+            return
         await self._end(live, calls.END_CAUSE_BOT_LOST, event.bot_failed.reason)
+
+    async def _has_fallback(self, live: LiveCall, why: str) -> bool:
+        """A call that was answered at once, without its bot, gets the next one."""
+        session = self._records.copy_of(live.call_id)
+        if session is None:
+            return False
+        try:
+            saved = await self._fallbacks.choose_next(live, session, why, 0)
+        except CallOver:
+            return True
+        if saved is not None:
+            self._tasks.spawn(self._flow.replace_bot(live, saved), "fallback")
+        return saved is not None
 
     async def _bot_hangup(self, event: relay.MediaEvent, live: LiveCall) -> None:
         await self._end(live, calls.END_CAUSE_BOT_HANGUP, event.bot_hangup.reason or "the bot hung up")

@@ -57,6 +57,8 @@ class FakeRelay(RelayControlServiceServicer):
         self.can_resume = True
         self._thawed = asyncio.Event()
         self._thawed.set()
+        self.absent_bots: set[str] = set()
+        """Endpoints of bots that fail before they are ready."""
         self.refuse_allocate: int = 0
         """A CommandStatus for the next Allocates."""
         self._ports = itertools.count(20000, 2)
@@ -169,6 +171,8 @@ class FakeRelay(RelayControlServiceServicer):
         fence = (command.owner_epoch, command.generation)
         if fence < (session.owner_epoch, session.generation):
             return pb.COMMAND_STATUS_STALE
+        if kind == "allocate" and fence > (session.owner_epoch, session.generation):
+            session.spec = command.allocate
         session.owner_epoch, session.generation = fence
         self._apply(kind, command, session, outbox)
         if kind == "allocate":
@@ -203,7 +207,11 @@ class FakeRelay(RelayControlServiceServicer):
 
     def _after(self, command: pb.Command) -> None:
         is_new = command.HasField("allocate") and command.call_id in self.sessions
-        if is_new and self.bot_ready:
+        endpoint = command.allocate.bot.endpoint
+        if is_new and endpoint in self.absent_bots:
+            failed = pb.BotFailed(reason=f"{endpoint} is not there", before_ready=True)
+            self.emit(command.call_id, bot_failed=failed)
+        elif is_new and self.bot_ready:
             ready = pb.BotReady(
                 confirmed=True, address="192.0.2.20:9090", protocol="trunk", can_resume=self.can_resume
             )

@@ -386,7 +386,9 @@ Global___Command: _TypeAlias = Command  # noqa: Y015
 
 @_typing.final
 class Allocate(_message.Message):
-    """Reserves ports and opens the bot stream. Repeated with the same generation it returns the same ports."""
+    """Reserves ports and opens the bot stream. Repeated it returns the same ports; with a higher generation and another
+    bot endpoint that bot takes the first one's place.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

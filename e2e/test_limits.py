@@ -1,0 +1,47 @@
+"""Calls at once and bots that do not come, with two real edges and a real registry."""
+
+import asyncio
+
+import pytest
+from gatewaykit.gateway import Gateway, eventually
+
+from sipgw.siptest import CallRefused, SipPhone, echo_latency, speech_like
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
+
+
+def uri(gateway: Gateway, user: str, edge: int = 0) -> str:
+    host, port = gateway.sip(edge)
+    return f"sip:{user}@{host}:{port}"
+
+
+async def test_a_routes_limit_holds_over_all_edges(gateway: Gateway) -> None:
+    async with await SipPhone.open() as phone:
+        first = await phone.call(uri(gateway, "narrow", 0))
+        await asyncio.sleep(0.3)  # an edge asks the registry five times a second
+        second = await phone.call(uri(gateway, "narrow", 1))
+        await asyncio.sleep(0.3)
+        for edge in (0, 1):
+            with pytest.raises(CallRefused) as refused:
+                await phone.call(uri(gateway, "narrow", edge))
+            assert refused.value.status == 503
+        await first.hangup()
+
+        async def has_room() -> bool:
+            return len(await gateway.calls()) == 1
+
+        await eventually(has_room, 5)
+        await asyncio.sleep(0.3)
+        third = await phone.call(uri(gateway, "narrow", 1))
+        await asyncio.gather(second.hangup(), third.hangup())
+
+
+async def test_a_bot_that_is_not_there_is_replaced_by_the_fallback(gateway: Gateway) -> None:
+    async with await SipPhone.open() as phone:
+        call = await phone.call(uri(gateway, "spare"), audio=speech_like(1.0))
+        await call.played()
+        await asyncio.sleep(0.3)
+        await call.hangup()
+        latency = echo_latency(call.media)
+        assert latency is not None
+        assert latency.found >= 0.7 * latency.expected
