@@ -1,5 +1,6 @@
 """`sipgw-registry` as a process: flags, the ready line, probes, its end."""
 
+import asyncio
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +20,11 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from sipgw.api.calls.v1.session_pb2 import CALL_STATE_INVITED, CallSession
 from sipgw.api.registry.v1 import registry_pb2 as pb
 from sipgw.api.registry.v1 import registry_pb2_grpc as services
+from sipgw.calls import CallStore, EndedOutbox, random_call_id
+from sipgw.store import Store
 from sipgw.store.testing import RedisServer
 
 COMMAND = [sys.executable, "-m", "sipgw.registry"]
@@ -127,3 +132,40 @@ def test_a_taken_port_ends_it_with_2_and_is_named(redis_server: RedisServer) -> 
         ended = subprocess.run([*COMMAND, *flags], capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 2
     assert str(port) in ended.stderr.splitlines()[-1]
+
+
+async def test_of_two_registries_one_writes_each_calls_record_also_while_one_stops(
+    redis_server: RedisServer,
+) -> None:
+    flags = ("--listen", "127.0.0.1:0", "--redis", redis_server.url, "--record-numbers", "masked")
+    store = await Store.connect(redis_server.url)
+    with registry(*flags) as (one, _), registry(*flags) as (other, _):
+        writing = [asyncio.to_thread(records_of, process) for process in (one, other)]
+        reading = asyncio.gather(*writing)
+        first = [await end_a_call(store) for _ in range(100)]
+        one.send_signal(signal.SIGTERM)
+        second = [await end_a_call(store) for _ in range(100)]
+        assert await asyncio.to_thread(one.wait, 10) == 0
+        async with asyncio.timeout(20):
+            while (await EndedOutbox(store, "test").take_over(600_000))[1]:  # noqa: ASYNC110 - has no event
+                await asyncio.sleep(0.02)
+        other.send_signal(signal.SIGTERM)
+        written = [record for records in await reading for record in records]
+    await store.aclose()
+    assert Counter(record["call_id"] for record in written) == Counter(first + second)
+    assert {record["from"] for record in written} == {"**********678"}
+
+
+async def end_a_call(store: Store) -> str:
+    session = CallSession(
+        call_id=random_call_id(), state=CALL_STATE_INVITED, from_display="+493012345678", created_ms=1
+    )
+    made = await CallStore(store).create(session)
+    return (await CallStore(store).end(made.session)).call_id
+
+
+def records_of(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
+    """Until it ends: a pipe that nobody reads would stop it."""
+    assert process.stderr is not None
+    lines = [json.loads(line) for line in process.stderr]
+    return [line for line in lines if line["event"] == "call_record"]

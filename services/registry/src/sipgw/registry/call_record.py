@@ -72,13 +72,19 @@ def root_span(end: EndedCall) -> RootSpan:
     }
     has_failed = session.end_cause in _FAILURES or session.sip_status >= 500
     return RootSpan(
-        TraceIds(session.trace.trace_id, session.trace.root_span_id, session.trace.sampled),
+        trace_of(end),
         "call",
         session.created_ms * 1_000_000,
         ended_ms_of(end) * 1_000_000,
         attributes,
         error=(session.end_reason or cause_name(session.end_cause)) if has_failed else None,
     )
+
+
+def trace_of(end: EndedCall) -> TraceIds:
+    """The root span's ids."""
+    trace = end.session.trace
+    return TraceIds(trace.trace_id, trace.root_span_id, trace.sampled)
 
 
 def ended_ms_of(end: EndedCall) -> int:

@@ -12,7 +12,7 @@ from typing import Final
 
 from sipgw.calls import EndedCall, EndedOutbox
 from sipgw.registry import metrics
-from sipgw.registry.call_record import Numbers, call_record, cause_name, root_span
+from sipgw.registry.call_record import Numbers, call_record, cause_name, root_span, trace_of
 from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.runtime.telemetry.metrics import count
 from sipgw.runtime.telemetry.traces import RootSpan, export_root_spans, is_tracing
@@ -125,7 +125,7 @@ class Outbox:
         fresh = {place: end for place, end in fresh.items() if place not in self._unacknowledged}
         for end in fresh.values():
             self._emit(call_record(end, self._numbers))
-            count(metrics.CALL_RECORDS.labels(cause_name(end.session.end_cause)), root_span(end).ids)
+            count(metrics.CALL_RECORDS.labels(cause_name(end.session.end_cause)), trace_of(end))
         self._unacknowledged.update(fresh)
         if fresh and is_tracing():
             roots = [root_span(end) for end in fresh.values()]
