@@ -11,6 +11,7 @@ import pytest
 from gatewaykit.gateway import Gateway, eventually
 from gatewaykit.phone import Phone
 from gatewaykit.rtp import echoed_share, noise
+from gatewaykit.service import Service
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sipgw.control import RegistryClient, RegistryRefused, RegistryUnreachable
@@ -19,6 +20,11 @@ from sipgw.runtime.testing import TestAuthority
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 LOOKED_AGAIN_S = 1.2
 SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+def middle_of_the_local_ports() -> int:
+    low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    return (low + high) // 4 * 2
 
 
 async def health(address: str, service: str) -> int:
@@ -126,3 +132,31 @@ async def test_addresses_follow_the_config_by_node(cluster_gateway: Gateway, pho
     await before.rtp.stream(audio, before.media)
     assert echoed_share(audio, before.rtp.audio())[0] >= 0.5, "a call that stands keeps its address"
     assert (await before.bye()).status == 200
+
+
+async def test_a_relay_on_doubtful_ports_says_so_in_its_registration(
+    cluster_gateway: Gateway, tmp_path: Path
+) -> None:
+    first = middle_of_the_local_ports()
+    gateway = cluster_gateway
+    relay = Service(
+        "relay-x",
+        [
+            *(Path(sys.executable).parent / "sipgw-relay", "--name", "relay-x", "--ordinal", "9"),
+            *("--rtp-ports", f"{first}-{first + 19}", "--registry", gateway.registry_target),
+            *("--tls-dir", gateway.tls_path("relay"), "--node", "node-x"),
+        ],
+        tmp_path,
+    )
+    relay.start()
+    client = gateway.client()
+    try:
+
+        async def warned() -> bool:
+            known = {one.registration.node: one.registration.warnings for one in await client.list_relays()}
+            return any("ip_local_reserved_ports" in warning for warning in known.get("node-x", ()))
+
+        await eventually(warned, 5)
+    finally:
+        await client.aclose()
+        relay.stop()

@@ -8,6 +8,7 @@ from pathlib import Path
 import grpc
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from sipgw.api.edge.v1 import edge_pb2, edge_pb2_grpc
 from sipgw.runtime import tls as tls_module
@@ -167,7 +168,10 @@ async def test_files_half_written_are_passed_over_until_they_fit(served: Fixture
     good = tls.current()
     key = served.directory / "registry" / "tls.key"
     key.unlink()
-    assert tls.current() is good
+    with capture_logs() as lines:
+        assert tls.current() is tls.current() is good
+    assert [line["event"] for line in lines] == ["certificates_refused"], "once, not at each look"
+    assert "tls.key: No such file or directory" in lines[0]["reason"]
     key.write_bytes((served.directory / "edge" / "tls.key").read_bytes())
     assert tls.current() is good
     key.write_bytes(good.key)

@@ -52,6 +52,7 @@ class TlsDirectory:
         self._lock = threading.Lock()  # gRPC asks from a thread of its own at each handshake
         self._looked_at = time.monotonic()
         self._refused: _Stamps = ()
+        self._complaint = ""
         try:
             self._stamps: _Stamps = self._read_stamps()
             self._material: TlsMaterial = self._read()
@@ -92,10 +93,15 @@ class TlsDirectory:
                 return  # being written: the next look sees the whole
         except (OSError, ssl.SSLError, ValueError) as error:
             self._refused = stamps
-            _log.warning("certificates_refused", reason=_cure(self._path, error))
+            self._complain(_cure(self._path, error))
             return
-        self._stamps, self._material = stamps, material
+        self._stamps, self._material, self._complaint = stamps, material, ""
         _log.info("certificates_taken", directory=str(self._path))
+
+    def _complain(self, reason: str) -> None:
+        if reason != self._complaint:
+            self._complaint = reason
+            _log.warning("certificates_refused", reason=reason)
 
     def _read_stamps(self) -> _Stamps:
         stats = [(self._path / name).stat() for name in _FILES]
