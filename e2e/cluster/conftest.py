@@ -21,7 +21,15 @@ from clusterkit.release import ROOT, Release
 from clusterkit.report import PATH, Report
 
 _ORDER = [
-    *("test_crds", "test_install", "test_routing", "test_scale", "test_network_policy", "test_failures"),
+    *(
+        "test_crds",
+        "test_install",
+        "test_routing",
+        "test_trunks",
+        "test_scale",
+        "test_network_policy",
+        "test_failures",
+    ),
     *("test_upgrade", "test_uninstall"),
 ]
 TOOLS_IMAGE = "sipgw/tools:0.1.0"
