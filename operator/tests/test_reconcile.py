@@ -208,6 +208,40 @@ async def test_an_old_template_is_rolled_with_one_more_first(bench: Bench) -> No
     assert f"{pods}/gw-relay-0-0" in bench.kube.objects
 
 
+async def test_a_deleted_gateway_document_gives_way_to_the_defaults(bench: Bench) -> None:
+    await bench.apply("SipGateway", "main", autoscaling={"minRelays": 5, "scaleInAfterSeconds": 0})
+    await bench.passes()
+    assert bench.replicas() == [3, 2]
+    await bench.kube.delete(f"{NS}/sipgateways/main")
+    bench.reconciler.notice()
+    await bench.passes()
+    await bench.passes(160)
+    assert bench.replicas() == [1, 1]
+
+
+async def test_a_wrong_gateway_document_keeps_its_last_good_sizing(bench: Bench) -> None:
+    await bench.apply("SipGateway", "main", autoscaling={"minRelays": 5})
+    await bench.passes()
+    path = f"{NS}/sipgateways/main"
+    for number in range(2, 5):
+        bench.relay(number)
+    await bench.kube.merge(path, {"spec": {"autoscaling": {"minRelays": -1}}})
+    bench.reconciler.notice()
+    await bench.passes(200)
+    assert bench.condition("sipgateways", "main", "Accepted") == ("False", "Invalid")
+    assert bench.replicas() == [3, 2]
+
+
+async def test_what_relays_complain_of_is_shown(bench: Bench) -> None:
+    await bench.apply("SipGateway", "main")
+    bench.registry.relays[1].registration.warnings.append("port 20000 is taken")
+    await bench.passes()
+    assert bench.condition("sipgateways", "main", "RelayWarnings") == ("True", "ToldByRelays")
+    bench.registry.away = True
+    await bench.passes()
+    assert bench.condition("sipgateways", "main", "RelayWarnings") == ("True", "RegistryUnreachable")
+
+
 async def test_an_apiserver_that_is_away_ends_the_pass_and_the_next_goes_on(bench: Bench) -> None:
     bench.kube.away = True
     await bench.passes(3)

@@ -35,6 +35,7 @@ class GatewayFacts:
     calls_by_route: Mapping[str, int] | None = None
     calls_by_trunk: Mapping[str, int] | None = None
     ignored_ports: str = ""
+    relay_warnings: str = ""
 
 
 Document = SipGateway | SipTrunk | BotRoute
@@ -50,7 +51,7 @@ def status_of(body: Json, document: Document | None, verdict: Verdict, facts: Ga
     before = part(body, "status")
     wanted = [_accepted(verdict), _programmed(verdict, facts), _ready(kind, verdict, facts)]
     if kind == "SipGateway":
-        wanted.append(_ports_ignored(facts))
+        wanted += [_ports_ignored(facts), _relay_warnings(before, facts)]
     generation = generation_of(body)
     status: Json = {
         "observedGeneration": generation,
@@ -154,6 +155,18 @@ def _ports_ignored(facts: GatewayFacts) -> Condition:
     if facts.ignored_ports:
         return _yes("PortsIgnored", "SetByTheChart", facts.ignored_ports)
     return _no("PortsIgnored", "NoneSet", "no ports are set that the cluster has otherwise")
+
+
+def _relay_warnings(before: Json, facts: GatewayFacts) -> Condition:
+    if facts.registry_problem:
+        held = next(
+            (one for one in parts(before, "conditions") if one.get("type") == "RelayWarnings"), Json()
+        )
+        said = str(held.get("message", ""))
+        return (_yes if held.get("status") == "True" else _no)("RelayWarnings", "RegistryUnreachable", said)
+    if facts.relay_warnings:
+        return _yes("RelayWarnings", "ToldByRelays", facts.relay_warnings)
+    return _no("RelayWarnings", "None", "no relay has anything to complain of")
 
 
 def _summary(before: Json, document: Document | None) -> Json:

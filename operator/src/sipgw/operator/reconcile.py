@@ -113,7 +113,7 @@ class Reconciler:
         self._seen_config = view.config if not view.problem else self._seen_config
         lanes = await read_lane_sets(self._client, self._settings.namespace, self._settings.release)
         checked = self._check(objects, seal_key)
-        self._gateway = checked.documents.gateway if checked.has_gateway else self._gateway
+        self._gateway = self._gateway_of(objects, checked)
         sizing = sizing_of(self._gateway or checked.documents.gateway, len(lanes.lanes))
         is_in_force = not view.problem and not differs(checked.config, view.config)
         made: Plan | None = None
@@ -163,6 +163,13 @@ class Reconciler:
         wanted = checked.documents.gateway.spec.advertise.policy
         # The policy stands in a document that has to be understood first.
         return with_addresses(wanted) if checked.has_gateway and wanted != policy else checked
+
+    def _gateway_of(self, objects: Objects, checked: Checked) -> SipGateway | None:
+        """The one that holds: of a document that is wrong now, as it was; None without any."""
+        if checked.has_gateway:
+            return checked.documents.gateway
+        is_there = any(body["kind"] == "SipGateway" for body in objects.documents)
+        return self._gateway if is_there else None
 
     async def _put(self, applier: Applier, checked: Checked, view: RegistryView) -> bool:
         expected = view.config.version if view.config is not None else 0

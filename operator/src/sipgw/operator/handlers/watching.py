@@ -6,6 +6,7 @@ at its end it cancels whatever else it finds in its loop.
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -36,6 +37,7 @@ class Watching:
 
     def start(self) -> None:
         """Watch until `aclose`."""
+        logging.getLogger("kopf").setLevel(logging.ERROR)  # a thread gets no signals; it need not say so
         loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, args=(loop,), name="kopf", daemon=True)
         self._thread.start()
