@@ -24,6 +24,9 @@ class Relay(control_pb2_grpc.RelayControlServiceServicer):
         self.acked: list[int] = []
         self.unacked: dict[int, pb.MediaEvent] = {}
         self.is_mute = False
+        self.answers_pings = False
+        self.is_frozen = False
+        self.pings = 0
         self.answer: Callable[[pb.Command], pb.CommandResult | None] = self.ok
         self._outgoing: asyncio.Queue[pb.ControlResponse | None] = asyncio.Queue()
 
@@ -59,7 +62,7 @@ class Relay(control_pb2_grpc.RelayControlServiceServicer):
             await asyncio.Event().wait()
         relay = ProcessIdentity(name="relay-0", incarnation=self.incarnation)
         self._outgoing = asyncio.Queue()
-        yield pb.ControlResponse(attached=pb.Attached(relay=relay))
+        yield pb.ControlResponse(attached=pb.Attached(relay=relay, answers_pings=self.answers_pings))
         reader = asyncio.ensure_future(self._read(request_iterator))
         try:
             if self.unacked:
@@ -74,6 +77,9 @@ class Relay(control_pb2_grpc.RelayControlServiceServicer):
             for event_id in request.ack.event_ids:
                 self.acked.append(event_id)
                 self.unacked.pop(event_id, None)
+            if request.HasField("ping") and not self.is_frozen:
+                self.pings += 1
+                self._outgoing.put_nowait(pb.ControlResponse(pong=pb.Pong()))
             if request.HasField("commands"):
                 self.batches.append(list(request.commands.commands))
                 results = [self.answer(command) for command in request.commands.commands]
@@ -297,3 +303,30 @@ async def test_closing_the_link_tells_those_who_wait(server, relay, edge, until)
     await link.aclose()
     with pytest.raises(RelayUnreachable, match="link closed"):
         await asking
+
+
+async def test_a_relay_that_answers_pings_is_never_silent_for_long(link, relay, until) -> None:
+    relay.answers_pings = True
+    await link.wait_connected()
+    await until(lambda: relay.pings >= 3)
+    assert link.silent_s < 0.5
+    assert link.is_connected
+
+
+async def test_a_relay_that_stops_answering_is_given_up_within_a_second(link, relay, edge, until) -> None:
+    """Its connection stands: nothing but its silence tells."""
+    relay.answers_pings = True
+    await link.wait_connected()
+    relay.is_frozen = True
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await until(lambda: len(edge.relays) == 2)  # attached anew
+    assert 0.6 < loop.time() - began < 1.5
+
+
+async def test_the_silence_of_a_relay_that_answers_no_pings_means_nothing(link, relay, edge) -> None:
+    """Of an older release."""
+    await link.wait_connected()
+    await asyncio.sleep(1.2)
+    assert link.is_connected
+    assert len(edge.relays) == 1

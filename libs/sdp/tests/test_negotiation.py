@@ -14,6 +14,7 @@ from sipgw.sdp import (
     TelephoneEventMedia,
     accept_answer,
     make_offer,
+    move_offer,
 )
 
 LOCAL = {"address": "198.51.100.1", "rtp_port": 20000, "session_id": 7, "session_version": 1}
@@ -331,3 +332,41 @@ def test_the_answer_reads_back_as_the_same_formats(offer, answer_to):
     again = SessionDescription.parse(session.to_bytes())
     assert again == session
     assert again.media[0].rtp_formats == (RtpMap(0, "PCMU", 8000), RtpMap(101, "telephone-event", 8000))
+
+
+def test_our_description_moves_to_another_address_with_the_same_streams_and_types(offer, answer_to):
+    """RFC 3264 section 8: payload types keep their meaning, refused streams stay."""
+    was = answer_to(
+        offer(media="m=audio 49170 RTP/AVP 8 96\na=rtpmap:96 telephone-event/8000\nm=video 5000 RTP/AVP 31\n")
+    ).session
+    moved = move_offer(was, address="203.0.113.9", rtp_port=30000, rtcp_port=30007, session_version=2)
+    assert lines_of(moved) == [
+        "v=0",
+        "o=- 7 2 IN IP4 203.0.113.9",
+        "s=-",
+        "c=IN IP4 203.0.113.9",
+        "t=0 0",
+        "m=audio 30000 RTP/AVP 8 96",
+        "a=rtpmap:8 PCMA/8000",
+        "a=rtpmap:96 telephone-event/8000",
+        "a=fmtp:96 0-15",
+        "a=ptime:20",
+        "a=rtcp:30007",
+        "a=sendrecv",
+        "m=video 0 RTP/AVP 31",
+    ]
+
+
+def test_a_held_description_moves_as_sendrecv(offer, answer_to):
+    """RFC 6337 section 5.3: whoever holds says so again in the answer."""
+    was = answer_to(offer(media="m=audio 49170 RTP/AVP 0\na=sendonly\n")).session
+    assert "a=recvonly" in lines_of(was)
+    moved = move_offer(was, address="203.0.113.9", rtp_port=30000, rtcp_port=None, session_version=2)
+    assert "a=sendrecv" in lines_of(moved)
+    assert "a=recvonly" not in lines_of(moved)
+
+
+def test_a_description_without_audio_in_use_does_not_move():
+    refused = SessionDescription.parse(b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nm=audio 0 RTP/AVP 0\r\n")
+    with pytest.raises(NoCommonCodec):
+        move_offer(refused, address="203.0.113.9", rtp_port=30000, rtcp_port=None, session_version=2)

@@ -81,5 +81,6 @@ class Drain:
         return not session.asked_to_move_s or now_s - session.asked_to_move_s >= ASK_AGAIN_S
 
     def _is_pause(self, session: Session, tick_number: int) -> bool:
-        backlog = int(self._playout.depth(np.array([session.row]))[0])
-        return backlog <= _BACKLOG_BYTES and self._pauses.is_pause(session.row, tick_number)
+        if not self._pauses.is_pause(session.row, tick_number):
+            return False
+        return int(self._playout.depth(np.array([session.row]))[0]) <= _BACKLOG_BYTES

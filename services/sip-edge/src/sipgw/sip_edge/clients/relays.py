@@ -80,12 +80,13 @@ class Relays:
         """Judge relays, for ever; streams to relays without calls are closed."""
         loop = asyncio.get_running_loop()
         next_poll = loop.time()
+        used: set[Identity] = set()
         while True:
             await asyncio.sleep(_JUDGE_PERIOD_S)
-            used = in_use()
             self._judge(used)
             if loop.time() >= next_poll:
                 next_poll = loop.time() + self._poll_s
+                used = in_use()  # looks at every call
                 metrics.RELAYS_CONNECTED.set(sum(link.is_connected for link in self._links.values()))
                 await self._close_unused(used)
                 if doubted := {who for who in used if self._is_doubted(who)}:
