@@ -124,3 +124,38 @@ async def test_the_caller_gives_up_while_it_rings(gateway: Gateway) -> None:
         await client.expect("state", state="EARLY")
         client.do("hangup")
         await client.expect("state", state="DISCONNECTED", status=487)
+
+
+async def test_a_call_survives_the_death_of_its_relay_and_the_drain_of_the_next(
+    own_gateway: Gateway, tmp_path: Path
+) -> None:
+    said = make_speech(tmp_path / "said.wav", seed=5)
+    gateway = own_gateway
+
+    async def is_on(name: str) -> bool:
+        return [call.relay.name for call in await gateway.calls()] == [name]
+
+    async with PjsipClient() as client:
+        client.do("call", uri=uri(gateway, "echo"))
+        await client.expect("state", state="CONFIRMED")
+        await client.expect("media", status="active")
+        for number, relay in enumerate(("relay-1", "relay-0")):
+            if relay == "relay-1":
+                gateway.relays[0].kill()
+                await eventually(lambda: is_on("relay-1"), 10)
+                gateway.start_relay(0)
+            else:
+                registry = gateway.client()
+                await registry.drain_relay("relay-1")
+                await registry.aclose()
+                await eventually(lambda: is_on("relay-0"), 15)
+            heard = tmp_path / f"heard-{number}.wav"
+            client.do("record", file=str(heard))
+            client.do("play", file=str(tmp_path / "said.wav"))
+            await asyncio.sleep(4)
+            seen = len(client.events)
+            client.do("stop_recording")
+            await client.expect("recorded", after=seen)
+            assert share_heard(said, read_wav(heard)) > 0.6, f"nothing is heard by {relay}"
+        client.do("hangup")
+        await client.expect("state", state="DISCONNECTED", status=200)

@@ -264,3 +264,41 @@ class Screen:
         except OSError:
             asyncio.get_running_loop().remove_reader(self._terminal)
         self._more.set()
+
+
+async def test_a_drained_relay_and_a_killed_one_cost_a_call_nothing_but_a_moment(
+    up: Up, alice: SipPhone
+) -> None:
+    await up.start("--relays=2")
+    call = await alice.call(uri_of(up.sip[0]), audio=speech_like(14))
+    await heard_back(call)
+    code, table = await up.command("relays")
+    assert code == 0, table
+    assert re.search(r"relay-0 .*ready .* 1 ", table), table
+    code, said = await up.command("drain", "relay-0", "--wait", "30")
+    assert (code, said.strip()) == (0, "relay-0 has no calls")
+    drained_ms = call.received.longest_gap_ms
+    code, listed = await up.command("relays", "--json")
+    states = {
+        r["registration"]["relay"]["name"]: (r["state"], r["calls"])
+        for r in map(json.loads, listed.splitlines())
+    }
+    assert states == {"relay-0": ("draining", 0), "relay-1": ("ready", 1)}
+    assert (await up.command("drain", "relay-0", "--undo"))[1].strip() == "relay-0 takes calls again"
+    (relay_1,) = [p for p in up.services("media_relay") if "relay-1" in p.cmdline()]
+    relay_1.kill()
+    await call.changes.until(
+        lambda: len([r for r in call.requests if r.method == "INVITE"]) == 2, 10, "re-INVITE"
+    )
+    before = len(call.received.packets)
+    await call.changes.until(lambda: len(call.received.packets) > before + 20, 10, "audio back")
+    print(f"gap by the drain {drained_ms:.0f} ms, by the death {call.received.longest_gap_ms:.0f} ms")
+    assert drained_ms < 500
+    assert call.received.longest_gap_ms < 2000
+    code, said = await up.command("drain", "relay-9")
+    assert code == 1
+    assert "no relay relay-9 lives" in said
+    await call.hangup()
+    names = sorted(path.name for path in (up.directory / "state").rglob("*.wav"))
+    assert len(names) == 3, names
+    assert [name.count(".") for name in names].count(1) == 1, f"a part for each relay: {names}"
