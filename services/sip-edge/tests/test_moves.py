@@ -2,13 +2,19 @@
 relays).
 """
 
+import asyncio
+from dataclasses import replace
+
 import pytest
+from prometheus_client import REGISTRY
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay_api
-from sipgw.sip import SipRequest
+from sipgw.calls import identity_of
+from sipgw.sip import SipRequest, make_response
+from sipgw.sip_edge.settings import EdgeLimits
 from sipgw.sip_edge.testing.caller import HELD_SDP, SDP, Caller, CallerDialog
-from sipgw.sip_edge.testing.edges import TestEdge, eventually
+from sipgw.sip_edge.testing.edges import FAST, TestEdge, eventually
 from sipgw.sip_edge.testing.fake_registry import FakeRegistry
 from sipgw.sip_edge.testing.fake_relay import FakeRelay
 
@@ -377,3 +383,86 @@ async def test_after_a_crash_such_a_bot_gets_a_new_stream_or_the_call_ends_by_ro
     await relay.stop()
     assert await caller.peer_request("BYE")
     assert call.call_id not in other_relay.sessions
+
+
+async def test_a_caller_that_only_rings_is_cancelled(
+    start_edge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
+) -> None:
+    edge = await start_edge("edge-0", times=replace(FAST, reinvite_s=0.3))
+    call = await established(edge, caller)
+    registry.relays.append(other_relay)
+    caller.answers["INVITE"] = 180
+    relay.emit(call.call_id, move_requested=relay_api.MoveRequested())
+    invite = await caller.peer_request("INVITE")
+    cancel = await caller.peer_request("CANCEL")
+    assert cancel.via.branch == invite.via.branch
+    caller.send(make_response(invite, 487), edge.sip)
+    await edge.until(lambda: copy(edge, call).refuses_move)
+    assert relay_of(edge, call) == "relay-0"
+
+
+async def test_a_relay_that_was_left_in_vain_keeps_the_call_of_a_caller_that_refuses(
+    edge: TestEdge, call: CallerDialog, relay: FakeRelay, caller: Caller
+) -> None:
+    """It stood still for a second and has the session yet: no reason for a BYE."""
+    caller.answers["INVITE"] = None
+    relay.freeze()
+    invite = await caller.peer_request("INVITE")
+    relay.thaw()
+    await edge.until(lambda: not edge.app.relays.is_silent(identity_of(copy(edge, call).media.relay)))
+    caller.answers["INVITE"] = 488
+    caller._answer(invite, edge.sip)
+    await edge.until(lambda: relay_of(edge, call) == "relay-0")
+    assert all(one.method != "BYE" for one in caller.requests)
+    assert (await call.ask("BYE", edge.sip)).status == 200
+
+
+async def test_new_calls_avoid_a_relay_that_says_nothing(
+    edge: TestEdge, call: CallerDialog, relay: FakeRelay, caller: Caller
+) -> None:
+    """Its lease stands, and the registry would place them there."""
+    relay.freeze()
+    await edge.until(lambda: relay_of(edge, call) == "relay-1")
+    began = asyncio.get_running_loop().time()
+    other = await established(edge, caller)
+    assert relay_of(edge, other) == "relay-1"
+    assert asyncio.get_running_loop().time() - began < 0.8, "nobody waited for its answer"
+
+
+async def test_moves_are_paced(
+    start_edge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
+) -> None:
+    edge = await start_edge("edge-0", limits=EdgeLimits(moves_per_s=5))
+    made = [await established(edge, caller) for _ in range(4)]
+    registry.relays.append(other_relay)
+    loop = asyncio.get_running_loop()
+    await relay.stop()
+    await caller.peer_request("INVITE", 1)
+    began = loop.time()
+    await caller.peer_request("INVITE", 4)
+    assert loop.time() - began > 0.5
+    await edge.until(lambda: all(relay_of(edge, one) == "relay-1" for one in made))
+
+
+async def test_a_move_is_a_span_and_is_counted(
+    call: CallerDialog, edge: TestEdge, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spans: list[tuple[str, dict[str, object]]] = []
+    monkeypatch.setattr(
+        "sipgw.sip_edge.moves.record_span",
+        lambda name, _parent, _start, _end, attributes: spans.append((name, attributes)),
+    )
+    before = moves_counted("relay_lost", "moved")
+    await relay.stop()
+    await edge.until(lambda: relay_of(edge, call) == "relay-1")
+    await edge.until(lambda: bool(spans))
+    assert moves_counted("relay_lost", "moved") == before + 1
+    name, attributes = spans[0]
+    assert name == "re-anchor"
+    assert attributes["sipgw.move.from"] == "relay-0"
+    assert attributes["sipgw.move.to"] == "relay-1"
+
+
+def moves_counted(cause: str, outcome: str) -> float:
+    value = REGISTRY.get_sample_value("sipgw_edge_moves_total", {"cause": cause, "outcome": outcome})
+    return value or 0.0

@@ -94,7 +94,7 @@ class EdgeApp:
             self.records, self.live, media, self.registry, self.answers, requests, self._tasks, self.local
         )
         self.deadlines = Deadlines(self.live, self._tasks, store.now_ms)
-        placing = Placing(self.registry, self._tasks)
+        placing = Placing(self.registry, self._tasks, lambda: self.relays.silent_incarnations)
         allocations = Allocations(self.gateway)
         fallbacks = Fallbacks(self.records, self.gateway, store.now_ms)
         flow = CallFlow(

@@ -89,7 +89,8 @@ class MediaEvents:
         if live is None or session is None:
             return
         if not _has_call(session, who):
-            live.log.debug("event_of_a_relay_left", relay=str(who), kind=kind)
+            if kind == "session_ended":
+                _log_totals(live, event.session_ended, who)
         elif kind == "move_requested":
             await self._moves.requested(live, who)
         elif kind == "session_ended":
@@ -161,16 +162,7 @@ class MediaEvents:
 
     async def _session_ended(self, event: relay.MediaEvent, live: LiveCall, who: Identity) -> None:
         """The relay let the session go: because another edge ended the call, or of its own accord."""
-        totals = event.session_ended.totals
-        live.log.info(
-            "media_ended",
-            reason=event.session_ended.reason,
-            packets_received=totals.packets_received,
-            packets_sent=totals.packets_sent,
-            packets_lost=totals.packets_lost,
-            digits=len(totals.digits),  # not which: people type PINs
-            recording=totals.recording_path or None,
-        )
+        _log_totals(live, event.session_ended, who)
         session = self._records.copy_of(live.call_id)
         if session is not None and session.state < calls.CALL_STATE_ENDING:
             session = await self._records.reload(live.call_id)
@@ -202,3 +194,17 @@ class MediaEvents:
     def _is_unanswered(self, live: LiveCall) -> bool:
         session = self._records.copy_of(live.call_id)
         return session is not None and session.state in _UNANSWERED
+
+
+def _log_totals(live: LiveCall, ended: relay.SessionEnded, who: Identity) -> None:
+    totals = ended.totals
+    live.log.info(
+        "media_ended",
+        relay=who.name,
+        reason=ended.reason,
+        packets_received=totals.packets_received,
+        packets_sent=totals.packets_sent,
+        packets_lost=totals.packets_lost,
+        digits=len(totals.digits),  # not which: people type PINs
+        recording=totals.recording_path or None,
+    )

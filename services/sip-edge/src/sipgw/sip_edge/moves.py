@@ -240,7 +240,7 @@ class Moves:
         if session.move.cause == _DRAIN_CAUSE:
             await self._withdraw(live, f"no room elsewhere: {why}", "no_room")
             return False
-        if not self._relays.is_silent(who) and await self._is_still_there(session):
+        if await self._is_back(session):
             await self._withdraw(live, "its relay is back", "relay_back")
             return False
         if self._now_ms() < session.move.deadline_ms or not self._is_hopeless(session, who):
@@ -253,7 +253,10 @@ class Moves:
         late_ms = self._now_ms() - session.move.deadline_ms
         return self._relays.has_lapsed(who) or late_ms > 2 * self._settings.times.relay_lost_s * 1000
 
-    async def _is_still_there(self, session: calls.CallSession) -> bool:
+    async def _is_back(self, session: calls.CallSession) -> bool:
+        """The relay that was left is heard again and has the session."""
+        if self._relays.is_silent(identity_of(session.media.relay)):
+            return False
         try:
             await self._media.adopt(session)
         except ControlError:
@@ -440,8 +443,8 @@ class Moves:
     # -- what ends one otherwise
 
     async def _fail(self, live: LiveCall, session: calls.CallSession, why: str, outcome: str) -> None:
-        """A draining relay keeps the call; from a dead one there is nowhere to go."""
-        if session.move.cause == _DRAIN_CAUSE:
+        """A draining relay keeps the call, and one that is back; from a dead one there is nowhere to go."""
+        if session.move.cause == _DRAIN_CAUSE or await self._is_back(session):
             await self._withdraw(live, why, outcome)
         else:
             await self._give_up(live, why)

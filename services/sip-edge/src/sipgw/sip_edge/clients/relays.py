@@ -23,6 +23,7 @@ _log = get_logger("sipgw.sip_edge.relays")
 OnEvent = Callable[[Identity, relay.MediaEvent], Awaitable[None] | None]
 ListRelays = Callable[[], Awaitable[Sequence[registry.Relay]]]
 _JUDGE_PERIOD_S = 0.05
+_OWN_STALL_S = 0.3
 _FIRST_ATTACH_S = 2.0
 """A stream that never stood may take so long."""
 
@@ -72,6 +73,11 @@ class Relays:
         """Nothing is heard of it now."""
         return who in self._silent
 
+    @property
+    def silent_incarnations(self) -> set[str]:
+        """Relays that a new call had better not be placed on."""
+        return {who.incarnation for who in self._silent}
+
     def has_lapsed(self, who: Identity) -> bool:
         """Nothing is heard of it, and its lease has lapsed or another has its place."""
         return who in self._silent and who in self._lapsed
@@ -80,10 +86,15 @@ class Relays:
         """Judge relays, for ever; streams to relays without calls are closed."""
         loop = asyncio.get_running_loop()
         next_poll = loop.time()
+        may_judge_at = 0.0
         used: set[Identity] = set()
         while True:
+            began = loop.time()
             await asyncio.sleep(_JUDGE_PERIOD_S)
-            self._judge(used)
+            if loop.time() - began > _JUDGE_PERIOD_S + _OWN_STALL_S:
+                may_judge_at = loop.time() + self._silent_s  # who did not listen hears everybody anew
+            if loop.time() >= may_judge_at:
+                self._judge(used)
             if loop.time() >= next_poll:
                 next_poll = loop.time() + self._poll_s
                 used = in_use()  # looks at every call
