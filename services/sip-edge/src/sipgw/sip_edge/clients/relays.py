@@ -24,6 +24,7 @@ OnEvent = Callable[[Identity, relay.MediaEvent], Awaitable[None] | None]
 ListRelays = Callable[[], Awaitable[Sequence[registry.Relay]]]
 _JUDGE_PERIOD_S = 0.05
 _OWN_STALL_S = 0.3
+_KEPT_S = 5.0
 _FIRST_ATTACH_S = 2.0
 """A stream that never stood may take so long."""
 
@@ -48,6 +49,7 @@ class Relays:
         self._poll_s = poll_s
         self._silent_s = silent_s
         self._links: dict[Identity, RelayLink] = {}
+        self._asked_at: dict[Identity, float] = {}
         self._silent: set[Identity] = set()
         self._lapsed: set[Identity] = set()
         self.on_event: OnEvent = _no_event
@@ -67,6 +69,7 @@ class Relays:
                 tls=self._tls,
             )
             link.open()
+        self._asked_at[who] = asyncio.get_running_loop().time()
         return link
 
     def is_silent(self, who: Identity) -> bool:
@@ -152,11 +155,14 @@ class Relays:
             self.on_silent(who)
 
     async def _close_unused(self, used: set[Identity]) -> None:
-        idle = [who for who in self._links if who not in used]
+        """Not one that was just asked for: what another edge's call wants there is under way."""
+        idle_since = asyncio.get_running_loop().time() - _KEPT_S
+        idle = [who for who in self._links if who not in used and self._asked_at[who] < idle_since]
         for who in idle:
             if not self._links[who].is_connected or self._links[who].relay != who:
                 self._silent.discard(who)
                 self._lapsed.discard(who)
+                del self._asked_at[who]
                 await self._links.pop(who).aclose()
 
 
