@@ -5,8 +5,7 @@
 set -euo pipefail
 kind=$1 dest=$2
 suite=${SIPGW_DEBIAN_SUITE:-bookworm}
-mirror=${SIPGW_DEBIAN_MIRROR:-http://deb.debian.org/debian}
-security=${SIPGW_DEBIAN_SECURITY:-http://deb.debian.org/debian-security}
+mirrors=${SIPGW_DEBIAN_MIRRORS:-} # as mmdebstrap takes them, by blanks; empty: Debian's own, with security updates
 python=python3.11
 packages=$python-minimal,lib$python-stdlib,libgcc-s1,libstdc++6,libc6,zlib1g,netbase
 [ "$kind" = run ] || packages+=,$python-venv,python3-pip-whl,python3-setuptools-whl,ca-certificates,dash,coreutils,redis-server
@@ -21,7 +20,7 @@ root=$work/root
 # The packages' own records, so that scanners and the SBOM know what is inside.
 record='for deb in "$1"/var/cache/apt/archives/*.deb; do dpkg-deb -f "$deb"; echo "Status: install ok installed"; echo; done'
 mmdebstrap --quiet --variant=extract --include="$packages" --extract-hook="{ $record; } >$work/status" \
-  "$suite" "$root" "$mirror" "deb $security $suite-security main" >&2
+  "$suite" "$root" $mirrors >&2
 
 cp "$work/status" "$root/var/lib/dpkg/status"
 ln -sf $python "$root/usr/bin/python3"

@@ -25,7 +25,6 @@ OUT = ROOT / "build" / "images"
 TARGETS = ("edge", "relay", "registry", "operator", "tools", "redis")
 _PULL_TIMEOUT_S = 60
 _REDIS_TAG = "7.0"  # Debian's; the chart names it, so that a release of ours does not restart Redis
-_HUB = "docker.io/library/"  # podman and buildah want short names in full
 _SBOM = "usr/share/sipgw/sbom.cdx.json"
 
 
@@ -99,7 +98,7 @@ def _working(name: str) -> Builder | None:
 
 def find_bases(builder: Builder) -> tuple[str, str]:
     """The images that services and builder stages stand on."""
-    named = os.environ.get("SIPGW_BASE_IMAGE") or _HUB + pinned_base()
+    named = os.environ.get("SIPGW_BASE_IMAGE") or pinned_base()
     if builder.has(named) or builder.run("pull", named, quiet=True, timeout_s=_PULL_TIMEOUT_S):
         return named, named
     if "SIPGW_BASE_IMAGE" in os.environ:
