@@ -39,7 +39,7 @@ async def run(up: Up, step: Step) -> str:
     return output.decode()
 
 
-@pytest.mark.parametrize("name", ["add-a-trunk", "route-a-number"])
+@pytest.mark.parametrize("name", ["add-a-trunk", "route-a-number", "drain-a-relay"])
 async def test_a_how_to_works_on_a_laptop(up: Up, tmp_path: Path, name: str) -> None:
     how_to = HowTo.read(name)
     how_to.write(tmp_path)

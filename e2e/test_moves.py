@@ -288,3 +288,22 @@ async def test_a_frozen_relay_is_left_and_is_silent_when_it_wakes(
 
     await eventually(is_empty, 10)
     assert (await call.bye()).status == 200
+
+
+async def test_with_mtls_calls_outlive_their_relay_and_leave_a_draining_one_too(
+    cluster_gateway: Gateway, phone: Phone
+) -> None:
+    """By the roles that the services have there."""
+    gateway = cluster_gateway
+    call = await phone.call("builtin", gateway.sip())
+    gateway.relays[0].kill()
+    await eventually(lambda: _is(len(call.moves) == 1), 5)
+    await moved_to(gateway, "relay-1", call)
+    gateway.start_relay(0)
+    await drain(gateway, "relay-1")
+    await moved_to(gateway, "relay-0", call, timeout_s=15)
+    audio = noise(1, seed=76)
+    await call.rtp.stream(audio, call.media)
+    await asyncio.sleep(0.2)
+    assert worst_gap(call.rtp, audio) < DRAIN_GAP_S
+    assert (await call.bye()).status == 200
