@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import multiprocessing
 import statistics
@@ -162,7 +163,8 @@ def cpu_s(process: psutil.Process) -> float:
 
 def run_relays(addresses: list[str], options: argparse.Namespace) -> None:
     """The main of the relays' process."""
-    asyncio.run(all_relays(addresses, options))
+    with contextlib.suppress(grpc.aio.AioRpcError):  # the end of the registries
+        asyncio.run(all_relays(addresses, options))
 
 
 async def measure(options: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ held:<key>       sorted set by expiry: "call id:units" reserved and not yet repo
 call:<call id>   "units:<key>": the relay that holds the call's reservation
 
 <key> is "name/incarnation". What is held is a set, never a counter: `held_units` and `held_calls` in the hash
-are sums of it that each heartbeat takes anew.
+are sums of it, kept up by each step and taken anew by each heartbeat: a step costs the same whatever is held.
 """
 
 from typing import Final
@@ -80,14 +80,21 @@ local function reservation_of(call)
   return relay, units
 end
 
+local function count(relay, units, calls)
+  redis.call('HINCRBY', relay_key(relay), 'held_units', units)
+  redis.call('HINCRBY', relay_key(relay), 'held_calls', calls)
+  put_in_order(relay)
+end
+
 local function hold(relay, call, units, ms)
-  redis.call('ZADD', held_key(relay), now + ms, call .. ':' .. units)
+  local added = redis.call('ZADD', held_key(relay), now + ms, call .. ':' .. units)
   redis.call('SET', call_key(call), units .. ':' .. relay, 'PX', ms)
+  if added == 1 then count(relay, units, 1) end
 end
 
 local function let_go(relay, call, units)
   redis.call('DEL', call_key(call))
-  if redis.call('ZREM', held_key(relay), call .. ':' .. units) == 1 then take_sums(relay) end
+  if redis.call('ZREM', held_key(relay), call .. ':' .. units) == 1 then count(relay, -units, -1) end
 end
 """
 
@@ -186,9 +193,6 @@ while true do
     elseif not avoid[incarnation_of(relay)] and state.free_units >= number(units)
       and state.free_ports > 0 then
       hold(relay, call, units, RESERVATION_MS)
-      redis.call('HINCRBY', relay_key(relay), 'held_units', units)
-      redis.call('HINCRBY', relay_key(relay), 'held_calls', 1)
-      put_in_order(relay)
       return {'placed', state.registration}
     end
   end
@@ -225,7 +229,6 @@ if has_reported(relay, call) then
   redis.call('SET', call_key(call), units .. ':' .. relay, 'PX', CONFIRMED_MS)
 else
   hold(relay, call, units, CONFIRMED_MS)
-  take_sums(relay)
 end
 return 1
 """,

@@ -8,6 +8,7 @@ from sipgw.api.registry.v1 import registry_pb2 as pb
 from sipgw.api.registry.v1.registry_pb2_grpc import PlacementServiceServicer
 from sipgw.registry import metrics
 from sipgw.registry.placement import NotPlaced, Placed, Placements
+from sipgw.runtime.tasks import TaskGroupOwner
 from sipgw.runtime.tls import require_role
 from sipgw.store import StoreUnavailable
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 PLACEMENT_SERVICE = "sipgw.api.registry.v1.PlacementService"
 _AWAY_RETRY_AFTER_S: Final = 2
+_BATCHES_AT_ONCE: Final = 32
+"""Of a stream; then it is not read until the first of them is answered."""
 
 
 class PlacementService(PlacementServiceServicer):
@@ -29,11 +32,28 @@ class PlacementService(PlacementServiceServicer):
         request_iterator: AsyncIterator[pb.PlaceRequest],
         context: "grpc.aio.ServicerContext[pb.PlaceRequest, pb.PlaceResponse]",
     ) -> AsyncIterator[pb.PlaceResponse]:
+        """Batches overlap: one that comes while another waits for Redis goes there at once."""
         await require_role(context, "edge")
-        async for request in request_iterator:
-            with metrics.PLACE_SECONDS.time():
-                results = await asyncio.gather(*map(self._execute, request.commands))
-            yield pb.PlaceResponse(results=results)
+        tasks = TaskGroupOwner("place")
+        placing: asyncio.Queue[asyncio.Task[pb.PlaceResponse] | None] = asyncio.Queue(_BATCHES_AT_ONCE)
+
+        async def read() -> None:
+            try:
+                async for request in request_iterator:
+                    await placing.put(tasks.spawn(self._place(request), "batch"))
+            finally:
+                await placing.put(None)
+
+        tasks.spawn(read(), "read")
+        try:
+            while (batch := await placing.get()) is not None:
+                yield await batch
+        finally:
+            await tasks.aclose()
+
+    async def _place(self, request: pb.PlaceRequest) -> pb.PlaceResponse:
+        with metrics.PLACE_SECONDS.time():
+            return pb.PlaceResponse(results=await asyncio.gather(*map(self._execute, request.commands)))
 
     async def _execute(self, command: pb.PlacementCommand) -> pb.PlacementResult:
         try:
