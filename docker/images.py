@@ -171,26 +171,27 @@ def main() -> int:
     )
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     parser.add_argument("--version", default=project["version"], help="the images' tag [%(default)s]")
+    parser.add_argument("--out", type=Path, default=OUT, help="where the archives go [build/images]")
     options = parser.parse_args()
     if unknown := set(options.targets) - set(TARGETS):
         parser.error(f"no such target: {', '.join(sorted(unknown))}")
-    OUT.mkdir(parents=True, exist_ok=True)
+    options.out.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
     try:
         builder = find_builder()
         bases = find_bases(builder)
         print(f"with {' '.join([builder.name, *builder.options])} on {bases[0]}")
         for target in filter(is_here, options.targets or TARGETS):
-            image, archive = build(builder, target, bases, options.version), OUT / f"{target}.tar"
+            image, archive = build(builder, target, bases, options.version), options.out / f"{target}.tar"
             builder.save(image, archive)
             bill = extract_sbom(archive)
-            (OUT / f"{target}.cdx.json").write_bytes(bill)
+            (options.out / f"{target}.cdx.json").write_bytes(bill)
             size, parts = archive.stat().st_size / 1e6, len(json.loads(bill)["components"])
             print(f"{image:<36} {size:6.0f} MB  {parts:3} components")
     except ImagesError as failure:
         print(failure, file=sys.stderr)
         return 1
-    print(f"in {OUT.relative_to(ROOT)}, {time.monotonic() - begun:.0f} s")
+    print(f"in {options.out}, {time.monotonic() - begun:.0f} s")
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "kit"))  # the tests' own library, not a distribution
 
 from clusterkit.bots import Bots
@@ -30,13 +31,10 @@ _ORDER = [
         "test_network_policy",
         "test_failures",
     ),
-    *("test_upgrade", "test_uninstall"),
+    *("test_upgrade", "test_uninstall", "test_install_howto"),
 ]
 TOOLS_IMAGE = "sipgw/tools:0.1.0"
-VALUES: dict[str, Any] = {
-    "edge": {"resources": {"requests": {"cpu": "50m"}}},
-    "relay": {"capacity": 20, "terminationGracePeriodSeconds": 60, "resources": {"requests": {"cpu": "50m"}}},
-}
+VALUES: dict[str, Any] = {"relay": {"capacity": 20, "terminationGracePeriodSeconds": 60}}
 """What the tests' release has set: little room a relay, so that a few calls are many."""
 
 
@@ -46,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     def place(item: pytest.Item) -> int:
         is_ours = item.path.parent == here
-        return _ORDER.index(item.path.stem) if is_ours and item.path.stem in _ORDER else len(_ORDER) - 2
+        return _ORDER.index(item.path.stem) if is_ours and item.path.stem in _ORDER else len(_ORDER) - 3
 
     ours = sorted((item for item in items if item.path.parent == here), key=place)
     others = [item for item in items if item.path.parent != here]

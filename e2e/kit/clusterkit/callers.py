@@ -21,7 +21,7 @@ import numpy as np
 from clusterkit.release import Address
 from sipgw.audio import SamplesI16
 from sipgw.sip import parse_uri
-from sipgw.siptest import CallPhase, PhoneCall, SipPhone, SipTestError
+from sipgw.siptest import CallPhase, CallRefused, PhoneCall, SipPhone, SipTestError
 from sipgw.siptest.resolve import destination_of, local_address_towards
 
 _RATE_HZ = 8000
@@ -59,6 +59,7 @@ class Callers:
         self.edges = list(edges)
         self.user = user
         self.calls: list[PhoneCall] = []
+        self.refused = 0
         self._marked_s = 0.0
         self._invites: dict[int, int] = {}
         self._phone: SipPhone
@@ -80,10 +81,19 @@ class Callers:
             self._loop.close()
 
     def dial(
-        self, count: int, *, per_second: float = 10, seconds: int = 240, user: str | None = None
+        self,
+        count: int,
+        *,
+        per_second: float = 5,
+        seconds: int = 240,
+        user: str | None = None,
+        tries: int = 1,
     ) -> list[PhoneCall]:
-        """`count` more calls, spread over the edges, all answered. Raises what the first refused one got."""
-        return self._run(self._dial(count, per_second, seconds, user or self.user))
+        """`count` more calls, spread over the edges, all answered. Raises what the first refused one got.
+
+        With `tries` a call that gets 503 is placed again, at the next edge, as carriers do; `refused` counts.
+        """
+        return self._run(self._dial(count, per_second, seconds, user or self.user, tries))
 
     def mark(self) -> None:
         """From here on gaps and moves are counted."""
@@ -106,17 +116,32 @@ class Callers:
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def _dial(self, count: int, per_second: float, seconds: int, user: str) -> list[PhoneCall]:
-        begun: list[PhoneCall] = []
+    async def _dial(
+        self, count: int, per_second: float, seconds: int, user: str, tries: int
+    ) -> list[PhoneCall]:
         audio = noise_and_pauses(seconds)
+        begun: list[asyncio.Task[PhoneCall]] = []
         for index in range(count):
-            host, port = self.edges[index % len(self.edges)]
-            shift = random.randrange(_RATE_HZ)
-            begun.append(self._phone.invite(f"sip:{user}@{host}:{port}", audio=audio[shift:]))
+            begun.append(asyncio.create_task(self._place(index, user, audio, tries)))
             await asyncio.sleep(1 / per_second)
-        self.calls += begun
-        await asyncio.gather(*(call.answered(20) for call in begun))
-        return begun
+        return list(await asyncio.gather(*begun))
+
+    async def _place(self, index: int, user: str, audio: SamplesI16, tries: int) -> PhoneCall:
+        for attempt in range(tries):
+            host, port = self.edges[(index + attempt) % len(self.edges)]
+            shift = random.randrange(_RATE_HZ)
+            call = self._phone.invite(f"sip:{user}@{host}:{port}", audio=audio[shift:])
+            try:
+                await call.answered(20)
+            except CallRefused as refusal:
+                self.refused += 1
+                if refusal.status != 503 or attempt == tries - 1:
+                    raise
+                await asyncio.sleep(1)
+            else:
+                self.calls.append(call)
+                return call
+        raise AssertionError("no try")
 
     async def _findings(self) -> Findings:
         reasons = [_why_lost(call) for call in self.calls]

@@ -4,7 +4,7 @@ For tests alone. Works on any cluster that lets its admin run such a pod; the po
 """
 
 import json
-import time
+from dataclasses import dataclass
 from typing import Any
 
 from clusterkit.kubectl import Kubectl, eventually
@@ -13,19 +13,72 @@ from clusterkit.release import is_ready
 NAME = "e2e-node"
 _SIGNAL = """
 import os, signal, sys
-wanted, number = sys.argv[1].encode(), getattr(signal, sys.argv[2])
-found = 0
+import time
+wanted, number = {bytes.fromhex(word) for word in sys.argv[3:]}, getattr(signal, sys.argv[1])
+found, continued_after_s = [], float(sys.argv[2])
 for entry in os.listdir("/proc"):
     if entry.isdigit() and int(entry) != os.getpid():
         try:
             words = open(f"/proc/{entry}/cmdline", "rb").read().split(bytes(1))
         except OSError:
             continue
-        if wanted in words:
-            os.kill(int(entry), number)
-            found += 1
-print(found)
+        if wanted <= {os.path.basename(words[0]), *words}:
+            found.append(int(entry))
+print(len(found), flush=True)
+if continued_after_s:
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    for fd in (0, 1, 2):
+        os.close(fd)
+    time.sleep(1)  # the answer has to get out first: it goes by way of the kubelet
+for process in found:
+    os.kill(process, number)
+if continued_after_s:
+    time.sleep(continued_after_s)
+    for process in found:
+        os.kill(process, signal.SIGCONT)
 """
+
+
+_SOCKETS = """
+import json, os, sys
+uid = sys.argv[1]
+found = []
+for entry in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        text = open(f"/proc/{entry}/cgroup").read()
+        if uid not in text and uid.replace("-", "_") not in text:
+            continue
+        inodes = set()
+        for fd in os.listdir(f"/proc/{entry}/fd"):
+            try:
+                inodes.add(os.readlink(f"/proc/{entry}/fd/{fd}"))
+            except OSError:
+                pass
+        for protocol in ("tcp", "tcp6", "udp", "udp6"):
+            for line in open(f"/proc/{entry}/net/{protocol}").read().splitlines()[1:]:
+                words = line.split()
+                if f"socket:[{words[9]}]" in inodes:
+                    local, remote = (int(words[i].rpartition(":")[2], 16) for i in (1, 2))
+                    found.append((protocol, local, remote))
+    except OSError:
+        pass
+print(json.dumps(found))
+"""
+
+
+@dataclass(frozen=True)
+class Socket:
+    """Without a peer (`remote_port` 0) it listens, or is bound."""
+
+    protocol: str
+    local_port: int
+    remote_port: int
+
+    @property
+    def is_listening(self) -> bool:
+        return self.remote_port == 0
 
 
 class NodeShell:
@@ -44,11 +97,22 @@ class NodeShell:
 
         eventually(is_up, 60, "a shell on every node")
 
-    def signal(self, node: str, word: str, signal: str) -> float:
-        """Sends `signal` to the processes of that node that have `word` as an argument; when it was sent."""
-        said = self._exec(node, "/opt/sipgw/bin/python", "-c", _SIGNAL, word, signal)
-        assert int(said) > 0, f"no process with {word} on {node}"
-        return time.monotonic()
+    def signal(self, node: str, word: str, signal: str) -> None:
+        """Sends `signal` to the processes of that node that have `word` as an argument."""
+        assert self._signal(node, signal, word) > 0, f"no process with {word} on {node}"
+
+    def pause_kubelet(self, node: str, seconds: float) -> None:
+        """Stops the kubelet and continues it so much later by itself: without it no command gets there.
+
+        Where several nodes share a machine, their kubelets are told apart by name.
+        """
+        if not self._signal(node, "SIGSTOP", "kubelet", f"--hostname-override={node}", after_s=seconds):
+            assert self._signal(node, "SIGSTOP", "kubelet", after_s=seconds), f"no kubelet on {node}"
+
+    def _signal(self, node: str, signal: str, *words: str, after_s: float = 0) -> int:
+        """The words in hex: where nodes share a machine, our own commands, which tell them, are not meant."""
+        told = [word.encode().hex() for word in words]
+        return int(self._exec(node, "/opt/sipgw/bin/python", "-c", _SIGNAL, signal, str(after_s), *told))
 
     def forget_connections(self, node: str, port: int) -> None:
         """Deletes the connection tracking entries of that UDP port; none is fine."""
@@ -57,26 +121,15 @@ class NodeShell:
         )
         self._exec(node, "/usr/sbin/chroot", "/host", "/bin/sh", "-c", script)
 
-    def sockets(self, node: str, protocol: str) -> list[tuple[str, int]]:
-        """Addresses and ports that are open on the node's own network, from /proc/net."""
-        listening = "0A" if protocol.startswith("tcp") else "07"
-        found: list[tuple[str, int]] = []
-        for line in self._exec(node, "/opt/sipgw/bin/python", "-c", _READ.format(protocol)).splitlines()[1:]:
-            fields = line.split()
-            address, _, port = fields[1].partition(":")
-            if fields[3] == listening:
-                found.append(
-                    (".".join(str(byte) for byte in reversed(bytes.fromhex(address[:8]))), int(port, 16))
-                )
-        return found
+    def sockets(self, node: str, pod_uid: str) -> list[Socket]:
+        """What the processes of a pod have open: TCP listening and connected, UDP bound."""
+        said = self._exec(node, "/opt/sipgw/bin/python", "-c", _SOCKETS, pod_uid)
+        return [Socket(*fields) for fields in json.loads(said)]
 
     def _exec(self, node: str, *command: str) -> str:
         pods = self._kubectl.list("pods", f"app={NAME}")
         pod = next(p for p in pods if p["spec"]["nodeName"] == node and is_ready(p))
         return self._kubectl.run("exec", pod["metadata"]["name"], "--", *command)
-
-
-_READ = "print(open('/proc/net/{}').read())"
 
 
 def _daemon_set(image: str) -> dict[str, Any]:

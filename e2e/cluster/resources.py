@@ -1,0 +1,37 @@
+"""The gateway's own documents, as the tests apply them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from clusterkit.kubectl import Kubectl
+
+KINDS = "sipgateways,siptrunks,botroutes"
+Json = dict[str, Any]
+
+
+def document(kind: str, name: str, spec: Mapping[str, Any]) -> Json:
+    return {"apiVersion": "sipgw.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": dict(spec)}
+
+
+def gateway(least: int = 3, most: int = 3) -> Json:
+    """So many relays; quick to scale and to drain, so that tests are."""
+    scaling = {"minRelays": least, "maxRelays": most, "lookaheadSeconds": 5, "scaleInAfterSeconds": 5}
+    return document(
+        "SipGateway", "gateway", {"autoscaling": scaling, "drain": {"deadlineSeconds": 5, "graceSeconds": 60}}
+    )
+
+
+def route(name: str, *bots: tuple[str, int], priority: int = 0, **match: Any) -> Json:
+    """To bots by weight."""
+    spec: Json = {"bots": [{"endpoint": endpoint, "weight": weight} for endpoint, weight in bots]}
+    return document("BotRoute", name, spec | {"priority": priority, "match": match})
+
+
+def condition(kubectl: Kubectl, kind: str, name: str, type_: str) -> Json:
+    """A condition of a resource; empty when it has none."""
+    status = kubectl.get(kind, name).get("status", {})
+    return next((c for c in status.get("conditions", []) if c["type"] == type_), {})
+
+
+def remove_all(kubectl: Kubectl) -> None:
+    kubectl.run("delete", KINDS, "--all", "--timeout=30s")
