@@ -1,10 +1,9 @@
-"""Bots that are absent, die, come back, refuse, stop reading; and several pods behind one name."""
+"""Bots that are absent, die, come back, refuse, stop reading."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
 
 import grpc
 import pytest
@@ -19,7 +18,6 @@ from sipgw.media_relay.bots.interface import BotProtocol
 
 FRAME = 160
 BOTH = pytest.mark.parametrize("protocol", [BotProtocol.TRUNK, BotProtocol.STREAM_CALL])
-LOOPBACK_PODS = ("127.0.0.1", "127.0.0.2")
 
 
 async def test_an_absent_bot_fails_before_ready_within_the_timeout(relay):
@@ -197,97 +195,6 @@ async def test_closing_with_a_bot_that_reads_nothing_takes_no_longer_than_its_li
     async with asyncio.timeout(8):
         await relay.bridge.aclose()
     deaf.release.set()
-
-
-class Counting(EchoServicer):
-    def __init__(self) -> None:
-        self.calls = 0
-
-    async def Trunk(self, request_iterator, context):
-        tap = _Tap(context, configs := [])
-        try:
-            await super().Trunk(request_iterator, tap)
-        finally:
-            self.calls = len(configs)
-
-
-@pytest.fixture
-async def pods(bots):
-    """Two bots with one port on two addresses, and a resolver that gives both."""
-    first, second = Counting(), Counting()
-    one = await bots(first)
-    two = await bots(second, port=one.port, host="127.0.0.2")
-    return one, two
-
-
-def resolver_of(addresses: list[str]):
-    async def resolve(host: str, port: int) -> tuple[str, ...]:
-        return tuple(f"{address}:{port}" for address in addresses)
-
-    return resolve
-
-
-async def test_calls_are_spread_over_all_pods(new_relay, pods):
-    one, two = pods
-    relay = new_relay(resolve=resolver_of(list(LOOPBACK_PODS)))
-    for handle in range(1, 11):
-        relay.open(handle, f"bots.example:{one.port}")
-        await relay.sessions.told_of("ready", handle)
-    by_pod = Counter(entry[3] for entry in relay.sessions.told if entry[0] == "ready")
-    assert by_pod == {one.address: 5, two.address: 5}
-    await relay.converse(range(1, 11), frames=3)
-
-
-async def test_calls_of_a_pod_that_dies_go_to_the_other(new_relay, pods):
-    one, two = pods
-    relay = new_relay(resolve=resolver_of(list(LOOPBACK_PODS)))
-    for handle in (1, 2):
-        relay.open(handle, f"bots.example:{one.port}")
-        await relay.sessions.told_of("ready", handle)
-    lost = next(e[1] for e in relay.sessions.told if e[0] == "ready" and e[3] == one.address)
-    kept = 3 - lost
-    await one.die()
-    await relay.sessions.until(lambda: relay.sessions.names(lost).count("ready") == 2)
-    assert [e[3] for e in relay.sessions.told if e[:2] == ("ready", lost)][-1] == two.address
-    assert relay.sessions.names(kept) == ["ready"]
-    await relay.converse([1, 2], frames=3)
-
-
-async def test_the_preferred_pod_is_taken_when_it_is_there(new_relay, pods):
-    one, two = pods
-    relay = new_relay(resolve=resolver_of(list(LOOPBACK_PODS)))
-    for handle in (1, 2, 3):
-        relay.open(handle, f"bots.example:{one.port}", preferred_address=two.address)
-        assert (await relay.sessions.told_of("ready", handle))[3] == two.address
-
-
-async def test_a_bot_that_is_stopping_or_full_passes_the_call_to_another_pod(new_relay):
-    async def echo(call: Call) -> None:
-        async for frame in call.frames():
-            await call.play_raw(frame.data)
-
-    one = BotServer(echo, host="127.0.0.1", port=0, max_calls=1)
-    port = await one.start()
-    two = BotServer(echo, host="127.0.0.2", port=port, max_calls=2)
-    await two.start()
-    relay = new_relay(resolve=resolver_of(list(LOOPBACK_PODS)))
-    for handle in (1, 2, 3):
-        relay.open(handle, f"bots.example:{port}")
-        await relay.sessions.told_of("ready", handle)
-    relay.open(4, f"bots.example:{port}", ready_timeout_ms=500)
-    failed = await relay.sessions.told_of("failed", 4)
-    assert "as many calls" in failed[2] or "no more than" in failed[2]
-    await one.stop(0)
-    await two.stop(0)
-
-
-async def test_a_name_that_does_not_resolve_fails_with_the_name(new_relay):
-    async def resolve(host: str, port: int) -> tuple[str, ...]:
-        return ()
-
-    relay = new_relay(resolve=resolve)
-    relay.open(1, "nowhere.example:9090", ready_timeout_ms=200)
-    assert "nowhere.example" in (await relay.sessions.told_of("failed", 1))[2]
 
 
 async def test_a_server_without_the_service_fails_at_once(relay, bots):
