@@ -16,12 +16,15 @@ import pytest
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.api import voicebot_pb2_grpc
 from sipgw.audio import AudioFormat, Codec
+from sipgw.bot import BotServer
 from sipgw.media_relay.bots.interface import BotCall
 from sipgw.media_relay.pipeline import FrameBlock, Tick
 from sipgw.media_relay.stages.grpc_bridge import GrpcBridgeStage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
+
+    from sipgw.bot.runner import Bot
 
 PCMU = AudioFormat(Codec.PCMU, 8000, 20)
 FRAME = PCMU.frame_bytes
@@ -226,6 +229,21 @@ async def bots() -> AsyncIterator[Callable]:
     yield start
     for bot in running:
         await bot.die()
+
+
+@pytest.fixture
+async def sdk_bots() -> AsyncIterator[Callable]:
+    """start(handler) -> its address; all are stopped, or the process of a failed test would not end."""
+    running: list[BotServer] = []
+
+    async def start(bot: Bot, *, host: str = "127.0.0.1", port: int = 0, **options: object) -> str:
+        server = BotServer(bot, host=host, port=port, **options)
+        running.append(server)
+        return f"{host}:{await server.start()}"
+
+    yield start
+    for server in running:
+        await server.stop(0)
 
 
 class OldBot:

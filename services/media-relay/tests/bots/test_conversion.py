@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from sipgw.audio import AudioFormat, Codec, decode, encode
-from sipgw.bot import BotServer, Call
 from sipgw.media_relay.bots.conversion import FormatConversion
 from sipgw.media_relay.bots.interface import BotProtocol
+
+if TYPE_CHECKING:
+    from sipgw.bot import Call
 
 PCMU, PCMA = AudioFormat(Codec.PCMU, 8000, 20), AudioFormat(Codec.PCMA, 8000, 20)
 PCM_8K, PCM_16K = AudioFormat(Codec.PCM16, 8000, 20), AudioFormat(Codec.PCM16, 16000, 20)
@@ -56,7 +59,7 @@ def test_speech_in_odd_pieces_equals_speech_at_once():
 
 
 @pytest.mark.parametrize("protocol", [BotProtocol.TRUNK, BotProtocol.STREAM_CALL])
-async def test_callers_of_two_codecs_reach_a_bot_of_its_own_rate(relay, protocol):
+async def test_callers_of_two_codecs_reach_a_bot_of_its_own_rate(relay, protocol, sdk_bots):
     """PCMU and PCMA callers, a bot at linear 16 kHz: each hears its own tone back in its own codec."""
 
     async def echo(call: Call) -> None:
@@ -64,8 +67,7 @@ async def test_callers_of_two_codecs_reach_a_bot_of_its_own_rate(relay, protocol
             assert len(frame) == 320
             await call.play(frame)
 
-    server = BotServer(echo, host="127.0.0.1", port=0)
-    address = f"127.0.0.1:{await server.start()}"
+    address = await sdk_bots(echo)
     callers = {1: (PCMU, 400.0), 2: (PCMA, 1000.0)}
     for handle, (wire, _) in callers.items():
         relay.open(handle, address, wire_format=wire, bot_format=PCM_16K, protocol=protocol)
@@ -78,10 +80,9 @@ async def test_callers_of_two_codecs_reach_a_bot_of_its_own_rate(relay, protocol
         assert loudest_hz(decode(wire, np.frombuffer(heard[:3000], np.uint8)), 8000) == pytest.approx(
             hz, abs=6
         )
-    await server.stop(0)
 
 
-async def test_credit_is_counted_in_the_bots_bytes(relay):
+async def test_credit_is_counted_in_the_bots_bytes(relay, sdk_bots):
     """64 KiB of the wire are 262,144 bytes for a bot at linear 16 kHz; more passes as it is played."""
     burst = tone(440, 16000, 20_000)
 
@@ -89,9 +90,8 @@ async def test_credit_is_counted_in_the_bots_bytes(relay):
         await call.play(burst)
         await call.hangup()
 
-    server = BotServer(bot, host="127.0.0.1", port=0)
     relay.sessions.plays = False
-    relay.open(1, f"127.0.0.1:{await server.start()}", bot_format=PCM_16K)
+    relay.open(1, await sdk_bots(bot), bot_format=PCM_16K)
     consumed = 0
     while consumed < 160_000:
         heard = len(await relay.sessions.heard(1, min(160_000, consumed + 8000)))
@@ -100,7 +100,6 @@ async def test_credit_is_counted_in_the_bots_bytes(relay):
         relay.sessions.consume(1, consumed)
     await relay.sessions.told_of("hangup", 1)
     assert len(relay.sessions.said[1]) == 160_000
-    await server.stop(0)
 
 
 async def test_frame_lengths_that_the_relay_does_not_send_are_refused(relay):

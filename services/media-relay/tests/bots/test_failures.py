@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -12,9 +13,11 @@ import sipgw.media_relay.bots.session as session_module
 import sipgw.media_relay.bots.trunk as trunk_module
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.api import voicebot_pb2_grpc
-from sipgw.bot import BotServer, Call
 from sipgw.bot.echo import EchoServicer
 from sipgw.media_relay.bots.interface import BotProtocol
+
+if TYPE_CHECKING:
+    from sipgw.bot import Call
 
 FRAME = 160
 BOTH = pytest.mark.parametrize("protocol", [BotProtocol.TRUNK, BotProtocol.STREAM_CALL])
@@ -105,28 +108,25 @@ async def test_a_bot_that_stays_away_fails_after_the_reconnect_limit(relay, bots
 
 
 @BOTH
-async def test_a_bot_that_breaks_again_and_again_does_not_reconnect_for_ever(relay, protocol):
+async def test_a_bot_that_breaks_again_and_again_does_not_reconnect_for_ever(relay, protocol, sdk_bots):
     async def broken(call: Call) -> None:
         raise RuntimeError("always")
 
-    server = BotServer(broken, host="127.0.0.1", port=0)
-    relay.open(1, f"127.0.0.1:{await server.start()}", protocol=protocol, reconnect_limit_ms=600)
+    relay.open(1, await sdk_bots(broken), protocol=protocol, reconnect_limit_ms=3000)
     failed = await relay.sessions.told_of("failed", 1)
     assert "always" in failed[2]
     assert 1 < relay.sessions.names(1).count("lost") < 10
-    await server.stop(0)
 
 
 @BOTH
-async def test_ok_means_finished_even_while_the_caller_speaks(relay, protocol):
+async def test_ok_means_finished_even_while_the_caller_speaks(relay, protocol, sdk_bots):
     """grpc.aio turns OK into INTERNAL when a write meets a stream's end; that is no crash."""
 
     async def brief(call: Call) -> None:
         async for _ in call.frames():
             return
 
-    server = BotServer(brief, host="127.0.0.1", port=0)
-    address = f"127.0.0.1:{await server.start()}"
+    address = await sdk_bots(brief)
     handles = range(1, 41)
     for handle in handles:
         relay.open(handle, address, protocol=protocol)
@@ -139,7 +139,6 @@ async def test_ok_means_finished_even_while_the_caller_speaks(relay, protocol):
         await relay.sessions.told_of("finished", handle)
     names = [relay.sessions.names(handle) for handle in handles]
     assert all(told[0] == "ready" and told[-1] == "finished" and "lost" not in told for told in names)
-    await server.stop(0)
 
 
 class DeafTrunk(voicebot_pb2_grpc.VoiceBotServicer):
@@ -229,19 +228,17 @@ async def test_a_declared_bot_whose_workers_are_busy_is_not_answered_into_silenc
     assert relay.sessions.names(2) == ["failed"]
 
 
-async def test_digits_pressed_while_the_bot_is_away_are_not_lost(relay, bots):
+async def test_digits_pressed_while_the_bot_is_away_are_not_lost(relay, bots, sdk_bots):
     digits: asyncio.Queue[str] = asyncio.Queue()
 
     async def bot(call: Call) -> None:
         async for digit in call.digits():
             digits.put_nowait(digit)
 
-    server = BotServer(bot, host="127.0.0.1", port=0)
-    relay.open(2, f"127.0.0.1:{await server.start()}")
+    relay.open(2, await sdk_bots(bot))
     relay.bridge.send_digit(2, "3", end=False)
     relay.bridge.send_digit(2, "3", end=True)
     assert await asyncio.wait_for(digits.get(), 5) == "3"
-    await server.stop(0)
 
 
 class Babbling(voicebot_pb2_grpc.VoiceBotServicer):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import structlog
 
 from sipgw.api import voicebot_pb2 as pb
+from sipgw.media_relay.bots.interface import BotProtocol
 
 FRAME = 160
 
@@ -158,3 +160,25 @@ async def test_a_stream_that_stops_reading_does_not_silence_the_others(relay, ol
         assert heard[said:] == b"\x22" * FRAME
     assert relay.bridge.counters.audio_dropped_unacked > 10_000
     never.set()
+
+
+async def test_a_bot_that_says_much_and_ends_is_heard_to_the_end_while_the_caller_speaks(relay, old_bots):
+    """Its stream ends long before its speech is played, and the caller's words can't be written any more."""
+    second = b"\x55" * 8000
+
+    def says_20_s(_bot, events, _context):
+        next(events)
+        for _ in range(20):
+            yield pb.CallAction(audio=pb.AudioChunk(data=second))
+
+    relay.sessions.plays = False
+    relay.open(1, old_bots(says_20_s).address, protocol=BotProtocol.STREAM_CALL)
+    await relay.sessions.told_of("ready", 1)
+    for heard in range(8000, 160_001, 8000):
+        for _ in range(5):
+            relay.speak({1: b"\x7f" * FRAME})
+            await asyncio.sleep(0.002)
+        await relay.sessions.heard(1, heard)
+        relay.sessions.consume(1, heard)
+    await relay.sessions.told_of("finished", 1)
+    assert relay.sessions.names(1) == ["ready", "finished"]

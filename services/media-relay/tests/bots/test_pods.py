@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
 
-from sipgw.bot import BotServer, Call
 from sipgw.bot.echo import EchoServicer
+
+if TYPE_CHECKING:
+    from sipgw.bot import Call
 
 LOOPBACK_PODS = ("127.0.0.1", "127.0.0.2")
 
@@ -61,15 +64,13 @@ async def test_the_preferred_pod_is_taken_when_it_is_there(new_relay, pods):
         assert (await relay.sessions.told_of("ready", handle))[3] == two.address
 
 
-async def test_a_bot_that_is_stopping_or_full_passes_the_call_to_another_pod(new_relay):
+async def test_a_bot_that_is_stopping_or_full_passes_the_call_to_another_pod(new_relay, sdk_bots):
     async def echo(call: Call) -> None:
         async for frame in call.frames():
             await call.play_raw(frame.data)
 
-    one = BotServer(echo, host="127.0.0.1", port=0, max_calls=1)
-    port = await one.start()
-    two = BotServer(echo, host="127.0.0.2", port=port, max_calls=2)
-    await two.start()
+    port = int((await sdk_bots(echo, max_calls=1)).rpartition(":")[2])
+    await sdk_bots(echo, host="127.0.0.2", port=port, max_calls=2)
     relay = new_relay(resolve=resolver_of(list(LOOPBACK_PODS)))
     for handle in (1, 2, 3):
         relay.open(handle, f"bots.example:{port}")
@@ -77,8 +78,6 @@ async def test_a_bot_that_is_stopping_or_full_passes_the_call_to_another_pod(new
     relay.open(4, f"bots.example:{port}", ready_timeout_ms=500)
     failed = await relay.sessions.told_of("failed", 4)
     assert "as many calls" in failed[2] or "no more than" in failed[2]
-    await one.stop(0)
-    await two.stop(0)
 
 
 async def test_a_name_that_does_not_resolve_fails_with_the_name(new_relay):

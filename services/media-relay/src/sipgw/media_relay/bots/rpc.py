@@ -2,26 +2,26 @@
 
 grpc.aio overwrites the status that the bot sent when one of our writes fails as the stream ends (grpc issue
 36066): OK and UNIMPLEMENTED then read as INTERNAL, most of the time. The status is therefore taken in the
-done callback, which runs when it arrives.
+done callback, which runs when it arrives. A write that fails before that runs it too, with a status of
+grpc's own making: what the bot said before its end is still to be read then, and its status comes behind it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 
 import grpc
 import grpc.aio
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
 MAX_MESSAGE_BYTES = 16 << 20
-_EOF: object = cast("Any", grpc.aio).EOF
 _WRITE_ERRORS = (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
 
 
@@ -29,7 +29,7 @@ class _AioCall(Protocol):
     """The part of grpc.aio.StreamStreamCall that is used."""
 
     def write(self, message: Any) -> Awaitable[None]: ...
-    def read(self) -> Awaitable[Any]: ...
+    def __aiter__(self) -> AsyncIterator[Any]: ...
     def done_writing(self) -> Awaitable[None]: ...
     def initial_metadata(self) -> Awaitable[Sequence[tuple[str, str]]]: ...
     def cancel(self) -> bool: ...
@@ -53,12 +53,20 @@ class RpcStatus:
         return f"{self.code.name}: {self.details}" if self.details else self.code.name
 
 
+_MADE_UP = RpcStatus(grpc.StatusCode.INTERNAL, "Internal error from Core")
+"""What grpc.aio says of a stream on which a write failed."""
+_LOOK_AGAIN_S: Final = 0.02
+_LATE_STATUS_LOOKS: Final = 25
+
+
 class BidiCall(Generic[Request, Response]):
     """One stream. `write` and `read` say by their result that it is over; `status` then says how."""
 
     def __init__(self, call: object) -> None:
         self._call = cast("_AioCall", call)
         self.status: asyncio.Future[RpcStatus] = asyncio.get_running_loop().create_future()
+        self._messages = self._call.__aiter__()  # goes on after a failed write, which `read()` does not
+        self._is_reading = False
         self._call.add_done_callback(self._ended)
 
     async def write(self, message: Request) -> bool:
@@ -71,16 +79,17 @@ class BidiCall(Generic[Request, Response]):
 
     async def read(self) -> Response | None:
         """The next message; None at the end."""
+        self._is_reading = True
         try:
-            message = await self._call.read()
-        except (grpc.RpcError, grpc.aio.BaseError):
+            return cast("Response", await anext(self._messages))
+        except (StopAsyncIteration, grpc.RpcError, grpc.aio.BaseError):
+            self._is_reading = False
             return None
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
             return None  # the RPC was cancelled, not this task
-        return None if message is _EOF else cast("Response", message)
 
     async def initial_metadata(self) -> dict[str, str]:
         """What the bot sent before its first message; empty when the stream failed."""
@@ -99,10 +108,19 @@ class BidiCall(Generic[Request, Response]):
         self._call.cancel()
 
     def _ended(self, _call: object) -> None:
-        if not self.status.done():
-            code = _value_of(self._call.code())
-            details = _value_of(self._call.details())
-            self.status.set_result(RpcStatus(code or grpc.StatusCode.UNKNOWN, details or ""))
+        self._settle(looks_left=_LATE_STATUS_LOOKS)
+
+    def _settle(self, looks_left: int) -> None:
+        if self.status.done():
+            return
+        code = _value_of(self._call.code())
+        details = _value_of(self._call.details())
+        status = RpcStatus(code or grpc.StatusCode.UNKNOWN, details or "")
+        if status == _MADE_UP and looks_left:  # nobody tells when the bot's own status takes its place
+            left = looks_left if self._is_reading else looks_left - 1
+            asyncio.get_running_loop().call_later(_LOOK_AGAIN_S, self._settle, left)
+        else:
+            self.status.set_result(status)
 
 
 T = TypeVar("T")

@@ -1,0 +1,37 @@
+"""What a bot says and how it ends its stream is read, whatever grpc.aio makes of our writes."""
+
+from __future__ import annotations
+
+import grpc
+import grpc.aio
+import pytest
+
+from sipgw.api import voicebot_pb2 as pb
+from sipgw.api import voicebot_pb2_grpc
+from sipgw.media_relay.bots.rpc import BidiCall
+
+STREAMS = 100  # of which some 40 read INTERNAL when the first status that comes is believed
+SAID = 50  # messages before the end
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED])
+async def test_a_bot_that_ends_while_it_is_written_to_is_understood(bots, code: grpc.StatusCode):
+    class Brief(voicebot_pb2_grpc.VoiceBotServicer):
+        async def StreamCall(self, request_iterator, context):
+            await context.read()
+            for _ in range(SAID):
+                await context.write(pb.CallAction(accept=pb.Accept()))
+            if code is not grpc.StatusCode.OK:
+                await context.abort(code, "full")
+
+    bot = await bots(Brief())
+    async with grpc.aio.insecure_channel(bot.address) as channel:
+        stub = voicebot_pb2_grpc.VoiceBotStub(channel)
+        for _ in range(STREAMS):
+            call = BidiCall(stub.StreamCall())
+            while await call.write(pb.CallEvent(audio=pb.AudioChunk(data=b"\x7f" * 160))):
+                pass
+            heard = 0
+            while await call.read() is not None:
+                heard += 1
+            assert (heard, (await call.status).code) == (SAID, code)
