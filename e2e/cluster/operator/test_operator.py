@@ -13,12 +13,17 @@ import grpc
 import grpc.aio
 import pytest
 from cryptography import x509
+from gatewaykit.howto import HowTo, Step
 
 from sipgw.api.registry.v1 import registry_pb2 as pb
 from sipgw.api.registry.v1.registry_pb2_grpc import RelayRegistrationServiceStub
+from sipgw.calls import EdgeLeases
 from sipgw.control import RegistryClient
 from sipgw.operator.kube_client import KubeClient
 from sipgw.operator.resources import paths
+from sipgw.runtime.settings import Identity
+from sipgw.store import Store
+from sipgw.store.testing import RedisServer
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
@@ -347,6 +352,49 @@ async def test_relays_are_added_for_calls_drained_when_idle_and_taken_away_when_
         }
         assert draining == {"gw-relay-0-1", "gw-relay-1-1"}
     assert {"ScaledOut", "ScaledIn", "RelayDraining"} <= await ns.events()
+
+
+async def test_the_how_to_on_scaling_works_as_written(
+    start_operator: Any,
+    registry_address: str,
+    redis: RedisServer,
+    ns: Namespace,
+    eventually: Any,
+    tmp_path: Path,
+    kubectl: Any,
+    kubeconfig: str,
+) -> None:
+    how_to = HowTo.read("scale")
+    how_to.write(tmp_path)
+    store = await Store.connect(redis.url)
+    edge = asyncio.create_task(EdgeLeases(store).run(Identity("edge-0", "i"), "127.0.0.1:1"))
+    start_operator(registry_address)
+    first, second, *later = (step for step in how_to.steps if "kubectl" in step.command)
+
+    async def run(step: Step) -> str:
+        command = step.command.replace("kubectl ", f"{kubectl.program} --namespace {ns.name} ")
+        process = await asyncio.create_subprocess_shell(
+            command, cwd=tmp_path, stdout=asyncio.subprocess.PIPE, env={"KUBECONFIG": kubeconfig}
+        )
+        output, _ = await process.communicate()
+        assert process.returncode == 0
+        return output.decode()
+
+    async with fake_relay(registry_address, 0), fake_relay(registry_address, 1):
+        await run(first)
+
+        async def is_shown() -> bool:
+            try:
+                first.check(await run(first))
+            except AssertionError:
+                return False
+            return True
+
+        await eventually(is_shown)
+        assert "gw-relay-1" in await run(second)
+        assert not later
+    edge.cancel()
+    await store.aclose()
 
 
 async def test_certificates_come_first_belong_to_the_release_and_open_the_registry(
