@@ -24,7 +24,7 @@ from sipgw.runtime.tasks import TaskGroupOwner
 from sipgw.runtime.telemetry.metrics import observe
 from sipgw.runtime.telemetry.traces import call_span, record_span
 from sipgw.sip import SipResponse
-from sipgw.sip_edge import metrics, sdp_exchange
+from sipgw.sip_edge import metrics, move_record, sdp_exchange
 from sipgw.sip_edge.allocation import Allocations
 from sipgw.sip_edge.clients.relays import Relays
 from sipgw.sip_edge.config_holder import ConfigHolder
@@ -33,14 +33,13 @@ from sipgw.sip_edge.errors import CallOver, EdgeError, RecordMissing, Rejected
 from sipgw.sip_edge.ghosts import Ghosts
 from sipgw.sip_edge.live_calls import LiveCall, LiveCalls, RelayGone
 from sipgw.sip_edge.media_commands import MediaCommands
+from sipgw.sip_edge.move_record import ANSWERED, can_resume, cause_name, is_in
 from sipgw.sip_edge.placing import Placing
 from sipgw.sip_edge.records import CallRecords
 from sipgw.sip_edge.reinvites import Answered, Gone, NotNow, Outcome, Refused, Reinvites
 from sipgw.sip_edge.settings import EdgeSettings
 from sipgw.store import StoreUnavailable
 
-_ANSWERED: Final = frozenset({calls.CALL_STATE_ANSWERED, calls.CALL_STATE_ESTABLISHED})
-_BUILTIN: Final = "builtin:"
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 1.0
 _QUIET_POLL_S: Final = 0.05
@@ -102,14 +101,14 @@ class Moves:
         live = self._live.get(session.call_id)
         if live is None:
             return
-        if session.state in _ANSWERED:
+        if session.state in ANSWERED:
             self._tasks.spawn(self._begin(live, session, _LOST_CAUSE), "re-anchor")
         elif session.state == calls.CALL_STATE_RINGING:
             live.note_bot(RelayGone(f"media relay {session.media.relay.name} is lost"))
 
     async def session_missing(self, live: LiveCall, session: calls.CallSession) -> bool:
         """The relay does not know the session (any more). False: too early to move it."""
-        if session.state not in _ANSWERED:
+        if session.state not in ANSWERED:
             return False
         self._tasks.spawn(self._begin(live, session, _LOST_CAUSE), "re-anchor")
         return True
@@ -119,7 +118,7 @@ class Moves:
         session = self._records.copy_of(live.call_id)
         if session is None or identity_of(session.media.relay) != who or session.refuses_move:
             return
-        if session.state in _ANSWERED and can_resume(session):
+        if session.state in ANSWERED and can_resume(session):
             await self._begin(live, session, _DRAIN_CAUSE)
 
     def go_on(self, live: LiveCall, session: calls.CallSession) -> None:
@@ -132,20 +131,10 @@ class Moves:
     ) -> None:
         lost = session.media.relay.incarnation
 
+        limit_ms = int(self._settings.times.relay_lost_s * 1000)
+
         def change(draft: calls.CallSession) -> bool:
-            if draft.state not in _ANSWERED or draft.media.relay.incarnation != lost:
-                return False
-            if not draft.HasField("move") or draft.move.phase == calls.MOVE_PHASE_SWITCHING:
-                left = draft.move.left if draft.HasField("move") else None
-                draft.move.CopyFrom(calls.Move(phase=calls.MOVE_PHASE_PLACING, began_ms=self._now_ms()))
-                if left is not None:
-                    draft.move.avoid.append(left.relay.incarnation)
-            elif cause == draft.move.cause or cause == _DRAIN_CAUSE:
-                return False
-            draft.move.cause = cause
-            limit_s = self._settings.times.relay_lost_s
-            draft.move.deadline_ms = self._now_ms() + int(limit_s * 1000)
-            return True
+            return move_record.begin(draft, cause, lost, now_ms=self._now_ms(), limit_ms=limit_ms)
 
         try:
             if cause == _LOST_CAUSE and self._must_end(session):
@@ -157,7 +146,7 @@ class Moves:
         except StoreUnavailable as error:
             live.log.warning("move_not_saved", error=str(error))
             return
-        live.log.info("move_begun", cause=_word(saved), relay=saved.media.relay.name)
+        live.log.info("move_begun", cause=cause_name(saved), relay=saved.media.relay.name)
         self._see_through(live)
 
     def _must_end(self, session: calls.CallSession) -> bool:
@@ -177,7 +166,7 @@ class Moves:
             await self._turn()
             while True:
                 session = self._records.copy_of(live.call_id)
-                if session is None or not session.HasField("move") or session.state not in _ANSWERED:
+                if session is None or not session.HasField("move") or session.state not in ANSWERED:
                     return
                 if not await self._take_step(live, session):
                     return
@@ -217,19 +206,8 @@ class Moves:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
-        def change(draft: calls.CallSession) -> bool:
-            if not _is_in(draft, calls.MOVE_PHASE_PLACING):
-                return False
-            draft.move.phase = calls.MOVE_PHASE_ALLOCATING
-            draft.move.target.Clear()
-            draft.move.target.relay.CopyFrom(placement.relay)
-            draft.move.target.control_address = placement.control_address
-            draft.move.target.media_address = placement.advertised_address
-            draft.move.epoch = max(draft.move.epoch, draft.bot.epoch) + 1
-            return True
-
         try:
-            await self._update(live, change)
+            await self._update(live, lambda draft: move_record.place(draft, placement))
         except CallOver:
             self._placing.release_soon(live.call_id, placement.relay.incarnation)
             raise
@@ -295,33 +273,16 @@ class Moves:
     ) -> None:
         """Once no other INVITE is under way in the dialog (RFC 3261 §14.1)."""
         branch = self._reinvites.new_branch()
-        not_quiet: list[bool] = []
 
         def change(draft: calls.CallSession) -> bool:
-            not_quiet.clear()
-            if not _is_in(draft, calls.MOVE_PHASE_ALLOCATING):
-                return False
-            if not _is_quiet(draft):
-                not_quiet.append(True)
-                return False
-            leg, move = draft.legs[0], draft.move
-            target = move.target
-            target.media_address = allocated.address or target.media_address
-            target.rtp_port, target.rtcp_port = allocated.rtp_port, allocated.rtcp_port
-            target.generation, target.confirmed = session.version, True
-            leg.dialog.local_cseq += 1
-            leg.offer_pending = calls.OFFER_PENDING_LOCAL
-            move.phase = calls.MOVE_PHASE_OFFERING
-            move.cseq, move.branch = leg.dialog.local_cseq, branch
-            move.offer = sdp_exchange.moved(draft, target, leg.local_sdp_version + 1).sdp
-            return True
+            return move_record.offer(draft, allocated, branch=branch, generation=session.version)
 
         while True:
             try:
                 await self._update(live, change)
                 return
-            except CallOver:
-                if not not_quiet:
+            except CallOver as over:
+                if over.session is None or not is_in(over.session, calls.MOVE_PHASE_ALLOCATING):
                     raise
             if self._now_ms() > session.move.deadline_ms + 1000 * self._settings.times.reinvite_s:
                 await self._fail(live, session, "another INVITE never ended", "refused")
@@ -335,12 +296,7 @@ class Moves:
         self._placing.release_soon(live.call_id, target.incarnation)
 
         def change(draft: calls.CallSession) -> bool:
-            if not _is_in(draft, session.move.phase):
-                return False
-            draft.move.phase = calls.MOVE_PHASE_PLACING
-            draft.move.avoid.append(target.incarnation)
-            draft.move.target.Clear()
-            return True
+            return move_record.place_elsewhere(draft, session.move.phase, target.incarnation)
 
         await self._update(live, change)
 
@@ -356,7 +312,9 @@ class Moves:
                 await self._accepted(live, session, response)
             case NotNow(retry_after_s=pause_s) if session.move.retries < _MOST_RETRIES:
                 live.log.info("move_put_off", status=outcome.status, retry_in_s=round(pause_s, 2))
-                await self._offer_again(live, session)
+                await self._update(
+                    live, lambda draft: move_record.offer_again(draft, session.move.retries + 1)
+                )
                 await asyncio.sleep(pause_s)
             case Gone():
                 end = End(calls.END_CAUSE_CALLER_HANGUP, f"the caller answers {outcome.status}: no such call")
@@ -373,38 +331,17 @@ class Moves:
             await self._give_up(live, f"no usable answer to our re-INVITE: {rejected}")
             return
 
+        contact = str(response.contact.uri) if response.contact is not None else ""
+        cseq, is_held = session.move.cseq, described.is_held
+
         def change(draft: calls.CallSession) -> bool:
-            if not _is_in(draft, calls.MOVE_PHASE_OFFERING) or draft.move.cseq != session.move.cseq:
-                return False
-            leg, move = draft.legs[0], draft.move
-            move.phase = calls.MOVE_PHASE_SWITCHING
-            move.left.CopyFrom(draft.media)
-            draft.media.CopyFrom(move.target)
-            draft.bot.epoch = move.epoch
-            leg.local_sdp, leg.local_sdp_version = move.offer, leg.local_sdp_version + 1
-            leg.remote_sdp = response.body
-            leg.offer_pending = calls.OFFER_PENDING_UNSPECIFIED
-            leg.on_hold = described.is_held
-            if response.contact is not None:
-                leg.dialog.remote_target = str(response.contact.uri)
-            return True
+            return move_record.accept(draft, cseq, response.body, contact=contact, is_held=is_held)
 
         try:
             await self._update(live, change)
         except CallOver:
             self._reinvites.acknowledge(session)  # ended meanwhile: its 200 wants its ACK all the same
             raise
-
-    async def _offer_again(self, live: LiveCall, session: calls.CallSession) -> None:
-        def change(draft: calls.CallSession) -> bool:
-            if not _is_in(draft, calls.MOVE_PHASE_OFFERING):
-                return False
-            draft.legs[0].offer_pending = calls.OFFER_PENDING_UNSPECIFIED
-            draft.move.phase = calls.MOVE_PHASE_ALLOCATING
-            draft.move.retries = session.move.retries + 1
-            return True
-
-        await self._update(live, change)
 
     async def _switch(self, live: LiveCall, session: calls.CallSession) -> None:
         self._reinvites.acknowledge(session)
@@ -420,20 +357,12 @@ class Moves:
             return
         self._ghosts.let_go(session, session.move.left)
 
-        def change(draft: calls.CallSession) -> bool:
-            if not _is_in(draft, calls.MOVE_PHASE_SWITCHING):
-                return False
-            draft.ClearField("move")
-            draft.refuses_move = False
-            draft.media.generation = session.version
-            return True
-
         self._placing.confirm_soon(live.call_id, session.media.relay.incarnation)
-        await self._update(live, change)
+        await self._update(live, lambda draft: move_record.settle(draft, session.version))
         self._note_done(live, session, "moved")
         live.log.info(
             "call_moved",
-            cause=_word(session),
+            cause=cause_name(session),
             from_relay=session.move.left.relay.name,
             to_relay=session.media.relay.name,
             media=f"{session.media.media_address}:{session.media.rtp_port}",
@@ -455,15 +384,9 @@ class Moves:
 
         def change(draft: calls.CallSession) -> bool:
             before.clear()
-            if not draft.HasField("move") or draft.move.phase == calls.MOVE_PHASE_SWITCHING:
-                return False
             before.append(calls.CallSession())
             before[0].CopyFrom(draft)
-            if draft.move.phase == calls.MOVE_PHASE_OFFERING:
-                draft.legs[0].offer_pending = calls.OFFER_PENDING_UNSPECIFIED
-            draft.refuses_move = outcome in {"refused", "impossible"}
-            draft.ClearField("move")
-            return True
+            return move_record.withdraw(draft, is_refused=outcome in {"refused", "impossible"})
 
         saved = await self._update(live, change)
         target = before[0].move.target
@@ -471,7 +394,7 @@ class Moves:
             self._ghosts.let_go(saved, target)
             self._placing.release_soon(live.call_id, target.relay.incarnation)
         self._note_done(live, before[0], outcome)
-        live.log.info("move_withdrawn", cause=_word(before[0]), reason=why, relay=saved.media.relay.name)
+        live.log.info("move_withdrawn", cause=cause_name(before[0]), reason=why, relay=saved.media.relay.name)
 
     async def _give_up(self, live: LiveCall, why: str) -> None:
         session = self._records.copy_of(live.call_id)
@@ -486,7 +409,7 @@ class Moves:
         return await self._records.update(live.call_id, change, as_owner=True)
 
     def _note_done(self, live: LiveCall, session: calls.CallSession, outcome: str) -> None:
-        cause = _word(session)
+        cause = cause_name(session)
         metrics.MOVES.labels(cause, outcome).inc()
         if not session.HasField("move"):
             return
@@ -501,23 +424,3 @@ class Moves:
             "sipgw.move.to": session.move.target.relay.name,
         }
         record_span("re-anchor", live.trace, now_ns - took_ms * 1_000_000, now_ns, attributes)
-
-
-def can_resume(session: calls.CallSession) -> bool:
-    """Whether the call's bot goes on with it on another relay's stream; the relay's own echo does."""
-    return session.bot.can_resume or session.bot.endpoint.startswith(_BUILTIN)
-
-
-def _is_in(session: calls.CallSession, phase: calls.MovePhase.ValueType) -> bool:
-    return session.state in _ANSWERED and session.HasField("move") and session.move.phase == phase
-
-
-def _is_quiet(session: calls.CallSession) -> bool:
-    leg = session.legs[0]
-    is_settled = leg.offer_pending == calls.OFFER_PENDING_UNSPECIFIED and leg.invite.ack_seen
-    return session.state == calls.CALL_STATE_ESTABLISHED and is_settled
-
-
-def _word(session: calls.CallSession) -> str:
-    cause = session.move.cause if session.HasField("move") else _LOST_CAUSE
-    return calls.MoveCause.Name(cause).removeprefix("MOVE_CAUSE_").lower()
