@@ -7,7 +7,8 @@ import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from sipgw.api.relay.v1 import control_pb2 as pb
-from sipgw.media_relay import sessions
+from sipgw.media_relay import media_reports
+from sipgw.media_relay.media_reports import MediaReports
 from sipgw.media_relay.metrics import COUNTERS, GAUGES, RelayMetrics
 from sipgw.rtp.rtcp import ReceiverReport, ReportBlock, SourceDescription, build_rtcp
 from sipgw.runtime.telemetry.metrics import reference_table
@@ -98,7 +99,7 @@ def test_a_call_of_a_second_says_nothing_about_quality(bench):
 
 def test_the_bots_answer_to_the_caller_is_a_turn_and_a_span(bot_bench, monkeypatch):
     spans = []
-    monkeypatch.setattr(sessions, "record_span", lambda name, *rest: spans.append(name))
+    monkeypatch.setattr(media_reports, "record_span", lambda name, *rest: spans.append(name))
     change, phone = Change("bot_response_seconds"), bot_bench.phone()
     session = bot_bench.call(phone, bot="bot:1")
     bot_bench.talk(phone, 25, LOUD)
@@ -112,9 +113,9 @@ def test_the_bots_answer_to_the_caller_is_a_turn_and_a_span(bot_bench, monkeypat
 
 def test_a_key_is_a_span_that_does_not_say_which(bench, monkeypatch):
     spans = []
-    monkeypatch.setattr(sessions, "record_span", lambda *span: spans.append(span))
+    monkeypatch.setattr(media_reports, "record_span", lambda *span: spans.append(span))
     session = bench.call(bench.phone())
-    bench.sessions.digit_ended(session.row, "7", 120)
+    MediaReports(bench.sessions).digit_ended(session.row, "7", 120)
     (span,) = [span for span in spans if span[0] == "DTMF"]
     assert span[3] - span[2] == 120_000_000
     assert len(span) == 4

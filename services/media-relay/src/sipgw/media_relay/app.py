@@ -17,8 +17,10 @@ from sipgw.media_relay.drain import PERIOD_TICKS, Drain
 from sipgw.media_relay.errors import PortRangeError
 from sipgw.media_relay.event_log import EventLog
 from sipgw.media_relay.head_room import RelayHeadRoom
+from sipgw.media_relay.housekeeping import Housekeeping
 from sipgw.media_relay.local_ports import overlap_warning
 from sipgw.media_relay.media_plane import MediaPlane
+from sipgw.media_relay.media_reports import MediaReports
 from sipgw.media_relay.metrics import RelayMetrics
 from sipgw.media_relay.pipeline.pipeline import MediaPipeline
 from sipgw.media_relay.port_pool import PortPool, check_range
@@ -96,17 +98,20 @@ class Relay:
             loop=loop,
             events=self.events,
             head_room=self.head_room,
-            media_timeout_s=settings.media_timeout_s,
+        )
+        reports = MediaReports(self.sessions)
+        self._housekeeping = Housekeeping(
+            self.sessions, self.events, media_timeout_s=settings.media_timeout_s
         )
         self.writer = RecordingWriter()
         actions = BotActions(self.sessions, loop)
         self.bridge = GrpcBridgeStage(actions, instance=str(identity))
         self._pipeline = MediaPipeline(())
-        self.plane = MediaPlane(rows, pool, self._pipeline, self.sessions)
+        self.plane = MediaPlane(rows, pool, self._pipeline, reports)
         actions.attach(self.plane)
         echo, recorder = EchoStage(rows, self.plane.playout), RecorderStage(rows, self.writer)
         pauses = PauseStage(rows)
-        turns = TurnStage(rows, self.sessions.bot_responded)
+        turns = TurnStage(rows, reports.bot_responded)
         self._pipeline.set_stages((recorder, pauses, turns, echo, self.bridge))
         self.drain = Drain(self.sessions, self.plane.playout, pauses)
         self.control = RelayControlServicer(identity, self.sessions, self.events)
@@ -174,7 +179,7 @@ class Relay:
         if tick.number >= self._next_housekeeping:
             self._next_housekeeping = tick.number + int(1 / TICK_S)
             self.head_room.measure()
-            self.sessions.housekeep(tick.number, TICK_S)
+            self._housekeeping.step(tick.number, TICK_S)
 
 
 async def run_relay(settings: RelaySettings, lifecycle: Lifecycle) -> int:

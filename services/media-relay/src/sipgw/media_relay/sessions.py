@@ -1,5 +1,4 @@
-"""Sessions: the relay's calls: what edges command, what media and bots bring about, and what becomes of
-orphans.
+"""Sessions: the relay's calls, and what edges command of them.
 
 Commands are idempotent and fenced: one below the (owner epoch, generation) that a call has seen is STALE. A
 row of the columns is used again with another generation, so that what is late for an old call finds nobody.
@@ -17,15 +16,13 @@ import numpy as np
 from sipgw.api import voicebot_pb2
 from sipgw.api.config.v1 import config_pb2
 from sipgw.api.relay.v1 import control_pb2 as pb
-from sipgw.media_relay import metrics
 from sipgw.media_relay.errors import SpecError
 from sipgw.media_relay.media_parameters import read_bot, read_media
 from sipgw.media_relay.pipeline.stage import handle_of, row_of
 from sipgw.media_relay.quality import observe_quality
 from sipgw.media_relay.session import BUILTIN_ECHO, Session
 from sipgw.runtime.telemetry.logs import get_logger
-from sipgw.runtime.telemetry.metrics import observe
-from sipgw.runtime.telemetry.traces import parse_traceparent, record_span
+from sipgw.runtime.telemetry.traces import parse_traceparent
 
 if TYPE_CHECKING:
     import asyncio
@@ -39,12 +36,8 @@ if TYPE_CHECKING:
     from sipgw.media_relay.stages.echo import EchoStage
     from sipgw.media_relay.stages.recorder import RecorderStage
     from sipgw.media_relay.stages.turns import TurnStage
-    from sipgw.rtp.source_latch import Source
 
-UNCONFIRMED_S: Final = 10.0
-ORPHAN_S: Final = 60.0
 _REMEMBERED: Final = 10_000  # calls that were released, for the fence
-_UNACKED_MS: Final = 300_000
 _log = get_logger("sipgw.media_relay.sessions")
 
 
@@ -65,14 +58,12 @@ class Sessions:
         loop: asyncio.AbstractEventLoop,
         events: EventLog,
         head_room: HeadRoom,
-        media_timeout_s: float,
     ) -> None:
         self.advertise = advertise
         """Told to callers of sessions allocated from now on."""
         self._loop = loop
         self._events = events
         self._head_room = head_room
-        self._media_timeout_s = media_timeout_s
         self._by_call: dict[str, Session] = {}
         self._by_row: list[Session | None] = [None] * rows
         self._generation = np.zeros(rows, np.uint32)
@@ -137,7 +128,7 @@ class Sessions:
             case "start":
                 self._start(session)
             case "release":
-                self._end(session, command.release.reason, moved=command.release.moved)
+                self.end(session, command.release.reason, moved=command.release.moved)
             case "inform":
                 self._inform(session, command.inform)
             case _:  # adopt: done above
@@ -313,7 +304,7 @@ class Sessions:
 
     def superseded(self, session: Session) -> None:
         """The bot has the call on a later stream: another relay serves it."""
-        self._end(session, "another relay has the call", moved=True)
+        self.end(session, "another relay has the call", moved=True)
 
     def doubt_all(self) -> None:
         """This process stood still, and the calls may have left it: no word to anybody until an edge says
@@ -331,7 +322,7 @@ class Sessions:
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._by_call.values()))
 
-    def _end(self, session: Session, reason: str, *, moved: bool = False) -> None:
+    def end(self, session: Session, reason: str, *, moved: bool = False) -> None:
         """Free everything the call has, and say so with its totals."""
         totals = self._totals(session)
         observe_quality(self.plane, session.row, session.trace)
@@ -372,81 +363,20 @@ class Sessions:
             packets_sent=int(self.plane.transmitter.sent[session.row]),
         )
 
-    # -- time
-
-    def housekeep(self, tick_number: int, tick_s: float) -> None:
-        """Once a second: orphans are freed, silent callers reported."""
-        now_s = self._loop.time()
-        for session in list(self._by_call.values()):
-            if self._events.is_attached(session.edge):
-                session.attached_s = now_s
-            silent_s = (tick_number - int(self.plane.receiver.last_heard[session.row])) * tick_s
-            if not session.is_confirmed:
-                if now_s - session.created_s >= UNCONFIRMED_S:
-                    self._end(session, "its edge did not confirm it")
-            elif silent_s >= ORPHAN_S and now_s - session.attached_s >= ORPHAN_S:
-                self._end(session, "neither edge nor RTP")
-            else:
-                self._watch_silence(session, silent_s, now_s)
-        self._events.forget(_now_ms() - _UNACKED_MS)
-
-    def _watch_silence(self, session: Session, silent_s: float, now_s: float) -> None:
-        if not session.is_started or not session.media.is_receiving or not self._media_timeout_s:
-            return
-        silent_s = min(silent_s, now_s - session.answered_s)
-        if silent_s < self._media_timeout_s:
-            session.has_timed_out = False
-        elif not session.has_timed_out:
-            session.has_timed_out = True
-            self.tell(session, media_timed_out=pb.MediaTimedOut(silent_ms=int(silent_s * 1000)))
-
     def end_all(self, reason: str) -> None:
         for session in list(self._by_call.values()):
-            self._end(session, reason)
-
-    # -- MediaListener
-
-    def media_started(self, row: int, source: Source) -> None:
-        if (session := self._by_row[row]) is not None:
-            self.tell(session, media_started=pb.MediaStarted(address=source.host, port=source.port))
-            _span_since_answer(session, "first packet", {"peer": f"{source.host}:{source.port}"})
-
-    def digit_started(self, row: int, digit: str) -> None:
-        session = self._by_row[row]
-        if session is not None and session.bot is not None:
-            self.bots.send_digit(session.handle, digit, end=False)
-
-    def digit_ended(self, row: int, digit: str, duration_ms: int) -> None:
-        session = self._by_row[row]
-        if session is None:
-            return
-        session.digits += digit
-        if session.bot is not None:
-            self.bots.send_digit(session.handle, digit, end=True)
-        self.tell(session, digit_received=pb.DigitReceived(digit=digit, duration_ms=duration_ms))
-        now_ns = time.time_ns()  # which key it was is nobody's business: people type PINs
-        record_span("DTMF", session.trace, now_ns - duration_ms * 1_000_000, now_ns)
-
-    def bot_heard(self, row: int) -> None:
-        if (session := self._by_row[row]) is not None:
-            after_ms = int((self._loop.time() - session.answered_s) * 1000) if session.is_started else 0
-            self.tell(session, bot_spoke=pb.BotSpoke(after_answer_ms=after_ms))
-            _span_since_answer(session, "first bot audio", {})
-            if session.is_started:
-                observe(metrics.FIRST_AUDIO, self._loop.time() - session.answered_s, session.trace)
-
-    def bot_responded(self, row: int, response_s: float) -> None:
-        """TurnStage: the bot answers what the caller has said."""
-        if (session := self._by_row[row]) is not None:
-            observe(metrics.BOT_RESPONSE, response_s, session.trace)
-            now_ns = time.time_ns()
-            record_span("turn", session.trace, now_ns - int(response_s * 1e9), now_ns)
-
-    def audio_consumed(self, rows: npt.NDArray[np.intp], total_bytes: npt.NDArray[np.int64]) -> None:
-        handles = (self._generation[rows] << np.uint32(16)) | rows.astype(np.uint32)
-        self.bots.consumed(handles, total_bytes.astype(np.uint64))
+            self.end(session, reason)
 
     # -- for the bots' side
+
+    def at_row(self, row: int) -> Session | None:
+        """The call that has the row now."""
+        return self._by_row[row]
+
+    def audio_consumed(self, rows: npt.NDArray[np.intp], total_bytes: npt.NDArray[np.int64]) -> None:
+        """See media_plane.MediaListener."""
+        handles = (self._generation[rows] << np.uint32(16)) | rows.astype(np.uint32)
+        self.bots.consumed(handles, total_bytes.astype(np.uint64))
 
     def are_alive(self, handles: HandlesU32) -> npt.NDArray[np.bool_]:
         """Which of the handles are of the calls that have their rows now."""
@@ -471,12 +401,6 @@ class Sessions:
 
 def _refused(status: pb.CommandStatus.ValueType, message: str) -> pb.CommandResult:
     return pb.CommandResult(status=status, message=message)
-
-
-def _span_since_answer(session: Session, name: str, attributes: dict[str, str]) -> None:
-    """In the call's trace, from the answer until now; what came before the answer is a moment."""
-    now_ns = time.time_ns()
-    record_span(name, session.trace, session.answered_ns or now_ns, now_ns, attributes)
 
 
 def _checked_call_id(call_id: str) -> str:

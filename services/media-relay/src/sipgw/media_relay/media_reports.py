@@ -1,0 +1,77 @@
+"""MediaReports: what the media plane and the turns of speech tell of a call goes to its edge, bot, trace and
+metrics.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from sipgw.api.relay.v1 import control_pb2 as pb
+from sipgw.media_relay import metrics
+from sipgw.runtime.telemetry.metrics import observe
+from sipgw.runtime.telemetry.traces import record_span
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from sipgw.media_relay.session import Session
+    from sipgw.media_relay.sessions import Sessions
+    from sipgw.rtp.source_latch import Source
+
+
+class MediaReports:
+    """A MediaListener. Rows are those of open calls."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    def media_started(self, row: int, source: Source) -> None:
+        if (session := self._sessions.at_row(row)) is not None:
+            started = pb.MediaStarted(address=source.host, port=source.port)
+            self._sessions.tell(session, media_started=started)
+            _span_since_answer(session, "first packet", {"peer": f"{source.host}:{source.port}"})
+
+    def digit_started(self, row: int, digit: str) -> None:
+        session = self._sessions.at_row(row)
+        if session is not None and session.bot is not None:
+            self._sessions.bots.send_digit(session.handle, digit, end=False)
+
+    def digit_ended(self, row: int, digit: str, duration_ms: int) -> None:
+        session = self._sessions.at_row(row)
+        if session is None:
+            return
+        session.digits += digit
+        if session.bot is not None:
+            self._sessions.bots.send_digit(session.handle, digit, end=True)
+        received = pb.DigitReceived(digit=digit, duration_ms=duration_ms)
+        self._sessions.tell(session, digit_received=received)
+        now_ns = time.time_ns()  # which key it was is nobody's business: people type PINs
+        record_span("DTMF", session.trace, now_ns - duration_ms * 1_000_000, now_ns)
+
+    def bot_heard(self, row: int) -> None:
+        session = self._sessions.at_row(row)
+        if session is None:
+            return
+        after_s = self._sessions.now_s - session.answered_s if session.is_started else 0.0
+        self._sessions.tell(session, bot_spoke=pb.BotSpoke(after_answer_ms=int(after_s * 1000)))
+        _span_since_answer(session, "first bot audio", {})
+        if session.is_started:
+            observe(metrics.FIRST_AUDIO, after_s, session.trace)
+
+    def bot_responded(self, row: int, response_s: float) -> None:
+        """TurnStage: the bot answers what the caller has said."""
+        if (session := self._sessions.at_row(row)) is not None:
+            observe(metrics.BOT_RESPONSE, response_s, session.trace)
+            now_ns = time.time_ns()
+            record_span("turn", session.trace, now_ns - int(response_s * 1e9), now_ns)
+
+    def audio_consumed(self, rows: npt.NDArray[np.intp], total_bytes: npt.NDArray[np.int64]) -> None:
+        self._sessions.audio_consumed(rows, total_bytes)
+
+
+def _span_since_answer(session: Session, name: str, attributes: dict[str, str]) -> None:
+    """In the call's trace, from the answer until now; what came before the answer is a moment."""
+    now_ns = time.time_ns()
+    record_span(name, session.trace, session.answered_ns or now_ns, now_ns, attributes)
