@@ -3,24 +3,31 @@
 import random
 import socket
 
-_LOW, _HIGH = 10_000, 20_000  # `sipgw up` takes its own above
+# `sipgw up` takes its own above. Single ports stand apart: scattered among the ranges they would leave no
+# room for one.
+_SINGLES = range(10_000, 13_000)
+_RANGES = range(13_000, 20_000)
 _handed_out: set[int] = set()
 
 
 def free_port() -> int:
     """A port free for UDP and TCP on all addresses; nobody else's in this run."""
-    return free_range(1)
+    return _find(1, _SINGLES)
 
 
 def free_range(size: int) -> int:
     """The first, even port of `size` free ones in a row."""
-    for _ in range(1000):
-        first = random.randrange(_LOW, _HIGH - size, 2)
+    return _find(size, _RANGES)
+
+
+def _find(size: int, among: range) -> int:
+    starts = range(among.start, among.stop - size, 2)
+    for first in random.sample(starts, len(starts)):
         ports = range(first, first + size)
         if _handed_out.isdisjoint(ports) and all(_is_free(port) for port in ports):
             _handed_out.update(ports)
             return first
-    raise RuntimeError(f"no {size} free ports in a row between {_LOW} and {_HIGH}")
+    raise RuntimeError(f"no {size} free ports in a row between {among.start} and {among.stop}")
 
 
 def give_back(first: int, size: int) -> None:
