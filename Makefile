@@ -102,8 +102,9 @@ chart-golden: setup ## write charts/sipgw/ci/golden anew, after a look at what c
 chart-docs: ## write charts/sipgw/README.md from values.yaml
 	charts/helm-docs.sh
 
-e2e: setup sipp images ## install on a real cluster and call it: see e2e/cluster/README.md
-	SIPGW_E2E=1 $(BIN)/pytest e2e/cluster $(ARGS)
+e2e: setup sipp ## install on a real cluster and call it: see e2e/cluster/README.md
+	@python3 docker/images.py
+	SIPGW_E2E=1 $(BIN)/pytest $(or $(ARGS),e2e/cluster)
 
 bench: setup ## measure: capacity, latency, set-up rate
 	@$(BIN)/python bench/run.py $(ARGS)
