@@ -145,6 +145,25 @@ async def test_commands_reach_the_relay_with_their_fence_and_bring_their_results
     assert edge.relays == [link.relay] == [Identity("relay-0", "r1")]
 
 
+async def test_another_relay_at_the_same_address_gets_no_commands(server, relay, edge) -> None:
+    """A container restarted in its place: what is late for the first must not end the second's calls."""
+    gone = Identity("relay-0", "r0")
+    link = RelayLink(
+        server.address,
+        EDGE,
+        edge.events.append,
+        expected=gone,
+        on_attached=edge.relays.append,
+        deadline_s=0.3,
+    )
+    with pytest.raises(RelayUnreachable):
+        await link.release("4", generation=7, owner_epoch=2, reason="moved")
+    assert relay.commands == []
+    assert edge.relays[0] == Identity("relay-0", "r1")
+    assert not link.is_connected
+    await link.aclose()
+
+
 async def test_commands_of_one_loop_turn_travel_in_one_batch(link, relay) -> None:
     await link.wait_connected()
     answers = await asyncio.gather(*(allocate(link, call) for call in range(100)))

@@ -1,5 +1,6 @@
 """relay/v1 commands: idempotent, fenced, orphans freed, events kept."""
 
+import asyncio
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 
 from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.api.relay.v1.control_pb2_grpc import add_RelayControlServiceServicer_to_server
-from sipgw.control import RelayLink, RelayRefused
+from sipgw.control import RelayLink, RelayRefused, RelayUnreachable
 from sipgw.media_relay.errors import PortRangeError
 from sipgw.media_relay.port_pool import PortPool
 from sipgw.media_relay.service import SERVICE_NAME, RelayControlServicer
@@ -222,6 +223,28 @@ async def test_an_edge_commands_and_hears_over_grpc(bench):
     await link.release("c", generation=3, owner_epoch=1, reason="bye")
     assert events[0].WhichOneof("event") == "bot_ready"
     assert link.relay == Identity("relay-0", "i1")
+    await link.aclose()
+    await server.stop(0)
+
+
+async def test_a_stream_meant_for_the_relay_before_it_neither_ends_calls_nor_takes_events(bench):
+    """The same edge's two streams to one address: only the one that means this incarnation is served."""
+    server = GrpcServer("127.0.0.1:0")
+    me, edge = Identity("relay-0", "i2"), Identity("edge-7", "x")
+    servicer = RelayControlServicer(me, bench.sessions, bench.relay.events)
+    server.add(servicer, add_RelayControlServiceServicer_to_server, SERVICE_NAME)
+    address = f"127.0.0.1:{await server.start()}"
+    heard, stale = asyncio.Queue(), []
+    link = RelayLink(address, edge, heard.put_nowait, expected=me)
+    late = RelayLink(address, edge, stale.append, expected=Identity("relay-0", "i1"), deadline_s=0.3)
+    await link.wait_connected()
+    with pytest.raises(RelayUnreachable):
+        await late.release("c", generation=9, owner_epoch=9, reason="moved")
+    await link.allocate("c", generation=1, owner_epoch=1, spec=allocate(bench, bench.phone()))
+    event = await asyncio.wait_for(heard.get(), 5)
+    assert event.WhichOneof("event") == "bot_ready"
+    assert stale == []
+    await late.aclose()
     await link.aclose()
     await server.stop(0)
 

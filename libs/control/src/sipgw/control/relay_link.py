@@ -41,13 +41,18 @@ class RelayLink:
         edge: Identity,
         on_event: EventHandler,
         *,
+        expected: Identity | None = None,
         on_attached: Callable[[Identity], None] | None = None,
         tls: TlsDirectory | None = None,
         deadline_s: float = 1.0,
         ping_period_s: float = PING_PERIOD_S,
         stalled_after_s: float = STALLED_AFTER_S,
     ) -> None:
-        """`on_event` may be async; the event is acked after it. `on_attached` is called at each attach."""
+        """`on_event` may be async; the event is acked after it.
+
+        With `expected`, a relay that is another (a container restarted at the same address) gets no commands.
+        `on_attached` is called with who answers, at each attach and when it is another.
+        """
         self.address = address
         self.relay: Identity | None = None
         """Who answered last at this address."""
@@ -59,6 +64,7 @@ class RelayLink:
         self._stalled_after_s = stalled_after_s
         self._is_ping_due = False
         self._edge = edge
+        self._expected = expected
         self._tls = tls
         self._on_attached = on_attached
         self._pending: PendingCommands[pb.Command, pb.CommandResult] = PendingCommands(
@@ -166,7 +172,8 @@ class RelayLink:
         call = control()
         try:
             async with asyncio.timeout(_ATTACH_TIMEOUT_S):
-                await call.write(pb.ControlRequest(attach=pb.Attach(edge=_wire(self._edge))))
+                relay = _wire(self._expected) if self._expected is not None else None
+                await call.write(pb.ControlRequest(attach=pb.Attach(edge=_wire(self._edge), relay=relay)))
                 first = await call.read()
         except TimeoutError:
             call.cancel()
@@ -175,7 +182,12 @@ class RelayLink:
             call.cancel()
             raise StreamStalled("the first answer is not Attached")
         self.answers_pings = first.attached.answers_pings
-        self._attach(Identity(first.attached.relay.name, first.attached.relay.incarnation))
+        found = Identity(first.attached.relay.name, first.attached.relay.incarnation)
+        if self._expected is not None and found != self._expected:
+            call.cancel()
+            self._replaced(found)
+            raise StreamStalled(f"{found} answers in place of {self._expected}")
+        self._attach(found)
         established()
         await pump(call, self._receive, self._next_request)
 
@@ -188,6 +200,11 @@ class RelayLink:
         self._attached.set()
         if self._on_attached is not None:
             self._on_attached(relay)
+
+    def _replaced(self, found: Identity) -> None:
+        self.relay = found
+        if self._on_attached is not None:
+            self._on_attached(found)
 
     def _went_down(self, was_attached: bool) -> None:  # noqa: FBT001 - keep_connected's callback
         self._attached.clear()

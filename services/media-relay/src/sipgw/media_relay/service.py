@@ -96,12 +96,17 @@ class RelayControlServicer(RelayControlServiceServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be attach")
             return
         edge = f"{first.attach.edge.name}/{first.attach.edge.incarnation}"
+        me = session_pb2.ProcessIdentity(name=self._identity.name, incarnation=self._identity.incarnation)
+        attached = pb.ControlResponse(attached=pb.Attached(relay=me, answers_pings=True))
+        if first.attach.HasField("relay") and first.attach.relay != me:
+            _log.info("edge_turned_away", edge=edge, meant_for=first.attach.relay.incarnation)
+            yield attached
+            return
         stream = _EdgeStream()
         self._events.attach(edge, stream)
         self._streams.add(stream)
         _log.info("edge_attached", edge=edge)
-        me = session_pb2.ProcessIdentity(name=self._identity.name, incarnation=self._identity.incarnation)
-        yield pb.ControlResponse(attached=pb.Attached(relay=me, answers_pings=True))
+        yield attached
         self._events.replay(self._sessions.call_ids_of(edge), edge)
         reading = asyncio.create_task(self._read(requests, edge, stream), name=f"control/{edge}")
         try:

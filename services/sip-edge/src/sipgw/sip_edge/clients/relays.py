@@ -65,6 +65,7 @@ class Relays:
                 anchor.control_address,
                 self._me,
                 lambda event: self.on_event(who, event),
+                expected=who,
                 on_attached=lambda found: self._attached(who, found),
                 tls=self._tls,
             )

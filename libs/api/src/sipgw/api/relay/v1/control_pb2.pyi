@@ -205,16 +205,24 @@ class Attach(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EDGE_FIELD_NUMBER: _builtins.int
+    RELAY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def edge(self) -> _session_pb2.ProcessIdentity: ...
+    @_builtins.property
+    def relay(self) -> _session_pb2.ProcessIdentity:
+        """Whom the stream is for. A relay that is another, restarted at the same address, says who it is and ends the
+        stream: its events belong to the stream that is meant for it.
+        """
+
     def __init__(
         self,
         *,
         edge: _session_pb2.ProcessIdentity | None = ...,
+        relay: _session_pb2.ProcessIdentity | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["edge", b"edge"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["edge", b"edge", "relay", b"relay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["edge", b"edge"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edge", b"edge", "relay", b"relay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
