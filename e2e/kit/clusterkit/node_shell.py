@@ -11,6 +11,8 @@ from clusterkit.kubectl import Kubectl, eventually
 from clusterkit.release import is_ready
 
 NAME = "e2e-node"
+# The image has neither chroot nor a shell.
+_ON_THE_NODE = "import os, sys; os.chroot('/host'); os.chdir('/'); os.execv('/bin/sh', ['sh', '-c', sys.argv[1]])"
 _SIGNAL = """
 import os, signal, sys
 import time
@@ -119,7 +121,7 @@ class NodeShell:
         script = (
             f"conntrack -D -p udp --orig-port-dst {port}; conntrack -D -p udp --orig-port-src {port}; true"
         )
-        self._exec(node, "/usr/sbin/chroot", "/host", "/bin/sh", "-c", script)
+        self._exec(node, "/opt/sipgw/bin/python", "-c", _ON_THE_NODE, script)
 
     def sockets(self, node: str, pod_uid: str) -> list[Socket]:
         """What the processes of a pod have open: TCP listening and connected, UDP bound."""
