@@ -157,6 +157,23 @@ def test_a_node_drained(release: Release, talking: Callers, report: Report) -> N
     assert findings.worst_gap_ms < RELAY_GAP_MS
 
 
+def test_a_kubelet_stopped(release: Release, nodes: NodeShell, talking: Callers, report: Report) -> None:
+    """Long enough for the node to be NotReady; calls through it go on, and new ones are taken."""
+    node = _busiest_relay(release)["spec"]["nodeName"]
+
+    def is_unready() -> bool:
+        conditions = release.kubectl.get("node", node)["status"]["conditions"]
+        return any(c["type"] == "Ready" and c["status"] != "True" for c in conditions)
+
+    nodes.pause_kubelet(node, 80)
+    took_s = eventually(is_unready, 75, f"{node} is not ready")
+    answered_s = _takes_new_calls(release, 20)
+    note = f"NotReady after {took_s:.0f} s; new calls in {answered_s:.1f} s"
+    findings = _settle(talking, report, "kubelet stopped", note)
+    eventually(lambda: not is_unready(), 120, f"{node} is ready again")
+    assert findings.worst_gap_ms < EDGE_GAP_MS
+
+
 def test_a_bot_hangs_up_three_minutes_in_with_the_connection_forgotten(
     release: Release, nodes: NodeShell, bots: Bots, callers: Callers, report: Report
 ) -> None:

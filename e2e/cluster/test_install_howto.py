@@ -1,0 +1,48 @@
+"""Every command of docs/how-to/install.md, as written, from the first to the uninstall."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clusterkit.cluster import Cluster
+from clusterkit.kubectl import Kubectl
+from clusterkit.release import HELM, ROOT, Release
+from clusterkit.report import Report
+from gatewaykit.howto import HowTo
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+
+
+@pytest.fixture
+def empty(real_cluster: Cluster, release: Release) -> Iterator[Kubectl]:
+    """A cluster without a release of ours: the tests' own is taken away."""
+    if release.helm("list", "--short").split():
+        release.uninstall()
+    kubectl = real_cluster.kubectl("sipgw")
+    crds = ("sipgateways.sipgw.io", "siptrunks.sipgw.io", "botroutes.sipgw.io")
+    kubectl.run("delete", "crd", "--ignore-not-found", *crds)
+    yield kubectl
+    kubectl.ask("delete", "namespace", "sipgw", "--timeout=100s", timeout_s=110)
+
+
+def test_the_how_to_installs_calls_and_uninstalls(empty: Kubectl, tmp_path: Path, report: Report) -> None:
+    (tmp_path / "helm").write_text(f'#!/bin/sh\nPATH="{os.environ["PATH"]}" exec {HELM} "$@"\n')
+    (tmp_path / "helm").chmod(0o755)
+    path = os.pathsep.join([str(tmp_path), str(Path(empty.program).parent), os.environ["PATH"]])
+    steps = HowTo.read("install").steps
+    assert len(steps) == 5
+    for step in steps:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", step.command],
+            cwd=ROOT,
+            env=os.environ | {"PATH": path, "KUBECONFIG": empty.kubeconfig},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, f"{step.command}\n{done.stdout}{done.stderr}"
+        step.check(done.stdout)
+    report.add("docs: install, call, uninstall", note=f"{len(steps)} blocks of commands as written")
