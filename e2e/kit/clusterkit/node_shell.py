@@ -12,7 +12,12 @@ from clusterkit.release import is_ready
 
 NAME = "e2e-node"
 # The image has neither chroot nor a shell.
-_ON_THE_NODE = "import os, sys; os.chroot('/host'); os.chdir('/'); os.execv('/bin/sh', ['sh', '-c', sys.argv[1]])"
+_ON_THE_NODE = """
+import os, sys
+os.chroot("/host")
+os.chdir("/")
+os.execv("/bin/sh", ["sh", "-c", sys.argv[1]])
+"""
 _SIGNAL = """
 import os, signal, sys
 import time
