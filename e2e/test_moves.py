@@ -93,6 +93,26 @@ async def drain(gateway: Gateway, name: str, *, on: bool = True) -> None:
         await client.aclose()
 
 
+async def test_the_config_says_when_calls_leave_a_draining_relay_in_mid_word(
+    own_gateway: Gateway, phone: Phone, conversations
+) -> None:
+    await conversations(own_gateway)
+    client = own_gateway.client()
+    config = await client.get_config()
+    assert config is not None
+    config.gateway.drain_deadline_seconds = 1
+    await client.put_config(config, config.version)
+    await client.aclose()
+    call = await phone.call("converse", own_gateway.sip())
+    talking = asyncio.create_task(call.rtp.stream(noise(8, seed=49), lambda: call.media))
+    await asyncio.sleep(1)
+    await drain(own_gateway, "relay-0")
+    await moved_to(own_gateway, "relay-1", call, timeout_s=5)
+    assert not talking.done(), "nobody paused"
+    await talking
+    assert (await call.bye()).status == 200
+
+
 async def test_a_call_outlives_its_relay_and_the_bot_hears_one_conversation(
     own_gateway: Gateway, phone: Phone, conversations
 ) -> None:

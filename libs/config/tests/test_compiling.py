@@ -48,6 +48,8 @@ def test_the_example_compiles_to_what_it_says(example: str):
         max_call_seconds=14400,
         recording_directory="/var/lib/sipgw/recordings",
         advertised_addresses={"node-a": "198.51.100.8"},
+        drain_deadline_seconds=60,
+        drain_grace_seconds=600,
     )
     assert [(trunk.name, list(trunk.source_cidrs)) for trunk in config.trunks] == [
         ("carrier", ["203.0.113.0/24", "2001:db8:5::/48"]),

@@ -14,6 +14,7 @@ import pytest
 from sipgw.api.config.v1 import config_pb2
 from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.media_relay.app import Relay, RelaySettings
+from sipgw.media_relay.drain import DrainTimes
 from sipgw.media_relay.pipeline.stage import Tick
 from sipgw.media_relay.tick import TICK_S
 from sipgw.rtp import RtpPacket, RtpParseError
@@ -141,7 +142,9 @@ class Bench:
     def __init__(self, low, high, tmp_path, bots=None):
         self.loop = VirtualLoop()
         settings = RelaySettings(
-            "relay-0", "127.0.0.1:0", "127.0.0.1", "127.0.0.1", low, high, "", "", 0, 0, 0, "", 1.0, 30.0
+            *("relay-0", "127.0.0.1:0", "127.0.0.1", "127.0.0.1", low, high, "", "", 0, 0, 0, ""),
+            drain=DrainTimes(1.0),
+            media_timeout_s=30.0,
         )
         self.relay = Relay(settings, Identity("relay-0", "i1"), self.loop)
         self.relay.head_room.measure = lambda: None  # the CPU of the test is not the relay's

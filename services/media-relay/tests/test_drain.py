@@ -5,8 +5,10 @@ that has left is silent.
 import numpy as np
 import pytest
 
+from sipgw.api.config.v1 import config_pb2
 from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.media_relay.app import DOUBTFUL_STALL_S
+from sipgw.media_relay.drain import DrainTimes
 from sipgw.media_relay.tick import TICK_S
 
 LOUD = bytes([0x00]) * 160
@@ -66,6 +68,25 @@ def test_at_the_deadline_calls_leave_in_mid_word(make_bench):
     talk(bench, phone, 15)
     assert asked(bench) == ["call-1"]
     assert bench.edge.of("move_requested")[0].at_deadline
+
+
+@pytest.mark.parametrize(
+    ("own", "config", "expected"),
+    [
+        (DrainTimes(590.0), {}, (590.0, 60.0, 60.0)),
+        (
+            DrainTimes(590.0),
+            {"drain_deadline_seconds": 300, "drain_grace_seconds": 400},
+            (400.0, 300.0, 200.0),
+        ),
+        (DrainTimes(5.0), {"drain_deadline_seconds": 0, "drain_grace_seconds": 600}, (5.0, 0.0, 0.0)),
+        (DrainTimes(5.0), {"drain_deadline_seconds": 60, "drain_grace_seconds": 60}, (5.0, 60.0, 2.5)),
+        (DrainTimes(12.0, 0.5, has_own_deadline=True), {"drain_deadline_seconds": 60}, (12.0, 0.5, 0.5)),
+    ],
+)
+def test_the_config_says_how_long_a_drain_takes_within_what_the_process_has(own, config, expected):
+    times = own.following(config_pb2.GatewaySettings(**config))
+    assert (times.most_s, times.deadline_s, times.stopping_deadline_s) == expected
 
 
 def test_calls_leave_twenty_a_second(make_bench):

@@ -62,6 +62,8 @@ def _gateway(gateway: SipGateway, addresses: Mapping[str, str]) -> pb.GatewaySet
         max_call_seconds=spec.limits.max_call_seconds,
         recording_directory=spec.recording.directory,
         advertised_addresses={**addresses, **spec.advertise.nodes},
+        drain_deadline_seconds=spec.drain.deadline_seconds,
+        drain_grace_seconds=spec.drain.grace_seconds,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sipgw.media_relay.app import RelaySettings, run_relay
+from sipgw.media_relay.drain import DrainTimes
 from sipgw.runtime.errors import StartupError
 from sipgw.runtime.lifecycle import Lifecycle, run_service
 from sipgw.runtime.telemetry.logs import configure_logging
@@ -39,11 +40,13 @@ def relay(
     ] = "",
     capacity: Annotated[int, typer.Option(min=0, help="Cost units; 0: one for each pair of ports.")] = 0,
     revision: Annotated[str, typer.Option(help="Of the release; the newest is filled first.")] = "",
-    drain_seconds: Annotated[float, typer.Option(min=0, help="Longest wait for calls at SIGTERM.")] = 5.0,
+    drain_seconds: Annotated[
+        float, typer.Option(min=0, help="Longest wait for calls at SIGTERM; less if the config says so.")
+    ] = 5.0,
     drain_deadline: Annotated[
-        float,
-        typer.Option(min=0, help="Seconds that a draining relay waits for a pause in each call."),
-    ] = 60.0,
+        float | None,
+        typer.Option(min=0, help="Seconds to wait for a pause in each call. [default: the config's]"),
+    ] = None,
     media_timeout: Annotated[
         float, typer.Option(min=0, help="Seconds without RTP until the edge is told; 0: never.")
     ] = 30.0,
@@ -68,12 +71,11 @@ def relay(
             lane=lane,
             capacity=capacity,
             revision=revision,
-            drain_s=drain_seconds,
+            drain=_drain_times(drain_seconds, drain_deadline),
             media_timeout_s=media_timeout,
             health=health,
             tls=tls_directory(tls_dir),
             node=node,
-            drain_deadline_s=drain_deadline,
         )
         return await run_relay(settings, lifecycle)
 
@@ -85,6 +87,10 @@ def _read_range(text: str) -> tuple[int, int]:
     if not dash or not low.isdecimal() or not high.isdecimal():
         raise StartupError(f"--rtp-ports {text}: LOW-HIGH is wanted, as in 20000-22399")
     return int(low), int(high)
+
+
+def _drain_times(most_s: float, deadline_s: float | None) -> DrainTimes:
+    return DrainTimes(most_s) if deadline_s is None else DrainTimes(most_s, deadline_s, has_own_deadline=True)
 
 
 def _address(text: str, flag: str) -> str:

@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 from sipgw.api.relay.v1.control_pb2_grpc import add_RelayControlServiceServicer_to_server
 from sipgw.control import Beat
 from sipgw.media_relay.bot_actions import BotActions
-from sipgw.media_relay.drain import PERIOD_TICKS, Drain
+from sipgw.media_relay.drain import PERIOD_TICKS, Drain, DrainTimes
 from sipgw.media_relay.errors import PortRangeError
 from sipgw.media_relay.event_log import EventLog
 from sipgw.media_relay.head_room import RelayHeadRoom
@@ -51,7 +51,6 @@ MAX_ROWS: Final = 8192
 _OTHER_FILES: Final = 512
 _SWITCH_S: Final = 0.001
 DOUBTFUL_STALL_S: Final = 0.75  # edges leave a relay that says nothing for so long
-_PATIENT_SHARE: Final = 0.5  # of the time to drain, in which calls wait for a pause
 _LAST_WORDS_S: Final = 0.2  # for the edge to hear of the sessions' end
 _STALLED_S: Final = 5.0  # no tick for so long: it will not come back by itself
 _log = get_logger("sipgw.media_relay")
@@ -73,12 +72,11 @@ class RelaySettings:
     lane: int
     capacity: int
     revision: str
-    drain_s: float
+    drain: DrainTimes
     media_timeout_s: float
     health: str = ""
     tls: TlsDirectory | None = None
     node: str = ""
-    drain_deadline_s: float = 60.0
 
 
 class Relay:
@@ -113,6 +111,7 @@ class Relay:
         pauses = PauseStage(rows)
         turns = TurnStage(rows, reports.bot_responded)
         self._pipeline.set_stages((recorder, pauses, turns, echo, self.bridge))
+        self.drain_times = settings.drain
         self.drain = Drain(self.sessions, self.plane.playout, pauses)
         self.control = RelayControlServicer(identity, self.sessions, self.events)
         self.sessions.plane, self.sessions.bots = self.plane, self.bridge
@@ -157,15 +156,14 @@ class Relay:
     def set_draining(self, drain: bool) -> None:  # noqa: FBT001 - RelayHeartbeat's callback
         self.head_room.is_draining = drain
         if drain:
-            self.drain.begin(self._tick_number, self._settings.drain_deadline_s)
+            self.drain.begin(self._tick_number, self.drain_times.deadline_s)
         elif not self.head_room.is_stopping:
             self.drain.stop()
 
     def stop_serving(self) -> None:
         """No new calls; those there are leave, in mid-word when half of the time is over."""
-        settings = self._settings
         self.head_room.is_stopping = True
-        self.drain.begin(self._tick_number, min(settings.drain_deadline_s, settings.drain_s * _PATIENT_SHARE))
+        self.drain.begin(self._tick_number, self.drain_times.stopping_deadline_s)
 
     def _on_tick(self, tick: Tick, missed: int) -> None:
         if missed * TICK_S >= DOUBTFUL_STALL_S:
@@ -214,7 +212,7 @@ async def run_relay(settings: RelaySettings, lifecycle: Lifecycle) -> int:
     relay.stop_serving()
     if registrar is not None:
         registrar.beat_now()
-    await _drain(relay, settings.drain_s)
+    await _drain(relay, relay.drain_times.most_s)
     await relay.aclose()
     await tasks.aclose()
     await server.stop(0.5)

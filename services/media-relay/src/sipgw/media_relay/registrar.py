@@ -1,4 +1,5 @@
-"""The relay's word to the registry: who it is, what it can do, and where callers reach it.
+"""The relay's word to the registry: who it is, what it can do, and where callers reach it; and what of the
+config is for relays.
 
 The address is that of the flags unless the config has one for our node: an external address is known to the
 operator, not to the pod. Sessions allocated from then on are told the new one; control stays where it is.
@@ -54,11 +55,11 @@ class Registrar:
         self._heartbeat.beat_now()
 
     async def run(self) -> None:
-        """Follow the config if there is a node to look up, and beat, for ever."""
+        """Follow the config and beat, for ever."""
         client = RegistryClient(self._settings.registry, tls=self._settings.tls)
         try:
+            self._tasks.spawn(client.follow_config(self._take), "config")
             if self._settings.node:
-                self._tasks.spawn(client.follow_config(self._take), "config")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_FIRST_CONFIG_S):
                         await self._has_config.wait()
@@ -68,6 +69,7 @@ class Registrar:
             await client.aclose()
 
     def _take(self, config: config_pb2.GatewayConfig) -> None:
+        self._relay.drain_times = self._settings.drain.following(config.gateway)
         address = config.gateway.advertised_addresses.get(self._settings.node) or self._settings.advertise
         self._has_config.set()
         if address == self._registration.advertised_address:

@@ -242,6 +242,8 @@ class GatewaySettings(_message.Message):
     MAX_CALL_SECONDS_FIELD_NUMBER: _builtins.int
     RECORDING_DIRECTORY_FIELD_NUMBER: _builtins.int
     ADVERTISED_ADDRESSES_FIELD_NUMBER: _builtins.int
+    DRAIN_DEADLINE_SECONDS_FIELD_NUMBER: _builtins.int
+    DRAIN_GRACE_SECONDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     ptime_ms: _builtins.int
     max_calls: _builtins.int
@@ -250,6 +252,10 @@ class GatewaySettings(_message.Message):
     """0: no limit"""
     recording_directory: _builtins.str
     """empty: no recording"""
+    drain_deadline_seconds: _builtins.int
+    """a draining relay's calls leave after it in mid-word too"""
+    drain_grace_seconds: _builtins.int
+    """calls that can't leave are ended after it"""
     @_builtins.property
     def codecs(self) -> _containers.RepeatedScalarFieldContainer[Global___AudioCodec.ValueType]:
         """in order of preference"""
@@ -268,12 +274,21 @@ class GatewaySettings(_message.Message):
         max_call_seconds: _builtins.int = ...,
         recording_directory: _builtins.str = ...,
         advertised_addresses: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        drain_deadline_seconds: _builtins.int | None = ...,
+        drain_grace_seconds: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_drain_deadline_seconds", b"_drain_deadline_seconds", "_drain_grace_seconds", b"_drain_grace_seconds", "drain_deadline_seconds", b"drain_deadline_seconds", "drain_grace_seconds", b"drain_grace_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advertised_addresses", b"advertised_addresses", "codecs", b"codecs", "max_call_seconds", b"max_call_seconds", "max_calls", b"max_calls", "name", b"name", "ptime_ms", b"ptime_ms", "recording_directory", b"recording_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_drain_deadline_seconds", b"_drain_deadline_seconds", "_drain_grace_seconds", b"_drain_grace_seconds", "advertised_addresses", b"advertised_addresses", "codecs", b"codecs", "drain_deadline_seconds", b"drain_deadline_seconds", "drain_grace_seconds", b"drain_grace_seconds", "max_call_seconds", b"max_call_seconds", "max_calls", b"max_calls", "name", b"name", "ptime_ms", b"ptime_ms", "recording_directory", b"recording_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__drain_deadline_seconds: _TypeAlias = _typing.Literal["drain_deadline_seconds"]  # noqa: Y015
+    _WhichOneofArgType__drain_deadline_seconds: _TypeAlias = _typing.Literal["_drain_deadline_seconds", b"_drain_deadline_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__drain_grace_seconds: _TypeAlias = _typing.Literal["drain_grace_seconds"]  # noqa: Y015
+    _WhichOneofArgType__drain_grace_seconds: _TypeAlias = _typing.Literal["_drain_grace_seconds", b"_drain_grace_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__drain_deadline_seconds) -> _WhichOneofReturnType__drain_deadline_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__drain_grace_seconds) -> _WhichOneofReturnType__drain_grace_seconds | None: ...
 
 Global___GatewaySettings: _TypeAlias = GatewaySettings  # noqa: Y015
 
