@@ -1,6 +1,9 @@
 """Ends that the gateway decides: an operator's, and its own shutdown."""
 
+import pytest
+
 from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.relay.v1 import control_pb2 as relay_api
 from sipgw.control import EdgeClient
 from sipgw.sip_edge.testing.caller import Caller, CallerDialog
 from sipgw.sip_edge.testing.edges import TestEdge
@@ -62,3 +65,17 @@ async def test_a_caller_that_never_answers_the_bye_does_not_hold_the_end_up(
     await edge.app.stop()
     assert [one for one in caller.requests if one.method == "BYE"]
     assert relay.sessions == {}
+
+
+async def test_the_totals_of_a_call_are_told_also_when_they_come_after_its_end(
+    edge: TestEdge, relay: FakeRelay, caller: Caller, capsys: pytest.CaptureFixture[str]
+) -> None:
+    relay.ends_late = True
+    call = await established(edge, caller)
+    session = relay.sessions[call.call_id]
+    assert (await call.ask("BYE", edge.sip)).status == 200
+    await edge.until(lambda: _state(edge, call) is None)
+    assert "media_ended" not in "".join(capsys.readouterr())
+    relay.sessions[call.call_id] = session
+    relay.emit(call.call_id, session_ended=relay_api.SessionEnded(reason="the caller hung up"))
+    await edge.until(lambda: "media_ended" in "".join(capsys.readouterr()))

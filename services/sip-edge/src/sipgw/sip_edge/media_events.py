@@ -23,6 +23,7 @@ from sipgw.sip_edge.moves import Moves
 from sipgw.sip_edge.records import CallRecords
 from sipgw.sip_edge.routing import no_bot_status
 from sipgw.sip_edge.transfer import Transfers
+from sipgw.store import StoreUnavailable
 
 _UNANSWERED = frozenset({calls.CALL_STATE_INVITED, calls.CALL_STATE_PLACED, calls.CALL_STATE_RINGING})
 _ANSWERED = frozenset({calls.CALL_STATE_ANSWERED, calls.CALL_STATE_ESTABLISHED})
@@ -81,6 +82,9 @@ class MediaEvents:
         """Save what an event of the relay `who` means."""
         live = self._live.get(event.call_id)
         kind = event.WhichOneof("event") or ""
+        if live is None and kind == "session_ended":
+            await self._log_late(event, who)
+            return
         handler = self._handlers.get(kind)
         session = self._records.copy_of(event.call_id)
         if live is None and kind in _ENDS:
@@ -172,6 +176,14 @@ class MediaEvents:
             await self._end(
                 live, calls.END_CAUSE_RELAY_LOST, f"the relay ended the session: {event.session_ended.reason}"
             )
+
+    async def _log_late(self, event: relay.MediaEvent, who: Identity) -> None:
+        """The totals of a call that is over here: the relay's answer to Release may overtake them."""
+        session = None
+        with contextlib.suppress(StoreUnavailable):
+            session = await self._records.load(event.call_id)
+        if session is not None and session.state == calls.CALL_STATE_ENDED:
+            _log_totals(live_of(session), event.session_ended, who)
 
     async def _media_started(self, event: relay.MediaEvent, live: LiveCall) -> None:
         live.log.info("media_started", peer=f"{event.media_started.address}:{event.media_started.port}")

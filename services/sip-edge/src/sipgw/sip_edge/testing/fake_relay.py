@@ -55,6 +55,8 @@ class FakeRelay(RelayControlServiceServicer):
         self.unacked: dict[int, pb.MediaEvent] = {}
         self.bot_ready = True
         self.can_resume = True
+        self.ends_late = False
+        """The end of a released session is told when the test says so."""
         self._thawed = asyncio.Event()
         self._thawed.set()
         self.absent_bots: set[str] = set()
@@ -200,7 +202,8 @@ class FakeRelay(RelayControlServiceServicer):
                 if again:
                     self._send(session, again)
             case "release":
-                self.emit(session.call_id, session_ended=pb.SessionEnded(reason=command.release.reason))
+                if not self.ends_late:
+                    self.emit(session.call_id, session_ended=pb.SessionEnded(reason=command.release.reason))
                 del self.sessions[session.call_id]
             case _:
                 return
