@@ -3,12 +3,14 @@
 import asyncio
 import shlex
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from gatewaykit.howto import UP, HowTo, Step
 from gatewaykit.up import Up
+
+from sipgw.store.testing import RedisServer
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
@@ -39,14 +41,25 @@ async def run(up: Up, step: Step) -> str:
     return output.decode()
 
 
-@pytest.mark.parametrize("name", ["add-a-trunk", "route-a-number", "drain-a-relay"])
-async def test_a_how_to_works_on_a_laptop(up: Up, tmp_path: Path, name: str) -> None:
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    "name", ["add-a-trunk", "route-a-number", "drain-a-relay", "two-edges", "external-redis"]
+)
+async def test_a_how_to_works_on_a_laptop(up: Up, tmp_path: Path, redis: RedisServer, name: str) -> None:
     how_to = HowTo.read(name)
     how_to.write(tmp_path)
     start, *rest = how_to.steps_of(SECTION)
     assert start.command.startswith(UP)
-    options = shlex.split(start.command.removeprefix(UP).replace("--sip-port 5060", ""))
+    command = start.command.removeprefix(UP).replace("--sip-port 5060", "")
+    options = shlex.split(command.replace("redis://redis.example.net:6379/0", redis.url))
     await up.start(*(str(tmp_path / one) if one.endswith(".yaml") else one for one in options))
     assert rest
     for step in rest:
         step.check(await run(up, step))
+    has_keys = b"sipgw:" in redis.ask(b"KEYS sipgw:*")
+    assert has_keys == ("--redis" in start.command)

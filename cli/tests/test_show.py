@@ -24,6 +24,7 @@ def call(state: int, **fields: object) -> CallSummary:
         state=state,
         to="echo",
         route="default",
+        owner=ProcessIdentity(name="edge-1"),
         relay=ProcessIdentity(name="relay-0"),
         **fields,
     )
@@ -37,7 +38,7 @@ ENDED = call(CALL_STATE_ENDED, answered_ms=1000, ended_ms=66_000, end_cause=END_
 def test_a_line_tells_who_what_and_how_it_ended() -> None:
     assert (
         line_of(ENDED)
-        == "call 0a1b ended (caller hangup) alice -> echo time=1:05 route=default relay=relay-0"
+        == "call 0a1b ended (caller hangup) alice -> echo time=1:05 route=default edge=edge-1 relay=relay-0"
     )
 
 
@@ -70,6 +71,10 @@ def test_the_table_fits_80_columns_with_digits_that_hangup_takes() -> None:
     for word in (ID[:8], "alice", "echo", "established", "default", "relay-0", "159"):
         assert word in out.getvalue()
     assert ID not in out.getvalue()
+    out = io.StringIO()
+    Console(file=out, width=80).print(table_of([one]))
+    for word in (ID[:8], "established", "edge-1", "relay-0"):
+        assert word in out.getvalue()
 
 
 def test_what_a_caller_calls_itself_is_neither_markup_nor_terminal_commands() -> None:

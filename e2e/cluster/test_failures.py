@@ -3,11 +3,13 @@
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from clusterkit.bots import Bots
 from clusterkit.callers import Callers, Findings
+from clusterkit.commands import Commands
 from clusterkit.kubectl import eventually
 from clusterkit.node_shell import NodeShell
 from clusterkit.release import Release
@@ -144,16 +146,17 @@ def test_redis_restarted(release: Release, talking: Callers, report: Report) -> 
     assert counted < 30
 
 
-def test_a_node_drained(release: Release, talking: Callers, report: Report) -> None:
+def test_a_node_drained(release: Release, talking: Callers, report: Report, tmp_path: Path) -> None:
     node = _busiest_relay(release)["spec"]["nodeName"]
+    commands = Commands(release.kubectl, tmp_path)
     began = time.monotonic()
+    drain, uncordon = (step.command.replace("NODE", node) for step in HowTo.read("drain-a-node").steps)
     try:
-        words = HowTo.read("drain-a-node").steps[0].command.replace("NODE", node).split()
-        release.kubectl.run(*words[1:], timeout_s=160)
+        commands.run(drain)
         note = f"kubectl drain took {time.monotonic() - began:.0f} s"
         findings = _settle(talking, report, "node drained", note, seconds=3)
     finally:
-        release.kubectl.run("uncordon", node)
+        commands.run(uncordon)
     assert findings.worst_gap_ms < RELAY_GAP_MS
 
 

@@ -1,14 +1,13 @@
 """Every command of docs/how-to/install.md, as written, from the first to the uninstall."""
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from clusterkit.cluster import Cluster
+from clusterkit.commands import Commands
 from clusterkit.kubectl import Kubectl
-from clusterkit.release import HELM, ROOT, Release
+from clusterkit.release import Release
 from clusterkit.report import Report
 from gatewaykit.howto import HowTo
 
@@ -28,21 +27,9 @@ def empty(real_cluster: Cluster, release: Release) -> Iterator[Kubectl]:
 
 
 def test_the_how_to_installs_calls_and_uninstalls(empty: Kubectl, tmp_path: Path, report: Report) -> None:
-    (tmp_path / "helm").write_text(f'#!/bin/sh\nPATH="{os.environ["PATH"]}" exec {HELM} "$@"\n')
-    (tmp_path / "helm").chmod(0o755)
-    path = os.pathsep.join([str(tmp_path), str(Path(empty.program).parent), os.environ["PATH"]])
+    commands = Commands(empty, tmp_path)
     steps = HowTo.read("install").steps
     assert len(steps) == 5
     for step in steps:
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", step.command],
-            cwd=ROOT,
-            env=os.environ | {"PATH": path, "KUBECONFIG": empty.kubeconfig},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, f"{step.command}\n{done.stdout}{done.stderr}"
-        step.check(done.stdout)
+        step.check(commands.run(step.command))
     report.add("docs: install, call, uninstall", note=f"{len(steps)} blocks of commands as written")

@@ -48,14 +48,24 @@ def length_of(call: CallSummary) -> str:
 def table_of(
     calls: Iterable[CallSummary], digits: Mapping[str, str] | None = None, *, title: str = ""
 ) -> Table:
-    """One row a call, oldest first. `digits` are those heard so far, by call id."""
+    """One row a call, oldest first. `digits` are those heard so far, by call id; in 80 columns they take the
+    place of the edge.
+    """
     table = Table(title=title or None, title_justify="left", expand=False)
     heard = digits or {}
-    for heading in ("call", "from", "to", "state", "time", "route", "relay", *(["digits"] if heard else [])):
+    last = ("relay", "digits") if heard else ("edge", "relay")
+    for heading in ("call", "from", "to", "state", "time", "route", *last):
         table.add_column(heading, no_wrap=heading in {"call", "time"})
     for call in sorted(calls, key=lambda call: call.created_ms):
-        row = [call.call_id[:_SHORT_ID], getattr(call, "from"), call.to, state_of(call), length_of(call)]
-        row += [call.route, call.relay.name, *([heard.get(call.call_id, "")] if heard else [])]
+        row = [
+            call.call_id[:_SHORT_ID],
+            getattr(call, "from"),
+            call.to,
+            state_of(call),
+            length_of(call),
+            call.route,
+        ]
+        row += [call.relay.name, heard.get(call.call_id, "")] if heard else [call.owner.name, call.relay.name]
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
@@ -63,5 +73,5 @@ def table_of(
 def line_of(call: CallSummary) -> str:
     """One line of a change, for logs and pipes."""
     parties = f"{printable(getattr(call, 'from'))} -> {printable(call.to)}"
-    place = f" route={call.route} relay={call.relay.name}" if call.route else ""
+    place = f" route={call.route} edge={call.owner.name} relay={call.relay.name}" if call.route else ""
     return f"call {call.call_id} {state_of(call)} {parties} time={length_of(call)}{place}"

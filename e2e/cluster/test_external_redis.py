@@ -1,0 +1,116 @@
+"""The release on a Redis of the user's own, by the commands of docs/how-to/external-redis.md.
+
+It wants a password, and its certificate is vouched for by nobody else.
+"""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clusterkit.callers import Callers
+from clusterkit.commands import Commands
+from clusterkit.kubectl import eventually
+from clusterkit.release import ROOT, Release, is_ready
+from clusterkit.report import Report
+from gatewaykit.howto import HowTo
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+NAME = "own-redis"
+PORT = 6380
+_SERVE = (
+    *("redis-server", "--port", "0", "--tls-port", str(PORT), "--tls-auth-clients", "no"),
+    *(
+        "--requirepass",
+        "secret",
+        "--tls-cert-file",
+        "/tls/tls.crt",
+        "--tls-key-file",
+        "/tls/tls.key",
+        "--dir",
+        "/tmp",
+    ),
+)
+_ASK = ("redis-cli", "--tls", "--insecure", "-p", str(PORT), "-a", "secret", "--no-auth-warning")
+
+
+@pytest.fixture
+def own_redis(release: Release, tmp_path: Path) -> Iterator[str]:
+    """Its host and port, as pods reach it; what signs for it is `ca.crt` in `tmp_path`."""
+    kubectl = release.kubectl
+    host = f"{NAME}.{kubectl.namespace}.svc"
+    new_key = (
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+    )
+    names = ("-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{host}", "-days", "2")
+    files = ("-keyout", "tls.key", "-out", "ca.crt")
+    subprocess.run([*new_key, *names, *files], cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "ca.crt").chmod(0o644)
+    kubectl.run(
+        *("create", "secret", "tls", NAME, f"--cert={tmp_path / 'ca.crt'}", f"--key={tmp_path / 'tls.key'}")
+    )
+    volume = {"name": "tls", "secret": {"secretName": NAME}}
+    container = {
+        "name": "redis",
+        "image": "sipgw/redis:7.0",
+        "imagePullPolicy": "IfNotPresent",
+        "command": list(_SERVE),
+        "volumeMounts": [{"name": "tls", "mountPath": "/tls"}],
+        "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
+    }
+    labels = {"app": NAME}
+    metadata = {"name": NAME, "labels": labels}
+    kubectl.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": metadata,
+            "spec": {"containers": [container], "volumes": [volume], "terminationGracePeriodSeconds": 0},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": metadata,
+            "spec": {"selector": labels, "ports": [{"port": PORT}]},
+        },
+    )
+    eventually(lambda: is_ready(kubectl.get("pod", NAME)), 60, "a Redis of our own is ready")
+    yield f"{host}:{PORT}"
+    release.upgrade()  # back to the release's own
+    release.wait_ready()
+    kubectl.run("delete", "pod,service", NAME)
+    kubectl.run("delete", "secret", NAME, "redis-url", "redis-ca")
+
+
+def test_a_redis_of_ones_own_serves_the_release(
+    release: Release, own_redis: str, tmp_path: Path, report: Report
+) -> None:
+    kubectl = release.kubectl
+    (tmp_path / "charts").symlink_to(ROOT / "charts")
+    before = {pod["metadata"]["name"] for pod in release.pods("edge") + release.pods("registry")}
+    for step in HowTo.read("external-redis").steps_of("In the cluster"):
+        Commands(kubectl, tmp_path).run(step.command.replace("redis.example.net:6380", own_redis), tmp_path)
+
+    def is_rolled() -> bool:
+        now = {pod["metadata"]["name"] for pod in release.pods("edge") + release.pods("registry")}
+        return not before & now and not release.pods("redis")
+
+    took_s = eventually(is_rolled, 150, "edges and registries are others, and the release's Redis is gone")
+    release.wait_ready()
+    with Callers(release.edges()) as callers:
+        callers.dial(4)
+        callers.mark()
+        callers.rest(2)
+        findings = callers.findings()
+        report.add("docs: a Redis of one's own, TLS and password", findings, f"rolled in {took_s:.0f} s")
+        assert findings.lost == 0, findings.why_lost
+        assert len(release.calls()) == 4
+        keys = kubectl.run("exec", NAME, "--", *_ASK, "keys", "sipgw:*")
+        assert "sipgw:" in keys
