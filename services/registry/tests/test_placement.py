@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from sipgw.api.registry.v1.registry_pb2 import RelayRegistration
 from sipgw.calls import random_call_id
 from sipgw.registry.placement import Beat, NotPlaced, Placed, Placements
+from sipgw.registry.placement_scripts import KNOWN_MS
 from sipgw.store import Store
 from sipgw.store.testing import RedisServer
 
@@ -70,6 +72,26 @@ async def test_without_relays_the_answer_is_no_relay(placements: Placements) -> 
 async def test_a_registered_relay_that_never_beat_gets_nothing(placements: Placements) -> None:
     await placements.register(relay(0))
     assert await placed_on(placements, random_call_id()) == "no relay"
+
+
+async def test_relays_that_register_at_once_are_all_known(placements: Placements) -> None:
+    fleet = [relay(ordinal) for ordinal in range(3)]
+    for one in fleet:
+        await placements.register(one)
+    assert [await placements.beat(one, beat()) for one in fleet] == [False] * 3
+    assert len(await placements.relays()) == 3
+
+
+async def test_a_relay_that_is_gone_for_ten_minutes_is_forgotten_by_the_next_registration(
+    placements: Placements, store: Store
+) -> None:
+    gone, silent = relay(0), relay(1)
+    await join(placements, gone, silent)
+    for one, ago_ms in [(gone, KNOWN_MS + 1_000), (silent, KNOWN_MS - 60_000)]:
+        key = f"{one.relay.name}/{one.relay.incarnation}"
+        await store.command("ZADD", "sipgw:{relays}:known", time.time_ns() // 1_000_000 - ago_ms, key)
+    await placements.register(relay(2))
+    assert [one.registration.ordinal for one in await placements.relays()] == [1, 2]
 
 
 async def test_calls_go_to_the_lowest_ordinal_then_lane_that_has_room(placements: Placements) -> None:

@@ -1,7 +1,7 @@
 """The Lua scripts of placement: everything is under the tag {relays}, so each runs atomically.
 
 order            sorted set: relays that may have room, by (newest revision, ordinal, lane), lowest first
-known            sorted set: every relay by the end of its lease
+known            sorted set: every relay by the end of its lease, at first by its registration
 revisions        hash: revision of a live relay to its turn; the highest turn was seen last
 relay:<key>      hash: the registration, the lease's end, what the relay reported, what is held beside that
 held:<key>       sorted set by expiry: "call id:units" reserved and not yet reported by the relay
@@ -117,10 +117,11 @@ for _, other in ipairs(redis.call('ZRANGE', prefix .. 'known', 0, -1)) do
   elseif number(f[1]) > now and f[2] then
     live_revisions[f[2]] = true
   end
-  if number(f[1]) < now - KNOWN_MS then
-    redis.call('ZREM', prefix .. 'known', other)
-    redis.call('DEL', relay_key(other), held_key(other))
-  end
+end
+-- By the set's score, which a relay between its registration and its first beat has too.
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', prefix .. 'known', '-inf', now - KNOWN_MS)) do
+  redis.call('ZREM', prefix .. 'known', gone)
+  redis.call('DEL', relay_key(gone), held_key(gone))
 end
 -- A revision that nobody runs any more has no turn: one that comes back (a rollback) is the newest again.
 for _, seen in ipairs(redis.call('HKEYS', prefix .. 'revisions')) do
