@@ -1,8 +1,8 @@
 """Finds or makes the cluster that the tests run on, and brings images to its nodes.
 
 SIPGW_E2E_KUBECONFIG names one; else kind makes one where docker and kind work; else the command in
-SIPGW_E2E_CLUSTER_UP does, which prints KUBECONFIG=PATH. Images come in by the command in
-SIPGW_E2E_IMAGE_LOAD, which is given archives; with kind by kind; else the nodes are to pull them.
+SIPGW_E2E_CLUSTER_UP does, which prints KUBECONFIG=PATH. Images come in by kind where it made the cluster,
+else by the command in SIPGW_E2E_IMAGE_LOAD, which is given archives; without one the nodes are to pull them.
 """
 
 import io
@@ -62,11 +62,10 @@ def find_cluster() -> Cluster:
         if not Path(named).is_file():
             raise NoClusterError(f"SIPGW_E2E_KUBECONFIG={named} is no file")
         return Cluster(named, loader)
+    if shutil.which("kind") and _works(["docker", "info"]):
+        return Cluster(_kind(), ("kind", "load", "image-archive", "--name", _KIND_NAME))
     if os.environ.get("SIPGW_E2E_CLUSTER_UP"):
         return Cluster(_started_by(shlex.split(os.environ["SIPGW_E2E_CLUSTER_UP"])), loader)
-    if shutil.which("kind") and _works(["docker", "info"]):
-        kubeconfig = _kind()
-        return Cluster(kubeconfig, loader or ("kind", "load", "image-archive", "--name", _KIND_NAME))
     raise NoClusterError(
         "no cluster: name one in SIPGW_E2E_KUBECONFIG, install kind and docker, "
         "or give a command that brings one up in SIPGW_E2E_CLUSTER_UP (see e2e/cluster/README.md)"
