@@ -136,8 +136,12 @@ class Release:
     def calls_by_relay(self) -> Counter[str]:
         return Counter(call.relay.name for call in self.calls())
 
+    def tls_secret(self, role: str) -> str:
+        """Name of the Secret with that role's certificate."""
+        return f"{self.name}-tls-{role}"
+
     def _certificates(self) -> TlsDirectory | None:
-        answer = self.kubectl.ask("get", "secret", f"{self.name}-tls-operator", "-o", "yaml")
+        answer = self.kubectl.ask("get", "secret", self.tls_secret("operator"), "-o", "yaml")
         if answer.status != 0:
             return None
         folder = self.scratch / "tls"
