@@ -24,10 +24,12 @@ WRITE = Script("write", "redis.call('SET', KEYS[1], ARGV[1]) return redis.call('
 def running(image: str, *arguments: str) -> Iterator[tuple[str, int]]:
     """Where a server of that image listens."""
     container = DockerContainer(image).with_command(" ".join(arguments)).with_exposed_ports(PORT)
+    images = container.get_docker_client().client.images
     try:
-        container.start()
+        _ = images.list(name=image) or images.pull(image)
     except APIError as error:
         pytest.skip(f"{image} can't be had: {error}")
+    container.start()
     try:
         yield container.get_container_host_ip(), int(container.get_exposed_port(PORT))
     finally:
