@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sipgw.api.registry.v1.registry_pb2 import RelayRegistration
 from sipgw.calls import random_call_id
-from sipgw.registry.placement import Beat, NotPlaced, Placed, Placements
+from sipgw.registry.placement import Beat, NotPlaced, Placed, Placements, lost_relays
 from sipgw.registry.placement_scripts import KNOWN_MS
 from sipgw.store import Store
 from sipgw.store.testing import RedisServer
@@ -92,6 +92,34 @@ async def test_a_relay_that_is_gone_for_ten_minutes_is_forgotten_by_the_next_reg
         await store.command("ZADD", "sipgw:{relays}:known", time.time_ns() // 1_000_000 - ago_ms, key)
     await placements.register(relay(2))
     assert [one.registration.ordinal for one in await placements.relays()] == [1, 2]
+
+
+async def test_a_relay_is_lost_when_it_went_silent_unasked_and_nobody_has_its_name(
+    placements: Placements, store: Store
+) -> None:
+    died, drained, restarted = relay(0), relay(1), relay(2)
+    await join(placements, died, drained, restarted)
+    await placements.beat(drained, beat(draining=True))
+    for one in (died, drained, restarted):
+        await lapse(store, one)
+    await join(placements, relay(2, incarnation="next"), relay(3))
+    assert [one.registration.ordinal for one in lost_relays(await placements.relays())] == [0]
+    await store.command("ZADD", "sipgw:{relays}:known", 1, "relay-0-0/i0-0")
+    assert lost_relays(await placements.relays()) == [], "forgotten, whether somebody registers or not"
+
+
+async def test_relays_of_one_revision_have_one_turn_though_the_first_has_not_beaten_yet(
+    placements: Placements,
+) -> None:
+    old = relay(5, revision="old")
+    await join(placements, old)
+    first, second = relay(0, revision="new"), relay(1, revision="new")
+    await placements.register(first)
+    await placements.register(old)
+    await placements.register(second)
+    for one in (first, second):
+        await placements.beat(one, beat())
+    assert await placed_on(placements, random_call_id()) == "relay-0-0"
 
 
 async def test_calls_go_to_the_lowest_ordinal_then_lane_that_has_room(placements: Placements) -> None:

@@ -45,7 +45,7 @@ def relay(
     ] = 5.0,
     drain_deadline: Annotated[
         float | None,
-        typer.Option(min=0, help="Seconds to wait for a pause in each call. [default: the config's]"),
+        typer.Option(min=0, help="Seconds to wait for a pause in each call; the config's unless given."),
     ] = None,
     media_timeout: Annotated[
         float, typer.Option(min=0, help="Seconds without RTP until the edge is told; 0: never.")

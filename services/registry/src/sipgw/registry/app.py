@@ -18,7 +18,7 @@ from sipgw.registry.edge_hangups import EdgeHangups
 from sipgw.registry.lost_calls import LostCalls
 from sipgw.registry.materializer import Materializer
 from sipgw.registry.outbox import Outbox
-from sipgw.registry.placement import Placements
+from sipgw.registry.placement import Placements, lost_relays
 from sipgw.registry.placement_service import PLACEMENT_SERVICE, PlacementService
 from sipgw.registry.relay_service import RELAY_SERVICE, RelayService
 from sipgw.runtime.grpc_server import GrpcServer
@@ -137,7 +137,7 @@ class RegistryApp:
         draining = sum(relay.draining for relay in healthy)
         metrics.RELAYS.labels("taking").set(len(healthy) - draining)
         metrics.RELAYS.labels("draining").set(draining)
-        metrics.RELAYS.labels("gone").set(len(relays) - len(healthy))
+        metrics.RELAYS.labels("gone").set(len(lost_relays(relays)))
         taking = [relay for relay in healthy if not relay.draining]
         metrics.RELAY_PORTS_FREE.set(sum(relay.ports_free for relay in taking))
         metrics.RELAY_UNITS.labels("capacity").set(sum(r.registration.capacity_units for r in healthy))

@@ -111,6 +111,17 @@ class Placements:
         )
 
 
+def lost_relays(relays: Iterable[Relay]) -> list[Relay]:
+    """Those that went silent unasked: not who drained before, nor who lives again under the same name."""
+    listed = list(relays)
+    living = {one.registration.relay.name for one in listed if one.healthy}
+    return [
+        one
+        for one in listed
+        if not one.healthy and not one.draining and one.registration.relay.name not in living
+    ]
+
+
 def _key(registration: RelayRegistration) -> str:
     return f"{registration.relay.name}/{registration.relay.incarnation}"
 

@@ -114,8 +114,10 @@ for _, other in ipairs(redis.call('ZRANGE', prefix .. 'known', 0, -1)) do
     -- The name's earlier incarnation is gone: its lease need not run out before nothing more is placed on it.
     redis.call('ZREM', prefix .. 'order', other)
     if number(f[1]) > now then redis.call('HSET', relay_key(other), 'lease', now) end
-  elseif number(f[1]) > now and f[2] then
-    live_revisions[f[2]] = true
+  elseif f[2] then
+    -- Without a lease it has registered and not beaten yet.
+    local until_ms = f[1] or number(redis.call('ZSCORE', prefix .. 'known', other)) + RELAY_LEASE_MS
+    if number(until_ms) > now then live_revisions[f[2]] = true end
   end
 end
 -- By the set's score, which a relay between its registration and its first beat has too.
@@ -270,7 +272,7 @@ LIST: Final = _script(
     "list_relays",
     """
 local found = {}
-for _, relay in ipairs(redis.call('ZRANGE', prefix .. 'known', 0, -1)) do
+for _, relay in ipairs(redis.call('ZRANGEBYSCORE', prefix .. 'known', now - KNOWN_MS, '+inf')) do
   local state = state_of(relay)
   if state.registration then
     local f = redis.call('HMGET', relay_key(relay), 'used', 'calls', 'ports', 'held_units', 'held_calls',

@@ -7,6 +7,8 @@ background: an edge that dies in between loses nothing.
 import contextlib
 from collections.abc import Awaitable, Callable
 
+from structlog.typing import FilteringBoundLogger
+
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.relay.v1 import control_pb2 as relay
@@ -18,7 +20,7 @@ from sipgw.sip_edge.config_holder import ConfigHolder
 from sipgw.sip_edge.ending import CallEnding, End
 from sipgw.sip_edge.errors import CallOver, RecordMissing
 from sipgw.sip_edge.fallback import Fallbacks
-from sipgw.sip_edge.live_calls import LiveCall, LiveCalls, live_of
+from sipgw.sip_edge.live_calls import LiveCall, LiveCalls, live_of, log_of
 from sipgw.sip_edge.moves import Moves
 from sipgw.sip_edge.records import CallRecords
 from sipgw.sip_edge.routing import no_bot_status
@@ -40,8 +42,8 @@ Handle = Callable[[relay.MediaEvent, LiveCall], Awaitable[None]]
 
 
 class MediaEvents:
-    """`handle` is what relay links call. An end that is reported to the wrong edge is saved all the same;
-    other events of calls that are not served here mean nothing here.
+    """`handle` is what relay links call. An end that is reported to the wrong edge is saved all the same, and
+    the totals of a call that is over are logged; other events of calls not served here mean nothing here.
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class MediaEvents:
             return
         if not _has_call(session, who):
             if kind == "session_ended":
-                _log_totals(live, event.session_ended, who)
+                _log_totals(live.log, event.session_ended, who)
         elif kind == "move_requested":
             await self._moves.requested(live, who)
         elif kind == "session_ended":
@@ -166,7 +168,7 @@ class MediaEvents:
 
     async def _session_ended(self, event: relay.MediaEvent, live: LiveCall, who: Identity) -> None:
         """The relay let the session go: because another edge ended the call, or of its own accord."""
-        _log_totals(live, event.session_ended, who)
+        _log_totals(live.log, event.session_ended, who)
         session = self._records.copy_of(live.call_id)
         if session is not None and session.state < calls.CALL_STATE_ENDING:
             session = await self._records.reload(live.call_id)
@@ -183,7 +185,7 @@ class MediaEvents:
         with contextlib.suppress(StoreUnavailable):
             session = await self._records.load(event.call_id)
         if session is not None and session.state == calls.CALL_STATE_ENDED:
-            _log_totals(live_of(session), event.session_ended, who)
+            _log_totals(log_of(session), event.session_ended, who)
 
     async def _media_started(self, event: relay.MediaEvent, live: LiveCall) -> None:
         live.log.info("media_started", peer=f"{event.media_started.address}:{event.media_started.port}")
@@ -208,9 +210,9 @@ class MediaEvents:
         return session is not None and session.state in _UNANSWERED
 
 
-def _log_totals(live: LiveCall, ended: relay.SessionEnded, who: Identity) -> None:
+def _log_totals(log: FilteringBoundLogger, ended: relay.SessionEnded, who: Identity) -> None:
     totals = ended.totals
-    live.log.info(
+    log.info(
         "media_ended",
         relay=who.name,
         reason=ended.reason,

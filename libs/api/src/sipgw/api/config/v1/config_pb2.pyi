@@ -255,7 +255,7 @@ class GatewaySettings(_message.Message):
     drain_deadline_seconds: _builtins.int
     """a draining relay's calls leave after it in mid-word too"""
     drain_grace_seconds: _builtins.int
-    """calls that can't leave are ended after it"""
+    """from SIGTERM on: calls that can't leave are ended after it"""
     @_builtins.property
     def codecs(self) -> _containers.RepeatedScalarFieldContainer[Global___AudioCodec.ValueType]:
         """in order of preference"""
