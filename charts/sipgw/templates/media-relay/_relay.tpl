@@ -54,8 +54,12 @@ spec:
       {{- include "sipgw.probes" $health | nindent 6 }}
       resources: {{- toYaml $relay.resources | nindent 8 }}
       securityContext: {{- include "sipgw.securityContext" $root | nindent 8 }}
-      volumeMounts: {{- include "sipgw.volumeMounts" (list $root "relay") | nindent 8 }}
-  volumes: {{- include "sipgw.volumes" (list $root "relay") | nindent 4 }}
+      volumeMounts:
+        {{- include "sipgw.volumeMounts" (list $root "relay") | nindent 8 }}
+        {{- with $relay.extraVolumeMounts }}{{ toYaml . | nindent 8 }}{{ end }}
+  volumes:
+    {{- include "sipgw.volumes" (list $root "relay") | nindent 4 }}
+    {{- with $relay.extraVolumes }}{{ toYaml . | nindent 4 }}{{ end }}
 {{- end -}}
 
 {{/* One text for all lanes that changes when the pods do: the registry fills the newest revision first. */}}
