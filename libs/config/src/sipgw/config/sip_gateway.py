@@ -91,7 +91,10 @@ class Recording(Document):
     directory: str = Field(
         default="",
         max_length=1024,
-        description="Where the relay writes `<call id>.wav`; empty is no recording.",
+        description=(
+            "Where the relay writes `<call id>.wav` (in a cluster: a volume of the chart's "
+            "`relay.extraVolumes`); empty is no recording."
+        ),
     )
 
 
