@@ -50,7 +50,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 @pytest.mark.parametrize(
     "name", ["add-a-trunk", "route-a-number", "drain-a-relay", "two-edges", "external-redis"]
 )
-async def test_a_how_to_works_on_a_laptop(up: Up, tmp_path: Path, redis: RedisServer, name: str) -> None:
+async def test_a_how_to_works_on_a_laptop(redis: RedisServer, up: Up, tmp_path: Path, name: str) -> None:
     how_to = HowTo.read(name)
     how_to.write(tmp_path)
     start, *rest = how_to.steps_of(SECTION)

@@ -107,7 +107,9 @@ async def test_the_config_says_when_calls_leave_a_draining_relay_in_mid_word(
     talking = asyncio.create_task(call.rtp.stream(noise(8, seed=49), lambda: call.media))
     await asyncio.sleep(1)
     await drain(own_gateway, "relay-0")
+    began = time.monotonic()
     await moved_to(own_gateway, "relay-1", call, timeout_s=5)
+    assert time.monotonic() - began > 0.8, "not before the deadline"
     assert not talking.done(), "nobody paused"
     await talking
     assert (await call.bye()).status == 200

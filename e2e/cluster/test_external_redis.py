@@ -6,6 +6,7 @@ It wants a password, and its certificate is vouched for by nobody else.
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clusterkit.callers import Callers
@@ -39,6 +40,21 @@ def own_redis(release: Release, tmp_path: Path) -> Iterator[str]:
     """Its host and port, as pods reach it; what signs for it is `ca.crt` in `tmp_path`."""
     kubectl = release.kubectl
     host = f"{NAME}.{kubectl.namespace}.svc"
+    _make_certificate(host, tmp_path)
+    try:
+        files = (f"--cert={tmp_path / 'ca.crt'}", f"--key={tmp_path / 'tls.key'}")
+        kubectl.run("create", "secret", "tls", NAME, *files)
+        kubectl.apply(*_manifests())
+        eventually(lambda: is_ready(kubectl.get("pod", NAME)), 60, "a Redis of our own is ready")
+        yield f"{host}:{PORT}"
+    finally:
+        release.upgrade_to_others("edge")  # back to the release's own
+        eventually(lambda: release.ready_pods("redis"), 60, "the release's own Redis is ready")
+        kubectl.run("delete", "pod,service", NAME, "--ignore-not-found")
+        kubectl.run("delete", "secret", NAME, "redis-url", "redis-ca", "--ignore-not-found")
+
+
+def _make_certificate(host: str, directory: Path) -> None:
     new_key = (
         "openssl",
         "req",
@@ -51,12 +67,10 @@ def own_redis(release: Release, tmp_path: Path) -> Iterator[str]:
     )
     names = ("-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{host}", "-days", "2")
     files = ("-keyout", "tls.key", "-out", "ca.crt")
-    subprocess.run([*new_key, *names, *files], cwd=tmp_path, check=True, capture_output=True)
-    (tmp_path / "ca.crt").chmod(0o644)
-    kubectl.run(
-        *("create", "secret", "tls", NAME, f"--cert={tmp_path / 'ca.crt'}", f"--key={tmp_path / 'tls.key'}")
-    )
-    volume = {"name": "tls", "secret": {"secretName": NAME}}
+    subprocess.run([*new_key, *names, *files], cwd=directory, check=True, capture_output=True)
+
+
+def _manifests() -> list[dict[str, Any]]:
     container = {
         "name": "redis",
         "image": "sipgw/redis:7.0",
@@ -65,44 +79,26 @@ def own_redis(release: Release, tmp_path: Path) -> Iterator[str]:
         "volumeMounts": [{"name": "tls", "mountPath": "/tls"}],
         "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
     }
+    volume = {"name": "tls", "secret": {"secretName": NAME}}
     labels = {"app": NAME}
-    metadata = {"name": NAME, "labels": labels}
-    kubectl.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": metadata,
-            "spec": {"containers": [container], "volumes": [volume], "terminationGracePeriodSeconds": 0},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": metadata,
-            "spec": {"selector": labels, "ports": [{"port": PORT}]},
-        },
-    )
-    eventually(lambda: is_ready(kubectl.get("pod", NAME)), 60, "a Redis of our own is ready")
-    yield f"{host}:{PORT}"
-    release.upgrade()  # back to the release's own
-    release.wait_ready()
-    kubectl.run("delete", "pod,service", NAME)
-    kubectl.run("delete", "secret", NAME, "redis-url", "redis-ca")
+    pod = {"containers": [container], "volumes": [volume], "terminationGracePeriodSeconds": 0}
+    service = {"selector": labels, "ports": [{"port": PORT}]}
+    return [
+        {"apiVersion": "v1", "kind": kind, "metadata": {"name": NAME, "labels": labels}, "spec": spec}
+        for kind, spec in (("Pod", pod), ("Service", service))
+    ]
 
 
 def test_a_redis_of_ones_own_serves_the_release(
     release: Release, own_redis: str, tmp_path: Path, report: Report
 ) -> None:
-    kubectl = release.kubectl
     (tmp_path / "charts").symlink_to(ROOT / "charts")
-    before = {pod["metadata"]["name"] for pod in release.pods("edge") + release.pods("registry")}
+    before = {pod["metadata"]["uid"] for pod in release.pods("edge")}
+    commands = Commands(release.kubectl, tmp_path)
     for step in HowTo.read("external-redis").steps_of("In the cluster"):
-        Commands(kubectl, tmp_path).run(step.command.replace("redis.example.net:6380", own_redis), tmp_path)
-
-    def is_rolled() -> bool:
-        now = {pod["metadata"]["name"] for pod in release.pods("edge") + release.pods("registry")}
-        return not before & now and not release.pods("redis")
-
-    took_s = eventually(is_rolled, 150, "edges and registries are others, and the release's Redis is gone")
+        commands.run(step.command.replace("redis.example.net:6380", own_redis), tmp_path)
+    took_s = release.wait_others("edge", before)
+    eventually(lambda: not release.pods("redis"), 60, "the release's own Redis is gone")
     release.wait_ready()
     with Callers(release.edges()) as callers:
         callers.dial(4)
@@ -112,5 +108,5 @@ def test_a_redis_of_ones_own_serves_the_release(
         report.add("docs: a Redis of one's own, TLS and password", findings, f"rolled in {took_s:.0f} s")
         assert findings.lost == 0, findings.why_lost
         assert len(release.calls()) == 4
-        keys = kubectl.run("exec", NAME, "--", *_ASK, "keys", "sipgw:*")
+        keys = release.kubectl.run("exec", NAME, "--", *_ASK, "keys", "sipgw:*")
         assert "sipgw:" in keys

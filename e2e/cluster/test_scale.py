@@ -14,7 +14,7 @@ from resources import gateway, remove_all
 if TYPE_CHECKING:
     from sipgw.siptest import PhoneCall
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(480)]
 CALLS = 66  # more than three relays hold
 FEW = 3
 
@@ -33,7 +33,7 @@ def test_relays_come_under_load_and_go_with_calls_in_progress(
     eventually(lambda: len(release.relays()) <= 3, 120, "few relays to begin with")
     before = len(release.relays())
     callers.mark()
-    callers.dial(CALLS, per_second=2, tries=5)
+    callers.dial(CALLS, per_second=2, tries=5, seconds=400)
     took_s = eventually(lambda: len(release.relays()) > before, 60, "more relays")
     findings = callers.findings()
     after = len(release.relays())

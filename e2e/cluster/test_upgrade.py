@@ -23,12 +23,7 @@ def test_an_upgrade_under_twenty_calls_loses_none(
     previous = build_previous(tmp_path)
     real_cluster.load(previous.archives, tmp_path)
     release.uninstall()
-
-    def is_gone() -> bool:  # but for the pod of `helm test`, which helm keeps for its log
-        pods = release.kubectl.list("pods", release.selector())
-        return all(pod["status"]["phase"] == "Succeeded" for pod in pods)
-
-    eventually(is_gone, 120, "the old release is gone")
+    eventually(lambda: not release.kubectl.list("pods", release.selector()), 120, "the old release is gone")
     release.install(previous.chart, "--set", f"image.tag={TAG}")
     release.kubectl.apply(gateway())
     release.wait_ready()

@@ -1,6 +1,7 @@
 """Commands of the documents, run as they are written: with `helm`, `kubectl` and `sipgw` on the PATH."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -43,7 +44,7 @@ class Commands:
         return done.stdout
 
     def ask(self, text: str, directory: Path = ROOT) -> "subprocess.CompletedProcess[str]":
-        text = text.replace("--namespace sipgw ", f"--namespace {self._namespace} ")
+        text = re.sub(r"--namespace sipgw\b(?!-)", f"--namespace {self._namespace}", text)
         return subprocess.run(
             ["bash", "-euo", "pipefail", "-c", text],
             cwd=directory,

@@ -51,6 +51,22 @@ class Release:
     def upgrade(self, chart: Path = CHART, *options: str) -> str:
         return self._deploy("upgrade", chart, *options)
 
+    def upgrade_to_others(self, component: str, chart: Path = CHART, *options: str) -> float:
+        """Upgrade until each of the component's pods is another, and all are ready; the seconds it took."""
+        before = {pod["metadata"]["uid"] for pod in self.pods(component)}
+        self.upgrade(chart, *options)
+        took_s = self.wait_others(component, before)
+        self.wait_ready()
+        return took_s
+
+    def wait_others(self, component: str, before: set[str]) -> float:
+        """Until the component's pods, by uid, are others than `before`."""
+
+        def are_others() -> bool:
+            return not before & {pod["metadata"]["uid"] for pod in self.pods(component)}
+
+        return eventually(are_others, _READY_S, f"every pod of {component} is another")
+
     def _deploy(self, verb: str, chart: Path, *options: str) -> str:
         return self.helm(
             verb, self.name, str(chart), "--values", "-", *options, text=yaml.safe_dump(self.values)
