@@ -92,12 +92,18 @@ async def test_broken_sdp_gets_400(edge: TestEdge, caller: Caller) -> None:
     assert (await caller.response(invite)).status == 400
 
 
-async def test_no_route_gets_404(edge: TestEdge, caller: Caller, registry: FakeRegistry) -> None:
+async def test_no_route_gets_404_and_its_record_says_who_called_whom(
+    edge: TestEdge, caller: Caller, registry: FakeRegistry
+) -> None:
     assert edge.app.gateway.current is not None
     edge.app.gateway.current.routes[0].match.to.exact = "somebody"
     invite = caller.invite()
     caller.send(invite, edge.sip)
-    assert (await caller.response(invite)).status == 404
+    refusal = await caller.response(invite)
+    assert refusal.status == 404
+    session = await edge.app.records.load((refusal.to.tag or "")[:32])
+    assert session is not None
+    assert (session.from_display, session.to_display, session.route) == ("alice", "bot", "")
 
 
 async def test_a_source_of_no_trunk_gets_403(edge: TestEdge, caller: Caller) -> None:

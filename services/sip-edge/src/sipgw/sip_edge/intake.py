@@ -27,7 +27,7 @@ from sipgw.sip_edge.invite_records import invite_record
 from sipgw.sip_edge.live_calls import LiveCall, LiveCalls
 from sipgw.sip_edge.records import CallRecords
 from sipgw.sip_edge.replies import InviteReplies, answer_rejected, retry_after
-from sipgw.sip_edge.routing import RouteDecision, decide_route
+from sipgw.sip_edge.routing import RouteDecision, decide_route, user_of
 from sipgw.sip_edge.server import SipServer
 from sipgw.sip_edge.settings import EdgeSettings
 from sipgw.sip_edge.setup_window import Setup, SetupWindow
@@ -152,7 +152,7 @@ class Intake:
         except Rejected as rejected:
             refused = rejected
         with self._limits.entering(live.decision):
-            outcome = await self._records.create(self._record(event, live, tag))
+            outcome = await self._records.create(self._record(event, live, tag, trunk))
         if isinstance(outcome, Existing):
             await self._takeover.invite_known(event, outcome.session)
             return
@@ -195,7 +195,10 @@ class Intake:
         assert self._gateway.current is not None
         return decide_route(self._gateway.current, event.request, trunk, call_id)
 
-    def _record(self, event: RequestReceived, live: LiveCall, tag: str) -> calls.CallSession:
+    def _record(
+        self, event: RequestReceived, live: LiveCall, tag: str, trunk: config.Trunk | None
+    ) -> calls.CallSession:
+        """Who called whom stands in it also when the call is refused."""
         request, decision = event.request, live.decision
         assert live.replies is not None
         me = self._settings.identity
@@ -210,6 +213,9 @@ class Intake:
             ),
             created_ms=now_ms,
             deadline_ms=now_ms + _SETUP_LIMIT_MS,
+            trunk=trunk.name if trunk is not None else "",
+            from_display=user_of(request.from_.uri),
+            to_display=user_of(request.uri),
         )
         leg = session.legs.add(leg_id="a", direction=calls.LEG_DIRECTION_INBOUND)
         leg.dialog.CopyFrom(dialog_record(request, tag))
@@ -217,8 +223,7 @@ class Intake:
         leg.invite.last_provisional = serialize(live.replies.template)
         leg.remote_sdp = request.body
         if decision is not None:
-            session.trunk, session.route = decision.trunk, decision.route.name
-            session.from_display, session.to_display = decision.from_user, decision.to_user
+            session.route = decision.route.name
             session.bot.endpoint, session.bot.epoch = decision.bot.endpoint, 1
             session.bot.resume_token = secrets.token_urlsafe(16)
             session.bot.sip_headers.update(decision.headers_to_bot)

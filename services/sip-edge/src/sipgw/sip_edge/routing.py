@@ -18,11 +18,8 @@ _NOT_FOR_BOTS = frozenset({"authorization", "proxy-authorization"})
 class RouteDecision:
     """What the config says of a call."""
 
-    trunk: str
     route: config.Route
     bot: config.BotTarget
-    from_user: str
-    to_user: str
     headers_to_bot: dict[str, str]
 
 
@@ -39,14 +36,7 @@ def decide_route(
     bot = choose_bot(route, call_id)
     if bot is None:
         raise Rejected(no_bot_status(route), "No Bot In The Route")
-    return RouteDecision(
-        trunk=trunk.name if trunk is not None else "",
-        route=route,
-        bot=bot,
-        from_user=from_user,
-        to_user=to_user,
-        headers_to_bot=_headers_to_bot(route, request),
-    )
+    return RouteDecision(route, bot, _headers_to_bot(route, request))
 
 
 def no_bot_status(route: config.Route | None) -> int:
