@@ -29,7 +29,7 @@ def empty(real_cluster: Cluster, release: Release) -> Iterator[Kubectl]:
 def test_the_how_to_installs_calls_and_uninstalls(empty: Kubectl, tmp_path: Path, report: Report) -> None:
     commands = Commands(empty, tmp_path)
     steps = HowTo.read("install").steps
-    assert len(steps) == 5
+    assert len(steps) == 7
     for step in steps:
         step.check(commands.run(step.command))
     report.add("docs: install, call, uninstall", note=f"{len(steps)} blocks of commands as written")
