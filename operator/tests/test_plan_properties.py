@@ -193,3 +193,24 @@ def test_numbers_and_replicas_are_two_words_for_one_thing() -> None:
         for total in range(40):
             assert total_of(replicas_of(total, lanes)) == total
             assert sum(replicas_of(total, lanes)) == total
+
+
+def test_calls_of_relays_that_are_heard_late_are_no_growth() -> None:
+    """A new leader looks while registries come back: half of the leases have lapsed."""
+    spec = SizingSpec(lanes=4, least=2, most=64)
+    relays = {n: RelayState(relay_name("gw", n, 4), 20, used_units=5, calls=5) for n in range(3)}
+    replicas = replicas_of(3, 4)
+    _, memory = plan(spec, Observed(replicas, {0: relays[0]}), Memory(), 0.0)
+    for now in (2.0, 4.0, 6.0, 8.0):
+        made, memory = plan(spec, Observed(replicas, relays), memory, now)
+        assert made.wanted == 3, "15 calls at 70 % of 20 are 2, and a warm one"
+
+
+def test_calls_on_a_relay_that_was_just_asked_for_are_growth() -> None:
+    spec = SizingSpec(lanes=1, least=1, most=64, warm=0)
+    first = RelayState("gw-relay-0-0", 100, used_units=60, calls=60)
+    _, memory = plan(spec, Observed((1,), {0: first}), Memory(), 0.0)
+    _, memory = plan(spec, Observed((2,), {0: first}), memory, 2.0)
+    second = RelayState("gw-relay-0-1", 100, used_units=40, calls=40)
+    made, _ = plan(spec, Observed((2,), {0: first, 1: second}), memory, 10.0)
+    assert made.wanted > 2

@@ -67,6 +67,8 @@ class Memory:
     """What was before."""
 
     used: tuple[tuple[float, float], ...] = ()
+    began: float = 0.0
+    """When the first pass was."""
     wanted: tuple[tuple[float, int], ...] = ()
     capacity_units: float = _DEFAULT_CAPACITY
     silent_since: Mapping[int, float] = field(default_factory=dict[int, float])
@@ -167,10 +169,9 @@ class _Census:
 def _remember(observed: Observed, memory: Memory, now: float) -> Memory:
     relays, total = observed.relays, total_of(observed.replicas)
     silent = frozenset(range(total)) - frozenset(relays)
-    used = float(sum(relay.used_units for relay in relays.values()))
-    earliest = now - max(_GROWTH_WINDOWS_S)
     return Memory(
-        used=(*(one for one in memory.used if one[0] >= earliest), (now, used)),
+        used=_used(observed, memory, now),
+        began=memory.began if memory.used else now,
         wanted=memory.wanted,
         capacity_units=_capacity(relays, memory.capacity_units),
         silent_since={n: memory.silent_since.get(n, now) for n in sorted(silent)},
@@ -181,6 +182,26 @@ def _remember(observed: Observed, memory: Memory, now: float) -> Memory:
         },
         restarted_at={name: at for name, at in memory.restarted_at.items() if now - at < RESTART_AGAIN_S},
     )
+
+
+def _used(observed: Observed, memory: Memory, now: float) -> tuple[tuple[float, float], ...]:
+    """The used units so far. Those of a relay that is heard again are no growth: they were there all along.
+
+    So are those of one that was silent at the first pass: registries that were away leave a new leader with
+    half of the relays.
+    """
+    again = [
+        (memory.silent_since[n], relay.used_units)
+        for n, relay in observed.relays.items()
+        if n in memory.silent_since and (n in memory.heard or memory.silent_since[n] == memory.began)
+    ]
+    earliest = now - max(_GROWTH_WINDOWS_S)
+    before = (
+        (at, level + sum(units for since, units in again if since <= at))
+        for at, level in memory.used
+        if at >= earliest
+    )
+    return (*before, (now, float(sum(relay.used_units for relay in observed.relays.values()))))
 
 
 def _capacity(relays: Mapping[int, RelayState], before: float) -> float:
