@@ -96,7 +96,7 @@ async def drain(gateway: Gateway, name: str, *, on: bool = True) -> None:
 async def test_the_config_says_when_calls_leave_a_draining_relay_in_mid_word(
     own_gateway: Gateway, phone: Phone, conversations
 ) -> None:
-    await conversations(own_gateway)
+    bot = await conversations(own_gateway)
     client = own_gateway.client()
     config = await client.get_config()
     assert config is not None
@@ -105,7 +105,11 @@ async def test_the_config_says_when_calls_leave_a_draining_relay_in_mid_word(
     await client.aclose()
     call = await phone.call("converse", own_gateway.sip())
     talking = asyncio.create_task(call.rtp.stream(noise(8, seed=49), lambda: call.media))
-    await asyncio.sleep(1)
+
+    async def is_heard() -> bool:
+        return bool(bot.seqs)
+
+    await eventually(is_heard, 5)
     await drain(own_gateway, "relay-0")
     began = time.monotonic()
     await moved_to(own_gateway, "relay-1", call, timeout_s=5)

@@ -1,15 +1,13 @@
 """The commands of the how-tos about documents, against a real apiserver; no operator answers here."""
 
-import shutil
-import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clusterkit.commands import Commands
+from clusterkit.kubectl import Kubectl
 from gatewaykit.howto import HowTo
-
-from .conftest import Kubectl
 
 pytestmark = pytest.mark.cluster
 
@@ -31,27 +29,9 @@ def group(kubectl: Kubectl) -> Iterator[str]:
     kubectl.run("delete", *names, "--wait=false")
 
 
-def shell(command: str, kubectl: Kubectl, directory: Path) -> str:
-    """The output of a command that has to succeed, in the namespace of the test."""
-    config = directory / "kubeconfig"
-    shutil.copy(kubectl.kubeconfig, config)
-    here = Kubectl(kubectl.program, str(config), kubectl.namespace)
-    here.run("config", "set-context", "--current", f"--namespace={kubectl.namespace}")
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", command],
-        capture_output=True,
-        text=True,
-        cwd=directory,
-        env={"PATH": f"{Path(kubectl.program).parent}:/usr/bin:/bin", "KUBECONFIG": str(config)},
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
 @pytest.mark.parametrize("name", ["add-a-trunk", "route-a-number"])
 def test_a_how_to_works_in_kubernetes(kubectl: Kubectl, group: str, tmp_path: Path, name: str) -> None:
+    commands = Commands(kubectl, tmp_path)
     how_to = HowTo.read(name)
     how_to.write(tmp_path)
     for path in tmp_path.glob("*.yaml"):
@@ -62,4 +42,4 @@ def test_a_how_to_works_in_kubernetes(kubectl: Kubectl, group: str, tmp_path: Pa
         command = step.command
         for plural in PLURALS:
             command = command.replace(f" {plural}", f" {plural}.{group}")
-        step.check(shell(command, kubectl, tmp_path))
+        step.check(commands.run(command, tmp_path))

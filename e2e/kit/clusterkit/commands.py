@@ -39,13 +39,8 @@ class Commands:
 
     def run(self, text: str, directory: Path = ROOT) -> str:
         """What they printed. They have to succeed."""
-        done = self.ask(text, directory)
-        assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
-        return done.stdout
-
-    def ask(self, text: str, directory: Path = ROOT) -> "subprocess.CompletedProcess[str]":
         text = re.sub(r"--namespace sipgw\b(?!-)", f"--namespace {self._namespace}", text)
-        return subprocess.run(
+        done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", text],
             cwd=directory,
             env=self._environment,
@@ -54,3 +49,5 @@ class Commands:
             timeout=_TIMEOUT_S,
             check=False,
         )
+        assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
