@@ -50,9 +50,13 @@ class FakeBots:
         self.calls, self.closed, self.events, self.digits, self.blocks = {}, {}, [], [], []
         self.consumed_bytes = {}
         self.moved, self.warmed = {}, []
+        self.codecs = {}
 
     def open(self, handle, call):
         self.calls[handle] = call
+
+    def change_codec(self, handle, codec):
+        self.codecs[handle] = codec
 
     def send_event(self, handle, event):
         self.events.append((handle, event))

@@ -122,6 +122,17 @@ async def test_an_ack_without_the_answer_it_owes_ends_the_call(edge: TestEdge, c
     assert await caller.peer_request("BYE")
 
 
+async def test_an_answer_in_the_ack_that_the_relay_refuses_ends_the_call(
+    edge: TestEdge, relay: FakeRelay, caller: Caller
+) -> None:
+    relay.refuse_modify = relay_api.COMMAND_STATUS_INVALID
+    invite = caller.request("INVITE")
+    caller.send(invite, edge.sip)
+    call = CallerDialog(caller, invite, await caller.response(invite, 200))
+    call.ack(edge.sip, body=SDP)
+    assert await caller.peer_request("BYE")
+
+
 async def test_two_reinvites_at_once_only_one_is_served(
     edge: TestEdge, relay: FakeRelay, caller: Caller
 ) -> None:

@@ -105,3 +105,29 @@ async def test_credit_is_counted_in_the_bots_bytes(relay, sdk_bots):
 async def test_frame_lengths_that_the_relay_does_not_send_are_refused(relay):
     relay.open(1, "127.0.0.1:1", bot_format=AudioFormat(Codec.PCMU, 8000, 40))
     assert "40 ms" in (await relay.sessions.told_of("failed", 1))[2]
+
+
+async def test_a_caller_that_changes_its_codec_is_heard_on_in_the_bots_format(relay, sdk_bots):
+    """By the bot as by the caller: only the bridge knows of the change."""
+
+    async def echo(call: Call) -> None:
+        async for frame in call.audio():
+            await call.play(frame)
+
+    relay.open(1, await sdk_bots(echo), bot_format=PCM_8K)
+    await relay.sessions.told_of("ready", 1)
+    loud = tone(440, 8000, 20)
+    for wire in (PCMU, PCMA, PCMU):
+        relay.bridge.change_codec(1, wire.codec)
+        before = len(relay.sessions.said[1])
+        frame = encode(wire, loud).tobytes()
+        relay.speak({1: frame}, wire)
+        assert (await relay.sessions.heard(1, before + 160))[before:] == frame
+
+
+def test_half_a_sample_that_waits_is_not_lost_at_a_change():
+    data = encode(PCM_16K, tone(440, 16000, 20)).tobytes()
+    before, after = FormatConversion(PCMU, PCM_16K, 2), FormatConversion(PCMA, PCM_16K, 2)
+    first = before.speech_to_wire(1, data[:321])
+    after.go_on_from(before, 1)
+    assert len(first) + len(after.speech_to_wire(1, data[321:])) == 160

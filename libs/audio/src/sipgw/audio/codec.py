@@ -70,4 +70,14 @@ def encode(audio_format: AudioFormat, pcm: SamplesI16) -> PayloadU8:
             return np.ascontiguousarray(pcm.astype("<i2", copy=False)).view(np.uint8)
 
 
+def recoding_table(before: AudioFormat, after: AudioFormat) -> PayloadU8:
+    """What each byte of one G.711 law is in the other, (256,).
+
+    Silence stays silence: A-law has no zero, and its least value would come back as a step above it.
+    """
+    table = encode(after, decode(before, np.arange(256, dtype=np.uint8)))
+    table[before.silence] = after.silence
+    return table
+
+
 _SILENCE = {Codec.PCMU: MULAW_SILENCE, Codec.PCMA: ALAW_SILENCE, Codec.PCM16: 0}

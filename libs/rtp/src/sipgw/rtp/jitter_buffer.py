@@ -57,6 +57,11 @@ class JitterBuffer:
             column[row] = 0
         self.excess.reset(row, now_s)
 
+    def recode(self, row: int, table: BytesU8) -> None:
+        """Go on in another codec, of which `table` (256,) has the bytes: what waits is heard in it."""
+        self._silence[row] = table[self._silence[row]]
+        self._ring.recode_row(row, table)
+
     def resynchronize(self, rows: Rows) -> None:
         """The sender's timestamps begin anew (another SSRC): the next packet follows what is already here."""
         self._mapped[rows] = False

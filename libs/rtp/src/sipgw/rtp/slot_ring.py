@@ -69,5 +69,9 @@ class SlotRing:
     def reset_row(self, row: int, value: int) -> None:
         self._flat[row] = value
 
+    def recode_row(self, row: int, table: BytesU8) -> None:
+        """Replace each byte of a row by what `table` (256,) has for it."""
+        self._flat[row] = table[self._flat[row]]
+
     def _columns(self, positions: PositionsI64, length: int) -> npt.NDArray[np.int64]:
         return (positions[:, None] + np.arange(length)) % self.capacity

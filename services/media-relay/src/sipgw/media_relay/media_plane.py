@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from sipgw.audio import AudioFormat
+from sipgw.audio import AudioFormat, recoding_table
 from sipgw.media_relay.digits_in import DigitsIn
 from sipgw.media_relay.pipeline.stage import Tick
 from sipgw.media_relay.playout import PlayoutQueue
@@ -117,7 +117,12 @@ class MediaPlane:
         """Media agreed anew; another address of the caller's means a new latch."""
         leg = self._leg(row)
         moved = media.remote != leg.media.remote and media.remote is not None
-        leg.media = media
+        before, leg.media = leg.media, media
+        if media.wire.codec != before.wire.codec:
+            table = recoding_table(before.wire, media.wire)
+            self.receiver.recode(row, table)
+            self.jitter.recode(row, table)
+            self.playout.recode(row, table)
         if moved:
             self._disconnect(leg)
             leg.latch.expect(media.remote)

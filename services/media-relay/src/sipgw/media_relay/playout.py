@@ -64,6 +64,14 @@ class PlayoutQueue:
         self._next_mark[row] = _NO_MARK
         self.excess.reset(row, now_s, patience_s=IMPATIENCE_S if is_live else PATIENCE_S)
 
+    def recode(self, row: int, table: PayloadU8) -> None:
+        """Go on in another codec, of which `table` (256,) has the bytes: what waits is played in it."""
+        self._silence[row] = table[self._silence[row]]
+        self._near.recode_row(row, table)
+        far = self._far.get(row)
+        if far is not None:
+            far[:] = far.translate(table.tobytes())
+
     def set_audible(self, row: int, audible: bool) -> None:  # noqa: FBT001 - the one thing the name asks for
         """On hold nobody hears: what is taken then counts as dropped, not as played."""
         self._is_audible[row] = audible

@@ -19,6 +19,7 @@ from sipgw.rtp.source_latch import Heard
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from sipgw.audio import PayloadU8
     from sipgw.media_relay.pipeline.stage import Tick
     from sipgw.rtp.jitter_buffer import JitterBuffer
     from sipgw.rtp.packet_batch import PacketBatch
@@ -63,6 +64,8 @@ class RtpReceiver:
         self._listener = listener
         self._payload_type = np.full(rows, NO_PAYLOAD_TYPE, np.uint8)
         self._event_payload_type = np.full(rows, NO_PAYLOAD_TYPE, np.uint8)
+        self._former_payload_type = np.full(rows, NO_PAYLOAD_TYPE, np.uint8)
+        self._recoding: dict[int, PayloadU8] = {}  # by row: what bytes of the former payload type are now
         self._is_muxed = np.zeros(rows, np.bool_)
         self._is_receiving = np.zeros(rows, np.bool_)
         self.ssrc = np.zeros(rows, np.uint32)
@@ -92,8 +95,17 @@ class RtpReceiver:
         self._is_muxed[row] = is_muxed
         self._is_receiving[row] = is_receiving
 
+    def recode(self, row: int, table: PayloadU8) -> None:
+        """Another codec is about to be agreed. The caller sends the former one until our answer is there: its
+        bytes are taken as what `table` (256,) has for them (RFC 3264 §8.3.1 wants both heard).
+        """
+        self._former_payload_type[row] = self._payload_type[row]
+        self._recoding[row] = table
+
     def close(self, row: int) -> None:
-        self._payload_type[row] = self._event_payload_type[row] = NO_PAYLOAD_TYPE
+        for column in (self._payload_type, self._event_payload_type, self._former_payload_type):
+            column[row] = NO_PAYLOAD_TYPE
+        self._recoding.pop(row, None)
 
     def heard(self, row: int, tick_s: float) -> Heard | None:
         """What a rebound NAT must go on with."""
@@ -124,6 +136,7 @@ class RtpReceiver:
         events = batch.payload_type == self._event_payload_type[rows]
         known = audio | events
         if not (accepted & known).all():
+            known |= self._recode_former(rows, batch, datagrams, accepted & ~known)
             self.malformed += int((~accepted & ~shared).sum())
             self.unexpected += int((accepted & ~known).sum())
             self.last_heard[rows[accepted]] = tick.number
@@ -136,6 +149,16 @@ class RtpReceiver:
             self._take(rows[which], _narrow(batch, which), datagrams[which], events[which], tick)
         else:
             self._take(rows, batch, datagrams, events, tick)
+
+    def _recode_former(
+        self, rows: Rows, batch: PacketBatch, datagrams: npt.NDArray[np.uint8], strange: Mask
+    ) -> Mask:
+        """Which of the `strange` are of the codec agreed before; they are in today's afterwards."""
+        former = strange & (batch.payload_type == self._former_payload_type[rows])
+        for i in np.flatnonzero(former).tolist():
+            audio = slice(int(batch.payload_start[i]), int(batch.payload_start[i] + batch.payload_length[i]))
+            datagrams[i, audio] = self._recoding[int(rows[i])][datagrams[i, audio]]
+        return former
 
     def _take(
         self, rows: Rows, batch: PacketBatch, datagrams: npt.NDArray[np.uint8], events: Mask, tick: Tick

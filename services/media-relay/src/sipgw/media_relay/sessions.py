@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -16,6 +17,7 @@ import numpy as np
 from sipgw.api import voicebot_pb2
 from sipgw.api.config.v1 import config_pb2
 from sipgw.api.relay.v1 import control_pb2 as pb
+from sipgw.audio import recoding_table
 from sipgw.media_relay.errors import SpecError
 from sipgw.media_relay.media_parameters import read_bot, read_media
 from sipgw.media_relay.pipeline.stage import handle_of, row_of
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from sipgw.audio import AudioFormat
     from sipgw.media_relay.bots.interface import BotGateway, HandlesU32
     from sipgw.media_relay.event_log import EventLog
     from sipgw.media_relay.media_plane import MediaPlane
@@ -252,13 +255,20 @@ class Sessions:
     def _modify(self, session: Session, spec: pb.MediaSpec) -> None:
         media = read_media(spec)
         if media.wire.codec != session.media.wire.codec:
-            raise SpecError("media.codec: can't change during the call on this relay")
+            self._change_codec(session, media.wire)
         was_held = not (session.media.is_sending and session.media.is_receiving)
         is_held = not (media.is_sending and media.is_receiving)
         session.media = media
         self.plane.modify(session.row, media, uplink_frame_ms=session.uplink_frame_ms)
         if was_held != is_held:
             self.tell_bot(session, voicebot_pb2.CallEvent(hold=voicebot_pb2.Hold(on_hold=is_held)))
+
+    def _change_codec(self, session: Session, wire: AudioFormat) -> None:
+        """What the bot said is played, and what was recorded stays; the bot notices nothing."""
+        self.recorder.recode(session.row, wire, recoding_table(session.media.wire, wire))
+        if session.bot is not None:
+            session.bot = replace(session.bot, wire_format=replace(session.bot.wire_format, codec=wire.codec))
+            self.bots.change_codec(session.handle, wire.codec)
 
     def _start(self, session: Session) -> None:
         if session.is_started:

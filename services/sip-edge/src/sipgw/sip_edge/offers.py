@@ -9,7 +9,7 @@ from typing import Final
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay
-from sipgw.control import ControlError
+from sipgw.control import ControlError, RelayRefused, RelayUnreachable
 from sipgw.sip import RequestReceived, SipRequest, SipResponse, response_destination, serialize
 from sipgw.sip_edge import sdp_exchange
 from sipgw.sip_edge.admission import ALLOW
@@ -111,7 +111,19 @@ class Offers:
         if session.state == calls.CALL_STATE_ANSWERED:
             log_of(saved).info("call_established")
         if described is not None:
-            await self._media.modify(saved, described.media)
+            await self._tell_relay(saved, described)
+
+    async def _tell_relay(self, session: calls.CallSession, described: Described) -> None:
+        """What the ACK agreed on. There is no answer to an ACK: what can't be served is a BYE."""
+        try:
+            await self._media.modify(session, described.media)
+        except RelayRefused as refused:
+            if refused.status != relay.COMMAND_STATUS_STALE:  # else the call has moved on, with its media
+                end = End(calls.END_CAUSE_RELAY_LOST, f"the relay did not take the answer: {refused}")
+                await self._ending.end(session.call_id, end)
+        except RelayUnreachable as error:
+            # Dead, and then another relay gets what the record says; or late, and latches to the caller.
+            log_of(session).warning("modify_failed", error=str(error))
 
     def _read_answer(self, ack: SipRequest, leg: calls.Leg) -> Described:
         if not ack.body:

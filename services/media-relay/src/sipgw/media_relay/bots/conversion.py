@@ -61,6 +61,13 @@ class FormatConversion:
         frames = np.frombuffer(joined[:whole], dtype=np.uint8)[np.newaxis, :]
         return self.to_wire(np.array([row]), frames).tobytes()
 
+    def go_on_from(self, other: FormatConversion, row: int) -> None:
+        """The call on the row had the other one until now: what is not even yet comes first here."""
+        self.reset(row)
+        rest = other._rest.pop(row, None)
+        if rest is not None:
+            self._rest[row] = rest
+
     def reset(self, row: int) -> None:
         """A new call has the row."""
         self._rest.pop(row, None)

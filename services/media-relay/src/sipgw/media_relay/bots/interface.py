@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sipgw.api import voicebot_pb2
-    from sipgw.audio import AudioFormat, PayloadU8
+    from sipgw.audio import AudioFormat, Codec, PayloadU8
     from sipgw.media_relay.pipeline.block import FrameBlock
 
 # One handle per row, uint32, shape (n,).
@@ -121,6 +121,10 @@ class BotGateway(Protocol):
 
     def open(self, handle: int, call: BotCall) -> None:
         """Attach the call to a bot. bot_ready or bot_failed follows."""
+        ...
+
+    def change_codec(self, handle: int, codec: Codec) -> None:
+        """The caller has another codec from now on; the bot keeps its format and notices nothing."""
         ...
 
     def send_audio(self, block: FrameBlock) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sipgw.api import voicebot_pb2 as pb
-    from sipgw.audio import AudioFormat, PayloadU8
+    from sipgw.audio import AudioFormat, Codec, PayloadU8
     from sipgw.media_relay.bots.counters import BotCounters
     from sipgw.media_relay.bots.interface import BotCall, BotListener, BytesU64, HandlesU32
     from sipgw.media_relay.pipeline.block import FrameBlock
@@ -72,7 +72,7 @@ class GrpcBridgeStage:
             self._listener.bot_failed(handle, reason, before_ready=True)
             return
         row = handle & int(ROW_MASK)
-        number = self._conversion_number(call)
+        number = self._conversion_number(call.wire_format, call.bot_format)
         conversion = self._conversions[number]
         conversion.reset(row)
         self._conversion[row] = number
@@ -81,6 +81,15 @@ class GrpcBridgeStage:
         self._bot_bytes[row], self._wire_bytes[row] = bot_bytes, wire_bytes
         limit = call.playout_limit_bytes * bot_bytes // wire_bytes
         self._gateway.open(handle, replace(call, playout_limit_bytes=limit))
+
+    def change_codec(self, handle: int, codec: Codec) -> None:
+        row = handle & int(ROW_MASK)
+        if self._handle[row] != handle or self._conversion[row] == _NONE:
+            return
+        before = self._conversions[int(self._conversion[row])]
+        number = self._conversion_number(replace(before.wire, codec=codec), before.bot)
+        self._conversions[number].go_on_from(before, row)
+        self._conversion[row] = number
 
     def send_audio(self, block: FrameBlock) -> None:
         rows = (block.rows & ROW_MASK).astype(np.intp)
@@ -139,12 +148,12 @@ class GrpcBridgeStage:
 
     # -- inside
 
-    def _conversion_number(self, call: BotCall) -> int:
-        key = (call.wire_format, call.bot_format)
+    def _conversion_number(self, wire: AudioFormat, bot: AudioFormat) -> int:
+        key = (wire, bot)
         number = self._numbers.get(key)
         if number is None:
             number = self._numbers[key] = len(self._conversions)
-            self._conversions.append(FormatConversion(call.wire_format, call.bot_format, MAX_ROWS))
+            self._conversions.append(FormatConversion(wire, bot, MAX_ROWS))
         return number
 
     def _send(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from sipgw.audio import AudioFormat
+    from sipgw.audio import AudioFormat, PayloadU8
     from sipgw.media_relay.pipeline.block import FrameBlock
     from sipgw.media_relay.pipeline.stage import Tick
     from sipgw.media_relay.recording_writer import RecordingWriter
@@ -60,6 +60,13 @@ class RecorderStage:
             self._ring.reset_row(2 * row + channel, audio_format.silence)
         self._is_mine[row] = True
         self._writer.begin(self._last_number, path, audio_format.rate_hz)
+
+    def recode(self, row: int, audio_format: AudioFormat, table: PayloadU8) -> None:
+        """The row goes on in another codec, of which `table` (256,) has the bytes."""
+        if self._is_mine[row]:
+            self._formats[row] = audio_format
+            for channel in (_LEFT, _RIGHT):
+                self._ring.recode_row(2 * row + channel, table)
 
     def path(self, row: int) -> str:
         """Where the row's recording is; empty when there is none, or none could be made."""

@@ -63,6 +63,8 @@ class FakeRelay(RelayControlServiceServicer):
         """Endpoints of bots that fail before they are ready."""
         self.refuse_allocate: int = 0
         """A CommandStatus for the next Allocates."""
+        self.refuse_modify: int = 0
+        """A CommandStatus for the next Modifies."""
         self._ports = itertools.count(20000, 2)
         self._event_ids = itertools.count(1)
         self._server: grpc.aio.Server | None = None
@@ -173,6 +175,8 @@ class FakeRelay(RelayControlServiceServicer):
         fence = (command.owner_epoch, command.generation)
         if fence < (session.owner_epoch, session.generation):
             return pb.COMMAND_STATUS_STALE
+        if kind == "modify" and self.refuse_modify:
+            return pb.CommandStatus.ValueType(self.refuse_modify)
         if kind == "allocate" and fence > (session.owner_epoch, session.generation):
             session.spec = command.allocate
         session.owner_epoch, session.generation = fence
