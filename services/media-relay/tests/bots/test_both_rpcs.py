@@ -63,7 +63,7 @@ async def test_a_bot_without_trunk_gets_stream_call_and_is_remembered(relay, bot
 
 async def test_trunk_only_fails_on_a_bot_without_it(relay, bots):
     bot = await bots(NoTrunk())
-    relay.open(1, bot.address, protocol=BotProtocol.TRUNK, ready_timeout_ms=5000)
+    relay.open(1, bot.address, protocol=BotProtocol.TRUNK, ready_timeout_ms=60_000)  # told at once
     failed = await relay.sessions.told_of("failed", 1)
     assert "no Trunk" in failed[2]
     assert failed[3] is True

@@ -2,7 +2,7 @@
 
 BotUnavailable            try again, elsewhere if possible
 ├── TrunkUnimplemented    the bot has no Trunk: StreamCall
-└── BotUnimplemented      it has neither: give up
+└── BotUnimplemented      it has none that the route allows: give up
 """
 
 
@@ -15,4 +15,4 @@ class TrunkUnimplemented(BotUnavailable):
 
 
 class BotUnimplemented(BotUnavailable):
-    """UNIMPLEMENTED on StreamCall as well: no bot at all."""
+    """UNIMPLEMENTED on StreamCall as well, or on Trunk where the route wants that: no bot at all."""

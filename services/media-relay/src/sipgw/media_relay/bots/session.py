@@ -71,6 +71,7 @@ class BotSession:
         self._silence_timer: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._lost_at: float | None = None
+        self._trouble = ""  # why the attempt before failed: the last one may just be cut short
         self._ready_at = 0.0
         self._channel: grpc.aio.Channel | None = None
         self._trace = parse_traceparent(call.traceparent)
@@ -119,6 +120,7 @@ class BotSession:
         self._ready.set_result(confirmed)
         self._ready_at = self._loop.time()
         self._was_ready = self._has_been_ready = True
+        self._trouble = ""
         if self.stream_call is not None:
             self._endpoint.note_declared(self._loop.time(), declared=self.stream_call.is_declared)
         took_ms = round((self._loop.time() - self._opened_at) * 1000)
@@ -181,6 +183,7 @@ class BotSession:
             except BotUnavailable as error:
                 if not self._is_closed:
                     self._record_attach(str(error))
+                self._trouble = str(error)
                 end = Broken(str(error), is_final=isinstance(error, BotUnimplemented))
             if self._is_closed:
                 return
@@ -241,7 +244,8 @@ class BotSession:
             return end
         except TimeoutError:
             pod.avoid(self._loop.time())
-            raise BotUnavailable(f"the bot at {pod.address} was not ready in time") from None
+            before = f"; before: {self._trouble}" if self._trouble else ""
+            raise BotUnavailable(f"the bot at {pod.address} was not ready in time{before}") from None
         except BotUnavailable:
             if not self._is_closed:
                 pod.avoid(self._loop.time())
@@ -267,9 +271,9 @@ class BotSession:
                 if self._is_closed:
                     raise BotUnavailable("the call is over")
                 return trunk.attach(self, self.call, config, self._attaches)
-            except TrunkUnimplemented:
+            except TrunkUnimplemented as error:
                 if self.call.protocol is BotProtocol.TRUNK:
-                    raise
+                    raise BotUnimplemented(f"{error}, and the route allows nothing else") from error
                 self._endpoint.note_no_trunk(now)
                 self._log.info("bot_has_no_trunk", bot=pod.address)
         return await self._attach_stream_call(pod, config)
