@@ -20,6 +20,8 @@ from clusterkit.kubectl import Kubectl, find_program
 
 _KIND_NAME = "sipgw-e2e"
 _UP_TIMEOUT_S = 1800
+_OF_ONE_ARCHIVE = {"repositories", "oci-layout", "index.json"}
+"""Name the images of one archive alone; where an index.json is, containerd reads no manifest.json."""
 _KIND_CONFIG = """\
 kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4
@@ -124,7 +126,7 @@ def merge_archives(archives: list[Path], out: Path) -> None:
                     if member.name == "manifest.json":
                         assert content is not None
                         manifest += json.load(content)
-                    elif member.name not in written and member.name != "repositories":
+                    elif member.name not in written and member.name not in _OF_ONE_ARCHIVE:
                         written.add(member.name)
                         merged.addfile(member, content)
         data = json.dumps(manifest).encode()
