@@ -17,10 +17,14 @@ command -v mmdebstrap >/dev/null || {
 
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 root=$work/root
-# The packages' own records, so that scanners and the SBOM know what is inside.
+# The packages' own records, so that scanners and the SBOM know what is inside; and whose each file is, where files are
+# taken from to be put on another base.
 record='for deb in "$1"/var/cache/apt/archives/*.deb; do dpkg-deb -f "$deb"; echo "Status: install ok installed"; echo; done'
+list=true
+[ "$kind" = run ] || list='mkdir -p "$1/var/lib/dpkg/info"; for deb in "$1"/var/cache/apt/archives/*.deb; do
+  dpkg-deb --fsys-tarfile "$deb" | tar -t | sed s/^.// >"$1/var/lib/dpkg/info/$(dpkg-deb -f "$deb" Package).list"; done'
 mmdebstrap --quiet --variant=extract --include="$packages" --extract-hook="{ $record; } >$work/status" \
-  "$suite" "$root" $mirrors >&2
+  --extract-hook="$list" "$suite" "$root" $mirrors >&2
 
 cp "$work/status" "$root/var/lib/dpkg/status"
 ln -sf $python "$root/usr/bin/python3"

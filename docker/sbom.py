@@ -6,18 +6,19 @@ Python packages come from their metadata, system packages from dpkg's records; r
 import hashlib
 import json
 import os
+import platform
 import re
 import sys
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 OUT = Path("/usr/share/sipgw/sbom.cdx.json")
-_STATUS = Path("/var/lib/dpkg/status")
+_DPKG = Path("/var/lib/dpkg")
 _SITE = [str(path) for path in Path("/opt/sipgw/lib").glob("python3.*/site-packages")]
 Component = dict[str, object]
 
 
-def python_component(found: Distribution) -> Component:
+def package_component(found: Distribution) -> Component:
     name, version = found.metadata["Name"], found.version
     component = {"type": "library", "name": name, "version": version}
     bare = re.sub(r"[-_.]+", "-", name).lower()
@@ -30,25 +31,43 @@ def python_component(found: Distribution) -> Component:
     return component | {"purl": f"pkg:pypi/{bare}@{version}", "bom-ref": f"pypi/{bare}"}
 
 
-def debian_components(status: str) -> list[Component]:
-    found: list[Component] = []
-    for record in status.split("\n\n"):
+def python_components(prefix: str, version: str) -> list[Component]:
+    """The interpreter, where it is no package of Debian's: images of Python have one of their own making."""
+    if prefix == "/usr":
+        return []
+    names = {
+        "purl": f"pkg:generic/python@{version}",
+        "cpe": f"cpe:2.3:a:python:python:{version}:*:*:*:*:*:*:*",
+    }
+    return [{"type": "platform", "name": "python", "version": version, "bom-ref": "generic/python"} | names]
+
+
+def debian_components(dpkg: Path) -> list[Component]:
+    """Of the base, and of what was put on it with records of its own, whose version stands."""
+    texts = [
+        path.read_text() for path in (dpkg / "status", *sorted(dpkg.glob("status.d/*"))) if path.exists()
+    ]
+    found: dict[str, Component] = {}
+    for record in "\n\n".join(texts).split("\n\n"):
         fields = dict(re.findall(r"^([A-Za-z-]+): (.*)$", record, re.MULTILINE))
         if "Package" not in fields or "installed" not in fields.get("Status", ""):
             continue
         name, version, arch = fields["Package"], fields["Version"], fields["Architecture"]
         purl = f"pkg:deb/debian/{name}@{version}?arch={arch}"
-        found.append(
-            {"type": "library", "name": name, "version": version, "purl": purl, "bom-ref": f"deb/{name}"}
-        )
-    return found
+        component = {
+            "type": "library",
+            "name": name,
+            "version": version,
+            "purl": purl,
+            "bom-ref": f"deb/{name}",
+        }
+        found[name] = component
+    return list(found.values())
 
 
-def main() -> None:
-    target, version = sys.argv[1], os.environ["VERSION"]
-    components = [python_component(found) for found in distributions(path=_SITE)] if target != "redis" else []
-    if _STATUS.exists():
-        components += debian_components(_STATUS.read_text())
+def main(target: str, version: str) -> None:
+    components = [package_component(found) for found in distributions(path=_SITE)]
+    components += python_components(sys.base_prefix, platform.python_version()) + debian_components(_DPKG)
     components.sort(key=lambda component: str(component["bom-ref"]))
     subject = {"type": "container", "name": f"sipgw/{target}", "version": version}
     bill = {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "metadata": {"component": subject}}
@@ -56,4 +75,5 @@ def main() -> None:
     OUT.write_text(json.dumps(bill | {"components": components}, indent=1) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main(sys.argv[1], os.environ["VERSION"])

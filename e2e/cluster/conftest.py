@@ -23,6 +23,7 @@ from clusterkit.report import PATH, Report
 
 _ORDER = [
     *(
+        "test_images",
         "test_crds",
         "test_install",
         "test_routing",

@@ -1,0 +1,104 @@
+"""The images that `make images` built: who they run as, what they lack, what their bills name."""
+
+import io
+import json
+import os
+import re
+import sys
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clusterkit.release import ROOT
+
+sys.path.insert(0, str(ROOT / "docker"))
+
+from images import TARGETS
+from members import distributions, members_of
+
+pytestmark = pytest.mark.skipif("SIPGW_E2E" not in os.environ, reason="make e2e builds the images first")
+
+_TOOLS = re.compile(
+    r"(^|/)bin/(pip[\d.]*|uv|gcc[^/]*|cc|make|dpkg-buildpackage)$|/(pip|ensurepip)/__init__\.py$"
+)
+
+
+@dataclass
+class Image:
+    """What is in an archive: its configuration, the names of its files, its bill of materials."""
+
+    config: dict[str, Any]
+    files: set[str] = field(default_factory=set)
+    bill: dict[str, Any] = field(default_factory=dict)
+
+    def components(self, kind: str) -> set[str]:
+        """Names of those whose reference begins so."""
+        return {one["name"] for one in self.bill["components"] if one["bom-ref"].startswith(f"{kind}/")}
+
+
+def read(archive: Path) -> Image:
+    with tarfile.open(archive) as outer:
+
+        def content(name: str) -> bytes:
+            file = outer.extractfile(name)
+            assert file is not None
+            return file.read()
+
+        (manifest,) = json.loads(content("manifest.json"))
+        image = Image(json.loads(content(manifest["Config"]))["config"])
+        for name in manifest["Layers"]:
+            with tarfile.open(fileobj=io.BytesIO(content(name))) as layer:
+                _lay_on(image, layer)
+    return image
+
+
+def _lay_on(image: Image, layer: tarfile.TarFile) -> None:
+    """Names with .wh. before them take away what layers below have, a folder with all that is in it."""
+    members = layer.getmembers()
+    for member in members:
+        folder, _, name = member.name.rpartition("/")
+        if name.startswith(".wh."):
+            gone = f"{folder}/{name.removeprefix('.wh.')}"
+            image.files -= {one for one in image.files if one == gone or one.startswith(f"{gone}/")}
+    for member in members:
+        image.files.add(member.name)
+        if member.name == "usr/share/sipgw/sbom.cdx.json":
+            file = layer.extractfile(member)
+            assert file is not None
+            image.bill = json.load(file)
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def target(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def image(target: str) -> Image:
+    archive = ROOT / "build" / "images" / f"{target}.tar"
+    if not archive.exists():
+        pytest.skip(f"no {archive.relative_to(ROOT)}: the nodes have their images from elsewhere")
+    return read(archive)
+
+
+def test_it_runs_as_nobody_in_particular(image: Image) -> None:
+    assert image.config["User"] == "65532:65532"
+
+
+def test_nothing_inside_installs_or_compiles(image: Image) -> None:
+    assert any(name.startswith("usr/") for name in image.files)
+    assert {name for name in image.files if _TOOLS.search(name)} == set()
+
+
+def test_the_bill_names_what_the_image_is_for_and_the_python_below(image: Image, target: str) -> None:
+    if target == "redis":
+        assert image.components("deb") >= {"redis-server", "redis-tools", "libc6", "libssl3", "libjemalloc2"}
+        assert image.components("pypi") == set()
+    else:
+        ours = {name for name in image.components("pypi") if name.startswith("sipgw-")}
+        assert ours == members_of(target, distributions())
+        assert image.components("pypi") > ours
+    interpreters = {"python3.11-minimal"} & image.components("deb") | image.components("generic")
+    assert len(interpreters) == 1
