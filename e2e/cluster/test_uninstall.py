@@ -8,7 +8,8 @@ from resources import KINDS, route
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 _LEFT = (
-    "pods,deployments,statefulsets,services,secrets,configmaps,serviceaccounts,roles,rolebindings,leases,pdb"
+    "pods,deployments,statefulsets,jobs,services,secrets,configmaps,serviceaccounts,roles,rolebindings,leases,pdb,"
+    "networkpolicies,persistentvolumeclaims"
 )
 
 

@@ -7,6 +7,7 @@ import pytest
 from golden import CASES
 from rendering import CHART, Manifest, flags, named, of_kind, pod_templates, render
 
+PROBES = {"startupProbe": "liveness", "livenessProbe": "liveness", "readinessProbe": "readiness"}
 CLUSTER_SCOPED = {"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
 
 
@@ -18,6 +19,16 @@ def rendering(request: pytest.FixtureRequest) -> list[Manifest]:
 @pytest.fixture(scope="module")
 def default() -> list[Manifest]:
     return render()
+
+
+def _rights(roles: list[Manifest]) -> dict[str, str]:
+    """By group, resource and the name that it is narrowed to: the verbs, in order."""
+    found: dict[str, str] = {}
+    for rule in itertools.chain.from_iterable(role["rules"] for role in roles):
+        for group, resource in itertools.product(rule["apiGroups"], rule["resources"]):
+            words = [f"{group}/{resource}".lstrip("/"), *rule.get("resourceNames", [])]
+            found[" ".join(words)] = " ".join(sorted(rule["verbs"]))
+    return found
 
 
 def _relays(manifests: list[Manifest]) -> list[Manifest]:
@@ -61,7 +72,7 @@ def test_every_container_is_as_restricted_as_the_host_network_allows(rendering: 
             assert context["readOnlyRootFilesystem"], name
             assert not context["allowPrivilegeEscalation"], name
             assert context["capabilities"] == {"drop": ["ALL"]}, name
-            assert container["resources"]["limits"]["memory"] if name.endswith("test-call") else True
+            assert container["resources"]["limits"]["memory"], name
         assert not any("hostPath" in volume for volume in spec.get("volumes", [])), name
 
 
@@ -70,13 +81,33 @@ def test_only_the_operator_gets_a_token(rendering: list[Manifest]) -> None:
         assert template["spec"]["automountServiceAccountToken"] is name.endswith("-operator"), name
 
 
-def test_rights_are_named_one_by_one(rendering: list[Manifest]) -> None:
-    for role in of_kind(rendering, "Role", "ClusterRole"):
-        for rule in role["rules"]:
-            assert "*" not in itertools.chain(rule["apiGroups"], rule["resources"], rule["verbs"])
-            assert "delete" not in rule["verbs"]
-    for role in of_kind(rendering, "ClusterRole"):
-        assert {verb for rule in role["rules"] for verb in rule["verbs"]} <= {"get", "list", "watch"}
+def test_the_operator_has_these_rights_and_no_other(default: list[Manifest]) -> None:
+    """That its requests and kopf's watches need them all, operator/tests/test_rights.py tells."""
+    kinds = ("sipgateways", "siptrunks", "botroutes")
+    assert _rights(of_kind(default, "Role")) == {
+        **{f"sipgw.io/{kind}": "list watch" for kind in kinds},
+        **{f"sipgw.io/{kind}/status": "patch" for kind in kinds},
+        "secrets": "create get list patch watch",
+        "events": "create",
+        "serviceaccounts sipgw-operator": "get",
+        "pods": "list",
+        "pods/eviction": "create",
+        "apps/statefulsets": "list",
+        "apps/statefulsets/scale": "patch",
+        "coordination.k8s.io/leases": "create get update",
+    }
+    assert _rights(of_kind(default, "ClusterRole")) == {"nodes": "list watch"}
+
+
+def test_nobody_but_the_operator_has_rights_and_none_on_nodes_that_it_need_not_read(
+    rendering: list[Manifest],
+) -> None:
+    for binding in of_kind(rendering, "RoleBinding", "ClusterRoleBinding"):
+        (subject,) = binding["subjects"]
+        assert subject["name"].endswith("-operator")
+    assert not of_kind(render("--set", "operator.readNodes=false"), "ClusterRole", "ClusterRoleBinding")
+    without = render(values={"operator": {"enabled": False}, "tls": {"mode": "off"}})
+    assert not of_kind(without, "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
 
 
 def test_every_object_says_whose_it_is(rendering: list[Manifest]) -> None:
@@ -92,8 +123,8 @@ def test_pods_are_probed_by_grpc_on_the_port_that_they_were_told(rendering: list
             continue
         container = template["spec"]["containers"][0]
         health = int(flags(template)["--health"].rpartition(":")[2])
-        for probe in ("startupProbe", "livenessProbe"):
-            assert container[probe]["grpc"]["port"] == health, name
+        for probe, question in PROBES.items():
+            assert container[probe]["grpc"] == {"port": health, "service": question}, name
 
 
 def test_a_relay_has_time_to_drain(rendering: list[Manifest]) -> None:
