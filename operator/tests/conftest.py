@@ -32,12 +32,14 @@ class ManualClock:
 
 
 class FakeKube:
-    """What of an apiserver KubeClient uses: versions, conflicts, status and scale apart. `away` breaks it."""
+    """What of an apiserver KubeClient uses: versions, conflicts, status and scale apart. `away` breaks it;
+    `budget_is_spent` lets it evict nobody."""
 
     def __init__(self) -> None:
         self.objects: dict[str, Json] = {}
         self.requests: list[tuple[str, str]] = []
         self.away = False
+        self.budget_is_spent = False
         self._version = 0
 
     async def get(self, path: str) -> Json | None:
@@ -56,6 +58,8 @@ class FakeKube:
     async def create(self, path: str, body: Json) -> Json:
         self._asked("POST", path)
         if path.endswith("/eviction"):
+            if self.budget_is_spent:
+                raise KubeError(429, "it would violate the pod's disruption budget")
             if self.objects.pop(path.removesuffix("/eviction"), None) is None:
                 raise KubeError(404, "no such pod")
             return {}

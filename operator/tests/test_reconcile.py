@@ -208,6 +208,22 @@ async def test_an_old_template_is_rolled_with_one_more_first(bench: Bench) -> No
     assert f"{pods}/gw-relay-0-0" in bench.kube.objects
 
 
+async def test_a_restart_that_a_disruption_budget_refuses_is_told_when_it_was_done(bench: Bench) -> None:
+    pod = "/api/v1/namespaces/ns/pods/gw-relay-0-0"
+    bench.lane(0, updated=0)
+    labels = {"controller-revision-hash": "before"}
+    bench.kube.objects[pod] = {"metadata": {"name": "gw-relay-0-0", "labels": labels}}
+    bench.relay(2)  # the one more that goes before
+    bench.kube.budget_is_spent = True
+    await bench.passes(3)
+    assert f"{pod}/eviction" in bench.kube.written("/eviction")
+    assert "RelayRestarted" not in bench.kube.told()
+    bench.kube.budget_is_spent = False
+    await bench.passes(20)
+    assert pod not in bench.kube.objects
+    assert "RelayRestarted" in bench.kube.told()
+
+
 async def test_a_deleted_gateway_document_gives_way_to_the_defaults(bench: Bench) -> None:
     await bench.apply("SipGateway", "main", autoscaling={"minRelays": 5, "scaleInAfterSeconds": 0})
     await bench.passes()

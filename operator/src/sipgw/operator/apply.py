@@ -21,8 +21,6 @@ from sipgw.operator.resources.stateful_sets import eviction_manifest, scale_mani
 from sipgw.runtime.clock import Clock
 from sipgw.runtime.telemetry.logs import get_logger
 
-_TOO_MANY_REQUESTS = 429
-
 
 class Applier:
     """`may_act` is asked before each act: who leads no more, stops in the middle."""
@@ -115,7 +113,9 @@ class Applier:
         try:
             await self._client.create(path, eviction_manifest(pod, self._namespace))
         except KubeError as error:
-            if error.status not in {404, _TOO_MANY_REQUESTS}:  # gone, or its disruption budget is spent
+            if (
+                error.status != 404
+            ):  # gone: what was wanted; 429, its disruption budget is spent: asked again later
                 raise
 
     async def _act(self, act: str, do: Callable[[], Awaitable[object]]) -> bool:
