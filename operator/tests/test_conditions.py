@@ -66,6 +66,8 @@ def test_a_gateway_that_takes_calls_shows_all_three_true_and_its_figures() -> No
         assert {said(made, type_)[0] for type_ in ("Accepted", "Programmed", "Ready")} == {"True"}
         assert made["observedGeneration"] == 4
         assert figures.items() <= made.items()
+        (programmed,) = [one for one in made["conditions"] if one["type"] == "Programmed"]
+        assert programmed["message"] == "the registry serves it to edges and relays"  # no more is known
         STATUSES[kind].model_validate(made)  # what the CRD takes
 
 

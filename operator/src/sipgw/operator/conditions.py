@@ -129,7 +129,7 @@ def _programmed(verdict: Verdict, facts: GatewayFacts) -> Condition:
         return _no("Programmed", "NotAccepted", "nothing of it is in force")
     if not facts.is_config_in_force:
         return _no("Programmed", "Pending", "the registry has not taken the config yet")
-    return _yes("Programmed", "Programmed", "edges and relays follow it")
+    return _yes("Programmed", "Programmed", "the registry serves it to edges and relays")
 
 
 def _ready(kind: str, verdict: Verdict, facts: GatewayFacts) -> Condition:

@@ -28,7 +28,7 @@ class Condition(Status):
         min_length=1,
         max_length=64,
         pattern=r"^[A-Z][A-Za-z]*$",
-        description="Accepted: it is right. Programmed: edges and relays follow it. Ready: calls can come.",
+        description="Accepted: it is right. Programmed: the registry serves it. Ready: calls can come.",
     )
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
     observed_generation: int = Field(
