@@ -10,7 +10,7 @@ import pytest
 from sipgw.api.config.v1.config_pb2 import GatewayConfig
 from sipgw.api.registry.v1 import registry_pb2 as pb
 from sipgw.control import ConfigConflict, RegistryUnreachable
-from sipgw.operator.errors import KubeAway, KubeConflict, KubeError
+from sipgw.operator.errors import KubeAway, KubeConflict, KubeError, KubeForbidden
 
 Json = dict[str, Any]
 
@@ -33,13 +33,14 @@ class ManualClock:
 
 class FakeKube:
     """What of an apiserver KubeClient uses: versions, conflicts, status and scale apart. `away` breaks it;
-    `budget_is_spent` lets it evict nobody."""
+    `budget_is_spent` lets it evict nobody, `refuses_events` is a right taken away."""
 
     def __init__(self) -> None:
         self.objects: dict[str, Json] = {}
         self.requests: list[tuple[str, str]] = []
         self.away = False
         self.budget_is_spent = False
+        self.refuses_events = False
         self._version = 0
 
     async def get(self, path: str) -> Json | None:
@@ -63,6 +64,8 @@ class FakeKube:
             if self.objects.pop(path.removesuffix("/eviction"), None) is None:
                 raise KubeError(404, "no such pod")
             return {}
+        if self.refuses_events and path.endswith("/events"):
+            raise KubeForbidden(403, "events are refused")
         metadata = body["metadata"]
         name = metadata.get("name") or f"{metadata['generateName']}{self._version}"
         where = f"{path}/{name}"

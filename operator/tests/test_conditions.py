@@ -110,6 +110,16 @@ def test_a_second_look_at_the_same_is_equal_and_only_a_new_status_moves_the_time
     assert {one["lastTransitionTime"] for one in again["conditions"]} == {LATER}
 
 
+def test_ports_without_effect_are_a_condition_of_the_gateway_alone() -> None:
+    facts = GatewayFacts(ignored_ports="spec.sip.port 5070: the chart's value is 5060")
+    (condition,) = [
+        one for one in status(GATEWAY, facts=facts)["conditions"] if one["type"] == "PortsIgnored"
+    ]
+    assert (condition["status"], condition["message"]) == ("True", facts.ignored_ports)
+    assert said(status(GATEWAY), "PortsIgnored") == ("False", "NoneSet")
+    assert "PortsIgnored" not in {one["type"] for one in status(ROUTE, facts=facts)["conditions"]}
+
+
 def test_conditions_of_others_stay() -> None:
     foreign = {"type": "Theirs", "status": "True"}
     assert foreign in merged([foreign], [Condition("Ready", is_true=True, reason="R", message="")], 1, NOW)

@@ -258,6 +258,39 @@ async def test_what_relays_complain_of_is_shown(bench: Bench) -> None:
     assert bench.condition("sipgateways", "main", "RelayWarnings") == ("True", "RegistryUnreachable")
 
 
+async def test_without_a_gateway_document_what_relays_complain_of_is_told_once_of_their_lane(
+    bench: Bench,
+) -> None:
+    def told() -> list[tuple[str, str]]:
+        events = [body for where, body in bench.kube.objects.items() if "/events/" in where]
+        warnings = [one for one in events if one["reason"] == "RelayWarning" and one["type"] == "Warning"]
+        return [(one["involvedObject"]["name"], one["message"]) for one in warnings]
+
+    complaints = bench.registry.relays[1].registration.warnings
+    complaints.append("port 20000 is taken")
+    bench.kube.refuses_events = True
+    await bench.passes()
+    assert told() == []
+    bench.kube.refuses_events = False
+    await bench.passes(3)
+    assert told() == [("gw-relay-1", "relay gw-relay-1-0: port 20000 is taken")]
+    complaints.clear()
+    await bench.passes()
+    complaints.append("port 20000 is taken")
+    await bench.passes()
+    assert len(told()) == 2
+
+
+async def test_ports_that_the_chart_has_otherwise_are_shown(bench: Bench) -> None:
+    await bench.apply("SipGateway", "main", sip={"port": 5070})
+    await bench.passes()
+    assert bench.condition("sipgateways", "main", "PortsIgnored") == ("True", "SetByTheChart")
+    await bench.kube.merge(f"{NS}/sipgateways/main", {"spec": {"sip": {"port": 5060}}})
+    bench.reconciler.notice()
+    await bench.passes()
+    assert bench.condition("sipgateways", "main", "PortsIgnored") == ("False", "NoneSet")
+
+
 async def test_an_apiserver_that_is_away_ends_the_pass_and_the_next_goes_on(bench: Bench) -> None:
     bench.kube.away = True
     await bench.passes(3)

@@ -1,10 +1,12 @@
-"""RTP ports among those for outgoing connections: said with the cure, unless they are reserved."""
+"""RTP ports among those that others get: said with the cure, unless they are reserved."""
 
 from pathlib import Path
 
 import pytest
 
-from sipgw.media_relay.local_ports import overlap_warning
+from sipgw.media_relay.app import RelaySettings, _port_pool
+from sipgw.media_relay.drain import DrainTimes
+from sipgw.media_relay.local_ports import node_port_warning, overlap_warning
 
 
 @pytest.fixture
@@ -33,3 +35,25 @@ def test_reserved_ports_are_nobody_elses(sysctl: Path) -> None:
 
 def test_a_system_without_these_files_is_silent(tmp_path: Path) -> None:
     assert overlap_warning(32000, 34399, sysctl=tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "named"), [(29000, 30001, "30000-30001"), (32000, 34399, "32000-32767")]
+)
+def test_an_overlap_with_node_ports_is_named(low: int, high: int, named: str) -> None:
+    assert f"RTP ports {named} are among" in node_port_warning(low, high)
+
+
+@pytest.mark.parametrize(("low", "high"), [(20000, 29999), (32768, 34399)])
+def test_ports_beside_node_ports_are_silent(low: int, high: int) -> None:
+    assert node_port_warning(low, high) == ""
+
+
+def test_node_ports_are_a_relays_concern_on_a_node_of_a_cluster() -> None:
+    def warnings(node: str) -> list[str]:
+        flags = ("r", "127.0.0.1:0", "127.0.0.1", "127.0.0.1", 32000, 32003, "", "", 0, 0, 0, "")
+        settings = RelaySettings(*flags, drain=DrainTimes(1.0), media_timeout_s=30.0, node=node)
+        return [warning for warning in _port_pool(settings)[1] if "NodePort" in warning]
+
+    assert warnings("") == []
+    assert len(warnings("node-a")) == 1

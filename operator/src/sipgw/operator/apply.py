@@ -82,14 +82,15 @@ class Applier:
 
     async def tell(
         self, subject: Subject | None, reason: str, message: str, *, is_warning: bool = False
-    ) -> None:
-        """An Event, where there is an object to tell it of."""
+    ) -> bool:
+        """An Event, where there is an object to tell it of; whether it was told."""
         self._log.info("told", reason=reason, message=message)
-        if subject is not None:
-            event = event_manifest(
-                subject, self._namespace, reason, message, now=self.now(), is_warning=is_warning
-            )
-            await self._act("event", lambda: self._client.create(paths.events(self._namespace), event))
+        if subject is None:
+            return False
+        event = event_manifest(
+            subject, self._namespace, reason, message, now=self.now(), is_warning=is_warning
+        )
+        return await self._act("event", lambda: self._client.create(paths.events(self._namespace), event))
 
     async def _scale(self, plan: Plan, lanes: Lanes, subject: Subject | None) -> None:
         for lane, wanted in zip(lanes.lanes, plan.replicas, strict=True):

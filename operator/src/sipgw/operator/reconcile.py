@@ -28,7 +28,8 @@ from sipgw.operator.kept_secrets import KeptSecrets
 from sipgw.operator.kube_client import KubeClient
 from sipgw.operator.plan import Memory, Plan, SizingSpec, plan
 from sipgw.operator.registry_access import RegistryAccess
-from sipgw.operator.resources.events import Subject, subject_of
+from sipgw.operator.relay_warnings import RelayWarnings
+from sipgw.operator.resources.events import Subject, subject_of, subject_of_lane
 from sipgw.operator.resources.nodes import advertised_addresses
 from sipgw.operator.settings import OperatorSettings
 from sipgw.operator.statuses import Statuses
@@ -70,6 +71,7 @@ class Reconciler:
         self._seen_config: GatewayConfig | None = None
         self._gateway: SipGateway | None = None
         self._statuses = Statuses()
+        self._relay_warnings = RelayWarnings()
         self._log = get_logger("sipgw.operator.reconcile")
 
     def notice(self) -> None:
@@ -126,6 +128,7 @@ class Reconciler:
             if not view.problem:
                 is_in_force = is_in_force or await self._put(applier, checked, view)
                 made = await self._size(applier, sizing, view, lanes, subject)
+                await self._relay_warnings.tell(applier, view.relays, lanes.lanes)
             await self._statuses.write(
                 applier,
                 self._settings,
@@ -222,4 +225,4 @@ def _subject(objects: Objects, lanes: Lanes) -> Subject | None:
     for body in objects.documents:
         if body["kind"] == "SipGateway":
             return subject_of(body)
-    return Subject("apps/v1", "StatefulSet", lanes.lanes[0].name) if lanes.lanes else None
+    return subject_of_lane(lanes.lanes[0]) if lanes.lanes else None

@@ -1,12 +1,10 @@
 """Statuses: what each document is told of itself, written only when it changed and counts not too often."""
 
-from collections.abc import Sequence
 from typing import Final
 
-from sipgw.api.registry.v1 import registry_pb2 as pb
 from sipgw.operator import metrics
 from sipgw.operator.apply import Applier
-from sipgw.operator.checks import MAX_MESSAGE, Checked, Verdict
+from sipgw.operator.checks import Checked, Verdict
 from sipgw.operator.conditions import (
     Document,
     GatewayFacts,
@@ -16,6 +14,7 @@ from sipgw.operator.conditions import (
 )
 from sipgw.operator.gather import Objects, RegistryView
 from sipgw.operator.plan import Plan, SizingSpec
+from sipgw.operator.relay_warnings import in_words
 from sipgw.operator.resources.documents import ObjectKey, key_of
 from sipgw.operator.resources.events import subject_of
 from sipgw.operator.resources.json_parts import Json, part, parts
@@ -88,22 +87,9 @@ def facts_of(
         calls=view.counts.live,
         calls_by_route=dict(view.counts.by_route),
         calls_by_trunk=dict(view.counts.by_trunk),
-        relay_warnings=_warnings(live),
+        relay_warnings=in_words(live),
         ignored_ports=ignored_ports(checked.documents.gateway, settings.sip_port, settings.rtp_ports),
     )
-
-
-def _warnings(relays: Sequence[pb.Relay]) -> str:
-    """What relays say of themselves, each once with those that say it."""
-    who: dict[str, list[str]] = {}
-    for relay in relays:
-        for warning in relay.registration.warnings:
-            who.setdefault(warning, []).append(relay.registration.relay.name)
-    lines = [
-        f"{', '.join(names[:3])}{' and others' if len(names) > 3 else ''}: {warning}"
-        for warning, names in who.items()
-    ]
-    return "; ".join(lines)[:MAX_MESSAGE]
 
 
 def _documents(checked: Checked) -> dict[ObjectKey, Document]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sipgw.operator.resources.json_parts import Json
+from sipgw.operator.resources.stateful_sets import Lane
 
 COMPONENT: Final = "sipgw-operator"
 _MAX_MESSAGE: Final = 1024
@@ -23,6 +24,10 @@ def subject_of(body: Json) -> Subject:
     return Subject(
         body["apiVersion"], body["kind"], body["metadata"]["name"], body["metadata"].get("uid", "")
     )
+
+
+def subject_of_lane(lane: Lane) -> Subject:
+    return Subject("apps/v1", "StatefulSet", lane.name, lane.uid)
 
 
 def event_manifest(

@@ -18,6 +18,7 @@ class Lane:
     replicas: int
     update_revision: str
     is_current: bool
+    uid: str
 
 
 def lane_name(release: str, lane: int) -> str:
@@ -42,6 +43,7 @@ def read_lane(body: Json) -> Lane:
         name=str(body["metadata"]["name"]),
         replicas=replicas,
         update_revision=str(status.get("updateRevision") or ""),
+        uid=str(body["metadata"].get("uid") or ""),
         is_current=int(status.get("updatedReplicas") or 0) >= int(status.get("replicas") or 0),
     )
 

@@ -18,7 +18,7 @@ from sipgw.media_relay.errors import PortRangeError
 from sipgw.media_relay.event_log import EventLog
 from sipgw.media_relay.head_room import RelayHeadRoom
 from sipgw.media_relay.housekeeping import Housekeeping
-from sipgw.media_relay.local_ports import overlap_warning
+from sipgw.media_relay.local_ports import node_port_warning, overlap_warning
 from sipgw.media_relay.media_plane import MediaPlane
 from sipgw.media_relay.media_reports import MediaReports
 from sipgw.media_relay.metrics import RelayMetrics
@@ -274,8 +274,8 @@ def _port_pool(settings: RelaySettings) -> tuple[PortPool, list[str]]:
     warnings: list[str] = []
     if taken:
         warnings.append(f"{len(taken)} pairs of RTP ports of {low}-{high} are taken, {taken[0]} the first")
-    if overlap := overlap_warning(low, high):
-        warnings.append(overlap)
+    overlaps = [overlap_warning(low, high), node_port_warning(low, high) if settings.node else ""]
+    warnings += filter(None, overlaps)
     for warning in warnings:
         _log.warning("rtp_ports_doubtful", reason=warning)
     return pool, warnings

@@ -1,7 +1,8 @@
-"""Whether RTP ports lie among those that this machine gives to outgoing connections (ip(7)).
+"""Whether RTP ports lie among those that others get: outgoing connections (ip(7)), or NodePorts.
 
 There any program may hold one for a while: the relay then passes over it, and a crowded machine has calls
 without ports. Reserved ports (ip_local_reserved_ports) are given to nobody who did not ask for them.
+Packets for a NodePort go to its Service, on every node.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Final
 
 _SYSCTL: Final = Path("/proc/sys/net/ipv4")
+_NODE_PORTS: Final = (30000, 32767)
+"""The apiserver's default; another --service-node-port-range can't be seen from a pod."""
 
 
 def overlap_warning(low: int, high: int, *, sysctl: Path = _SYSCTL) -> str:
@@ -26,6 +29,18 @@ def overlap_warning(low: int, high: int, *, sysctl: Path = _SYSCTL) -> str:
         f"RTP ports {free[0]}-{free[-1]} are among those for outgoing connections (ip_local_port_range "
         f"{local_low}-{local_high}), where any program may hold them: give another --rtp-ports, or reserve "
         f"them on the node: sysctl -w net.ipv4.ip_local_reserved_ports={free[0]}-{free[-1]}"
+    )
+
+
+def node_port_warning(low: int, high: int) -> str:
+    """For a node of a cluster: cause and cure, or nothing."""
+    first, last = max(low, _NODE_PORTS[0]), min(high, _NODE_PORTS[1])
+    if first > last:
+        return ""
+    return (
+        f"RTP ports {first}-{last} are among those that Kubernetes gives to Services of type NodePort "
+        f"({_NODE_PORTS[0]}-{_NODE_PORTS[1]} by default), which then get their packets: "
+        "give another --rtp-ports"
     )
 
 
