@@ -7,6 +7,9 @@
 {{- if and $redis.enabled (or $redis.url $redis.urlSecret.name) -}}
 {{- fail "redis.url or redis.urlSecret is given: set redis.enabled to false to use it" -}}
 {{- end -}}
+{{- if and $redis.password $redis.passwordSecret.name -}}
+{{- fail "redis.password and redis.passwordSecret are given: one of them" -}}
+{{- end -}}
 {{- if and (eq .Values.tls.mode "operator") (not .Values.operator.enabled) -}}
 {{- fail "tls.mode is operator and operator.enabled is false: use tls.mode cert-manager or off" -}}
 {{- end -}}

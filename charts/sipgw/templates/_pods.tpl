@@ -56,12 +56,17 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end -}}
 
+{{/* Who knows the password of the release's own Redis. */}}
+{{- define "sipgw.redisSecret" -}}
+{{- .Values.redis.passwordSecret.name | default (printf "%s-redis" (include "sipgw.fullname" .)) -}}
+{{- end -}}
+
 {{/* Where Redis is: SIPGW_REDIS_URL. */}}
 {{- define "sipgw.redisEnv" -}}
 {{- $redis := .Values.redis -}}
 {{- if $redis.enabled }}
 - name: REDIS_PASSWORD
-  valueFrom: {secretKeyRef: {name: {{ include "sipgw.fullname" . }}-redis, key: password}}
+  valueFrom: {secretKeyRef: {name: {{ include "sipgw.redisSecret" . }}, key: password}}
 - {name: SIPGW_REDIS_URL, value: "redis://:$(REDIS_PASSWORD)@{{ include "sipgw.fullname" . }}-redis.{{ .Release.Namespace }}.svc:6379/0"}
 {{- else if $redis.urlSecret.name }}
 - name: SIPGW_REDIS_URL

@@ -177,6 +177,31 @@ def test_node_cidrs_narrow_who_reaches_the_registry() -> None:
     assert nodes["from"] == [{"ipBlock": {"cidr": "10.0.0.0/16"}}]
 
 
+def _secret_of_redis(template: Manifest) -> set[str]:
+    """Names of the Secrets that a pod has Redis's URL or password from."""
+    wanted = {"SIPGW_REDIS_URL", "REDIS_PASSWORD", "REDISCLI_AUTH"}
+    variables = [one for one in template["spec"]["containers"][0].get("env", []) if one["name"] in wanted]
+    mounted = [volume["secret"] for volume in template["spec"].get("volumes", []) if "secret" in volume]
+    return {one["valueFrom"]["secretKeyRef"]["name"] for one in variables if "valueFrom" in one} | {
+        one["secretName"] for one in mounted if one.get("items", [{}])[0].get("key") == "password.conf"
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "users"),
+    [
+        ({"passwordSecret": {"name": "mine"}}, {"sipgw-edge", "sipgw-registry", "sipgw-redis"}),
+        ({"enabled": False, "urlSecret": {"name": "mine"}}, {"sipgw-edge", "sipgw-registry"}),
+    ],
+)
+def test_redis_is_reached_by_a_secret_that_is_there_already(values: Manifest, users: set[str]) -> None:
+    made = render(values={"redis": values})
+    by_pod = {name: _secret_of_redis(template) for name, template in pod_templates(made).items()}
+    assert {name for name, secrets in by_pod.items() if secrets == {"mine"}} == users
+    assert not any("sipgw-redis" in secrets for secrets in by_pod.values())
+    assert not of_kind(made, "Secret")
+
+
 def test_a_password_of_redis_is_never_an_argument(default: list[Manifest]) -> None:
     for template in pod_templates(default).values():
         container = template["spec"]["containers"][0]

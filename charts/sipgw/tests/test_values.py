@@ -52,6 +52,7 @@ def test_a_name_that_is_not_there_is_refused(path: str) -> None:
         ({"redis": {"enabled": False}}, "give redis.url"),
         ({"redis": {"url": "redis://elsewhere:6379"}}, "set redis.enabled to false"),
         ({"redis": {"enabled": False, "url": "http://elsewhere"}}, "redis/url"),
+        ({"redis": {"password": "x", "passwordSecret": {"name": "mine"}}}, "one of them"),
         ({"operator": {"enabled": False}}, "use tls.mode cert-manager or off"),
         ({"edge": {"network": "service"}}, "give edge.advertise"),
         ({"tls": {"mode": "on"}}, "tls/mode"),
