@@ -64,6 +64,24 @@ async def test_a_call_is_echoed_and_sigterm_leaves_no_process(up: Up, alice: Sip
     assert sum(line.startswith("ready") for line in up.lines) == 1
 
 
+async def test_at_its_own_address_a_caller_on_this_machine_hears_itself_from_where_the_sdp_says(
+    up: Up, alice: SipPhone
+) -> None:
+    await up.start(advertise=None)
+    call = await alice.call(uri_of(("127.0.0.1", up.sip[0][1])), audio=speech_like(1.5))
+    await call.played()
+    await asyncio.sleep(0.3)
+    await call.hangup()
+    media = call.media.current
+    assert media is not None
+    assert media.remote_address == up.sip[0][0]
+    sources = {packet.source for packet in call.received.packets}
+    assert sources == {(media.remote_address, media.remote_rtp_port)}
+    latency = echo_latency(call.media)
+    assert latency is not None
+    assert latency.found >= 0.8 * latency.expected
+
+
 async def test_every_caller_gets_a_bye_at_sigterm(up: Up, alice: SipPhone) -> None:
     await up.start()
     calls = [await alice.call(uri_of(up.sip[0])) for _ in range(3)]

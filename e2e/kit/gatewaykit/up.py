@@ -29,11 +29,16 @@ class Up:
         self._family: list[psutil.Process] = []
         self._guards: list[psutil.Process] = []
 
-    async def start(self, *options: str, sip_port: int = 0, rtp_ports: str = "27000-27399") -> None:
-        """Runs until its ready line."""
-        await self.run(
-            "up", f"--sip-port={sip_port}", "--advertise=127.0.0.1", f"--rtp-ports={rtp_ports}", *options
-        )
+    async def start(
+        self,
+        *options: str,
+        sip_port: int = 0,
+        rtp_ports: str = "27000-27399",
+        advertise: str | None = "127.0.0.1",
+    ) -> None:
+        """Runs until its ready line; `advertise` None: at the address that it finds itself."""
+        address = [] if advertise is None else [f"--advertise={advertise}"]
+        await self.run("up", f"--sip-port={sip_port}", f"--rtp-ports={rtp_ports}", *address, *options)
         await self.line("ready ")
         self._family = psutil.Process(self.pid).children(recursive=True)
         self._guards = self.services("guard.py")

@@ -143,10 +143,10 @@ class Phone:
 class Bench:
     """A relay whose time passes when told."""
 
-    def __init__(self, low, high, tmp_path, bots=None):
+    def __init__(self, low, high, tmp_path, bots=None, *, bind="127.0.0.1", advertise="127.0.0.1"):
         self.loop = VirtualLoop()
         settings = RelaySettings(
-            *("relay-0", "127.0.0.1:0", "127.0.0.1", "127.0.0.1", low, high, "", "", 0, 0, 0, ""),
+            *("relay-0", "127.0.0.1:0", bind, advertise, low, high, "", "", 0, 0, 0, ""),
             drain=DrainTimes(1.0),
             media_timeout_s=30.0,
         )
@@ -267,8 +267,8 @@ def free_range(pairs):
 def make_bench(tmp_path):
     benches = []
 
-    def make(pairs=4, bots=None):
-        bench = Bench(*free_range(pairs), tmp_path, bots)
+    def make(pairs=4, bots=None, **addresses):
+        bench = Bench(*free_range(pairs), tmp_path, bots, **addresses)
         benches.append(bench)
         return bench
 

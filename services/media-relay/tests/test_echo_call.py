@@ -209,6 +209,22 @@ def test_a_caller_behind_nat_is_latched_after_the_window(bench):
     assert sdp.received() == []
 
 
+def test_on_any_address_media_comes_and_goes_by_the_advertised_one(make_bench):
+    """The route to this caller has 127.0.0.1 for a local address, which is not what the SDP says."""
+    bench = make_bench(bind="0.0.0.0", advertise="127.0.0.2")
+    phone = bench.phone()
+    bench.call(phone)
+    assert phone.target[0] == "127.0.0.2"
+    bench.talk(phone, 30)  # latched by now
+    phone.received()
+    bench.plane._sweep.sweep_cold = lambda: None  # nobody reads the lobby
+    said = bench.talk(phone, 10)
+    bench.tick(20)
+    assert phone.heard()[-10:] == said
+    bench.tick(4)
+    assert phone.socket.recvfrom(2048)[1] == phone.target
+
+
 def test_a_new_remote_address_moves_the_call(bench):
     phone, elsewhere = bench.phone(), bench.phone(ssrc=77)
     bench.call(phone)

@@ -13,7 +13,7 @@ from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.api.relay.v1.control_pb2_grpc import add_RelayControlServiceServicer_to_server
 from sipgw.control import RelayLink, RelayRefused, RelayUnreachable
 from sipgw.media_relay.errors import PortRangeError
-from sipgw.media_relay.port_pool import PortPool
+from sipgw.media_relay.port_pool import PortPool, bind_address
 from sipgw.media_relay.service import SERVICE_NAME, RelayControlServicer
 from sipgw.runtime.grpc_server import GrpcServer
 from sipgw.runtime.settings import Identity
@@ -204,6 +204,20 @@ def test_a_range_that_somebody_holds_says_what_to_do(port_range):
             pool.probe()
         assert pool.acquire() is None
         pool.close()
+
+
+@pytest.mark.parametrize(
+    ("bind", "advertise", "chosen"),
+    [
+        ("0.0.0.0", "127.0.0.2", "127.0.0.2"),
+        ("0.0.0.0", "203.0.113.9", "0.0.0.0"),  # a router's: it has the packets come to us
+        ("0.0.0.0", "2001:db8::9", "0.0.0.0"),
+        ("::", "203.0.113.9", "::"),
+        ("127.0.0.1", "127.0.0.2", "127.0.0.1"),  # as said
+    ],
+)
+def test_ports_are_on_the_advertised_address_where_that_is_ours(bind, advertise, chosen):
+    assert bind_address(bind, advertise) == chosen
 
 
 async def test_an_edge_commands_and_hears_over_grpc(bench):

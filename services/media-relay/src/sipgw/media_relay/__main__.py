@@ -24,7 +24,9 @@ def relay(
     ordinal: Annotated[int, typer.Option(min=0)] = 0,
     lane: Annotated[int, typer.Option(min=0)] = 0,
     listen: Annotated[str, typer.Option(help="Control gRPC, host:port.")] = "127.0.0.1:0",
-    bind: Annotated[str, typer.Option(help="Address of the RTP sockets.")] = "0.0.0.0",
+    bind: Annotated[
+        str, typer.Option(help="Address of the RTP sockets; any: --advertise if that is this machine's.")
+    ] = "0.0.0.0",
     advertise: Annotated[str, typer.Option(help="IP address that callers send RTP to.")] = "127.0.0.1",
     rtp_ports: Annotated[str, typer.Option(help="LOW-HIGH, LOW even.")] = "20000-22399",
     registry: Annotated[str, typer.Option(help="host:port; empty: register nowhere.")] = "",

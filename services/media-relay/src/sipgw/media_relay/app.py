@@ -23,7 +23,7 @@ from sipgw.media_relay.media_plane import MediaPlane
 from sipgw.media_relay.media_reports import MediaReports
 from sipgw.media_relay.metrics import RelayMetrics
 from sipgw.media_relay.pipeline.pipeline import MediaPipeline
-from sipgw.media_relay.port_pool import PortPool, check_range
+from sipgw.media_relay.port_pool import PortPool, bind_address, check_range
 from sipgw.media_relay.recording_writer import RecordingWriter
 from sipgw.media_relay.registrar import Registrar
 from sipgw.media_relay.service import SERVICE_NAME, RelayControlServicer
@@ -267,7 +267,7 @@ def _port_pool(settings: RelaySettings) -> tuple[PortPool, list[str]]:
     low, high = settings.first_port, settings.last_port
     try:
         check_range(low, high)
-        pool = PortPool(settings.bind, low, high)
+        pool = PortPool(bind_address(settings.bind, settings.advertise), low, high)
         taken = pool.probe()
     except PortRangeError as error:
         raise StartupError(str(error)) from error

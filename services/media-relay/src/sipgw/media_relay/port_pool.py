@@ -7,6 +7,7 @@ are passed over.
 
 from __future__ import annotations
 
+import ipaddress
 import select
 import socket
 from collections import deque
@@ -57,7 +58,7 @@ class PortPool:
         """Raises PortRangeError."""
         check_range(low, high)
         self._bind = bind
-        self._family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+        self._family = _family_of(bind)
         self._free: deque[int] = deque(range(low, high, 2))
         self._barred: dict[int, frozenset[tuple[Source, int]]] = {}
         self._resting: dict[int, _Resting] = {}  # by RTP port
@@ -147,6 +148,28 @@ class PortPool:
             each.close()
             return None
         return each
+
+
+def bind_address(bind: str, advertise: str) -> str:
+    """The address to have ports on: `bind`, but for "any" the advertised one if it is this machine's.
+
+    The kernel gives a connected socket on "any" the local address of the route to the caller, and that need
+    not be the advertised one: a caller on this machine, or on another of its networks. The socket would then
+    get none of what the caller sends to the address in the SDP, and would send from an address that the SDP
+    does not name. Behind a NAT the advertised address is the router's: there it has to be "any".
+    """
+    if not ipaddress.ip_address(bind).is_unspecified:
+        return bind
+    try:
+        with socket.socket(_family_of(advertise), socket.SOCK_DGRAM) as probe:
+            probe.bind((advertise, 0))
+    except OSError:
+        return bind
+    return advertise
+
+
+def _family_of(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def check_range(low: int, high: int) -> None:
