@@ -52,8 +52,8 @@ class PlayoutQueue:
         self.refused = 0  # bytes beyond the limit, all calls
 
     def open(self, row: int, *, silence: int, is_live: bool, now_s: float) -> None:
-        """Begin a row anew. `is_live`: a standing backlog is dropped by the excess rule; else all is
-        played.
+        """Begin a row anew. A standing backlog is dropped in quiet frames; what is left of it after the row's
+        patience in mid-word too (`ExcessWatch`). `is_live` has less patience.
         """
         self._silence[row] = silence
         self._is_audible[row] = True

@@ -200,7 +200,6 @@ class BotSession:
                 if self._loop.time() < self._deadline():
                     continue
             if not self._is_closed:
-                self._log.warning("bot_failed", reason=end.reason, before_ready=before_ready)
                 self._listener.bot_failed(self.handle, end.reason, before_ready=before_ready)
             return
 
@@ -220,7 +219,6 @@ class BotSession:
             self._lost_at = now
             backoff_s = _BACKOFF_FIRST_S
         self._counters.reconnects += 1
-        self._log.warning("bot_lost", reason=reason)
         self._listener.bot_lost(self.handle, reason)
         return backoff_s
 
