@@ -1,10 +1,14 @@
 """`sipgw demo` does what README promises, and notices when it does not."""
 
+import re
+import struct
 import wave
 from pathlib import Path
 
 import pytest
 from gatewaykit.up import Up
+
+from sipgw.store.testing import RedisServer
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
@@ -13,13 +17,38 @@ async def test_the_demo_shows_a_call_and_leaves_recording_and_picture(tmp_path: 
     out = tmp_path / "demo"
     status, output = await Up(tmp_path).command("demo", "--out", str(out))
     assert status == 0, output
-    for words in ("answered", "echo latency", "p50", "p99", "heard by the bot 159#", "all is well"):
-        assert words in output
     (recording,) = (out / "recordings").glob("*.wav")
+    for shown in (
+        r"answer time +\d+ ms",
+        r"packets +\d{3} sent, \d{3} received, 0 lost",
+        r"echo latency +p50 \d+ ms, p99 \d+ ms",
+        r"keys +pressed 159#, heard by the bot 159#",
+        rf"recording +{re.escape(str(recording))} \(stereo",
+        rf"picture +{re.escape(str(out / 'call.png'))}",
+        r"all is well, in \d+\.\d s",
+    ):
+        assert re.search(shown, output), f"no {shown!r} in:\n{output}"
     with wave.open(str(recording)) as file:
         assert file.getnchannels() == 2
         assert file.getnframes() / file.getframerate() > 4
-    assert (out / "call.png").read_bytes().startswith(b"\x89PNG")
+    assert png_size(out / "call.png") == (1430, 682)
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels, which the first chunk says."""
+    signature, chunk, width, height = struct.unpack(">8s4x4sII", path.read_bytes()[:24])
+    assert (signature, chunk) == (b"\x89PNG\r\n\x1a\n", b"IHDR")
+    return width, height
+
+
+async def test_a_redis_that_is_named_in_the_environment_has_the_demos_call(tmp_path: Path) -> None:
+    up = Up(tmp_path)
+    with RedisServer(tmp_path) as redis:
+        up.environment["SIPGW_REDIS_URL"] = redis.url
+        status, output = await up.command("demo", "--out", str(tmp_path / "demo"))
+        assert status == 0, output
+        assert "redis runs" not in output
+        assert b"sipgw:" in redis.ask(b"KEYS sipgw:*")
 
 
 async def test_a_bot_that_hears_nothing_fails_the_demo(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sipgw.cli.problems import FAILED, MISUSED, give_up, quieten_libraries
+from sipgw.cli.redis_url import RedisFlag
 
 if TYPE_CHECKING:
     from sipgw.cli.show import CallsShow
@@ -40,12 +41,7 @@ def up(
     ] = None,
     relays: Annotated[int, typer.Option(help="Media relays: lanes 0 to N-1 share the ports.")] = 1,
     edges: Annotated[int, typer.Option(help="SIP edges: edge i listens on the SIP port + 10 i.")] = 1,
-    redis: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL", envvar="SIPGW_REDIS_URL", help="A Redis that runs (default: one of our own)."
-        ),
-    ] = None,
+    redis: RedisFlag = None,
     no_recording: Annotated[bool, typer.Option("--no-recording", help="Record no call.")] = False,
     recordings: Annotated[
         Path | None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sipgw.cli.problems import FAILED, give_up, quieten_libraries
+from sipgw.cli.redis_url import RedisFlag
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 def demo(
     out: Annotated[Path, typer.Option(help="Where recording, picture and logs go.")] = Path("out/demo"),
+    redis: RedisFlag = None,
 ) -> None:
     """Start a gateway, place a real call through it, and show what happened."""
     from rich.console import Console
@@ -39,7 +41,7 @@ def demo(
 
     try:
         out.mkdir(parents=True, exist_ok=True)
-        story = asyncio.run(play(out, tell))
+        story = asyncio.run(play(out, tell, redis_url=redis))
     except (LocalError, OSError) as error:
         give_up(f"the gateway did not start: {error}")
     except SipTestError as error:

@@ -73,13 +73,18 @@ class Listener:
                 pass
 
 
-async def play(out: Path, tell: Tell) -> Story:
+async def play(out: Path, tell: Tell, *, redis_url: str | None) -> Story:
     """Runs the demo. Raises LocalError when the gateway does not start, SipTestError when the call fails."""
     began = time.monotonic()
     listener = Listener(tell)
     settings = settle(
         GatewayOptions(
-            sip_host=_LOOPBACK, sip_port=0, rtp_ports=_RTP, advertise=_LOOPBACK, recordings=out / "recordings"
+            sip_host=_LOOPBACK,
+            sip_port=0,
+            rtp_ports=_RTP,
+            advertise=_LOOPBACK,
+            redis_url=redis_url,
+            recordings=out / "recordings",
         )
     )
     async with LocalGateway(settings, log_directory=out / "logs", on_event=listener) as gateway:
@@ -102,8 +107,7 @@ async def _call(phone: SipPhone, gateway: LocalGateway, listener: Listener, tell
     media = call.media.current
     assert media is not None
     tell("answered", f"{answer_s * 1000:.0f} ms after the INVITE; {media.codec}, {media.ptime_ms} ms packets")
-    live = await gateway.registry.list_calls()
-    story.call_id = live[0].call_id if live else ""
+    story.call_id = await _call_id_of(call, gateway)
     tell("talking", f"{_SPEECH_S:.0f} s of speech; the bot says every word again")
     await asyncio.sleep(_KEYS_AT_S)
     for digit in DIGITS:
@@ -121,6 +125,14 @@ async def _call(phone: SipPhone, gateway: LocalGateway, listener: Listener, tell
     await _until(lambda: len(listener.digits) >= len(DIGITS), 1.0)
     story.digits_heard, story.crashes = listener.digits, listener.crashes
     return story
+
+
+async def _call_id_of(call: PhoneCall, gateway: LocalGateway) -> str:
+    """The gateway's own for a call; in a Redis of somebody's there may be others."""
+    assert call.final_response is not None
+    sip_call_id = call.final_response.call_id
+    live = await gateway.registry.list_calls()
+    return next((one.call_id for one in live if one.sip_call_id == sip_call_id), "")
 
 
 def _sip_moments(phone: SipPhone) -> list[Moment]:

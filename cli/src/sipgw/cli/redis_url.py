@@ -1,0 +1,12 @@
+"""Which Redis a gateway of this machine keeps its calls in: --redis, SIPGW_REDIS_URL, else one of its own."""
+
+from typing import Annotated
+
+import typer
+
+RedisFlag = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL", envvar="SIPGW_REDIS_URL", help="A Redis that runs (default: one of our own)."
+    ),
+]
