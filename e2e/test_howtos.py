@@ -61,5 +61,15 @@ async def test_a_how_to_works_on_a_laptop(redis: RedisServer, up: Up, tmp_path: 
     assert rest
     for step in rest:
         step.check(await run(up, step))
-    has_keys = b"sipgw:" in redis.ask(b"KEYS sipgw:*")
-    assert has_keys == ("--redis" in start.command)
+    assert has_keys(redis) == ("--redis" in start.command)
+
+
+async def test_the_environment_names_a_redis_as_the_option_does(redis: RedisServer, up: Up) -> None:
+    up.environment["SIPGW_REDIS_URL"] = redis.url
+    await up.start()
+    assert has_keys(redis)
+    assert up.services("redis-server") == []
+
+
+def has_keys(redis: RedisServer) -> bool:
+    return b"sipgw:" in redis.ask(b"KEYS sipgw:*")

@@ -12,8 +12,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from gatewaykit.speech import make_speech, share_heard
 from gatewaykit.up import Up
 
+from sipgw.audio.wav import read_wav
 from sipgw.siptest import CallPhase, EndedBy, PhoneCall, SipPhone, echo_latency, speech_like
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
@@ -24,6 +26,14 @@ async def up(tmp_path: Path) -> AsyncIterator[Up]:
     up = Up(tmp_path)
     yield up
     await up.aclose()
+
+
+@pytest.fixture
+async def watch(up: Up) -> AsyncIterator[Up]:
+    """For another command of the same user that runs on."""
+    watch = Up(up.directory)
+    yield watch
+    await watch.aclose()
 
 
 @pytest.fixture
@@ -91,9 +101,12 @@ async def test_every_caller_gets_a_bye_at_sigterm(up: Up, alice: SipPhone) -> No
     assert up.living == []
 
 
-async def test_ctrl_c_in_the_terminal_ends_it_in_order_too(up: Up) -> None:
+async def test_ctrl_c_in_the_terminal_ends_it_in_order_too(up: Up, alice: SipPhone) -> None:
     await up.start()
+    call = await alice.call(uri_of(up.sip[0]))
+    ending = asyncio.create_task(call.ended(15))
     assert await up.stop(signal.SIGINT) == 0
+    assert (await ending).by is EndedBy.PEER
     assert up.lines[-1] == "stopped"
     assert up.living == []
 
@@ -225,6 +238,31 @@ async def test_the_call_command_reports_in_words_and_in_json(up: Up) -> None:
     assert status == 0, output
     assert result["summary"]["calls"] == 5
     assert result["summary"]["failures"] == {}
+
+
+async def test_the_call_command_says_what_the_wav_says(up: Up, tmp_path: Path) -> None:
+    said = make_speech(tmp_path / "said.wav", seed=7, seconds=2.0)
+    await up.start()
+    status, output = await up.command("call", uri_of(up.sip[0]), "--wav", str(tmp_path / "said.wav"))
+    assert status == 0, output
+    assert await up.stop() == 0  # recordings are whole
+    (recording,) = (up.directory / "state").rglob("*.wav")
+    with recording.open("rb") as file:
+        caller, _ = read_wav(file).samples
+    assert share_heard(said, caller) >= 0.7
+
+
+async def test_calls_watch_tells_each_change_of_a_call_until_ctrl_c(
+    up: Up, watch: Up, alice: SipPhone
+) -> None:
+    await up.start()
+    call = await alice.call(uri_of(up.sip[0]))
+    call_id = json.loads((await up.command("calls", "--json"))[1])["call_id"]
+    await watch.run("calls", "--watch")
+    await watch.line(f"call {call_id} established alice -> echo")
+    await call.hangup()
+    await watch.line(f"call {call_id} ended (caller hangup")
+    assert await watch.stop(signal.SIGINT) == 0
 
 
 async def test_on_a_terminal_there_is_a_live_table(up: Up, alice: SipPhone) -> None:
