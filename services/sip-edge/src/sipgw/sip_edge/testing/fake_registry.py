@@ -1,7 +1,7 @@
 """A stand-in for the registry: placement in the order of its relays, a config, the list of relays."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import grpc.aio
@@ -38,6 +38,8 @@ class FakeRegistry(
         self.elsewhere = pb.CountCallsResponse()
         """What CountCalls says of the calls of other edges."""
         self.counted = 0
+        self.on_place: Callable[[pb.PlacementCommand], Awaitable[None]] = _nobody
+        """Awaited before a placement command is served: what the world is like when it arrives."""
         self._places = asyncio.Event()
         self._places.set()
         self._server: grpc.aio.Server | None = None
@@ -74,6 +76,8 @@ class FakeRegistry(
     ) -> AsyncIterator[pb.PlaceResponse]:
         async for request in request_iterator:
             await self._places.wait()
+            for command in request.commands:
+                await self.on_place(command)
             yield pb.PlaceResponse(results=[self._place(command) for command in request.commands])
 
     async def ListRelays(
@@ -130,3 +134,7 @@ class FakeRegistry(
 
 def _identity(relay: FakeRelay) -> calls.ProcessIdentity:
     return calls.ProcessIdentity(name=relay.name, incarnation=relay.incarnation)
+
+
+async def _nobody(_command: pb.PlacementCommand) -> None:
+    """Until somebody looks."""

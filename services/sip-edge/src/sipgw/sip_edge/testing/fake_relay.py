@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +65,8 @@ class FakeRelay(RelayControlServiceServicer):
         """A CommandStatus for the next Allocates."""
         self.refuse_modify: int = 0
         """A CommandStatus for the next Modifies."""
+        self.on_command: Callable[[pb.Command], Awaitable[None]] = _nobody
+        """Awaited before a command is served: what the world is like when it arrives."""
         self._ports = itertools.count(20000, 2)
         self._event_ids = itertools.count(1)
         self._server: grpc.aio.Server | None = None
@@ -135,6 +137,8 @@ class FakeRelay(RelayControlServiceServicer):
                 case "ping":
                     outbox.put_nowait(pb.ControlResponse(pong=pb.Pong()))
                 case "commands":
+                    for command in request.commands.commands:
+                        await self.on_command(command)
                     results = [self._command(command, outbox) for command in request.commands.commands]
                     outbox.put_nowait(pb.ControlResponse(results=pb.ResultBatch(results=results)))
                     for command in request.commands.commands:
@@ -226,3 +230,7 @@ class FakeRelay(RelayControlServiceServicer):
 
     def _send(self, session: FakeSession, events: list[pb.MediaEvent]) -> None:
         session.outbox.put_nowait(pb.ControlResponse(events=pb.MediaEventBatch(events=events)))
+
+
+async def _nobody(_command: pb.Command) -> None:
+    """Until somebody looks."""
