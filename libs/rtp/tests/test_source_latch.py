@@ -76,7 +76,7 @@ def test_a_rebound_nat_goes_on_with_ssrc_and_sequence_after_silence():
 
 
 def test_who_was_heard_in_the_ports_last_call_is_barred():
-    latch = SourceLatch(SDP, barred=frozenset({(NAT, 1)}))
+    latch = SourceLatch(SDP, barred=((NAT, 1),))
     assert [send(latch, NAT, n, now=n) for n in range(4)] == [Verdict.STRANGE] * 4
     assert send(latch, NAT, 1, ssrc=9, now=5) is Verdict.PENDING  # the same phone, another call
 

@@ -63,7 +63,7 @@ class SourceLatch:
 
     expected: Source | None
     is_symmetric: bool = True
-    barred: frozenset[tuple[Source, int]] = frozenset()  # (source, SSRC) of the port's last call
+    barred: tuple[tuple[Source, int], ...] = ()  # (source, SSRC) of earlier calls on the port
     window_s: float = WINDOW_S
     latched: Source | None = None
     _candidates: dict[Source, _Candidate] = field(default_factory=dict[Source, _Candidate])

@@ -160,7 +160,7 @@ class MediaPlane:
             self._sweep.remove_hot(leg.endpoint.connected)
         pair = leg.endpoint.release()
         if leg.latch.latched is not None and self.receiver.has_ssrc[row]:
-            pair.barred = frozenset({(leg.latch.latched, int(self.receiver.ssrc[row]))})
+            pair.heard = (leg.latch.latched, int(self.receiver.ssrc[row]))
         self.pool.release(pair, self._tick_number * TICK_S)
 
     def send_digits(self, row: int, digits: str, duration_ms: int) -> None:

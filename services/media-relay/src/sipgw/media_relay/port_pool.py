@@ -1,8 +1,9 @@
 """PortPool: pairs of UDP ports, even for RTP and the next for RTCP, out of the range that the flags give.
 
 First in, first out, so that a port rests the longest. A released pair stays bound and read until nobody has
-sent to it for a second: who still talks after the call's end is never heard in the next one. Taken ports
-are passed over.
+sent to it for a second: who still talks after the call's end is never heard in the next one. A sender that
+never stops gets no port for ever: it is barred by address and SSRC instead, in each call until the port was
+silent. Taken ports are passed over.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
 
     from sipgw.rtp.source_latch import Source
 
+    Barred = tuple[Source, int]  # with the SSRC
+
 SILENT_S: Final = 1.0
 LONGEST_REST_S: Final = 30.0  # a sender that never stops may not keep a port for ever
+_MOST_BARRED: Final = 8
 _MOST_READ: Final = 32  # datagrams of one resting socket in one sweep
 _RECEIVE_BUFFER: Final = 256 * 1024  # rides out a second's stall
 
@@ -34,7 +38,8 @@ class PortPair:
     rtp_port: int
     rtp: socket.socket
     rtcp: socket.socket
-    barred: frozenset[tuple[Source, int]] = frozenset()  # who was heard here in the last call
+    barred: tuple[Barred, ...] = ()  # who was heard here before and may talk yet
+    heard: Barred | None = None  # the call's own caller
     extra: list[socket.socket] = field(
         default_factory=list[socket.socket]
     )  # connected ones, read while resting
@@ -60,7 +65,7 @@ class PortPool:
         self._bind = bind
         self._family = _family_of(bind)
         self._free: deque[int] = deque(range(low, high, 2))
-        self._barred: dict[int, frozenset[tuple[Source, int]]] = {}
+        self._barred: dict[int, tuple[Barred, ...]] = {}
         self._resting: dict[int, _Resting] = {}  # by RTP port
         self._epoll = select.epoll()
         self._resting_by_fd: dict[int, tuple[_Resting, socket.socket]] = {}
@@ -90,7 +95,7 @@ class PortPool:
             port = self._free.popleft()
             pair = self._open(port)
             if pair is not None:
-                pair.barred = self._barred.pop(port, frozenset())
+                pair.barred = self._barred.pop(port, ())
                 return pair
             self._free.append(port)  # somebody else's just now
         return None
@@ -110,10 +115,11 @@ class PortPool:
             if _drain(each):
                 resting.heard_at_s = now_s
         for port, resting in list(self._resting.items()):
-            if now_s - resting.heard_at_s >= SILENT_S or now_s - resting.since_s >= LONGEST_REST_S:
+            is_silent = now_s - resting.heard_at_s >= SILENT_S
+            if is_silent or now_s - resting.since_s >= LONGEST_REST_S:
                 del self._resting[port]
                 self._forget(resting.pair)
-                self._barred[port] = resting.pair.barred
+                self._barred[port] = _barred_next(resting.pair, is_silent=is_silent)
                 self._free.append(port)
 
     def close(self) -> None:
@@ -183,6 +189,14 @@ def check_range(low: int, high: int) -> None:
         )
     if high - low < 1:
         raise PortRangeError(f"--rtp-ports {low}-{high}: a call needs two ports: use {low}-{low + 1} or more")
+
+
+def _barred_next(pair: PortPair, *, is_silent: bool) -> tuple[Barred, ...]:
+    """The last who was heard may only have paused; those before are forgotten once the port was silent."""
+    if pair.heard is None:
+        return pair.barred
+    earlier = () if is_silent else pair.barred
+    return (*earlier, pair.heard)[-_MOST_BARRED:]
 
 
 def _sockets(pair: PortPair) -> Iterator[socket.socket]:
