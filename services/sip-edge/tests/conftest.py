@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from sipgw.api.config.v1 import config_pb2 as config
-from sipgw.sip_edge.testing.caller import Caller
+from sipgw.sip_edge.testing.caller import Caller, CallerDialog
 from sipgw.sip_edge.testing.edges import TestEdge, gateway_config
 from sipgw.sip_edge.testing.fake_registry import FakeRegistry
 from sipgw.sip_edge.testing.fake_relay import FakeRelay
+from sipgw.sip_edge.testing.standing_calls import established
 from sipgw.store.testing import RedisServer
 
 StartEdge = Callable[..., Awaitable[TestEdge]]
@@ -74,3 +75,13 @@ async def caller() -> AsyncIterator[Caller]:
     one = await Caller.open()
     yield one
     one.close()
+
+
+@pytest.fixture
+async def call(
+    edge: TestEdge, caller: Caller, registry: FakeRegistry, other_relay: FakeRelay
+) -> CallerDialog:
+    """An established call on `relay`; `other_relay` has room."""
+    found = await established(edge, caller)
+    registry.relays.append(other_relay)
+    return found

@@ -1,5 +1,5 @@
-"""Calls change their relay: the caller gets a re-INVITE with another address, and nothing else ends (stand-in
-relays).
+"""Calls of a relay that died or stands still: the caller gets a re-INVITE with another address, and nothing
+else ends (stand-in relays).
 """
 
 import asyncio
@@ -9,44 +9,16 @@ import pytest
 from prometheus_client import REGISTRY
 
 from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.relay.v1 import control_pb2 as relay_api
 from sipgw.calls import identity_of
-from sipgw.sip import SipRequest, make_response
+from sipgw.sip import SipRequest
 from sipgw.sip_edge.settings import EdgeLimits
-from sipgw.sip_edge.testing.caller import HELD_SDP, SDP, Caller, CallerDialog
+from sipgw.sip_edge.testing.caller import HELD_SDP, Caller, CallerDialog
 from sipgw.sip_edge.testing.edges import FAST, TestEdge, eventually
 from sipgw.sip_edge.testing.fake_registry import FakeRegistry
 from sipgw.sip_edge.testing.fake_relay import FakeRelay
-
-
-def copy(edge: TestEdge, call: CallerDialog) -> calls.CallSession | None:
-    return edge.app.records.copy_of(call.call_id)
-
-
-def relay_of(edge: TestEdge, call: CallerDialog) -> str:
-    session = copy(edge, call)
-    return session.media.relay.name if session is not None and not session.HasField("move") else ""
-
-
-async def established(edge: TestEdge, caller: Caller, **fields: object) -> CallerDialog:
-    call = await CallerDialog.established(caller, edge.sip, **fields)
-
-    def stands() -> bool:
-        session = copy(edge, call)
-        return session is not None and session.state == calls.CALL_STATE_ESTABLISHED
-
-    await edge.until(stands)
-    return call
-
-
-@pytest.fixture
-async def call(
-    edge: TestEdge, caller: Caller, registry: FakeRegistry, other_relay: FakeRelay
-) -> CallerDialog:
-    """An established call on `relay`; `other_relay` has room."""
-    found = await established(edge, caller)
-    registry.relays.append(other_relay)
-    return found
+from sipgw.sip_edge.testing.standing_calls import copy_of, established, relay_of
 
 
 async def acked(caller: Caller, invite: SipRequest) -> SipRequest:
@@ -101,14 +73,17 @@ async def test_a_relay_that_is_frozen_is_left_too(
 
 
 async def test_a_break_of_the_stream_alone_moves_nothing(
-    edge: TestEdge, call: CallerDialog, relay: FakeRelay, caller: Caller
+    start_edge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
 ) -> None:
+    edge = await start_edge("edge-0", times=replace(FAST, relay_silent_s=3.0))
+    call = await established(edge, caller)
+    registry.relays.append(other_relay)
     port = int(relay.control_address.rpartition(":")[2])
     await relay.stop()
     await relay.start(port)
     await edge.until(lambda: "adopt" in relay.commands(call.call_id))
     assert relay_of(edge, call) == "relay-0"
-    assert not caller.requests or all(one.method != "INVITE" for one in caller.requests)
+    assert all(one.method != "INVITE" for one in caller.requests)
 
 
 async def test_without_room_elsewhere_the_call_ends_once_the_lease_has_lapsed(
@@ -119,7 +94,7 @@ async def test_without_room_elsewhere_the_call_ends_once_the_lease_has_lapsed(
     registry.unhealthy.add(relay.incarnation)
     bye = await caller.peer_request("BYE")
     assert "relay lost" in (bye.headers.get("Reason") or "")
-    await edge.until(lambda: copy(edge, call) is None)
+    await edge.until(lambda: copy_of(edge, call) is None)
     ended = await edge.app.records.load(call.call_id)
     assert ended is not None
     assert ended.end_cause == calls.END_CAUSE_RELAY_LOST
@@ -196,7 +171,7 @@ async def test_a_caller_that_knows_the_call_no_more_gets_no_bye(
 ) -> None:
     caller.answers["INVITE"] = 481
     await relay.stop()
-    await edge.until(lambda: copy(edge, call) is None)
+    await edge.until(lambda: copy_of(edge, call) is None)
     assert all(one.method != "BYE" for one in caller.requests)
 
 
@@ -210,7 +185,7 @@ async def test_a_copy_of_the_200_is_acked_again(
     caller._answer(invite, edge.sip)
 
     async def again() -> bool:
-        return len([one for one in caller.requests if one.method == "ACK"]) == len(acks) + 1
+        return len([one for one in caller.requests if one.method == "ACK"]) > len(acks)
 
     await eventually(again)
 
@@ -229,7 +204,7 @@ async def test_a_held_call_stays_held(
     await edge.until(lambda: relay_of(edge, call) == "relay-1")
     media = other_relay.sessions[call.call_id].media
     assert media.direction == relay_api.MEDIA_DIRECTION_RECVONLY
-    session = copy(edge, call)
+    session = copy_of(edge, call)
     assert session is not None
     assert session.legs[0].on_hold
 
@@ -277,7 +252,7 @@ async def test_the_other_edge_goes_on_with_a_move(
     invite = await caller.peer_request("INVITE")
     if phase == "switching":
         await first.until(
-            lambda: copy(first, call).move.phase == calls.MOVE_PHASE_SWITCHING or relay_of(first, call)
+            lambda: copy_of(first, call).move.phase == calls.MOVE_PHASE_SWITCHING or relay_of(first, call)
         )
     await first.kill()
     caller.answers.clear()
@@ -290,89 +265,9 @@ async def test_the_other_edge_goes_on_with_a_move(
     assert (await call.ask("BYE", second.sip)).status == 200
 
 
-# -- drain
-
-
-async def test_a_draining_relay_keeps_the_media_until_the_caller_has_answered(
-    edge: TestEdge, call: CallerDialog, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
-) -> None:
-    caller.answers["INVITE"] = None
-    relay.emit(call.call_id, move_requested=relay_api.MoveRequested())
-    invite = await caller.peer_request("INVITE")
-    assert other_relay.commands(call.call_id) == ["allocate"]
-    assert other_relay.sessions[call.call_id].spec.continuation.bot_at_start
-    assert relay.commands(call.call_id) == ["allocate", "start"]
-    caller.answers.clear()
-    caller._answer(invite, edge.sip)
-    await edge.until(lambda: relay_of(edge, call) == "relay-1")
-    await edge.until(lambda: "release" in relay.commands(call.call_id))
-    assert other_relay.commands(call.call_id) == ["allocate", "modify", "start"]
-    (release,) = [one.command.release for one in relay.handled if one.kind == "release"]
-    assert release.moved
-    assert caller.requests[-1].method != "BYE"
-
-
-@pytest.mark.parametrize("status", [488, 500, 603])
-async def test_a_caller_that_refuses_stays_on_the_draining_relay(
-    edge: TestEdge, call: CallerDialog, relay: FakeRelay, other_relay: FakeRelay, caller: Caller, status: int
-) -> None:
-    caller.answers["INVITE"] = status
-    relay.emit(call.call_id, move_requested=relay_api.MoveRequested())
-    await caller.peer_request("INVITE")
-    await edge.until(lambda: copy(edge, call).refuses_move)
-    assert relay_of(edge, call) == "relay-0"
-    await edge.until(lambda: not other_relay.sessions)
-    relay.emit(call.call_id, move_requested=relay_api.MoveRequested(at_deadline=True))
-    await edge.until(lambda: not relay.unacked)
-    assert len({one.via.branch for one in caller.requests if one.method == "INVITE"}) == 1
-    caller.answers.clear()
-    assert (await call.ask("INVITE", edge.sip, body=SDP)).status == 200, "its own offers are served"
-
-
-async def test_without_room_a_draining_relay_keeps_the_call_and_may_ask_again(
-    edge: TestEdge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
-) -> None:
-    call = await established(edge, caller)
-    relay.emit(call.call_id, move_requested=relay_api.MoveRequested())
-    await edge.until(lambda: not relay.unacked)
-    await edge.until(lambda: not copy(edge, call).HasField("move"))
-    assert not copy(edge, call).refuses_move
-    registry.relays.append(other_relay)
-    relay.emit(call.call_id, move_requested=relay_api.MoveRequested())
-    await edge.until(lambda: relay_of(edge, call) == "relay-1")
-
-
-async def test_a_draining_relay_that_dies_in_mid_move_ends_nothing(
-    edge: TestEdge, call: CallerDialog, relay: FakeRelay, caller: Caller
-) -> None:
-    caller.answers["INVITE"] = None
-    relay.emit(call.call_id, move_requested=relay_api.MoveRequested())
-    invite = await caller.peer_request("INVITE")
-    await relay.stop()
-    await edge.until(lambda: copy(edge, call).move.cause == calls.MOVE_CAUSE_RELAY_LOST)
-    caller.answers.clear()
-    caller._answer(invite, edge.sip)
-    await edge.until(lambda: relay_of(edge, call) == "relay-1")
-
-
-async def test_a_call_whose_bot_cannot_resume_stays_on_the_draining_relay(
+async def test_after_a_crash_a_bot_that_cannot_resume_gets_a_new_stream_or_the_call_ends_by_route(
     start_edge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
 ) -> None:
-    registry.gateway.routes[0].bots[0].endpoint = "bot.example:9090"
-    relay.can_resume = False
-    edge = await start_edge()
-    call = await established(edge, caller)
-    registry.relays.append(other_relay)
-    relay.emit(call.call_id, move_requested=relay_api.MoveRequested(at_deadline=True))
-    await edge.until(lambda: not relay.unacked)
-    assert relay_of(edge, call) == "relay-0"
-
-
-async def test_after_a_crash_such_a_bot_gets_a_new_stream_or_the_call_ends_by_route(
-    start_edge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
-) -> None:
-    from sipgw.api.config.v1 import config_pb2 as config
-
     route = registry.gateway.routes[0]
     route.bots[0].endpoint = "bot.example:9090"
     route.on_bot_lost = config.ON_BOT_LOST_END
@@ -385,22 +280,6 @@ async def test_after_a_crash_such_a_bot_gets_a_new_stream_or_the_call_ends_by_ro
     assert call.call_id not in other_relay.sessions
 
 
-async def test_a_caller_that_only_rings_is_cancelled(
-    start_edge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
-) -> None:
-    edge = await start_edge("edge-0", times=replace(FAST, reinvite_s=0.3))
-    call = await established(edge, caller)
-    registry.relays.append(other_relay)
-    caller.answers["INVITE"] = 180
-    relay.emit(call.call_id, move_requested=relay_api.MoveRequested())
-    invite = await caller.peer_request("INVITE")
-    cancel = await caller.peer_request("CANCEL")
-    assert cancel.via.branch == invite.via.branch
-    caller.send(make_response(invite, 487), edge.sip)
-    await edge.until(lambda: copy(edge, call).refuses_move)
-    assert relay_of(edge, call) == "relay-0"
-
-
 async def test_a_relay_that_was_left_in_vain_keeps_the_call_of_a_caller_that_refuses(
     edge: TestEdge, call: CallerDialog, relay: FakeRelay, caller: Caller
 ) -> None:
@@ -409,7 +288,7 @@ async def test_a_relay_that_was_left_in_vain_keeps_the_call_of_a_caller_that_ref
     relay.freeze()
     invite = await caller.peer_request("INVITE")
     relay.thaw()
-    await edge.until(lambda: not edge.app.relays.is_silent(identity_of(copy(edge, call).media.relay)))
+    await edge.until(lambda: not edge.app.relays.is_silent(identity_of(copy_of(edge, call).media.relay)))
     caller.answers["INVITE"] = 488
     caller._answer(invite, edge.sip)
     await edge.until(lambda: relay_of(edge, call) == "relay-0")
@@ -426,13 +305,13 @@ async def test_new_calls_avoid_a_relay_that_says_nothing(
     began = asyncio.get_running_loop().time()
     other = await established(edge, caller)
     assert relay_of(edge, other) == "relay-1"
-    assert asyncio.get_running_loop().time() - began < 0.8, "nobody waited for its answer"
+    assert asyncio.get_running_loop().time() - began < 1.0, "nobody waited for its answer"
 
 
 async def test_moves_are_paced(
     start_edge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
 ) -> None:
-    edge = await start_edge("edge-0", limits=EdgeLimits(moves_per_s=5))
+    edge = await start_edge("edge-0", limits=EdgeLimits(moves_per_s=2))
     made = [await established(edge, caller) for _ in range(4)]
     registry.relays.append(other_relay)
     loop = asyncio.get_running_loop()
@@ -440,7 +319,7 @@ async def test_moves_are_paced(
     await caller.peer_request("INVITE", 1)
     began = loop.time()
     await caller.peer_request("INVITE", 4)
-    assert loop.time() - began > 0.5
+    assert loop.time() - began > 1.0
     await edge.until(lambda: all(relay_of(edge, one) == "relay-1" for one in made))
 
 
