@@ -53,7 +53,7 @@ async def test_a_frozen_edge_is_unreachable_after_300_ms(client, edge) -> None:
     start = time.monotonic()
     with pytest.raises(EdgeUnreachable, match="DEADLINE_EXCEEDED"):
         await client.deliver(pb.DeliverRequest(call_id="a"))
-    assert 0.25 < time.monotonic() - start < 1
+    assert 0.25 < time.monotonic() - start < 3
 
 
 async def test_a_dead_edge_is_unreachable(client, server) -> None:

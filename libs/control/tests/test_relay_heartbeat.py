@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from structlog.testing import capture_logs
@@ -23,12 +24,15 @@ class Registry(services.RelayRegistrationServiceServicer):
         self.beats: list[pb.HeartbeatRequest] = []
         self.knows_relay = False
         self.drain = False
+        self.lease_ms = 30
 
     async def Heartbeat(self, request_iterator, context):
         async for request in request_iterator:
             self.beats.append(request)
             self.knows_relay |= request.HasField("registration")
-            yield pb.HeartbeatResponse(not_registered=not self.knows_relay, drain=self.drain, lease_ms=30)
+            yield pb.HeartbeatResponse(
+                not_registered=not self.knows_relay, drain=self.drain, lease_ms=self.lease_ms
+            )
 
     async def ListRelays(self, request, context):
         return pb.ListRelaysResponse()
@@ -67,10 +71,28 @@ async def relay() -> Relay:
 @pytest.fixture
 async def heartbeat(server, relay) -> AsyncIterator[RelayHeartbeat]:
     heartbeat = RelayHeartbeat(server.address, REGISTRATION, relay.snapshot, relay.drains.append)
+    async with running(heartbeat):
+        yield heartbeat
+
+
+@pytest.fixture
+async def hourly(server, registry, relay) -> AsyncIterator[RelayHeartbeat]:
+    """By itself it beats once an hour."""
+    registry.lease_ms = 0  # says nothing of the interval
+    heartbeat = RelayHeartbeat(server.address, REGISTRATION, relay.snapshot, relay.drains.append)
+    heartbeat._interval_s = 3600
+    async with running(heartbeat):
+        yield heartbeat
+
+
+@asynccontextmanager
+async def running(heartbeat: RelayHeartbeat) -> AsyncIterator[None]:
     task = asyncio.ensure_future(heartbeat.run())
-    yield heartbeat
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_it_registers_once_and_beats_with_the_relays_calls(heartbeat, registry, relay, until) -> None:
@@ -87,10 +109,8 @@ async def test_it_registers_once_and_beats_with_the_relays_calls(heartbeat, regi
 async def test_beats_are_not_logged_one_by_one(server, registry, relay, until) -> None:
     heartbeat = RelayHeartbeat(server.address, REGISTRATION, relay.snapshot, relay.drains.append)
     with capture_logs() as lines:
-        task = asyncio.ensure_future(heartbeat.run())
-        await until(lambda: len(registry.beats) >= 5)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+        async with running(heartbeat):
+            await until(lambda: len(registry.beats) >= 5)
     assert [line["event"] for line in lines] == ["stream_attached"]
 
 
@@ -121,25 +141,17 @@ async def test_it_registers_again_with_a_registry_that_returns(heartbeat, regist
     assert registry.beats[seen].registration == REGISTRATION
 
 
-async def test_what_has_changed_is_registered_at_once(heartbeat, registry, until) -> None:
-    await until(lambda: heartbeat.is_registered)
-    heartbeat._interval_s = 3600
+async def test_what_has_changed_is_registered_at_once(hourly, registry, until) -> None:
+    await until(lambda: hourly.is_registered)
     moved = pb.RelayRegistration(relay=REGISTRATION.relay, advertised_address="198.51.100.7")
-    heartbeat.register_again(moved)
+    hourly.register_again(moved)
     await until(lambda: registry.beats[-1].registration == moved)
-    heartbeat.beat_now()
+    hourly.beat_now()
     await until(lambda: not registry.beats[-1].HasField("registration"))
 
 
-async def test_beat_now_does_not_wait_for_the_interval(server, registry, relay, until) -> None:
-    heartbeat = RelayHeartbeat(server.address, REGISTRATION, relay.snapshot, relay.drains.append)
-    task = asyncio.ensure_future(heartbeat.run())
-    await until(lambda: registry.beats)
-    heartbeat._interval_s = 3600
-    await until(lambda: heartbeat.is_registered)
-    await asyncio.sleep(0.05)
+async def test_beat_now_does_not_wait_for_the_interval(hourly, registry, relay, until) -> None:
+    await until(lambda: hourly.is_registered)
     relay.calls = ["new"]
-    heartbeat.beat_now()
+    hourly.beat_now()
     await until(lambda: list(registry.beats[-1].call_ids) == ["new"])
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

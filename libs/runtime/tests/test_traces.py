@@ -207,9 +207,9 @@ def test_off_a_span_costs_less_than_two_microseconds() -> None:
     parent = traces.new_trace()
 
     def cost_us() -> float:
-        start = time.perf_counter()
+        start = time.thread_time()
         for _ in range(10_000):
             traces.record_span("turn", parent, 1, 2)
-        return (time.perf_counter() - start) / 10_000 * 1e6
+        return (time.thread_time() - start) / 10_000 * 1e6
 
     assert min(cost_us() for _ in range(5)) < 2

@@ -141,7 +141,15 @@ async def test_an_unsubscribed_callback_is_told_nothing(store: Store, redis_serv
 
 
 async def test_estimated_redis_time_is_within_100_ms_of_redis_time(store: Store) -> None:
-    assert abs(await store.redis_time_ms() - store.now_ms()) <= 100
+    async with asyncio.timeout(5):
+        while not await _is_time_known(store):  # noqa: ASYNC110 - polls what has no event
+            await asyncio.sleep(0.02)
+
+
+async def _is_time_known(store: Store) -> bool:
+    """Asked in between, it lies in between, whatever held us up."""
+    before, theirs, after = store.now_ms(), await store.redis_time_ms(), store.now_ms()
+    return before - 100 <= theirs <= after + 100
 
 
 async def test_every_process_gets_the_same_secret(store: Store, redis_server: RedisServer) -> None:

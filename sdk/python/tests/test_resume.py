@@ -250,8 +250,10 @@ async def test_what_comes_late_on_the_old_stream_is_not_heard(gateway):
 
 async def test_what_the_caller_has_not_heard_is_said_again(gateway):
     speech = np.random.default_rng(5).integers(0, 256, 3 * 8000, dtype=np.uint8).tobytes()  # 3 s, at once
+    served: list[Call] = []
 
     async def bot(call: Call) -> None:
+        served.append(call)
         await call.play_raw(speech)
         await call.wait_ended()
 
@@ -260,7 +262,9 @@ async def test_what_the_caller_has_not_heard_is_said_again(gateway):
         await old.begin(1 << 10 | 1)
         await old.heard(len(speech))
         await old.played(8000)
-        await asyncio.sleep(0.1)  # the word of it arrives
+        async with asyncio.timeout(5):
+            while served[0].speech.room.consumed < 8000:  # noqa: ASYNC110 - the word of it sets no event
+                await asyncio.sleep(0.002)
         old.die()
         await new.begin(2 << 10 | 1, resumed=True)
         rest = await new.heard(len(speech) - 8000 - 1600)

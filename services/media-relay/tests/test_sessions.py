@@ -301,7 +301,8 @@ def block(n):
 for n in range(500):
     stage.uplink(block(n), Tick(n * 4, n * 0.02)); stage.downlink(block(n), Tick(n * 4, n * 0.02))
     while writer._queue.qsize(): time.sleep(0.001)
-time.sleep(0.05)
+def written(): return int.from_bytes(Path(sys.argv[1]).read_bytes()[40:44], "little")
+while written() < 320000: time.sleep(0.01)
 print("go", flush=True); time.sleep(60)
 """
 

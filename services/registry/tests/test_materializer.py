@@ -94,10 +94,13 @@ async def test_an_outage_without_data_loss_costs_no_new_reading_and_misses_nothi
     async def live(count: int) -> bool:
         return registry.count().live == count
 
+    async def unreachable() -> bool:
+        return not store.is_reachable
+
     await eventually(lambda: live(1))
     epoch = registry.epoch
     redis_server.freeze()
-    await asyncio.sleep(1.2)  # beyond the bound: the blocking read has failed
+    await eventually(unreachable)  # beyond the bound: the blocking read has failed
     redis_server.thaw()
     await created(store)
     await eventually(lambda: live(2))

@@ -136,11 +136,15 @@ async def test_while_redis_is_away_it_waits_and_writes_no_record_twice(
         return True
 
     replica.outbox._export_roots = freeze_then_take
+
+    async def unreachable() -> bool:
+        return not store.is_reachable
+
     async with replica.running():
         await ended(store)
         replica.outbox.wake(range(PARTITIONS))
         await asyncio.wait_for(frozen.wait(), 10)
-        await asyncio.sleep(1.5)  # longer than a command's bound
+        await eventually(unreachable)  # longer than a command's bound
         redis_server.thaw()
         replica.outbox._export_roots = lambda _: True
 

@@ -51,7 +51,7 @@ async def test_the_eleventh_call_of_ten_workers_is_told_silent_and_the_log_says_
     bot = old_bots(workers=10)
     with structlog.testing.capture_logs() as logs:
         for handle in range(1, 12):
-            relay.open(handle, bot.address, silent_after_ms=600)
+            relay.open(handle, bot.address, silent_after_ms=2000)
         for handle in range(1, 12):
             await relay.sessions.told_of("ready", handle)
         for _ in range(5):
@@ -62,7 +62,7 @@ async def test_the_eleventh_call_of_ten_workers_is_told_silent_and_the_log_says_
     assert all(relay.sessions.said[handle] for handle in served)
     line = next(entry for entry in logs if entry["event"] == "bot_silent")
     assert "workers" in line["why"]
-    assert (line["calls_on_bot"], line["after_ms"], line["log_level"]) == (11, 600, "warning")
+    assert (line["calls_on_bot"], line["after_ms"], line["log_level"]) == (11, 2000, "warning")
 
 
 async def _silences(relay, count):
