@@ -225,6 +225,18 @@ def test_on_any_address_media_comes_and_goes_by_the_advertised_one(make_bench):
     assert phone.socket.recvfrom(2048)[1] == phone.target
 
 
+def test_an_address_advertised_later_has_the_ports_of_new_calls(make_bench):
+    """By the config, where the node has two of its own: the one in the SDP must be the one that listens."""
+    bench = make_bench(bind="0.0.0.0", advertise="127.0.0.1")
+    bench.relay.advertise("127.0.0.2")
+    phone = bench.phone()
+    bench.call(phone)
+    assert phone.target[0] == "127.0.0.2"
+    said = bench.talk(phone, 10)
+    bench.tick(20)
+    assert phone.heard() == said
+
+
 def test_a_new_remote_address_moves_the_call(bench):
     phone, elsewhere = bench.phone(), bench.phone(ssrc=77)
     bench.call(phone)

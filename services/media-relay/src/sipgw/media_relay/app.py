@@ -153,6 +153,11 @@ class Relay:
         """The media plane's clock runs."""
         return self.clock.lag_s < _STALLED_S
 
+    def advertise(self, address: str) -> None:
+        """New calls are told this address; their ports are on it where it is this machine's."""
+        self.sessions.advertise = address
+        self.plane.pool.move_to(bind_address(self._settings.bind, address))
+
     def set_draining(self, drain: bool) -> None:  # noqa: FBT001 - RelayHeartbeat's callback
         self.head_room.is_draining = drain
         if drain:

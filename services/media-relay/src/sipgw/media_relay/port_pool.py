@@ -79,6 +79,10 @@ class PortPool:
     def resting(self) -> int:
         return len(self._resting)
 
+    def move_to(self, bind: str) -> None:
+        """Pairs that are taken from now on are on this address."""
+        self._bind, self._family = bind, _family_of(bind)
+
     def probe(self) -> list[int]:
         """RTP ports of pairs that somebody else holds. Raises PortRangeError when that is all of them."""
         taken = [port for port in self._free if (pair := self._open(port)) is None or _close(pair)]

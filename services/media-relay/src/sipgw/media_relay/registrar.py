@@ -78,7 +78,7 @@ class Registrar:
             _log.error("advertised_address_refused", node=self._settings.node, address=address)
             return
         _log.info("advertised_address_changed", address=address)
-        self._relay.sessions.advertise = address
+        self._relay.advertise(address)
         registration = registry_pb2.RelayRegistration()
         registration.CopyFrom(self._registration)
         registration.advertised_address = address
