@@ -28,15 +28,16 @@ async def run(up: Up, step: Step) -> str:
     """The output of a command, which has to succeed."""
     port = up.sip[0][1]
     command = step.command.replace(".venv/bin", str(Path(sys.executable).parent)).replace(":5060", f":{port}")
+    command = command.replace("pgrep -nf", f"pgrep -P {up.pid} -nf")  # another gateway's are not ours to kill
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        *("bash", "-euo", "pipefail", "-c", command),
+        *("timeout", "60", "bash", "-euo", "pipefail", "-c", command),
         stdout=pipe,
         stderr=asyncio.subprocess.STDOUT,
         cwd=up.directory,
         env=up.environment,
     )
-    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
     return output.decode()
 
