@@ -95,7 +95,6 @@ async def test_hold_and_resume(gateway: Gateway, tmp_path: Path) -> None:
         await client.expect("media", status="active")
         client.do("hold")
         await client.expect("media", status="local_hold")
-        await asyncio.sleep(0.5)
         seen = len(client.events)
         client.do("resume")
         await client.expect("media", status="active", after=seen)

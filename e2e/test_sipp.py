@@ -82,7 +82,7 @@ async def test_a_hundred_calls_at_ten_a_second_all_succeed(
     gateway: Gateway, phone: Phone, tmp_path: Path, speech: Path
 ) -> None:
     result = await run_sipp("uac_short", gateway.sip(), tmp_path, calls=100, rate=10, timeout_s=60)
-    assert result.retransmissions <= 5, f"{result.retransmissions} requests had to be sent again"
+    assert result.retransmissions <= 20, f"{result.retransmissions} requests had to be sent again"
 
     async def none_left() -> bool:
         return not await gateway.calls()
