@@ -1,12 +1,11 @@
 """A trunk that proves itself by a password: `sipgw up` with a Secret, SIPp, PJSIP and `sipgw call`."""
 
 import json
-import os
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from gatewaykit.foreign import needs_pjsip, needs_sipp
 from gatewaykit.pjsip import PjsipClient
 from gatewaykit.sipp import run_sipp
 from gatewaykit.up import Up
@@ -51,7 +50,7 @@ def uri(up: Up, edge: int = 0) -> str:
     return f"sip:echo@{host}:{port}"
 
 
-@pytest.mark.skipif(shutil.which("sipp") is None and "CI" not in os.environ, reason="SIPp is not on the PATH")
+@needs_sipp
 @pytest.mark.sipp
 async def test_sipp_logs_in(up: Up, tmp_path: Path) -> None:
     """SIPp 3.6 reads the first challenge only, and only MD5: its trunk says so, and its From names it."""
@@ -62,9 +61,9 @@ async def test_sipp_logs_in(up: Up, tmp_path: Path) -> None:
         await run_sipp("uac_login", up.sip[0], tmp_path, options=("-au", "sipp", "-ap", "wrong"))
 
 
+@needs_pjsip
 @pytest.mark.pjsip
 async def test_pjsip_logs_in(up: Up) -> None:
-    pytest.importorskip("pjsua2")
     async with PjsipClient(login=("alice", PASSWORD)) as client:
         client.do("call", uri=uri(up))
         await client.expect("state", state="CONFIRMED")

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from gatewaykit.bots import StartBot
+from gatewaykit.foreign import needs_pjsip
 from gatewaykit.gateway import Gateway, eventually
 from gatewaykit.pjsip import PjsipClient
 from gatewaykit.speech import make_speech, read_wav, share_heard, to_mulaw
 
-pytest.importorskip("pjsua2")
-pytestmark = [pytest.mark.system, pytest.mark.pjsip]
+pytestmark = [pytest.mark.system, pytest.mark.pjsip, needs_pjsip]
 
 
 def uri(gateway: Gateway, user: str, edge: int = 0) -> str:

@@ -1,23 +1,15 @@
 """Calls by SIPp."""
 
-import os
-import shutil
 from pathlib import Path
 
 import pytest
+from gatewaykit.foreign import needs_sipp
 from gatewaykit.gateway import Gateway, eventually
 from gatewaykit.phone import Phone
 from gatewaykit.sipp import run_sipp
 from gatewaykit.speech import make_speech
 
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.sipp,
-    pytest.mark.skipif(
-        shutil.which("sipp") is None and "CI" not in os.environ,
-        reason="SIPp is not on the PATH (Debian: apt-get install sip-tester)",
-    ),
-]
+pytestmark = [pytest.mark.system, pytest.mark.sipp, needs_sipp]
 
 
 @pytest.fixture
