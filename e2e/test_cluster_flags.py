@@ -18,7 +18,7 @@ from sipgw.control import RegistryClient, RegistryRefused, RegistryUnreachable
 from sipgw.runtime.testing import TestAuthority
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
-LOOKED_AGAIN_S = 1.2
+LOOKED_AGAIN_S = 1.2  # no event: files are looked at by the first handshake a second after the last look
 SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
@@ -40,6 +40,7 @@ async def test_a_call_over_mtls_and_every_process_is_live_and_ready(
     call = await phone.call("builtin", gateway.sip(0))
     audio = noise(1.0, seed=40)
     await call.rtp.stream(audio, call.media)
+    await asyncio.sleep(0.2)
     assert echoed_share(audio, call.rtp.audio())[0] >= 0.5
     call.destination = gateway.sip(1)
     assert (await call.bye()).status == 200, "edges hear each other over mTLS"
@@ -124,12 +125,18 @@ async def test_addresses_follow_the_config_by_node(cluster_gateway: Gateway, pho
         return contact.group(1) == "198.51.100.10" and b"c=IN IP4 198.51.100.10" in answer.body
 
     await eventually(is_advertised, 5)
-    registered = {one.registration.node: one.registration for one in await client.list_relays()}
-    assert registered["node-1"].advertised_address == "198.51.100.11"
-    assert registered["node-1"].control_address.startswith("127.0.0.1:"), "control stays inside"
+
+    async def is_registered() -> bool:
+        registered = {one.registration.node: one.registration for one in await client.list_relays()}
+        relay = registered["node-1"]
+        assert relay.control_address.startswith("127.0.0.1:"), "control stays inside"
+        return relay.advertised_address == "198.51.100.11"
+
+    await eventually(is_registered, 5)
     await client.aclose()
-    audio = noise(0.5, seed=41)
+    audio = noise(1.0, seed=41)
     await before.rtp.stream(audio, before.media)
+    await asyncio.sleep(0.2)
     assert echoed_share(audio, before.rtp.audio())[0] >= 0.5, "a call that stands keeps its address"
     assert (await before.bye()).status == 200
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import signal
+from urllib.request import urlopen
 
 import pytest
 from gatewaykit.gateway import Gateway, eventually
 from gatewaykit.phone import Phone, PhoneCall
 from gatewaykit.rtp import echoed_share, noise
+from gatewaykit.service import Service
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
@@ -22,6 +24,11 @@ async def hears_itself(call: PhoneCall, seed: int, seconds: float = 1.0) -> bool
     await call.rtp.stream(audio, call.media)
     await asyncio.sleep(0.2)
     return echoed_share(audio, call.rtp.audio())[0] >= 0.5
+
+
+def metrics_of(service: Service) -> str:
+    with urlopen(f"http://{service.ready['admin']}/metrics", timeout=5) as page:
+        return page.read().decode()
 
 
 async def listed(gateway: Gateway) -> set[str]:
@@ -88,12 +95,18 @@ async def test_a_redis_that_answers_nothing_holds_nobody_up(own_gateway: Gateway
 async def test_flushall_under_twenty_calls_loses_none(own_gateway: Gateway, phone: Phone) -> None:
     gateway = own_gateway
     calls = await calls_on(phone, gateway, 20)
+
+    async def all_listed() -> bool:
+        return len(await listed(gateway)) == len(calls)
+
+    await eventually(all_listed, 5)
+    names = {summary.sip_call_id: summary.call_id for summary in await gateway.calls()}
     gateway.redis.flush()
     assert (await calls[0].bye()).status == 200, "BYE right after the flush"
-    wanted = {call.call_id for call in calls[1:]}
 
     async def records_are_back() -> bool:
-        return wanted <= await listed(gateway)
+        keys = gateway.redis.ask(b"KEYS *:call:*")  # the registry's list would show what it had before
+        return all(names[call.call_id].encode() in keys for call in calls[1:])
 
     await eventually(records_are_back, 10)
     assert await hears_itself(calls[1], seed=31)
@@ -201,9 +214,13 @@ async def test_a_frozen_edge_that_wakes_does_nothing_stale(own_gateway: Gateway,
 
     await eventually(is_claimed, 15)
     gateway.edges[0].signal(signal.SIGCONT)
-    await asyncio.sleep(3)
-    assert not call.ended.is_set(), "the edge that woke ended a call that is not its own"
+
+    async def knows() -> bool:
+        return "sipgw_edge_calls 0.0" in await asyncio.to_thread(metrics_of, gateway.edges[0])
+
+    await eventually(knows, 10)
     assert await hears_itself(call, seed=36)
+    assert not call.ended.is_set(), "the edge that woke ended a call that is not its own"
     call.destination = gateway.sip(1)
     assert (await call.bye()).status == 200
 

@@ -10,13 +10,14 @@ import pytest
 from gatewaykit.bots import StartBot
 from gatewaykit.gateway import Gateway, eventually
 from gatewaykit.phone import Phone, PhoneCall
-from gatewaykit.rtp import noise, worst_gap
+from gatewaykit.rtp import SILENCE, noise, worst_gap
 
 from sipgw.bot import BotServer, Call, Dtmf, Resumed
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 LOST_GAP_S = 2.0
 DRAIN_GAP_S = 0.5
+SILENCE_1S = bytes([SILENCE]) * 8000
 
 
 class Conversations:
@@ -86,11 +87,29 @@ async def moved_to(gateway: Gateway, name: str, *calls: PhoneCall, timeout_s: fl
 
 
 async def drain(gateway: Gateway, name: str, *, on: bool = True) -> None:
+    """Told to the registry, and begun (or stopped) at the relay."""
+    (relay,) = [one for one in gateway.relays if one.name == name]
+    begin, event = relay.log_size(), "drain_begun" if on else "drain_stopped"
     client = gateway.client()
     try:
         await client.drain_relay(name, drain=on)
     finally:
         await client.aclose()
+    await eventually(lambda: _is(any(line["event"] == event for line in relay.lines(begin))), 5)
+
+
+async def hears_audio(call: PhoneCall) -> None:
+    """A second of it."""
+    await eventually(lambda: _is(len(call.rtp.received) >= 50), 5)
+
+
+def has_paused(call: PhoneCall) -> bool:
+    """This machine held the caller up for so long that its relay may take it for a pause in speech."""
+    return max(b - a for a, b in itertools.pairwise(call.rtp.sent_at)) > 0.25
+
+
+async def _is(what: bool) -> bool:
+    return what
 
 
 async def test_the_config_says_when_calls_leave_a_draining_relay_in_mid_word(
@@ -110,10 +129,10 @@ async def test_the_config_says_when_calls_leave_a_draining_relay_in_mid_word(
         return bool(bot.seqs)
 
     await eventually(is_heard, 5)
-    await drain(own_gateway, "relay-0")
     began = time.monotonic()
+    await drain(own_gateway, "relay-0")
     await moved_to(own_gateway, "relay-1", call, timeout_s=5)
-    assert time.monotonic() - began > 0.8, "not before the deadline"
+    assert has_paused(call) or time.monotonic() - began > 0.8, "not before the deadline"
     assert not talking.done(), "nobody paused"
     await talking
     assert (await call.bye()).status == 200
@@ -126,10 +145,9 @@ async def test_a_call_outlives_its_relay_and_the_bot_hears_one_conversation(
     call = await phone.call("converse", own_gateway.sip())
     audio = noise(6, seed=50)
     talking = asyncio.create_task(call.rtp.stream(audio, lambda: call.media))
-    await asyncio.sleep(2)
+    await hears_audio(call)
     own_gateway.relays[0].kill()
     await talking
-    await asyncio.sleep(0.3)
     gap = worst_gap(call.rtp, audio)
     print(f"gap at the caller {gap:.3f} s, at the bot {bot.worst_gap():.3f} s")
     assert gap < LOST_GAP_S
@@ -139,10 +157,6 @@ async def test_a_call_outlives_its_relay_and_the_bot_hears_one_conversation(
     assert len({packet.ssrc for packet in call.rtp.received}) == 2
     assert (await call.bye()).status == 200
     await eventually(lambda: _is(len(bot.ended) == 1), 5)
-
-
-async def _is(what: bool) -> bool:
-    return what
 
 
 async def test_five_calls_leave_a_draining_relay_each_once_without_a_gap(
@@ -156,10 +170,9 @@ async def test_five_calls_leave_a_draining_relay_each_once_without_a_gap(
         asyncio.create_task(call.rtp.stream(said, lambda call=call: call.media))
         for call, said in zip(calls, audio, strict=True)
     ]
-    await asyncio.sleep(2)
+    await asyncio.gather(*(hears_audio(call) for call in calls))
     await drain(gateway, "relay-0")
     await asyncio.gather(*talking)
-    await asyncio.sleep(0.3)
     gaps = [worst_gap(call.rtp, said) for call, said in zip(calls, audio, strict=True)]
     print(f"gaps at callers {[f'{gap:.3f}' for gap in gaps]} s, at the bot {bot.worst_gap():.3f} s")
     assert max(gaps) < DRAIN_GAP_S
@@ -200,7 +213,6 @@ async def test_a_caller_that_refuses_stays_until_the_relays_time_is_over(
     await eventually(lambda: _is(any(m.method == "INVITE" and not m.status for m in call.seen)), 5)
     audio = noise(1, seed=70)
     await call.rtp.stream(audio, call.media)
-    await asyncio.sleep(0.1)
     assert worst_gap(call.rtp, audio) < DRAIN_GAP_S, "it is still served"
     assert not call.ended.is_set()
     await call.wait_ended(15)
@@ -210,28 +222,30 @@ async def test_undrained_a_relay_keeps_what_it_has(own_gateway: Gateway, phone: 
     """Its calls speak, so they would leave at the deadline only."""
     gateway = own_gateway
     call = await phone.call("builtin", gateway.sip())
-    talking = asyncio.create_task(call.rtp.stream(noise(3, seed=71), call.media))
-    await asyncio.sleep(0.3)
+    talking = asyncio.create_task(call.rtp.stream(noise(5, seed=71), lambda: call.media))
+    await hears_audio(call)
     await drain(gateway, "relay-0")
-    await asyncio.sleep(1)
     await drain(gateway, "relay-0", on=False)
+    had_moved = list(call.moves)
+    assert has_paused(call) or not had_moved
     await talking
-    await asyncio.sleep(1.5)
-    assert not call.moves
+    await call.rtp.stream(SILENCE_1S, lambda: call.media)
+    assert call.moves == had_moved
     other = await phone.call("builtin", gateway.sip())
-    await moved_to(gateway, "relay-0", call, other)
+    await moved_to(gateway, "relay-0", other)
 
 
 async def test_a_call_moves_at_a_pause_in_speech(own_gateway: Gateway, phone: Phone) -> None:
     gateway = own_gateway
     call = await phone.call("builtin", gateway.sip())
-    talking = asyncio.create_task(call.rtp.stream(noise(2.5, seed=72), lambda: call.media))
-    await asyncio.sleep(0.5)
+    talking = asyncio.create_task(call.rtp.stream(noise(4, seed=72), lambda: call.media))
+    await hears_audio(call)
     await drain(gateway, "relay-0")
     await talking
-    assert not call.moves, "in mid-word"
-    await call.rtp.stream(b"\xff" * 16000, lambda: call.media)
-    assert len(call.moves) == 1
+    assert has_paused(call) or not call.moves, "in mid-word"
+    pausing = asyncio.create_task(call.rtp.stream(SILENCE_1S * 10, lambda: call.media))
+    await eventually(lambda: _is(len(call.moves) == 1), 10)
+    pausing.cancel()
 
 
 async def test_an_old_bot_stays_on_a_draining_relay_and_gets_a_new_stream_after_a_crash(
@@ -239,18 +253,18 @@ async def test_an_old_bot_stays_on_a_draining_relay_and_gets_a_new_stream_after_
 ) -> None:
     gateway = draining_gateway
     bot = start_bot(gateway, "old")
-    call = await phone.call("old", gateway.sip())
+    call, other = await phone.call("old", gateway.sip()), await phone.call("builtin", gateway.sip())
     audio = noise(7, seed=73)
     talking = asyncio.create_task(call.rtp.stream(audio, lambda: call.media))
-    await asyncio.sleep(0.5)
+    beside_it = asyncio.create_task(other.rtp.stream(noise(7, seed=77), lambda: other.media))
+    await hears_audio(call)
     await drain(gateway, "relay-0")
-    await asyncio.sleep(2)
-    assert not call.moves
+    await eventually(lambda: _is(len(other.moves) == 1), 5)
+    assert not call.moves, "at the deadline"
     gateway.relays[0].kill()
-    await talking
-    await asyncio.sleep(0.3)
+    await asyncio.gather(talking, beside_it)
     assert worst_gap(call.rtp, audio) < LOST_GAP_S
-    assert len(bot.said("call_started")) == 2
+    await eventually(lambda: _is(len(bot.said("call_started")) == 2), 5)
     assert (await call.bye()).status == 200
     await eventually(lambda: _is(len(bot.said("call_ended")) == 2), 5)
     assert [line["unknown_events"] for line in bot.said("call_ended")] == [0, 0]
@@ -271,7 +285,6 @@ async def test_the_other_edge_goes_on_with_a_move_whose_edge_dies(
     call.destination = gateway.sip(1)
     audio = noise(1, seed=74)
     await call.rtp.stream(audio, call.media)
-    await asyncio.sleep(0.2)
     assert worst_gap(call.rtp, audio) < DRAIN_GAP_S
     bot.assert_each_is_one(1)
     assert len({m["cseq"] for m in call.seen if m.method == "INVITE" and not m.status}) == 1
@@ -286,7 +299,7 @@ async def test_a_frozen_relay_is_left_and_is_silent_when_it_wakes(
     call = await phone.call("converse", gateway.sip())
     audio = noise(8, seed=75)
     talking = asyncio.create_task(call.rtp.stream(audio, lambda: call.media))
-    await asyncio.sleep(1.5)
+    await hears_audio(call)
     old_ssrc = {packet.ssrc for packet in call.rtp.received}
     gateway.relays[0].signal(signal.SIGSTOP)
     try:
@@ -296,7 +309,6 @@ async def test_a_frozen_relay_is_left_and_is_silent_when_it_wakes(
         woken = time.monotonic()
         gateway.relays[0].signal(signal.SIGCONT)
     await talking
-    await asyncio.sleep(0.3)
     gap = worst_gap(call.rtp, audio)
     print(f"gap at the caller {gap:.3f} s")
     assert gap < LOST_GAP_S
@@ -330,6 +342,5 @@ async def test_with_mtls_calls_outlive_their_relay_and_leave_a_draining_one_too(
     await moved_to(gateway, "relay-0", call, timeout_s=15)
     audio = noise(1, seed=76)
     await call.rtp.stream(audio, call.media)
-    await asyncio.sleep(0.2)
     assert worst_gap(call.rtp, audio) < DRAIN_GAP_S
     assert (await call.bye()).status == 200

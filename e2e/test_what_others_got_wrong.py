@@ -51,14 +51,14 @@ async def test_a_malformed_rtpmap_costs_only_its_own_payload_type(gateway: Gatew
 async def test_a_bot_that_restarts_is_found_again_and_the_next_bye_kills_nothing(
     gateway: Gateway, phone: Phone, start_bot: StartBot
 ) -> None:
-    first = start_bot(gateway, "fragile")
+    first = start_bot(gateway, "missed")
     other = await phone.call("builtin", gateway.sip())
-    call = await phone.call("fragile", gateway.sip())
+    call = await phone.call("missed", gateway.sip())
     await call.rtp.stream(noise(0.5, seed=9), call.media)
     first.kill()
     await asyncio.sleep(0.5)
     assert not call.ended.is_set(), "the caller hears silence while the bot is away"
-    start_bot(gateway, "fragile")
+    start_bot(gateway, "missed")
     audio = noise(6, seed=10)
     await call.rtp.stream(audio, call.media)
     assert echoed_share(audio, call.rtp.audio())[0] >= 0.3, "the bot was not found again"
@@ -115,8 +115,9 @@ async def test_a_caller_who_sends_on_after_bye_is_not_heard_in_the_next_call_on_
         answer = await call.invite()
         if answer.status == 200:
             served += 1
-            audio = noise(0.6, seed=200 + number)
+            audio = noise(1.0, seed=200 + number)
             await call.rtp.stream(audio, call.media)
+            await asyncio.sleep(0.2)
             await call.bye()
             assert longest_echo(ghost, call.rtp.audio()) < FRAME, f"call {number} hears the dead one"
             assert echoed_share(audio, call.rtp.audio())[0] >= 0.5, f"call {number} does not hear itself"
@@ -204,5 +205,9 @@ async def test_a_burst_of_speech_is_played_whole(
     start_bot(gateway, "burst", "talk", "--speech", str(speech))
     call = await phone.call("burst", gateway.sip())
     await call.rtp.stream(noise(21, seed=18), call.media)
-    heard = longest_echo(speech.read_bytes(), call.rtp.audio())
-    assert heard >= 19.9 * 8000, f"{heard / 8000:.2f} of 20 s were played in one piece"
+    whole = 19.9 * 8000
+
+    async def is_heard() -> bool:
+        return longest_echo(speech.read_bytes(), call.rtp.audio()) >= whole
+
+    await eventually(is_heard, 10)

@@ -73,6 +73,7 @@ def routes(echo_endpoint: str) -> list[BotRoute]:
         at_free_port("deaf"),
         at_free_port("ten", limits={"botSilentAfterMs": 2000}),
         at_free_port("fragile", limits={"botReconnectLimitMs": 8000}),
+        at_free_port("missed", limits={"botReconnectLimitMs": 20_000}),
         at_free_port("ringing", limits={"botReadyTimeoutMs": 20_000}),
         at_free_port("absent", limits={"botReadyTimeoutMs": 500}),
         at_free_port(
