@@ -12,6 +12,7 @@ import pytest
 
 from sipgw.api.registry.v1 import registry_pb2_grpc as services
 from sipgw.registry.app import RegistryApp, RegistrySettings
+from sipgw.registry.placement import Placements
 from sipgw.runtime.settings import HostPort
 from sipgw.store import Store
 from sipgw.store.testing import RedisServer
@@ -28,6 +29,11 @@ async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
     opened = await Store.connect(redis_server.url)
     yield opened
     await opened.aclose()
+
+
+@pytest.fixture
+def placements(store: Store) -> Placements:
+    return Placements(store)
 
 
 @dataclass(frozen=True)

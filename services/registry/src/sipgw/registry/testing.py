@@ -1,0 +1,57 @@
+"""For tests: relays that register and beat, and where calls are placed."""
+
+from collections.abc import Sequence
+
+from sipgw.api.registry.v1.registry_pb2 import RelayRegistration
+from sipgw.registry.placement import Beat, Placed, Placements
+from sipgw.store import Store
+
+
+def relay(
+    ordinal: int, lane: int = 0, *, capacity: int = 100, revision: str = "r1", incarnation: str = ""
+) -> RelayRegistration:
+    """What a relay says of itself."""
+    name = f"relay-{lane}-{ordinal}"
+    registration = RelayRegistration(
+        control_address=f"10.0.0.{ordinal}:{lane}",
+        ordinal=ordinal,
+        lane=lane,
+        revision=revision,
+        capacity_units=capacity,
+    )
+    registration.relay.name, registration.relay.incarnation = name, incarnation or f"i{lane}-{ordinal}"
+    return registration
+
+
+def beat(
+    calls: Sequence[str] = (), *, used: int | None = None, draining: bool = False, ports: int = 1000
+) -> Beat:
+    """A heartbeat with these calls."""
+    return Beat(calls, len(calls) if used is None else used, draining, ports)
+
+
+async def join(placements: Placements, *registrations: RelayRegistration) -> None:
+    """Each registers and has its first beat heard."""
+    for registration in registrations:
+        await placements.register(registration)
+        assert await placements.beat(registration, beat()) is False
+
+
+async def placed_on(placements: Placements, call_id: str, units: int = 1, avoid: Sequence[str] = ()) -> str:
+    """The relay that a call gets, or why none."""
+    outcome = await placements.reserve(call_id, units, avoid)
+    return outcome.registration.relay.name if isinstance(outcome, Placed) else outcome.reason
+
+
+async def free_units(placements: Placements, name: str) -> int:
+    """Room that is left on a relay."""
+    for known in await placements.relays():
+        if known.registration.relay.name == name:
+            return known.registration.capacity_units - known.used_units
+    raise AssertionError(f"{name} is not known")
+
+
+async def lapse(store: Store, registration: RelayRegistration) -> None:
+    """What three seconds without a beat do."""
+    key = f"{registration.relay.name}/{registration.relay.incarnation}"
+    await store.command("HSET", f"sipgw:{{relays}}:relay:{key}", "lease", 1)
