@@ -1,10 +1,11 @@
 """How many calls a second one edge sets up and ends, with a real Redis, registry and relay behind it.
 
-    python bench/edge_setup_rate.py [--rates 100,200,500] [--seconds 10]
+    python bench/edge_setup_rate.py [--rates 100,200,500] [--seconds 10] [--standing 1000]
 
 SIPp (`uac_refusable.xml`: INVITE, ACK, BYE) is the caller; the relay's own echo is the bot, so that the
 figure is the edge's. For each offered rate: calls set up a second, those refused with 503 and those that
-failed in any other way, the time to the 200, and the CPU of each process by call set up.
+failed in any other way, the time to the 200, and the CPU of each process by call set up. Before that, what
+`--standing` calls cost each process in memory while they stand.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ spec:
 """
 SCENARIO = Path(__file__).with_name("uac_refusable.xml")
 PARTS = {"sip_edge": "edge", "media_relay": "relay", "sipgw.registry": "registry", "redis": "redis"}
+NAMES = ("edge", "registry", "relay", "redis")
+GENTLE = 50  # calls a second, with which nothing queues
 
 
 def start_gateway(folder: Path) -> tuple[subprocess.Popen[str], str]:
@@ -54,38 +57,36 @@ def start_gateway(folder: Path) -> tuple[subprocess.Popen[str], str]:
     raise SystemExit("sipgw up did not become ready; run it by hand to see why")
 
 
-def cpu_seconds(up: subprocess.Popen[str]) -> dict[str, float]:
-    """CPU spent so far by each kind of process."""
-    spent = dict.fromkeys(PARTS.values(), 0.0)
+def processes(up: subprocess.Popen[str]) -> dict[str, psutil.Process]:
+    """The gateway's parts by name."""
+    found: dict[str, psutil.Process] = {}
     for process in psutil.Process(up.pid).children(recursive=True):
         words = " ".join(process.cmdline())
-        for mark, name in PARTS.items():
-            if mark in words:
-                times = process.cpu_times()
-                spent[name] += times.user + times.system
-                break
-    return spent
+        name = next((name for mark, name in PARTS.items() if mark in words), None)
+        if name is not None:
+            found[name] = process
+    return found
 
 
-def offer(target: str, rate: int, seconds: int, folder: Path) -> dict[str, str]:
-    """One SIPp run; the last line of its statistics."""
-    statistics = folder / f"rate-{rate}.csv"
-    command = [
-        "sipp",
-        "-sf",
-        str(SCENARIO),
-        target,
-        "-i",
-        "127.0.0.1",
-        "-r",
-        str(rate),
-        "-m",
-        str(rate * seconds),
-    ]
-    options = ["-l", str(rate * 10), "-trace_stat", "-stf", str(statistics), "-fd", "1"]
+def cpu_seconds(up: subprocess.Popen[str]) -> dict[str, float]:
+    """CPU spent so far by each part."""
+    times = {name: process.cpu_times() for name, process in processes(up).items()}
+    return {name: spent.user + spent.system for name, spent in times.items()}
+
+
+def memory_kib(up: subprocess.Popen[str]) -> dict[str, float]:
+    """Resident memory of each part."""
+    return {name: process.memory_info().rss / 1024 for name, process in processes(up).items()}
+
+
+def offer(target: str, rate: int, calls: int, folder: Path, hold_s: int = 0) -> dict[str, str]:
+    """One SIPp run of calls that stand for `hold_s`; the last line of its statistics."""
+    statistics = folder / f"rate-{rate}-{calls}.csv"
+    command = ["sipp", "-sf", str(SCENARIO), target, "-i", "127.0.0.1", "-r", str(rate), "-m", str(calls)]
+    options = ["-l", str(rate * 10 + calls), "-d", str(hold_s * 1000), "-trace_stat", "-stf", str(statistics)]
     # SIPp writes its screen to stdout; with no terminal it still needs one to be harmless.
     subprocess.run(
-        [*command, *options, "-nostdin", "-timeout", f"{seconds + 40}"],
+        [*command, *options, "-fd", "1", "-nostdin", "-timeout", f"{calls // rate + hold_s + 40}"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         check=False,
@@ -94,6 +95,20 @@ def offer(target: str, rate: int, seconds: int, folder: Path) -> dict[str, str]:
     )
     with statistics.open() as lines:
         return list(csv.DictReader(lines, delimiter=";"))[-1]
+
+
+def stand(up: subprocess.Popen[str], target: str, calls: int, folder: Path) -> None:
+    """Prints what a call costs in memory once all stand."""
+    offer(target, GENTLE, 2 * GENTLE, folder)  # what is made once is there
+    before, set_up_s = memory_kib(up), calls // GENTLE
+    caller = threading.Thread(target=offer, args=(target, GENTLE, calls, folder, set_up_s + 10))
+    caller.start()
+    time.sleep(set_up_s + 5)
+    after = memory_kib(up)
+    caller.join()
+    print("| calls that stand | edge KiB/call | registry | relay | redis |\n|---|---|---|---|---|")
+    costs = " | ".join(f"{(after[part] - before[part]) / calls:.0f}" for part in NAMES)
+    print(f"| {calls} | {costs} |\n", flush=True)
 
 
 def milliseconds(clock: str) -> float:
@@ -107,6 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rates", default="100,200,500", help="calls a second, by commas")
     parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--standing", type=int, default=1000, help="calls, for the memory of one; 0: not")
     arguments = parser.parse_args()
     if not shutil.which("sipp"):
         raise SystemExit("sipp is not here; install it (Debian: sip-tester)")
@@ -114,19 +130,21 @@ def main() -> None:
         folder = Path(name)
         up, target = start_gateway(folder)
         try:
+            if arguments.standing:
+                stand(up, target, arguments.standing, folder)
             print(
                 "| offered/s | set up/s | refused | failed | ms to 200 | edge ms | registry | relay | redis |"
             )
             print("|---|---|---|---|---|---|---|---|---|")
             for rate in map(int, arguments.rates.split(",")):
                 before, begun = cpu_seconds(up), time.monotonic()
-                row = offer(target, rate, arguments.seconds, folder)
+                row = offer(target, rate, rate * arguments.seconds, folder)
                 elapsed, after = time.monotonic() - begun, cpu_seconds(up)
                 refused, failed = int(row["GenericCounter1(C)"]), int(row["FailedCall(C)"])
                 done = int(row["SuccessfulCall(C)"]) - refused
                 cost = {part: (after[part] - before[part]) * 1000 / max(done, 1) for part in after}
                 answered = milliseconds(row["ResponseTime1(C)"])
-                costs = " | ".join(f"{cost[part]:.2f}" for part in ("edge", "registry", "relay", "redis"))
+                costs = " | ".join(f"{cost[part]:.2f}" for part in NAMES)
                 print(
                     f"| {rate} | {done / elapsed:.0f} | {refused} | {failed} | {answered:.0f} | {costs} |",
                     flush=True,

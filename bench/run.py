@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHES = ("sip_parse", "trunk_batch", "placement", "mtls_control", "edge_setup_rate", "relay_capacity")
+BENCHES = (
+    "sip_parse",
+    "trunk_batch",
+    "placement",
+    "mtls_control",
+    "edge_options_rate",
+    "edge_setup_rate",
+    "relay_capacity",
+)
 
 
 def main() -> None:
