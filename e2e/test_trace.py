@@ -139,6 +139,7 @@ async def test_edge_relay_and_bot_write_one_trace_with_one_root(
         return longest_echo(audio, call.rtp.audio()) > 0
 
     await eventually(is_echoed, 10)
+    (live,) = await traced_gateway.calls()
     call.destination = traced_gateway.sip(1)
     await call.bye()
     collected = collector[0].spans
@@ -167,6 +168,9 @@ async def test_edge_relay_and_bot_write_one_trace_with_one_root(
     known = {span.span_id for _, span in spans}
     assert [span.name for _, span in spans if span.parent_span_id and span.parent_span_id not in known] == []
     assert all(root.start_time_unix_nano <= span.start_time_unix_nano + SLACK_NS for _, span in spans)
+    logged = [line for line in traced_gateway.relays[0].lines() if line.get("call_id") == live.call_id]
+    assert {"session_allocated", "bot_ready", "session_ended"} <= {line["event"] for line in logged}
+    assert {line["trace_id"] for line in logged} == {root.trace_id.hex()}
 
 
 def was_hung_up(span: Span) -> bool:
