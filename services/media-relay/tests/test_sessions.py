@@ -213,7 +213,7 @@ def test_a_range_that_somebody_holds_says_what_to_do(port_range):
         ("0.0.0.0", "203.0.113.9", "0.0.0.0"),  # a router's: it has the packets come to us
         ("0.0.0.0", "2001:db8::9", "0.0.0.0"),
         ("::", "203.0.113.9", "::"),
-        ("127.0.0.1", "127.0.0.2", "127.0.0.1"),  # as said
+        ("192.0.2.1", "127.0.0.2", "127.0.0.2"),  # on what is said nothing would come
     ],
 )
 def test_ports_are_on_the_advertised_address_where_that_is_ours(bind, advertise, chosen):

@@ -25,7 +25,7 @@ def relay(
     lane: Annotated[int, typer.Option(min=0)] = 0,
     listen: Annotated[str, typer.Option(help="Control gRPC, host:port.")] = "127.0.0.1:0",
     bind: Annotated[
-        str, typer.Option(help="Address of the RTP sockets; any: --advertise if that is this machine's.")
+        str, typer.Option(help="Address of the RTP sockets where --advertise is not this machine's.")
     ] = "0.0.0.0",
     advertise: Annotated[str, typer.Option(help="IP address that callers send RTP to.")] = "127.0.0.1",
     rtp_ports: Annotated[str, typer.Option(help="LOW-HIGH, LOW even.")] = "20000-22399",

@@ -161,21 +161,26 @@ class PortPool:
 
 
 def bind_address(bind: str, advertise: str) -> str:
-    """The address to have ports on: `bind`, but for "any" the advertised one if it is this machine's.
+    """The address to have ports on: the advertised one if it is this machine's, else `bind`.
 
-    The kernel gives a connected socket on "any" the local address of the route to the caller, and that need
+    On "any" the kernel gives a connected socket the local address of the route to the caller, and that need
     not be the advertised one: a caller on this machine, or on another of its networks. The socket would then
     get none of what the caller sends to the address in the SDP, and would send from an address that the SDP
-    does not name. Behind a NAT the advertised address is the router's: there it has to be "any".
+    does not name. Behind a NAT the advertised address is the router's, and packets come to one of ours.
     """
-    if not ipaddress.ip_address(bind).is_unspecified:
-        return bind
+    return advertise if _is_ours(advertise) else bind
+
+
+def _is_ours(address: str) -> bool:
+    """The way to an own address begins at itself. Binding tells less: with ip_nonlocal_bind all can be."""
+    if ipaddress.ip_address(address).is_loopback:
+        return True
     try:
-        with socket.socket(_family_of(advertise), socket.SOCK_DGRAM) as probe:
-            probe.bind((advertise, 0))
+        with socket.socket(_family_of(address), socket.SOCK_DGRAM) as probe:
+            probe.connect((address, 9))
+            return probe.getsockname()[0] == address
     except OSError:
-        return bind
-    return advertise
+        return False
 
 
 def _family_of(address: str) -> socket.AddressFamily:
