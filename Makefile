@@ -9,6 +9,9 @@ BIN := .venv/bin
 MEMBERS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml operator/pyproject.toml sdk/python/pyproject.toml cli/pyproject.toml)
 MEMBER_DIRS := $(patsubst %/pyproject.toml,%,$(MEMBERS))
 READY := .venv/.ready
+# Debian and Ubuntu have `venv` in a package of its own.
+INSTALL_VENV := command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && echo "installing python3-venv" && \
+  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends python3-venv; } >/dev/null 2>&1
 ARGS ?=
 
 .PHONY: help setup demo test up check lint types imports proto-check crds-check crds fmt proto lock bench sim clean sipp \
@@ -21,7 +24,8 @@ setup: $(READY) ## make .venv with every member and development tool
 
 .tools/bin/uv:
 	@echo "installing uv $(UV_VERSION) into .tools"
-	@python3 -m venv .tools || { echo "make: python3 -m venv failed; install your system's python3-venv package, or uv itself, and try again"; exit 1; }
+	@python3 -m venv .tools >/dev/null 2>&1 || { $(INSTALL_VENV) && python3 -m venv .tools; } || \
+	  { echo "make: python3 -m venv failed; install your system's python3-venv package, or uv itself, and try again"; exit 1; }
 	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 $(READY): requirements.lock pyproject.toml $(MEMBERS) | $(if $(filter .tools/bin/uv,$(UV)),.tools/bin/uv)
