@@ -209,6 +209,7 @@ async def test_a_caller_that_refuses_stays_until_the_relays_time_is_over(
     gateway = draining_gateway
     call = await phone.call("builtin", gateway.sip())
     call.reinvite_status = 488
+    began = time.monotonic()
     gateway.relays[0].signal(signal.SIGTERM)
     await eventually(lambda: _is(any(m.method == "INVITE" and not m.status for m in call.seen)), 5)
     audio = noise(1, seed=70)
@@ -216,6 +217,7 @@ async def test_a_caller_that_refuses_stays_until_the_relays_time_is_over(
     assert worst_gap(call.rtp, audio) < DRAIN_GAP_S, "it is still served"
     assert not call.ended.is_set()
     await call.wait_ended(15)
+    assert time.monotonic() - began > 11, "not before"
 
 
 async def test_undrained_a_relay_keeps_what_it_has(own_gateway: Gateway, phone: Phone) -> None:
