@@ -43,6 +43,20 @@ async def test_a_refusal_and_an_end_by_the_other_side_are_failures(bob: SipPhone
         answering.cancel()
 
 
+async def test_a_patient_caller_tries_again_while_there_is_no_room_and_nothing_else(bob: SipPhone) -> None:
+    async with await SipPhone.open() as phone:
+        plan = CallPlan(bob.uri, speech_like(0.2), duration_s=0.2, patience_s=10.0)
+        told: list[str] = []
+        calling = asyncio.create_task(place_call(phone, plan, told.append))
+        (await bob.incoming()).reject(503)
+        (await bob.incoming()).answer()
+        assert (await calling).failure is None
+        assert "503 Service Unavailable; once more" in told
+        calling = asyncio.create_task(place_call(phone, plan))
+        (await bob.incoming()).reject(403)
+        assert (await calling).failure == "403 Forbidden"
+
+
 async def test_normal_clearing_by_the_other_side_is_no_failure(bob: SipPhone) -> None:
     async def say_and_hang_up() -> None:
         call = (await bob.incoming(60)).answer(speech_like(0.2))

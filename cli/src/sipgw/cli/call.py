@@ -30,6 +30,9 @@ def call(
     password: Annotated[
         str, typer.Option(envvar="SIPGW_PASSWORD", help="Its password; better given by the environment.")
     ] = "",
+    patience: Annotated[
+        float, typer.Option(min=0.0, help="Seconds to try again for while the answer is 503, or none comes.")
+    ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
 ) -> None:
     """Call a SIP address: speak, press keys, listen, hang up. Exit status 0: answered, with audio back."""
@@ -43,7 +46,9 @@ def call(
     except (OSError, WavError) as error:
         give_up(f"{wav}: {error}", status=MISUSED)
     login = Login(user, password) if user is not None else None
-    plan = CallPlan(uri if ":" in uri else f"sip:{uri}", speech, dtmf, duration, login=login)
+    plan = CallPlan(
+        uri if ":" in uri else f"sip:{uri}", speech, dtmf, duration, patience_s=patience, login=login
+    )
     try:
         outcomes = asyncio.run(_call(plan, calls, rate, quiet=as_json))
     except NoRoute as error:

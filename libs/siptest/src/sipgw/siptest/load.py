@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sipgw.siptest.call import EndedBy, PhoneCall
-from sipgw.siptest.errors import SipTestError
+from sipgw.siptest.errors import CallRefused, CallTimedOut, SipTestError
 from sipgw.siptest.login import Login
 from sipgw.siptest.media import Audio
 from sipgw.siptest.phone import SipPhone
@@ -17,6 +17,7 @@ from sipgw.siptest.statistics import CallStatistics, echo_latency
 
 _TAIL_S = 0.5  # the last word is heard back after it was said
 _BEFORE_DIGITS_S = 0.5
+_ONCE_MORE_AFTER_S = 1.0
 _NORMAL_CLEARING = "cause=16"  # Q.850: the other side, a bot perhaps, has said what it had to say
 
 Tell = Callable[[str], None]
@@ -28,13 +29,17 @@ def _silent(_: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class CallPlan:
-    """What every call does. It lasts `duration_s` from the answer, or as long as its audio and digits."""
+    """What every call does. It lasts `duration_s` from the answer, or as long as its audio and digits.
+
+    For `patience_s` it is placed again while the answer is 503, or none comes: a gateway that starts.
+    """
 
     uri: str
     audio: Audio
     digits: str = ""
     duration_s: float | None = None
     answer_timeout_s: float = 15.0
+    patience_s: float = 0.0
     login: Login | None = None
 
 
@@ -64,18 +69,31 @@ class LoadSummary:
 
 async def place_call(phone: SipPhone, plan: CallPlan, tell: Tell = _silent) -> CallOutcome:
     """One call from INVITE to the end. Raises NoRoute; what goes wrong in the call is in the outcome."""
-    call = phone.invite(plan.uri, audio=plan.audio, login=plan.login)
-    try:
-        failure = await _talk(call, plan, tell)
-    except SipTestError as error:
-        failure = str(error)
-        if not call.has_ended:
-            call.drop()
+    loop = asyncio.get_running_loop()
+    patient_until_s = loop.time() + plan.patience_s
+    while True:
+        call = phone.invite(plan.uri, audio=plan.audio, login=plan.login)
+        try:
+            failure = await _talk(call, plan, tell)
+        except SipTestError as error:
+            failure = str(error)
+            if not call.has_ended:
+                call.drop()
+            if _may_pass(call, error) and loop.time() < patient_until_s:
+                tell(f"{failure}; once more")
+                await asyncio.sleep(_ONCE_MORE_AFTER_S)
+                continue
+        break
     latency = await asyncio.to_thread(echo_latency, call.media)
     statistics = call.statistics()
     if failure is None and statistics.packets_received == 0:
         failure = "answered, but no audio came back"
     return CallOutcome(failure, statistics, latency)
+
+
+def _may_pass(call: PhoneCall, error: SipTestError) -> bool:
+    has_no_room = isinstance(error, CallRefused) and error.status == 503
+    return has_no_room or (isinstance(error, CallTimedOut) and call.times.answered_s is None)
 
 
 async def _talk(call: PhoneCall, plan: CallPlan, tell: Tell) -> str | None:
