@@ -168,6 +168,8 @@ def test_a_roll_reaches_every_relay_and_leaves_room_for_the_calls_throughout(
         relay.is_old = True
     for _ in range(60 * max(before, 1)):
         made, memory = fleet.step(memory, calls)
+        asked_for = total_of(fleet.observed().replicas)
+        assert total_of(made.replicas) >= min(asked_for, made.wanted), "what restarts is not taken away"
         fleet.obey(made)
         assert not had_room or fleet.offer(calls) == 0
     can_spare = spec.most > max(-(-calls // CAPACITY), 1)

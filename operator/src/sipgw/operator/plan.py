@@ -274,7 +274,7 @@ def _total(
     if missing > 0:
         room = spec.most - (total - len(census.written_off))
         return total + max(min(missing, room), 0)
-    while total > 0 and total - 1 not in keep and _may_go(spec, observed, memory, total - 1, now):
+    while total > wanted and total - 1 not in keep and _may_go(spec, observed, memory, total - 1, now):
         total -= 1
     return total
 
