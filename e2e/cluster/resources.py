@@ -1,9 +1,11 @@
-"""The gateway's own documents, as the tests apply them."""
+"""The gateway's own documents, as the tests apply them, and what became of them."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from clusterkit.kubectl import Kubectl
+from clusterkit.callers import Callers, sip_id
+from clusterkit.kubectl import Kubectl, eventually
+from clusterkit.release import Release
 
 KINDS = "sipgateways,siptrunks,botroutes"
 Json = dict[str, Any]
@@ -35,3 +37,15 @@ def condition(kubectl: Kubectl, kind: str, name: str, type_: str) -> Json:
 
 def remove_all(kubectl: Kubectl) -> None:
     kubectl.run("delete", KINDS, "--all", "--timeout=30s")
+
+
+def await_route(release: Release, callers: Callers, name: str) -> None:
+    """Until calls to the route's name go by that route, at every edge."""
+
+    def is_followed() -> bool:
+        made = callers.dial(len(callers.edges), per_second=50, user=name)
+        routes = [call.route for call in release.calls_of([sip_id(one) for one in made])]
+        callers.hang_up(made)
+        return routes == [name] * len(made)
+
+    eventually(is_followed, 20, f"each edge follows route {name}")

@@ -15,13 +15,14 @@ from clusterkit.node_shell import NodeShell
 from clusterkit.release import Release
 from clusterkit.report import Report
 from gatewaykit.howto import HowTo
-from resources import gateway, remove_all, route
+from resources import await_route, gateway, remove_all, route
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400, func_only=True)]
 
 CALLS = 10
 RELAY_GAP_MS = 2000
-EDGE_GAP_MS = 1000  # media passes no edge: what is heard is the machine's own noise
+MOVE_GAP_MS = 500  # on purpose
+EDGE_GAP_MS = 2000  # media passes no edge: what is heard is the machine's own noise
 LONG_CALL_S = int(os.environ.get("SIPGW_E2E_LONG_CALL_S", "180"))
 
 
@@ -137,8 +138,10 @@ def test_registry_and_operator_killed(release: Release, talking: Callers, report
 
 
 def test_redis_restarted(release: Release, talking: Callers, report: Report) -> None:
-    redis = release.pods("redis")[0]["metadata"]["name"]
-    release.kubectl.run("delete", "pod", redis, "--grace-period=0", "--force")
+    redis = release.pods("redis")[0]["metadata"]
+    release.kubectl.run("delete", "pod", redis["name"], "--grace-period=0", "--force")
+    release.wait_others("redis", {redis["uid"]})
+    eventually(lambda: release.ready_pods("redis"), 60, "another Redis is ready")
     took_s = _takes_new_calls(release, 60)
     findings = _settle(talking, report, "Redis restarted, empty", f"new calls after {took_s:.1f} s")
     assert findings.worst_gap_ms < EDGE_GAP_MS
@@ -157,7 +160,8 @@ def test_a_node_drained(release: Release, talking: Callers, report: Report, tmp_
         findings = _settle(talking, report, "node drained", note, seconds=3)
     finally:
         commands.run(uncordon)
-    assert findings.worst_gap_ms < RELAY_GAP_MS
+    assert any(findings.moved)
+    assert findings.worst_gap_ms < MOVE_GAP_MS
 
 
 def test_a_kubelet_stopped(release: Release, nodes: NodeShell, talking: Callers, report: Report) -> None:
@@ -183,17 +187,18 @@ def test_a_bot_hangs_up_three_minutes_in_with_the_connection_forgotten(
     """The BYE finds its way without the conntrack entry of the INVITE."""
     endpoint = bots.start("brief", HANG_UP_AFTER_S=str(LONG_CALL_S))
     release.kubectl.apply(route("brief", (endpoint, 1)))
-    eventually(lambda: len(bots.said("brief", "call_started")) or not callers.dial(1), 20, "the bot's route")
-    callers.hang_up()
+    await_route(release, callers, "brief")
     (call,) = callers.dial(1)
     callers.rest(2)
-    for pod in release.ready_pods("edge"):
-        nodes.forget_connections(pod["spec"]["nodeName"], 5060)
-    began = time.monotonic()
+    on = [pod["spec"]["nodeName"] for pod in release.ready_pods("edge")]
+    forgotten = [nodes.forget_connections(node, 5060) for node in on]
+    assert any(forgotten), "there was a connection to forget"
     eventually(lambda: call.has_ended, LONG_CALL_S + 20, "the bot hangs up")
-    took_s = time.monotonic() - began + 2
     assert call.end is not None
     assert call.end.by.value == "peer"
+    assert call.times.ended_s is not None
+    assert call.times.answered_s is not None
+    took_s = call.times.ended_s - call.times.answered_s
     report.add(
         f"bot hangs up after {LONG_CALL_S} s, conntrack deleted", note=f"BYE came after {took_s:.0f} s"
     )

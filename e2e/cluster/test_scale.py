@@ -1,74 +1,74 @@
 """Relays come under load, and go with calls in progress."""
 
-from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import pytest
-from clusterkit.callers import Callers
+from clusterkit.bots import Bots, Conversation
+from clusterkit.callers import Callers, sip_id
 from clusterkit.kubectl import eventually
 from clusterkit.release import Release
 from clusterkit.report import Report
-from resources import gateway, remove_all
+from resources import await_route, gateway, remove_all, route
 
-if TYPE_CHECKING:
-    from sipgw.siptest import PhoneCall
-
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(480)]
-CALLS = 66  # more than three relays hold
-FEW = 3
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(480, func_only=True)]
+ROUNDS, MANY, FEW = 4, 14, 3  # more calls than three relays hold, a few of each round for the bot
 
 
 @pytest.fixture(autouse=True)
 def quick(release: Release) -> Iterator[None]:
     """A relay holds 20 calls here (see VALUES)."""
-    release.kubectl.apply(gateway(2, 6))
+    release.kubectl.apply(gateway(2, 6), route("echo", ("builtin:echo", 1)))
     yield
     remove_all(release.kubectl)
 
 
+@pytest.fixture
+def talkers(release: Release, bots: Bots) -> Iterator[Callers]:
+    """Those who speak with the bot "witness", without a pause."""
+    release.wait_ready()
+    release.kubectl.apply(route("witness", (bots.start("witness"), 1), priority=1, to={"exact": "witness"}))
+    with Callers(release.edges(), user="witness", pauses=False) as talkers:
+        await_route(release, talkers, "witness")
+        yield talkers
+
+
 def test_relays_come_under_load_and_go_with_calls_in_progress(
-    release: Release, callers: Callers, report: Report
+    release: Release, callers: Callers, talkers: Callers, bots: Bots, report: Report
 ) -> None:
     eventually(lambda: len(release.relays()) <= 3, 120, "few relays to begin with")
     before = len(release.relays())
     callers.mark()
-    callers.dial(CALLS, per_second=2, tries=5, seconds=400)
+    for _ in range(ROUNDS):  # the lowest relay with room takes them, so that each gets some of the few
+        callers.dial(MANY, per_second=2, tries=15, seconds=400)
+        talkers.dial(FEW, per_second=2, tries=15, seconds=400)
     took_s = eventually(lambda: len(release.relays()) > before, 60, "more relays")
     findings = callers.findings()
     after = len(release.relays())
+    refused = callers.refused + talkers.refused
     report.add(
         "scale-out under load",
         findings,
-        f"{before} relays to {after} ({took_s:.0f} s after the last call); {callers.refused} tries got 503",
+        f"{before} relays to {after} ({took_s:.0f} s after the last call); {refused} tries got 503",
     )
     assert findings.lost == 0, findings.why_lost
 
-    callers.mark()
-    _keep_a_few_on_each_relay(release, callers)
+    callers.hang_up()
+    eventually(lambda: len(release.calls()) == ROUNDS * FEW, 10, "only the few are left")
+    talkers.mark()
     busy = release.calls_by_relay()
     assert len(busy) > 3, "a relay that goes has calls"
-    eventually(lambda: len(release.relays()) <= 3, 150, "relays go")
-    callers.rest(3)
-    findings = callers.findings()
+    eventually(lambda: len(release.relays()) <= 3, 150, "relays go", every_s=2)
+    talkers.rest(3)
+    findings = talkers.findings()
     report.add(
         "scale-in with calls",
         findings,
-        f"{after} relays to {len(release.relays())}, {sum(findings.moved)} moves",
+        f"{after} relays to {len(release.relays())}, {sum(findings.moved)} moves; {findings.gaps}",
     )
     assert findings.lost == 0, findings.why_lost
     assert max(findings.moved) == 1, "calls of the relays that went; placement fills the lowest, which stay"
     assert findings.worst_gap_ms < 500, busy
-
-
-def _keep_a_few_on_each_relay(release: Release, callers: Callers) -> None:
-    """The other calls hang up."""
-    relay_of = {call.sip_call_id: call.relay.name for call in release.calls()}
-    kept: Counter[str] = Counter()
-    leaving: list[PhoneCall] = []
-    for call in callers.calls:
-        relay = relay_of[call.session.live.call_id]
-        kept[relay] += 1
-        if kept[relay] > FEW:
-            leaving.append(call)
-    callers.hang_up(leaving)
+    said = bots.conversations("witness")
+    known = release.calls_of([sip_id(call) for call in talkers.calls])
+    for call, moves in zip(known, findings.moved, strict=True):
+        assert said.get(call.call_id) == Conversation(started=1, resumed=moves, ended=0, tokens=1)

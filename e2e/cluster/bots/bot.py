@@ -1,10 +1,10 @@
-"""The tests' bot: an echo that says in its log who it is; HANG_UP_AFTER_S makes it hang up by itself."""
+"""The tests' bot: an echo that logs who talks to it; HANG_UP_AFTER_S makes it hang up by itself."""
 
 import asyncio
 import json
 import os
 
-from sipgw.bot import Call, serve
+from sipgw.bot import Call, Resumed, serve
 
 NAME = os.environ.get("NAME", "bot")
 HANG_UP_AFTER_S = float(os.environ.get("HANG_UP_AFTER_S", "0"))
@@ -15,13 +15,21 @@ def tell(event: str, **fields: object) -> None:
 
 
 async def echo(call: Call) -> None:
-    tell("call_started", call_id=call.call_id)
-    timer = asyncio.create_task(hang_up(call)) if HANG_UP_AFTER_S else None
-    async for frame in call.audio():
-        await call.play(frame)
-    if timer is not None:
-        timer.cancel()
+    tell("call_started", call_id=call.call_id, token=call.config.resume_token)
+    tasks = [asyncio.create_task(watch(call))]
+    if HANG_UP_AFTER_S:
+        tasks.append(asyncio.create_task(hang_up(call)))
+    async for frame in call.frames():
+        await call.play_raw(frame.data)
+    for task in tasks:
+        task.cancel()
     tell("call_ended", call_id=call.call_id)
+
+
+async def watch(call: Call) -> None:
+    async for event in call.events():
+        if isinstance(event, Resumed):
+            tell("call_resumed", call_id=call.call_id, token=call.config.resume_token)
 
 
 async def hang_up(call: Call) -> None:

@@ -1,6 +1,8 @@
 """Bots in the cluster: the SDK in the tools image, as a Deployment with a Service."""
 
 import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,22 @@ from clusterkit.release import is_ready
 
 SCRIPT = Path(__file__).parents[2] / "cluster" / "bots" / "bot.py"
 PORT = 9090
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A call as a bot saw it: how often it began, went on by another stream, ended; its resume tokens."""
+
+    started: int
+    resumed: int
+    ended: int
+    tokens: int
+
+    @classmethod
+    def of(cls, said: list[dict[str, Any]]) -> "Conversation":
+        events = Counter(line["event"] for line in said)
+        tokens = {line["token"] for line in said if "token" in line}
+        return cls(events["call_started"], events["call_resumed"], events["call_ended"], len(tokens))
 
 
 class Bots:
@@ -33,9 +51,19 @@ class Bots:
 
     def said(self, name: str, event: str) -> list[dict[str, Any]]:
         """All it logged of that kind."""
-        text = self._kubectl.run("logs", "-l", f"app=bot-{name}", "--tail=5000")
+        return [line for line in self._log(name) if line.get("event") == event]
+
+    def conversations(self, name: str) -> dict[str, Conversation]:
+        """What it logged of each call, by the gateway's call id."""
+        lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for line in self._log(name):
+            lines[line["call_id"]].append(line)
+        return {call_id: Conversation.of(said) for call_id, said in lines.items()}
+
+    def _log(self, name: str) -> list[dict[str, Any]]:
+        text = self._kubectl.run("logs", "-l", f"app=bot-{name}", "--tail=-1")
         lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-        return [line for line in lines if line.get("event") == event]
+        return [line for line in lines if "call_id" in line]
 
     def stop_all(self) -> None:
         for name in self.names:
@@ -54,6 +82,7 @@ def _manifests(name: str, image: str, replicas: int, environment: dict[str, str]
         "env": [{"name": key, "value": value} for key, value in environment.items()],
         "ports": [{"name": "grpc", "containerPort": PORT}],
         "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
+        "resources": {"requests": {"cpu": "500m"}},  # not what is left when the machine is busy
         "volumeMounts": [{"name": "script", "mountPath": "/bot"}],
     }
     spec = {

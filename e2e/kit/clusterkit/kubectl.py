@@ -5,13 +5,14 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 _TIMEOUT_S = 60
-_POLL_S = 0.2
+_POLL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Kubectl:
 
     def ask(self, *arguments: str, text: str | None = None, timeout_s: float = _TIMEOUT_S) -> Answer:
         """Runs it; a failure is an answer."""
-        command = [self.program, "--kubeconfig", self.kubeconfig, "--namespace", self.namespace, *arguments]
+        command = self._command(*arguments)
         done = subprocess.run(
             command, input=text, capture_output=True, text=True, timeout=timeout_s, check=False
         )
@@ -61,18 +62,38 @@ class Kubectl:
     def get(self, *arguments: str) -> dict[str, Any]:
         return json.loads(self.run("get", *arguments, "-o", "json"))
 
+    @contextmanager
+    def watch(self, *arguments: str, out: Path) -> Iterator[None]:
+        """`get --watch` meanwhile; what it printed is in `out`."""
+        with (
+            out.open("wb") as file,
+            subprocess.Popen(self._command("get", "--watch", *arguments), stdout=file) as process,
+        ):
+            try:
+                yield
+            finally:
+                process.terminate()
+
+    def _command(self, *arguments: str) -> tuple[str, ...]:
+        return (self.program, "--kubeconfig", self.kubeconfig, "--namespace", self.namespace, *arguments)
+
     def list(self, kind: str, selector: str = "") -> list[dict[str, Any]]:
         options = ("-l", selector) if selector else ()
         return json.loads(self.run("get", kind, *options, "-o", "json"))["items"]
 
 
-def eventually(condition: Callable[[], object], timeout_s: float, what: str) -> float:
-    """Waits until `condition` gives something true; the seconds it took. Fails with `what` it waited for."""
+def eventually(
+    condition: Callable[[], object], timeout_s: float, what: str, *, every_s: float = _POLL_S
+) -> float:
+    """Waits until `condition` gives something true; the seconds it took. Fails with `what` it waited for.
+
+    A kubectl costs a tenth of a second of CPU: seldom is better where a small machine's gaps are measured.
+    """
     began = time.monotonic()
     last: object = None
     while time.monotonic() - began < timeout_s:
         last = condition()
         if last:
             return time.monotonic() - began
-        time.sleep(_POLL_S)
+        time.sleep(every_s)
     raise AssertionError(f"not within {timeout_s:g} s: {what} (last: {last!r})")

@@ -38,7 +38,7 @@ if continued_after_s:
     os.setsid()
     for fd in (0, 1, 2):
         os.close(fd)
-    time.sleep(1)  # the answer has to get out first: it goes by way of the kubelet
+    time.sleep(5)  # the answer has to get out first: it goes by way of the kubelet
 for process in found:
     os.kill(process, number)
 if continued_after_s:
@@ -48,9 +48,18 @@ if continued_after_s:
 """
 
 
+_FORGET = """
+set -e
+PATH=$PATH:/usr/sbin:/sbin  # ours is the image's
+command -v conntrack >/dev/null || {{ echo "no conntrack here" >&2; exit 1; }}
+for way in src dst; do conntrack -D -p udp --orig-port-$way {port} || true; done  # 1: there was none
+echo left
+for way in src dst; do conntrack -L -p udp --orig-port-$way {port}; done
+"""
 _SOCKETS = """
-import json, os, sys
+import json, os, re, sys
 uid = sys.argv[1]
+loopback = re.compile("(0{16}FFFF0000)?[0-9A-F]{6}7F|0{24}01000000")  # as the kernel writes addresses
 found = []
 for entry in filter(str.isdigit, os.listdir("/proc")):
     try:
@@ -66,7 +75,7 @@ for entry in filter(str.isdigit, os.listdir("/proc")):
         for protocol in ("tcp", "tcp6", "udp", "udp6"):
             for line in open(f"/proc/{entry}/net/{protocol}").read().splitlines()[1:]:
                 words = line.split()
-                if f"socket:[{words[9]}]" in inodes:
+                if f"socket:[{words[9]}]" in inodes and not loopback.fullmatch(words[2].partition(":")[0]):
                     local, remote = (int(words[i].rpartition(":")[2], 16) for i in (1, 2))
                     found.append((protocol, local, remote))
     except OSError:
@@ -86,6 +95,11 @@ class Socket:
     @property
     def is_listening(self) -> bool:
         return self.remote_port == 0
+
+    @property
+    def transport(self) -> str:
+        """As policies name it."""
+        return self.protocol.removesuffix("6").upper()
 
 
 class NodeShell:
@@ -121,22 +135,25 @@ class NodeShell:
         told = [word.encode().hex() for word in words]
         return int(self._exec(node, "/opt/sipgw/bin/python", "-c", _SIGNAL, signal, str(after_s), *told))
 
-    def forget_connections(self, node: str, port: int) -> None:
-        """Deletes the connection tracking entries of that UDP port; none is fine."""
-        script = (
-            f"conntrack -D -p udp --orig-port-dst {port}; conntrack -D -p udp --orig-port-src {port}; true"
-        )
-        self._exec(node, "/opt/sipgw/bin/python", "-c", _ON_THE_NODE, script)
+    def forget_connections(self, node: str, port: int) -> int:
+        """Deletes the connection tracking entries of that UDP port; how many there were."""
+        said = self._exec(node, "/opt/sipgw/bin/python", "-c", _ON_THE_NODE, _FORGET.format(port=port))
+        deleted, _, left = said.partition("left\n")
+        assert not left, f"on {node} conntrack did not forget:\n{left}"
+        return len(deleted.splitlines())
 
     def sockets(self, node: str, pod_uid: str) -> list[Socket]:
-        """What the processes of a pod have open: TCP listening and connected, UDP bound."""
+        """What the processes of a pod have open: TCP listening and connected, UDP bound; no loopback."""
         said = self._exec(node, "/opt/sipgw/bin/python", "-c", _SOCKETS, pod_uid)
         return [Socket(*fields) for fields in json.loads(said)]
 
     def _exec(self, node: str, *command: str) -> str:
+        eventually(lambda: self._pods_on(node), 60, f"a shell on {node}")
+        return self._kubectl.run("exec", self._pods_on(node)[0], "--", *command)
+
+    def _pods_on(self, node: str) -> list[str]:
         pods = self._kubectl.list("pods", f"app={NAME}")
-        pod = next(p for p in pods if p["spec"]["nodeName"] == node and is_ready(p))
-        return self._kubectl.run("exec", pod["metadata"]["name"], "--", *command)
+        return [p["metadata"]["name"] for p in pods if p["spec"].get("nodeName") == node and is_ready(p)]
 
 
 def _daemon_set(image: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""The release before this one: the previous commit's chart and images, built from its own tree.
+"""The release before this one, built from the tree of the commit before the last that changed the product.
 
-Where that commit has no chart (the first that has one), this tree's under another tag: the roll is then real,
-the compatibility of two versions is not shown, and `note` says so.
+That is HEAD~1, unless HEAD changed tests or documents alone: an upgrade to the same. Without the history (an
+archive, a shallow clone) it is this tree under another tag: the roll is then real, the compatibility of two
+versions is not shown, and `note` says so.
 """
 
 import os
@@ -13,6 +14,10 @@ from pathlib import Path
 from clusterkit.release import ROOT
 
 TAG = "previous"
+_PRODUCT = (
+    *("services", "libs", "operator", "charts", "docker", "proto", "requirements.lock"),
+    ":(exclude,glob)**/tests/**",
+)
 
 
 @dataclass(frozen=True)
@@ -23,26 +28,39 @@ class Previous:
 
 
 def build_previous(scratch: Path) -> Previous:
-    """SIPGW_E2E_FROM names another commit than HEAD~1."""
-    commit = os.environ.get("SIPGW_E2E_FROM", "HEAD~1")
-    tree = _checkout(commit, scratch / "tree")
-    note = f"from {commit}" if tree is not None else "from this commit under another tag"
-    tree = tree or ROOT
+    """SIPGW_E2E_FROM names another commit."""
+    commit = os.environ.get("SIPGW_E2E_FROM") or _before_the_last_change()
+    tree = _checkout(commit, scratch / "tree") if commit else ROOT
     out = scratch / "images"
     subprocess.run(
         [sys.executable, str(tree / "docker" / "images.py"), "--version", TAG, "--out", str(out)],
         check=True,
         capture_output=True,
     )
+    note = f"from {commit}" if commit else "from this commit under another tag: its history is not here"
     return Previous(tree / "charts" / "sipgw", sorted(out.glob("*.tar")), note)
 
 
-def _checkout(commit: str, tree: Path) -> Path | None:
-    """The tree of that commit, when it can be had and can build images."""
-    tree.mkdir(parents=True)
-    archive = subprocess.run(["git", "-C", str(ROOT), "archive", commit], check=False, capture_output=True)
-    if archive.returncode != 0:
+def _before_the_last_change() -> str | None:
+    """None where the history is not here."""
+    if not (ROOT / ".git").exists():
         return None
-    subprocess.run(["tar", "-x", "-C", str(tree)], check=True, input=archive.stdout)
-    builder = tree / "docker" / "images.py"
-    return tree if builder.exists() and '"--out"' in builder.read_text() else None
+    last = _git("rev-list", "-1", "HEAD", "--", *_PRODUCT)
+    if _git("rev-parse", "--is-shallow-repository") == "true" and not _git(
+        "rev-list", "-1", "--skip=1", last
+    ):
+        return None
+    return _git("rev-parse", "--short", f"{last}~1")
+
+
+def _checkout(commit: str, tree: Path) -> Path:
+    tree.mkdir(parents=True)
+    archive = subprocess.run(["git", "-C", ROOT, "archive", commit], check=True, capture_output=True)
+    subprocess.run(["tar", "-x", "-C", tree], check=True, input=archive.stdout)
+    return tree
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", "-C", ROOT, *arguments], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, f"git {' '.join(arguments)}: {done.stderr}"
+    return done.stdout.strip()

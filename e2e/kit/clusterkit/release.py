@@ -4,6 +4,8 @@ import asyncio
 import base64
 import subprocess
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import yaml
 
 from clusterkit.kubectl import Kubectl, eventually
 from sipgw.api.registry.v1.registry_pb2 import CallSummary
-from sipgw.control import RegistryClient
+from sipgw.control import RegistryClient, RegistryUnreachable
 from sipgw.runtime.tls import TlsDirectory
 
 ROOT = Path(__file__).parents[3]
@@ -94,15 +96,12 @@ class Release:
         return [pod for pod in self.pods(component) if is_ready(pod)]
 
     def wait_ready(self, timeout_s: float = _READY_S) -> float:
-        """Until every part has all its pods and they are ready."""
+        """Until every part has all its pods, none of an old template, and they are ready."""
 
         def settled() -> bool:
-            for kind, component in (("deployment", "edge"), ("deployment", "registry")):
-                wanted = self.kubectl.get(kind, f"{self.name}-{component}")["spec"]["replicas"]
-                if len(self.ready_pods(component)) != wanted:
-                    return False
-            pods = self.pods()
-            return len(self.ready_pods("relay")) >= 2 and all(is_ready(pod) for pod in pods)
+            parts = self.kubectl.list("deployments,statefulsets", self.selector())
+            pods_ready = len(self.ready_pods("relay")) >= 2 and all(map(is_ready, self.pods()))
+            return pods_ready and all(map(_is_rolled_out, parts))
 
         try:
             return eventually(settled, timeout_s, "every pod of the release is ready")
@@ -130,6 +129,11 @@ class Release:
         """Names of the ready relays."""
         return sorted(pod["metadata"]["name"] for pod in self.ready_pods("relay"))
 
+    def replicas(self) -> dict[str, int]:
+        """What is asked for of each lane of relays, by StatefulSet."""
+        lanes = self.kubectl.list("statefulsets", self.selector("relay"))
+        return {lane["metadata"]["name"]: lane["spec"]["replicas"] for lane in lanes}
+
     def logs(self, component: str, *options: str) -> str:
         options = options or ("--tail=2000",)
         return self.kubectl.run("logs", "-l", self.selector(component), "--prefix", *options)
@@ -137,17 +141,35 @@ class Release:
     # ---- the registry, asked from outside with the operator's certificate
 
     def calls(self) -> list[CallSummary]:
-        """The live calls, as a registry lists them."""
-        pod = self.ready_pods("registry")[0]
+        """The live calls, as a registry lists them; patiently, as registries may be what was just killed."""
+        answers: list[list[CallSummary]] = []
 
-        async def ask() -> list[CallSummary]:
-            registry = RegistryClient(f"{pod['status']['podIP']}:7070", tls=self._certificates())
-            try:
-                return await registry.list_calls()
-            finally:
-                await registry.aclose()
+        def is_answered() -> bool:
+            for pod in self.ready_pods("registry")[:1]:
+                with suppress(RegistryUnreachable):
+                    answers.append(asyncio.run(self._list_calls(pod["status"]["podIP"])))
+            return bool(answers)
 
-        return asyncio.run(ask())
+        eventually(is_answered, 30, "a registry answers")
+        return answers[0]
+
+    def calls_of(self, sip_ids: Sequence[str]) -> list[CallSummary]:
+        """Those with these Call-IDs, once they are all known."""
+        known: dict[str, CallSummary] = {}
+
+        def are_known() -> bool:
+            known.update({call.sip_call_id: call for call in self.calls()})
+            return known.keys() >= set(sip_ids)
+
+        eventually(are_known, 10, "the registry knows these calls")
+        return [known[sip_id] for sip_id in sip_ids]
+
+    async def _list_calls(self, address: str) -> list[CallSummary]:
+        registry = RegistryClient(f"{address}:7070", tls=self._certificates())
+        try:
+            return await registry.list_calls()
+        finally:
+            await registry.aclose()
 
     def calls_by_relay(self) -> Counter[str]:
         return Counter(call.relay.name for call in self.calls())
@@ -170,3 +192,10 @@ class Release:
 def is_ready(pod: dict[str, Any]) -> bool:
     conditions: list[dict[str, str]] = pod.get("status", {}).get("conditions", [])
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def _is_rolled_out(part: dict[str, Any]) -> bool:
+    status = part["status"]
+    counts = {status.get(f"{name}eplicas", 0) for name in ("r", "updatedR", "readyR")}
+    is_seen = status.get("observedGeneration") == part["metadata"]["generation"]
+    return is_seen and counts == {part["spec"]["replicas"]}
