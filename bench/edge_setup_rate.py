@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -74,9 +76,20 @@ def cpu_seconds(up: subprocess.Popen[str]) -> dict[str, float]:
     return {name: spent.user + spent.system for name, spent in times.items()}
 
 
-def memory_kib(up: subprocess.Popen[str]) -> dict[str, float]:
-    """Resident memory of each part."""
-    return {name: process.memory_info().rss / 1024 for name, process in processes(up).items()}
+def memory_kib(up: subprocess.Popen[str]) -> dict[str, int]:
+    """Memory of each part that no file backs: the kernel takes other pages back as it likes."""
+    return {name: anonymous_kib(process.pid) for name, process in processes(up).items()}
+
+
+def anonymous_kib(pid: int) -> int:
+    """In memory or swapped out."""
+    status = Path(f"/proc/{pid}/status").read_text("ascii", "replace")
+    return sum(map(int, re.findall(r"^(?:RssAnon|VmSwap):\s+(\d+)", status, re.MULTILINE)))
+
+
+def set_up(row: dict[str, str]) -> int:
+    """Calls that were answered, by SIPp's statistics."""
+    return int(row["SuccessfulCall(C)"]) - int(row["GenericCounter1(C)"])
 
 
 def offer(target: str, rate: int, calls: int, folder: Path, hold_s: int = 0) -> dict[str, str]:
@@ -99,16 +112,16 @@ def offer(target: str, rate: int, calls: int, folder: Path, hold_s: int = 0) -> 
 
 def stand(up: subprocess.Popen[str], target: str, calls: int, folder: Path) -> None:
     """Prints what a call costs in memory once all stand."""
-    offer(target, GENTLE, 2 * GENTLE, folder)  # what is made once is there
+    offer(target, GENTLE, calls, folder)  # what is made once is there, what the start left is collected
     before, set_up_s = memory_kib(up), calls // GENTLE
-    caller = threading.Thread(target=offer, args=(target, GENTLE, calls, folder, set_up_s + 10))
-    caller.start()
-    time.sleep(set_up_s + 5)
-    after = memory_kib(up)
-    caller.join()
+    with ThreadPoolExecutor(1) as callers:
+        calling = callers.submit(offer, target, GENTLE, calls, folder, set_up_s + 10)
+        time.sleep(set_up_s + 5)
+        after = memory_kib(up)
+        stood = set_up(calling.result())
     print("| calls that stand | edge KiB/call | registry | relay | redis |\n|---|---|---|---|---|")
-    costs = " | ".join(f"{(after[part] - before[part]) / calls:.0f}" for part in NAMES)
-    print(f"| {calls} | {costs} |\n", flush=True)
+    costs = " | ".join(f"{(after[part] - before[part]) / max(stood, 1):.0f}" for part in NAMES)
+    print(f"| {stood} | {costs} |\n", flush=True)
 
 
 def milliseconds(clock: str) -> float:
@@ -140,8 +153,7 @@ def main() -> None:
                 before, begun = cpu_seconds(up), time.monotonic()
                 row = offer(target, rate, rate * arguments.seconds, folder)
                 elapsed, after = time.monotonic() - begun, cpu_seconds(up)
-                refused, failed = int(row["GenericCounter1(C)"]), int(row["FailedCall(C)"])
-                done = int(row["SuccessfulCall(C)"]) - refused
+                refused, failed, done = int(row["GenericCounter1(C)"]), int(row["FailedCall(C)"]), set_up(row)
                 cost = {part: (after[part] - before[part]) * 1000 / max(done, 1) for part in after}
                 answered = milliseconds(row["ResponseTime1(C)"])
                 costs = " | ".join(f"{cost[part]:.2f}" for part in NAMES)
