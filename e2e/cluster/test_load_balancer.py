@@ -9,19 +9,24 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from clusterkit.callers import Callers, address_towards
+from clusterkit.commands import Commands
 from clusterkit.kubectl import eventually
-from clusterkit.release import CHART, SIP_PORT, Release
+from clusterkit.node_shell import NodeShell
+from clusterkit.policies import compare
+from clusterkit.release import SIP_PORT, Release
 from clusterkit.report import Report
+from gatewaykit.howto import HowTo
 from resources import document, remove_all
 
 from sipgw.siptest import CallRefused, SipTestError
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.timeout(500),
+    pytest.mark.timeout(500, func_only=True),
     pytest.mark.skipif(
         os.geteuid() != 0 or shutil.which("ip") is None, reason="only root routes a balancer's address"
     ),
@@ -30,12 +35,14 @@ ADDRESS = "198.51.100.77"
 
 
 @pytest.fixture
-def balanced(release: Release) -> Iterator[str]:
+def balanced(release: Release, tmp_path: Path) -> Iterator[str]:
     """The balancer's address."""
     try:
-        release.upgrade_to_others(
-            "edge", CHART, "--set", "edge.network=service", "--set", f"edge.advertise={ADDRESS}"
-        )
+        before = {pod["metadata"]["uid"] for pod in release.pods("edge")}
+        (step,) = HowTo.read("install").steps_of("Behind a LoadBalancer")
+        Commands(release.kubectl, tmp_path).run(step.command.replace("203.0.113.10", ADDRESS))
+        release.wait_others("edge", before)
+        release.wait_ready()
         status = json.dumps({"status": {"loadBalancer": {"ingress": [{"ip": ADDRESS}]}}})
         service = f"{release.name}-sip"
         release.kubectl.run("patch", "service", service, "--subresource=status", "--type=merge", "-p", status)
@@ -49,7 +56,7 @@ def balanced(release: Release) -> Iterator[str]:
 
 
 def test_calls_come_through_a_balancer_with_the_callers_own_address(
-    release: Release, balanced: str, report: Report
+    release: Release, balanced: str, nodes: NodeShell, report: Report
 ) -> None:
     """Only the caller's address may call, so an edge that sees another would answer 403."""
     address = (balanced, SIP_PORT)
@@ -70,6 +77,7 @@ def test_calls_come_through_a_balancer_with_the_callers_own_address(
             str(call.final_response and call.final_response.headers.get("Contact")) for call in callers.calls
         ]
         assert all(balanced in contact for contact in contacts), "where callers send what follows"
+        report.add("NetworkPolicy: edge behind a Service", note=compare(release, nodes, "edge"))
         callers.mark()
         callers.rest(3)
         findings = callers.findings()
