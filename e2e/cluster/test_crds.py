@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from clusterkit.kubectl import Kubectl
+from clusterkit.kubectl import Kubectl, eventually
 
 from sipgw.config.status import BotRouteStatus, Condition, RelayCounts, SipGatewayStatus, SipTrunkStatus
 
@@ -48,7 +48,7 @@ def cluster(kubectl: Kubectl) -> Iterator[Cluster]:
     names = [f"{path.stem}.{cluster.group}" for path in CRDS]
     for path in CRDS:
         kubectl.run("apply", "--server-side", "-f", "-", text=cluster.text(path.read_text("utf-8")))
-    kubectl.run("wait", "--for=condition=Established", "--timeout=20s", *(f"crd/{name}" for name in names))
+    eventually(lambda: all(kubectl.ask("get", name).status == 0 for name in names), 20, "they are served")
     yield cluster
     kubectl.run("delete", "crd", *names, "--wait=false")
 

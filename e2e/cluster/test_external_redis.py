@@ -16,7 +16,7 @@ from clusterkit.release import ROOT, Release, is_ready
 from clusterkit.report import Report
 from gatewaykit.howto import HowTo
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400, func_only=True)]
 NAME = "own-redis"
 PORT = 6380
 _SERVE = (

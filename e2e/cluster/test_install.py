@@ -1,5 +1,6 @@
 """`helm install` with hardly a value is a gateway that answers."""
 
+import asyncio
 import re
 import shutil
 from pathlib import Path
@@ -10,9 +11,9 @@ from clusterkit.release import Release
 from clusterkit.report import Report
 from gatewaykit.pjsip import PjsipClient
 from gatewaykit.sipp import run_sipp
-from gatewaykit.speech import make_speech
+from gatewaykit.speech import make_speech, read_wav, share_heard
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400, func_only=True)]
 
 
 def test_the_first_call_is_echoed_by_the_default_route(
@@ -24,7 +25,7 @@ def test_the_first_call_is_echoed_by_the_default_route(
     findings = callers.findings()
     report.add("first call, by each edge", findings)
     assert findings.lost == 0, findings.why_lost
-    assert findings.worst_gap_ms < 300
+    assert findings.worst_gap_ms < 1000
 
 
 async def test_sipp_calls_from_outside(release: Release, report: Report, tmp_path: Path) -> None:
@@ -37,15 +38,22 @@ async def test_sipp_calls_from_outside(release: Release, report: Report, tmp_pat
 
 
 @pytest.mark.pjsip
-async def test_pjsip_calls_from_outside(release: Release, report: Report) -> None:
+async def test_pjsip_calls_from_outside(release: Release, report: Report, tmp_path: Path) -> None:
     host, port = release.edges()[0]
+    wav, recorded = tmp_path / "said.wav", tmp_path / "heard.wav"
+    said = make_speech(wav, seed=2)
     async with PjsipClient(host=address_towards(release.edges()[0])) as client:
-        client.do("call", uri=f"sip:hello@{host}:{port}")
+        client.do("call", uri=f"sip:hello@{host}:{port}", play=str(wav), record=str(recorded))
         await client.expect("state", state="CONFIRMED")
         await client.expect("media", status="active")
+        await asyncio.sleep(4)  # three seconds of speech, and their echo
+        client.do("stop_recording")
+        await client.expect("recorded")
         client.do("hangup")
         await client.expect("state", state="DISCONNECTED")
-    report.add("PJSIP: a call", note="answered, hung up")
+    share = share_heard(said, read_wav(recorded))
+    report.add("PJSIP: a call", note=f"{share:.0%} of what was said came back")
+    assert share > 0.6
 
 
 def test_helm_test_places_a_call_from_within(release: Release, report: Report) -> None:

@@ -1,19 +1,25 @@
 """Trunks of a real release: a Secret reaches the edges sealed, and is followed when it changes."""
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
+from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
 from clusterkit.callers import address_towards
+from clusterkit.commands import Commands
 from clusterkit.kubectl import eventually
-from clusterkit.release import Release
+from clusterkit.release import Address, Release
 from clusterkit.report import Report
+from gatewaykit.howto import HowTo
+from resources import remove_all
 
 from sipgw.siptest import CallRefused, Login, SipPhone
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180, func_only=True)]
 
 OFFICE: dict[str, Any] = {
     "apiVersion": "sipgw.io/v1alpha1",
@@ -37,7 +43,9 @@ def office(release: Release) -> Iterator[None]:
     """A trunk with a password, and nobody else."""
     release.wait_ready()
     yield
-    release.kubectl.run("delete", "siptrunks/office", "secret/office-pbx", "--ignore-not-found")
+    remove_all(release.kubectl)
+    release.kubectl.run("delete", "secret/office-pbx", "--ignore-not-found")
+    eventually(lambda: statuses_of_calls(release, None) == {200}, 20, "everybody may call again")
 
 
 def accepted(release: Release) -> tuple[str, str]:
@@ -46,27 +54,26 @@ def accepted(release: Release) -> tuple[str, str]:
     return next(((one["status"], one["reason"]) for one in conditions if one["type"] == "Accepted"), ("", ""))
 
 
-def status_of_call(release: Release, password: str | None) -> int:
-    """The final answer to a call, by the first edge; 200 is hung up."""
-    edge = release.edges()[0]
+def statuses_of_calls(release: Release, password: str | None, user: str = "hello") -> set[int]:
+    """The final answers to a call to each edge; 200 is hung up."""
+    login = Login("office-pbx", password) if password is not None else None
 
-    async def call() -> int:
-        login = Login("office-pbx", password) if password is not None else None
+    async def call(edge: Address) -> int:
         async with await SipPhone.open(address_towards(edge)) as phone:
             try:
-                made = await phone.call(f"sip:hello@{edge[0]}:{edge[1]}", login=login)
+                made = await phone.call(f"sip:{user}@{edge[0]}:{edge[1]}", login=login)
             except CallRefused as refused:
                 return refused.status
             await made.hangup()
             return 200
 
-    return asyncio.run(call())
+    return {asyncio.run(call(edge)) for edge in release.edges()}
 
 
 def is_in_slowly(release: Release, password: str) -> bool:
     """A try a second: ten wrong ones in a minute, and the edge does not listen."""
     time.sleep(1)
-    return status_of_call(release, password) == 200
+    return statuses_of_calls(release, password) == {200}
 
 
 @pytest.mark.usefixtures("office")
@@ -75,10 +82,36 @@ def test_a_trunks_password_is_followed_and_nobody_else_comes_in(release: Release
     eventually(lambda: accepted(release) == ("False", "SecretMissing"), 10, "the Secret is missed")
     release.kubectl.apply(secret("first"))
     eventually(lambda: accepted(release)[0] == "True", 10, "the trunk is accepted")
+    eventually(lambda: statuses_of_calls(release, None) == {401}, 15, "every edge asks for a password")
     eventually(lambda: is_in_slowly(release, "first"), 15, "the password is taken")
-    assert status_of_call(release, None) == 401
-    assert status_of_call(release, "second") == 403
+    assert statuses_of_calls(release, "second") == {403}
     release.kubectl.apply(secret("second"))
     took_s = eventually(lambda: is_in_slowly(release, "second"), 15, "the new password is taken")
-    assert status_of_call(release, "first") == 403
+    assert statuses_of_calls(release, "first") == {403}
     report.add("trunk with a password", note=f"followed; a new password after {took_s:.1f} s")
+
+
+@pytest.mark.usefixtures("office")
+def test_helm_test_needs_a_trunk_of_its_own(release: Release, tmp_path: Path, report: Report) -> None:
+    release.kubectl.apply(OFFICE, secret("first"))
+    eventually(lambda: statuses_of_calls(release, None) == {401}, 15, "every edge asks for a password")
+    how_to = HowTo.read("add-a-trunk")
+    (step,) = how_to.steps_of("helm test")
+    apply, test = step.command.splitlines()
+    commands = Commands(release.kubectl, tmp_path)
+    with pytest.raises(AssertionError, match=r"Phase:\s+Failed"):
+        commands.run(test)
+    document = how_to.files["helm-test.yaml"].replace("10.244.0.0/16", ", ".join(networks(release)))
+    (tmp_path / "helm-test.yaml").write_text(document)
+    commands.run(apply, tmp_path)
+    eventually(lambda: statuses_of_calls(release, None, "test") == {200}, 15, "the edges follow")
+    assert statuses_of_calls(release, None) == {404}, "to no other number"
+    assert re.search(r"Phase:\s+Succeeded", commands.run(test))
+    report.add("helm test beside a trunk", note="fails without, succeeds with its own trunk and route")
+
+
+def networks(release: Release) -> list[str]:
+    """Of the pods and of the nodes; and ours, by which it is seen that an edge follows."""
+    pods = {str(ip_network(f"{pod['status']['podIP']}/16", strict=False)) for pod in release.pods("registry")}
+    nodes = {pod["status"]["hostIP"] for pod in release.pods()}
+    return [*pods, *(f"{address}/32" for address in {*nodes, address_towards(release.edges()[0])})]

@@ -105,6 +105,10 @@ async def namespace(kube: KubeClient) -> AsyncIterator[str]:
         crd = yaml.safe_load(file.read_text())
         if await kube.get(f"{CRD_PATH}/{crd['metadata']['name']}") is None:
             await kube.create(CRD_PATH, crd)
+        served = f"/apis/sipgw.io/v1alpha1/{file.stem}"
+        async with asyncio.timeout(WAIT_S):
+            while await kube.get(served) is None:  # noqa: ASYNC110 - polls what has no event
+                await asyncio.sleep(0.05)
     name = f"sipgw-operator-{os.getpid()}-{time.monotonic_ns() % 1_000_000}"
     await kube.create("/api/v1/namespaces", {"metadata": {"name": name}})
     account = {"metadata": {"name": f"{RELEASE}-operator"}}
