@@ -1,5 +1,6 @@
 """Fixtures of the system tests: a gateway that all share, and one each for tests that break things."""
 
+import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,6 +13,10 @@ sys.path.insert(0, str(Path(__file__).parent / "kit"))  # the tests' own library
 from gatewaykit.bots import OldBot, StartBot, compile_old_contract
 from gatewaykit.gateway import Gateway
 from gatewaykit.phone import Phone
+
+# What a script runs in the background ignores SIGINT, and so would the commands whose Ctrl-C is tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
