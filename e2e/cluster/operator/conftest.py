@@ -23,6 +23,7 @@ import pytest
 import yaml
 
 from sipgw.control import RegistryClient
+from sipgw.operator.errors import KubeError
 from sipgw.operator.handlers.login import log_in
 from sipgw.operator.kube_client import KubeClient
 from sipgw.operator.resources import paths
@@ -107,7 +108,7 @@ async def namespace(kube: KubeClient) -> AsyncIterator[str]:
             await kube.create(CRD_PATH, crd)
         served = f"/apis/sipgw.io/v1alpha1/{file.stem}"
         async with asyncio.timeout(WAIT_S):
-            while await kube.get(served) is None:  # noqa: ASYNC110 - polls what has no event
+            while not await is_served(kube, served):  # noqa: ASYNC110 - polls what has no event
                 await asyncio.sleep(0.05)
     name = f"sipgw-operator-{os.getpid()}-{time.monotonic_ns() % 1_000_000}"
     await kube.create("/api/v1/namespaces", {"metadata": {"name": name}})
@@ -117,6 +118,14 @@ async def namespace(kube: KubeClient) -> AsyncIterator[str]:
         await kube.create(paths.stateful_sets(name), lane_manifest(lane))
     yield name
     await kube.delete(f"/api/v1/namespaces/{name}")
+
+
+async def is_served(kube: KubeClient, path: str) -> bool:
+    """A kind just made is unknown at first (404), and then its storage begins (429)."""
+    try:
+        return await kube.get(path) is not None
+    except KubeError:
+        return False
 
 
 def lane_manifest(lane: int) -> Json:
