@@ -28,6 +28,7 @@ _SECOND = 8000  # samples of PCMU, a byte each
 _SILENCE = b"\xff"
 _OWN = 32  # so many in a row are in nobody else's noise
 T = TypeVar("T")
+_STANDSTILL_MS = 60.0
 _ALIVE_S = 1.5  # a call of which nothing came for so long is silent
 
 
@@ -53,6 +54,7 @@ class Findings:
     calls: int
     lost: int
     gaps_ms: list[float]  # the worst of each call that is not lost
+    standstill_ms: float  # the longest in which no call heard anything
     moved: list[int]  # re-INVITEs that each call got
     why_lost: list[str]
 
@@ -123,12 +125,20 @@ class Callers:
         """Let them talk."""
         time.sleep(seconds)
 
-    def findings(self) -> Findings:
+    def findings(self, *, apart_from_standstills: bool = False) -> Findings:
+        """With `apart_from_standstills` gaps are without the time in which no call heard anything.
+
+        For calls on many relays, never moved all at once, while a machine of few cores starts all anew.
+        """
         calls = list(self.calls)
         reasons = [_why_lost(call) for call in calls]
-        gaps = [self._gap_ms(call) for call, why in zip(calls, reasons, strict=True) if not why]
+        times = [self._times(call) for call, why in zip(calls, reasons, strict=True) if not why]
+        still = [gap for gap in pairwise(sorted({at_s for each in times for at_s in each})) if _is_long(gap)]
+        but = still if apart_from_standstills else []
+        gaps = [max(_length_ms(gap) - _shared_ms(gap, but) for gap in pairwise(each)) for each in times]
         moved = [_reinvites(call) - self._invites.get(id(call), 0) for call in calls]
-        return Findings(len(calls), sum(map(bool, reasons)), gaps, moved, list(filter(None, reasons)))
+        lost = list(filter(None, reasons))
+        return Findings(len(calls), len(lost), gaps, max(map(_length_ms, still), default=0.0), moved, lost)
 
     def hang_up(self, calls: Sequence[PhoneCall] | None = None) -> None:
         """BYE, by way of whichever edge answers."""
@@ -177,10 +187,10 @@ class Callers:
     async def _hang_up_all(self, calls: Sequence[PhoneCall]) -> None:
         await asyncio.gather(*(self._hang_up(call) for call in calls if not call.has_ended))
 
-    def _gap_ms(self, call: PhoneCall) -> float:
+    def _times(self, call: PhoneCall) -> list[float]:
+        """When it began to be looked at, heard something, and was looked at last."""
         arrivals = [at_s for at_s in self._heard_at(call) if at_s > self._marked_s]
-        times = [max(self._marked_s, call.times.answered_s or 0.0), *arrivals, time.monotonic()]
-        return max((b - a) * 1000 for a, b in pairwise(times))
+        return [max(self._marked_s, call.times.answered_s or 0.0), *arrivals, time.monotonic()]
 
     def _heard_at(self, call: PhoneCall) -> list[float]:
         if self.pauses:
@@ -195,6 +205,18 @@ class Callers:
                 await call.hangup(3)
                 return
             call.phase = CallPhase.ANSWERED  # not ended: nobody answered the BYE
+
+
+def _is_long(gap: tuple[float, float]) -> bool:
+    return _length_ms(gap) > _STANDSTILL_MS
+
+
+def _length_ms(gap: tuple[float, float]) -> float:
+    return (gap[1] - gap[0]) * 1000
+
+
+def _shared_ms(gap: tuple[float, float], others: Sequence[tuple[float, float]]) -> float:
+    return sum(max(0.0, min(gap[1], end) - max(gap[0], begin)) * 1000 for begin, end in others)
 
 
 def _why_lost(call: PhoneCall) -> str:
