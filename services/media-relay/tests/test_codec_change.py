@@ -32,6 +32,16 @@ def talk(bench, phone, frames, payload_type):
     return said
 
 
+def in_a_call_of_pcmu(bench):
+    """Who has heard all that it said so far."""
+    phone = bench.phone()
+    bench.call(phone)
+    talk(bench, phone, 20, payload_type=0)
+    bench.tick(20)
+    phone.received()
+    return phone
+
+
 def heard(phone):
     """What is not silence, of packets in the new codec."""
     packets = phone.received()
@@ -40,11 +50,7 @@ def heard(phone):
 
 
 def test_the_call_goes_on_in_the_new_codec(bench):
-    phone = bench.phone()
-    bench.call(phone)
-    talk(bench, phone, 20, payload_type=0)
-    bench.tick(20)
-    phone.received()
+    phone = in_a_call_of_pcmu(bench)
     assert change(bench, phone).status == pb.COMMAND_STATUS_OK
     said = talk(bench, phone, 20, payload_type=8)
     bench.tick(20)
@@ -53,11 +59,7 @@ def test_the_call_goes_on_in_the_new_codec(bench):
 
 def test_what_comes_in_the_old_codec_meanwhile_is_heard_too(bench):
     """The caller goes on in it until our answer is there."""
-    phone = bench.phone()
-    bench.call(phone)
-    talk(bench, phone, 20, payload_type=0)
-    bench.tick(20)
-    phone.received()
+    phone = in_a_call_of_pcmu(bench)
     change(bench, phone)
     said = [in_pcma(payload) for payload in talk(bench, phone, 3, payload_type=0)]
     said += talk(bench, phone, 5, payload_type=8)

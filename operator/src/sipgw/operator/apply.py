@@ -114,9 +114,8 @@ class Applier:
         try:
             await self._client.create(path, eviction_manifest(pod, self._namespace))
         except KubeError as error:
-            if (
-                error.status != 404
-            ):  # gone: what was wanted; 429, its disruption budget is spent: asked again later
+            # Gone is what was wanted. 429: its disruption budget is spent, and it is asked again later.
+            if error.status != 404:
                 raise
 
     async def _act(self, act: str, do: Callable[[], Awaitable[object]]) -> bool:
