@@ -39,7 +39,7 @@ STEPS: dict[str, Step] = {
     "offer": lambda d: move_record.offer(d, ALLOCATED, branch="z9hG4bK-e-1-1", generation=5),
     "offer_again": lambda d: move_record.offer_again(d, 1),
     "accept": lambda d: move_record.accept(d, d.move.cseq, SDP, contact="sip:a@192.0.2.9", is_held=False),
-    "settle": lambda d: move_record.settle(d, 9),
+    "settle": lambda d: move_record.settle(d, 9, 7000),
     "withdraw": lambda d: move_record.withdraw(d, is_refused=True),
 }
 TABLE = {

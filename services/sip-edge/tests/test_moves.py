@@ -78,12 +78,80 @@ async def test_a_break_of_the_stream_alone_moves_nothing(
     edge = await start_edge("edge-0", times=replace(FAST, relay_silent_s=3.0))
     call = await established(edge, caller)
     registry.relays.append(other_relay)
-    port = int(relay.control_address.rpartition(":")[2])
-    await relay.stop()
-    await relay.start(port)
+    relay.break_streams()
     await edge.until(lambda: "adopt" in relay.commands(call.call_id))
     assert relay_of(edge, call) == "relay-0"
     assert all(one.method != "INVITE" for one in caller.requests)
+
+
+async def test_a_relay_whose_process_is_gone_is_left_at_once(
+    start_edge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
+) -> None:
+    """Its host refuses the connection: no silence need be waited for."""
+    edge = await start_edge("edge-0", times=replace(FAST, relay_silent_s=60.0))
+    call = await established(edge, caller)
+    registry.relays.append(other_relay)
+    await relay.stop()
+    await edge.until(lambda: relay_of(edge, call) == "relay-1", 3)
+
+
+async def test_silence_does_not_move_a_call_again_at_once(
+    start_edge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
+) -> None:
+    """No moves to and fro on a machine out of breath; the call moves when the time has passed."""
+    edge = await start_edge("edge-0", times=replace(FAST, relay_silent_s=0.5, move_hold_off_s=3.0))
+    call = await established(edge, caller)
+    registry.relays.append(other_relay)
+    relay.freeze()
+    await edge.until(lambda: relay_of(edge, call) == "relay-1")
+    moved_at = asyncio.get_running_loop().time()
+    relay.thaw()
+    await edge.until(lambda: "release" in relay.commands(call.call_id))
+    other_relay.freeze()
+    await edge.until(lambda: relay_of(edge, call) == "relay-0")
+    assert asyncio.get_running_loop().time() - moved_at > 2.5
+
+
+async def test_a_relay_that_is_gone_is_left_at_once_though_the_call_has_just_moved(
+    edge: TestEdge, call: CallerDialog, relay: FakeRelay, other_relay: FakeRelay
+) -> None:
+    relay.freeze()
+    await edge.until(lambda: relay_of(edge, call) == "relay-1")
+    relay.thaw()
+    await edge.until(lambda: "release" in relay.commands(call.call_id))
+    await other_relay.stop()
+    await edge.until(lambda: relay_of(edge, call) == "relay-0", 3)
+
+
+async def test_a_relay_that_has_gone_silent_after_a_move_is_left_when_its_lease_lapses(
+    edge: TestEdge, registry: FakeRegistry, call: CallerDialog, relay: FakeRelay, other_relay: FakeRelay
+) -> None:
+    relay.freeze()
+    await edge.until(lambda: relay_of(edge, call) == "relay-1")
+    relay.thaw()
+    await edge.until(lambda: "release" in relay.commands(call.call_id))
+    other_relay.freeze()
+    await edge.until(lambda: edge.app.relays.is_silent(identity_of(copy_of(edge, call).media.relay)))
+    registry.unhealthy.add(other_relay.incarnation)
+    await edge.until(lambda: relay_of(edge, call) == "relay-0", 3)
+
+
+async def test_an_incarnation_that_is_dead_is_dialled_once(
+    edge: TestEdge, call: CallerDialog, relay: FakeRelay, other_relay: FakeRelay
+) -> None:
+    """Another answers at its address. The call's session there is kept in mind for two minutes yet."""
+    port = int(relay.control_address.rpartition(":")[2])
+    await relay.stop()
+    reborn = FakeRelay("relay-0")
+    await reborn.start(port)
+    try:
+        await edge.until(lambda: relay_of(edge, call) == "relay-1")
+        await edge.until(lambda: bool(reborn.dialled))
+        await asyncio.sleep(1.5)  # dialled again every half second, if at all
+        assert reborn.dialled == 1
+        assert reborn.handled == []
+    finally:
+        await reborn.stop()
 
 
 async def test_without_room_elsewhere_the_call_ends_once_the_lease_has_lapsed(
@@ -328,7 +396,7 @@ async def test_a_move_is_a_span_and_is_counted(
 ) -> None:
     spans: list[tuple[str, dict[str, object]]] = []
     monkeypatch.setattr(
-        "sipgw.sip_edge.moves.record_span",
+        "sipgw.sip_edge.move_outcomes.record_span",
         lambda name, _parent, _start, _end, attributes: spans.append((name, attributes)),
     )
     before = moves_counted("relay_lost", "moved")

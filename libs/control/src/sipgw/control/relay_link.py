@@ -1,6 +1,7 @@
 """One edge's stream to one relay (relay/v1): commands out in batches, media events in, pings."""
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from sipgw.api.relay.v1.control_pb2_grpc import RelayControlServiceStub
 from sipgw.control.errors import RelayRefused, RelayUnreachable
 from sipgw.control.media_events import EventHandler, EventInbox
 from sipgw.control.pending import PendingCommands
+from sipgw.control.probe import is_refused
 from sipgw.control.reconnect import StreamStalled, keep_connected, pump
 from sipgw.runtime.grpc_channel import open_channel
 from sipgw.runtime.settings import Identity
@@ -24,12 +26,15 @@ _ATTACH_TIMEOUT_S = 2.0
 PING_PERIOD_S = 0.2
 STALLED_AFTER_S = 0.7
 """A stopped process keeps its connections: who answers no ping for so long is not there."""
-_OWN_STALL_S = 0.3
-"""Late by so much we did not listen ourselves, and silence says nothing."""
+
+
+class _Replaced(Exception):  # noqa: N818 - internal: ends the link
+    """Another incarnation has the address: the relay of this link is gone for ever."""
 
 
 class RelayLink:
-    """Attaches at the first command or at `open`, and again after every break until `aclose`.
+    """Attaches at the first command or at `open`, and again after every break until `aclose`, or until
+    another relay answers at the address.
 
     Commands are idempotent and fenced by (owner_epoch, generation): one that met a break is sent again within
     its deadline. They raise RelayRefused when the relay says no, RelayUnreachable when it says nothing.
@@ -43,6 +48,7 @@ class RelayLink:
         *,
         expected: Identity | None = None,
         on_attached: Callable[[Identity], None] | None = None,
+        on_refused: Callable[[], None] | None = None,
         tls: TlsDirectory | None = None,
         deadline_s: float = 1.0,
         ping_period_s: float = PING_PERIOD_S,
@@ -50,16 +56,21 @@ class RelayLink:
     ) -> None:
         """`on_event` may be async; the event is acked after it.
 
-        With `expected`, a relay that is another (a container restarted at the same address) gets no commands.
+        With `expected`, a relay that is another (a container restarted at the same address) gets no
+        commands: the link is `is_replaced` and dials no more.
         `on_attached` is called with who answers, at each attach and when it is another.
+        `on_refused` is called when nobody listens at the address: the process is gone.
         """
         self.address = address
         self.relay: Identity | None = None
         """Who answered last at this address."""
         self.answers_pings = False
         """Its silence means something: a relay of an older release does not answer."""
+        self.is_replaced = False
+        """Another relay than the expected one has answered."""
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._loop.time()
+        self._late_s = 0.0
         self._ping_period_s = ping_period_s
         self._stalled_after_s = stalled_after_s
         self._is_ping_due = False
@@ -67,6 +78,7 @@ class RelayLink:
         self._expected = expected
         self._tls = tls
         self._on_attached = on_attached
+        self._on_refused = on_refused
         self._pending: PendingCommands[pb.Command, pb.CommandResult] = PendingCommands(
             f"relay {address}", RelayUnreachable, deadline_s
         )
@@ -81,13 +93,18 @@ class RelayLink:
 
     @property
     def silent_s(self) -> float:
-        """Since the relay said anything, or since we began to ask."""
-        return self._loop.time() - self._heard_at
+        """Since the relay said anything, or since we began to ask; less what this process was late."""
+        return max(0.0, self._loop.time() - self._heard_at - self._late_s)
+
+    @property
+    def heard_at(self) -> float:
+        """When the relay last said anything, or when we began to ask, by the loop's clock."""
+        return self._heard_at
 
     def open(self) -> None:
         """Begin to attach, if not yet begun."""
-        if not len(self._tasks):
-            self._heard_at = self._loop.time()
+        if not len(self._tasks) and not self.is_replaced:
+            self._note_heard()
             self._tasks.spawn(self._run(), "stream")
             self._tasks.spawn(self._ping(), "ping")
 
@@ -151,6 +168,8 @@ class RelayLink:
         return list((await self._ask(pb.Command(list=pb.List()))).sessions)
 
     async def _ask(self, command: pb.Command) -> pb.CommandResult:
+        if self.is_replaced:
+            raise RelayUnreachable(f"{self.relay} answers in place of {self._expected}")
         self.open()
         result = await self._pending.submit(command)
         if result.status != pb.COMMAND_STATUS_OK:
@@ -161,7 +180,8 @@ class RelayLink:
         async with open_channel(self.address, role="relay", tls=self._tls) as channel:
             stub = RelayControlServiceStub(channel)
             session = functools.partial(self._session, stub.Control)
-            await keep_connected(f"relay {self.address}", session, self._went_down)
+            with contextlib.suppress(_Replaced):
+                await keep_connected(f"relay {self.address}", session, self._went_down)
 
     async def _session(
         self,
@@ -186,7 +206,7 @@ class RelayLink:
         if self._expected is not None and found != self._expected:
             call.cancel()
             self._replaced(found)
-            raise StreamStalled(f"{found} answers in place of {self._expected}")
+            raise _Replaced
         self._attach(found)
         established()
         await pump(call, self._receive, self._next_request)
@@ -195,7 +215,7 @@ class RelayLink:
         if self.relay != relay:
             self._inbox.forget()
         self.relay = relay
-        self._heard_at = self._loop.time()
+        self._note_heard()
         self._pending.restart()
         self._attached.set()
         if self._on_attached is not None:
@@ -203,6 +223,8 @@ class RelayLink:
 
     def _replaced(self, found: Identity) -> None:
         self.relay = found
+        self.is_replaced = True
+        self._pending.fail_all(f"{found} answers in place of {self._expected}")
         if self._on_attached is not None:
             self._on_attached(found)
 
@@ -210,15 +232,20 @@ class RelayLink:
         self._attached.clear()
         if not was_attached:
             self._pending.fail_attempt("not there")
+        if self._on_refused is not None:
+            self._tasks.spawn(self._probe(self._on_refused), "probe")
+
+    async def _probe(self, on_refused: Callable[[], None]) -> None:
+        """A stream breaks for many reasons. That nobody listens tells that the process is gone."""
+        if await is_refused(self.address):
+            on_refused()
 
     async def _ping(self) -> None:
         """Ask each period; give the stream up when nothing has come for too long."""
-        while True:
+        while not self.is_replaced:
             began = self._loop.time()
             await asyncio.sleep(self._ping_period_s)
-            late_s = self._loop.time() - began - self._ping_period_s
-            if late_s > _OWN_STALL_S:
-                self._heard_at += late_s
+            self._late_s += max(0.0, self._loop.time() - began - self._ping_period_s)
             if not self.is_connected or not self.answers_pings:
                 continue
             if self.silent_s > self._stalled_after_s:
@@ -228,7 +255,7 @@ class RelayLink:
 
     def _receive(self, response: pb.ControlResponse) -> None:
         self._pending.heard()
-        self._heard_at = self._loop.time()
+        self._note_heard()
         match response.WhichOneof("item"):
             case "results":
                 for result in response.results.results:
@@ -238,6 +265,10 @@ class RelayLink:
                     self._inbox.receive(event)
             case _:
                 pass
+
+    def _note_heard(self) -> None:
+        self._heard_at = self._loop.time()
+        self._late_s = 0.0
 
     async def _next_request(self) -> pb.ControlRequest:
         """Acks and commands take turns on the one writer; what is left wakes it again."""

@@ -46,6 +46,7 @@ from sipgw.sip_edge.placing import Placing
 from sipgw.sip_edge.records import CallRecords
 from sipgw.sip_edge.redis_watch import RedisWatch
 from sipgw.sip_edge.reinvites import Reinvites
+from sipgw.sip_edge.relay_losses import RelayLosses
 from sipgw.sip_edge.replies import InviteReplies, retry_after
 from sipgw.sip_edge.routing import no_bot_status
 from sipgw.sip_edge.server import SipServer
@@ -114,7 +115,6 @@ class EdgeApp:
         self.moves = Moves(
             settings,
             self.records,
-            self.live,
             self.relays,
             placing,
             allocations,
@@ -125,6 +125,14 @@ class EdgeApp:
             self.ghosts,
             self._tasks,
             store.now_ms,
+        )
+        self.losses = RelayLosses(
+            self.records,
+            self.live,
+            self.relays,
+            self.moves,
+            self._tasks,
+            hold_off_s=times.move_hold_off_s,
         )
         takeover = Takeover(me.name, self.records, self.sip, self.edges)
         self.intake = Intake(
@@ -301,7 +309,8 @@ class EdgeApp:
         self.deadlines.on_due = self._due
         self.relays.on_event = self.events.handle
         self.relays.on_attached = self._relay_attached
-        self.relays.on_silent = self.moves.relay_lost
+        self.relays.on_silent = self.losses.note_silent
+        self.relays.on_gone = self.losses.note_gone
 
     def _spawn_watches(self, address: str) -> None:
         me = self._settings.identity

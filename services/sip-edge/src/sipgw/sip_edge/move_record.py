@@ -33,6 +33,12 @@ def can_resume(session: calls.CallSession) -> bool:
     return session.bot.can_resume or session.bot.endpoint.startswith(_BUILTIN)
 
 
+def hold_off_ms(session: calls.CallSession, now_ms: int, longest_ms: int) -> int:
+    """How long silence of its relay does not yet move the call, which moved a moment ago. 0: it may."""
+    since_ms = max(0, now_ms - session.moved_ms)
+    return max(0, longest_ms - since_ms) if session.moved_ms else 0
+
+
 def cause_name(session: calls.CallSession) -> str:
     """`relay_lost` or `drain`."""
     cause = session.move.cause if session.HasField("move") else calls.MOVE_CAUSE_RELAY_LOST
@@ -130,12 +136,13 @@ def accept(draft: calls.CallSession, cseq: int, answer: bytes, *, contact: str, 
     return True
 
 
-def settle(draft: calls.CallSession, generation: int) -> bool:
+def settle(draft: calls.CallSession, generation: int, now_ms: int) -> bool:
     """The target plays, the other relay is let go."""
     if not is_in(draft, calls.MOVE_PHASE_SWITCHING):
         return False
     draft.ClearField("move")
     draft.refuses_move = False
+    draft.moved_ms = now_ms
     draft.media.generation = generation
     return True
 

@@ -10,7 +10,6 @@ SWITCHING the old relay keeps the call, so giving up is to forget the target.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -21,8 +20,7 @@ from sipgw.calls import identity_of
 from sipgw.control import ControlError, NoPlacement, RegistryUnreachable, RelayRefused, RelayUnreachable
 from sipgw.runtime.settings import Identity
 from sipgw.runtime.tasks import TaskGroupOwner
-from sipgw.runtime.telemetry.metrics import observe
-from sipgw.runtime.telemetry.traces import call_span, record_span
+from sipgw.runtime.telemetry.traces import call_span
 from sipgw.sip import SipResponse
 from sipgw.sip_edge import metrics, move_record, sdp_exchange
 from sipgw.sip_edge.allocation import Allocations
@@ -31,9 +29,11 @@ from sipgw.sip_edge.config_holder import ConfigHolder
 from sipgw.sip_edge.ending import CallEnding, End
 from sipgw.sip_edge.errors import CallOver, EdgeError, RecordMissing, Rejected
 from sipgw.sip_edge.ghosts import Ghosts
-from sipgw.sip_edge.live_calls import LiveCall, LiveCalls, RelayGone
+from sipgw.sip_edge.live_calls import LiveCall
 from sipgw.sip_edge.media_commands import MediaCommands
+from sipgw.sip_edge.move_outcomes import note_done
 from sipgw.sip_edge.move_record import ANSWERED, can_resume, cause_name, is_in
+from sipgw.sip_edge.pace import Pace
 from sipgw.sip_edge.placing import Placing
 from sipgw.sip_edge.records import CallRecords
 from sipgw.sip_edge.reinvites import Answered, Gone, NotNow, Outcome, Refused, Reinvites
@@ -50,13 +50,15 @@ _LOST_CAUSE: Final = calls.MOVE_CAUSE_RELAY_LOST
 
 
 class Moves:
-    """`relay_lost` and `requested` begin moves, `go_on` takes one up. One task sees a call's move through."""
+    """`relay_lost` and `requested` begin moves, `go_on` takes one up. One task sees a call's move through.
+
+    `now_ms` is Redis time.
+    """
 
     def __init__(
         self,
         settings: EdgeSettings,
         records: CallRecords,
-        live: LiveCalls,
         relays: Relays,
         placing: Placing,
         allocations: Allocations,
@@ -70,7 +72,6 @@ class Moves:
     ) -> None:
         self._settings = settings
         self._records = records
-        self._live = live
         self._relays = relays
         self._placing = placing
         self._allocations = allocations
@@ -80,8 +81,8 @@ class Moves:
         self._gateway = gateway
         self._ghosts = ghosts
         self._tasks = tasks
-        self._now_ms = now_ms
-        self._next_turn_s = 0.0
+        self.now_ms = now_ms
+        self._pace = Pace(settings.limits.moves_per_s)
         self._steps: dict[int, Step] = {
             calls.MOVE_PHASE_PLACING: self._place,
             calls.MOVE_PHASE_ALLOCATING: self._allocate,
@@ -91,26 +92,15 @@ class Moves:
 
     # -- what begins a move
 
-    def relay_lost(self, who: Identity) -> None:
-        """Nothing is heard of a relay: its calls leave it."""
-        for session in list(self._records.owned):
-            if identity_of(session.media.relay) == who:
-                self._session_lost(session)
-
-    def _session_lost(self, session: calls.CallSession) -> None:
-        live = self._live.get(session.call_id)
-        if live is None:
-            return
-        if session.state in ANSWERED:
-            self._tasks.spawn(self._begin(live, session, _LOST_CAUSE), "re-anchor")
-        elif session.state == calls.CALL_STATE_RINGING:
-            live.note_bot(RelayGone(f"media relay {session.media.relay.name} is lost"))
+    def relay_lost(self, live: LiveCall, session: calls.CallSession) -> None:
+        """The relay of an answered call is silent or gone: the call leaves it."""
+        self._tasks.spawn(self._begin(live, session, _LOST_CAUSE), "re-anchor")
 
     async def session_missing(self, live: LiveCall, session: calls.CallSession) -> bool:
         """The relay does not know the session (any more). False: too early to move it."""
         if session.state not in ANSWERED:
             return False
-        self._tasks.spawn(self._begin(live, session, _LOST_CAUSE), "re-anchor")
+        self.relay_lost(live, session)
         return True
 
     async def requested(self, live: LiveCall, who: Identity) -> None:
@@ -134,7 +124,7 @@ class Moves:
         limit_ms = int(self._settings.times.relay_lost_s * 1000)
 
         def change(draft: calls.CallSession) -> bool:
-            return move_record.begin(draft, cause, lost, now_ms=self._now_ms(), limit_ms=limit_ms)
+            return move_record.begin(draft, cause, lost, now_ms=self.now_ms(), limit_ms=limit_ms)
 
         try:
             if cause == _LOST_CAUSE and self._must_end(session):
@@ -163,7 +153,7 @@ class Moves:
 
     async def _run(self, live: LiveCall) -> None:
         try:
-            await self._turn()
+            await self._pace.turn()
             while True:
                 session = self._records.copy_of(live.call_id)
                 if session is None or not session.HasField("move") or session.state not in ANSWERED:
@@ -183,13 +173,6 @@ class Moves:
             live.log.warning("move_held_up", error=f"{type(error).__name__}: {error}")
             await asyncio.sleep(_LONGEST_PAUSE_S)
         return True
-
-    async def _turn(self) -> None:
-        """Moves begin one after another, so many a second."""
-        now_s = asyncio.get_running_loop().time()
-        at_s = max(now_s, self._next_turn_s)
-        self._next_turn_s = at_s + 1 / self._settings.limits.moves_per_s
-        await asyncio.sleep(at_s - now_s)
 
     async def _place(self, live: LiveCall, session: calls.CallSession) -> None:
         move = session.move
@@ -221,14 +204,14 @@ class Moves:
         if await self._is_back(session):
             await self._withdraw(live, "its relay is back", "relay_back")
             return False
-        if self._now_ms() < session.move.deadline_ms or not self._is_hopeless(session, who):
+        if self.now_ms() < session.move.deadline_ms or not self._is_hopeless(session, who):
             return True
         await self._give_up(live, f"no other relay took it: {why}")
         return False
 
     def _is_hopeless(self, session: calls.CallSession, who: Identity) -> bool:
         """A relay is lost for good when its lease has lapsed too; without a registry nobody can tell."""
-        late_ms = self._now_ms() - session.move.deadline_ms
+        late_ms = self.now_ms() - session.move.deadline_ms
         return self._relays.has_lapsed(who) or late_ms > 2 * self._settings.times.relay_lost_s * 1000
 
     async def _is_back(self, session: calls.CallSession) -> bool:
@@ -250,7 +233,7 @@ class Moves:
                 sdp_exchange.agreed(session, self._gateway.capabilities),
                 epoch=move.epoch,
                 continuation=relay.Continuation(
-                    elapsed_ms=self._allocations.elapsed_ms(session, self._now_ms()), bot_at_start=is_drain
+                    elapsed_ms=self._allocations.elapsed_ms(session, self.now_ms()), bot_at_start=is_drain
                 ),
             )
             with metrics.ALLOCATE_SECONDS.time():
@@ -284,7 +267,7 @@ class Moves:
             except CallOver as over:
                 if over.session is None or not is_in(over.session, calls.MOVE_PHASE_ALLOCATING):
                     raise
-            if self._now_ms() > session.move.deadline_ms + 1000 * self._settings.times.reinvite_s:
+            if self.now_ms() > session.move.deadline_ms + 1000 * self._settings.times.reinvite_s:
                 await self._fail(live, session, "another INVITE never ended", "refused")
                 return
             await asyncio.sleep(_QUIET_POLL_S)
@@ -358,15 +341,15 @@ class Moves:
         self._ghosts.let_go(session, session.move.left)
 
         self._placing.confirm_soon(live.call_id, session.media.relay.incarnation)
-        await self._update(live, lambda draft: move_record.settle(draft, session.version))
-        self._note_done(live, session, "moved")
+        await self._update(live, lambda draft: move_record.settle(draft, session.version, self.now_ms()))
+        note_done(live, session, "moved", self.now_ms())
         live.log.info(
             "call_moved",
             cause=cause_name(session),
             from_relay=session.move.left.relay.name,
             to_relay=session.media.relay.name,
             media=f"{session.media.media_address}:{session.media.rtp_port}",
-            after_ms=self._now_ms() - session.move.began_ms,
+            after_ms=self.now_ms() - session.move.began_ms,
         )
 
     # -- what ends one otherwise
@@ -393,7 +376,7 @@ class Moves:
         if target.relay.incarnation:
             self._ghosts.let_go(saved, target)
             self._placing.release_soon(live.call_id, target.relay.incarnation)
-        self._note_done(live, before[0], outcome)
+        note_done(live, before[0], outcome, self.now_ms())
         live.log.info("move_withdrawn", cause=cause_name(before[0]), reason=why, relay=saved.media.relay.name)
 
     async def _give_up(self, live: LiveCall, why: str) -> None:
@@ -403,24 +386,7 @@ class Moves:
         name = session.media.relay.name
         end = End(calls.END_CAUSE_RELAY_LOST, f"media relay {name} is lost, and {why}")
         if await self._ending.end(live.call_id, end, as_owner=True):
-            self._note_done(live, session, "ended")
+            note_done(live, session, "ended", self.now_ms())
 
     async def _update(self, live: LiveCall, change: Callable[[calls.CallSession], bool]) -> calls.CallSession:
         return await self._records.update(live.call_id, change, as_owner=True)
-
-    def _note_done(self, live: LiveCall, session: calls.CallSession, outcome: str) -> None:
-        cause = cause_name(session)
-        metrics.MOVES.labels(cause, outcome).inc()
-        if not session.HasField("move"):
-            return
-        took_ms = self._now_ms() - session.move.began_ms
-        if outcome == "moved":
-            observe(metrics.MOVE_SECONDS.labels(cause), took_ms / 1000, live.trace)
-        now_ns = time.time_ns()
-        attributes = {
-            "sipgw.move.cause": cause,
-            "sipgw.move.outcome": outcome,
-            "sipgw.move.from": (session.move.left if outcome == "moved" else session.media).relay.name,
-            "sipgw.move.to": session.move.target.relay.name,
-        }
-        record_span("re-anchor", live.trace, now_ns - took_ms * 1_000_000, now_ns, attributes)

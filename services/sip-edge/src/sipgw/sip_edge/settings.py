@@ -34,6 +34,8 @@ class EdgeTimes:
     """How often the registry is asked about a relay that says nothing."""
     relay_silent_s: float = 0.8
     """Calls leave a relay that has said nothing for so long; its streams answer pings five times a second."""
+    move_hold_off_s: float = 10.0
+    """For so long after a move a call is moved again only when its relay is gone, not when it is silent."""
     relay_lost_s: float = 8.0
     """How long a call whose relay is lost waits for room elsewhere before it ends."""
     reinvite_s: float = 8.0

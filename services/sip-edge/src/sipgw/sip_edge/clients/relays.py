@@ -1,9 +1,9 @@
 """The relays that this edge has calls on: one control stream each, and the judgement that one says nothing.
 
-A relay whose process runs answers pings five times a second. Calls leave one that has said nothing for
-`silent_s`, or in whose place another incarnation answers: to move a call that need not have moved costs a
-re-INVITE (ADR 0006). That a relay is *lost*, so that calls without another may end, takes its lease's lapse
-as well (DESIGN §4): `has_lapsed`.
+A relay whose process runs answers pings five times a second. Calls leave one that has been silent for too
+long (`SilenceJudge`), whose host refuses connections, or in whose place another incarnation answers: to move
+a call that need not have moved costs a re-INVITE (ADR 0006). That a relay is *lost*, so that calls without
+another may end, takes its lease's lapse as well: `has_lapsed`.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from sipgw.runtime.settings import Identity
 from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.runtime.tls import TlsDirectory
 from sipgw.sip_edge import metrics
+from sipgw.sip_edge.clients.silence import SilenceJudge
 
 _log = get_logger("sipgw.sip_edge.relays")
 OnEvent = Callable[[Identity, relay.MediaEvent], Awaitable[None] | None]
 ListRelays = Callable[[], Awaitable[Sequence[registry.Relay]]]
 _JUDGE_PERIOD_S = 0.05
-_OWN_STALL_S = 0.3
 _KEPT_S = 5.0
 _FIRST_ATTACH_S = 2.0
 """A stream that never stood may take so long."""
@@ -31,7 +31,8 @@ _FIRST_ATTACH_S = 2.0
 
 class Relays:
     """`on_event` gets their media events; `on_attached` hears that a relay's stream stands (again);
-    `on_silent` that nothing is heard of one, once until it is heard again.
+    `on_silent` that one has been silent for too long, `on_gone` that one is not there any more: each once
+    until the relay is heard again.
     """
 
     def __init__(
@@ -47,14 +48,16 @@ class Relays:
         self._tls = tls
         self._list_relays = list_relays
         self._poll_s = poll_s
-        self._silent_s = silent_s
+        self._judge: SilenceJudge[Identity] = SilenceJudge(silent_s, _JUDGE_PERIOD_S)
         self._links: dict[Identity, RelayLink] = {}
         self._asked_at: dict[Identity, float] = {}
         self._silent: set[Identity] = set()
         self._lapsed: set[Identity] = set()
+        self._gone: set[Identity] = set()
         self.on_event: OnEvent = _no_event
         self.on_attached: Callable[[Identity], None] = _nobody
         self.on_silent: Callable[[Identity], None] = _nobody
+        self.on_gone: Callable[[Identity], None] = _nobody
 
     def link(self, anchor: calls.MediaAnchor) -> RelayLink:
         """The stream to the relay of a call."""
@@ -67,6 +70,7 @@ class Relays:
                 lambda event: self.on_event(who, event),
                 expected=who,
                 on_attached=lambda found: self._attached(who, found),
+                on_refused=lambda: self._note_gone(who, "refuses connections"),
                 tls=self._tls,
             )
             link.open()
@@ -90,15 +94,10 @@ class Relays:
         """Judge relays, for ever; streams to relays without calls are closed."""
         loop = asyncio.get_running_loop()
         next_poll = loop.time()
-        may_judge_at = 0.0
         used: set[Identity] = set()
         while True:
-            began = loop.time()
             await asyncio.sleep(_JUDGE_PERIOD_S)
-            if loop.time() - began > _JUDGE_PERIOD_S + _OWN_STALL_S:
-                may_judge_at = loop.time() + self._silent_s  # who did not listen hears everybody anew
-            if loop.time() >= may_judge_at:
-                self._judge(used)
+            self._judge_silence(used)
             if loop.time() >= next_poll:
                 next_poll = loop.time() + self._poll_s
                 used = in_use()  # looks at every call
@@ -112,18 +111,22 @@ class Relays:
         await asyncio.gather(*(link.aclose() for link in self._links.values()))
         self._links.clear()
 
-    def _judge(self, used: set[Identity]) -> None:
-        for who in used - self._silent:
-            link = self._links.get(who)
-            if link is not None and self._says_nothing(who, link):
-                self._note_silent(who, f"said nothing for {link.silent_s:.1f} s")
+    def _judge_silence(self, used: set[Identity]) -> None:
+        links = {who: link for who in used if (link := self._links.get(who)) is not None}
+        answering = {who: link.heard_at for who, link in links.items() if link.answers_pings}
+        silent = self._judge.observe(answering, asyncio.get_running_loop().time())
+        for who, link in links.items():
+            if who in silent or (who not in answering and self._says_nothing(who, link)):
+                silence_s = self._judge.silence_s(who) or link.silent_s
+                self._note_silent(who, f"said nothing for {silence_s:.1f} s")
+            elif who in self._silent and link.is_connected and not self._judge.silence_s(who):
+                self._attached(who, who)  # its stream had not broken yet
 
     def _says_nothing(self, who: Identity, link: RelayLink) -> bool:
+        """Of one that answers no pings: it never attached, or is of an older release."""
         if link.relay is None:
             return link.silent_s > _FIRST_ATTACH_S
-        if not link.answers_pings:  # an older release: only its stream can tell
-            return not link.is_connected and who in self._lapsed
-        return link.silent_s > self._silent_s
+        return not link.is_connected and who in self._lapsed
 
     def _is_doubted(self, who: Identity) -> bool:
         link = self._links.get(who)
@@ -136,24 +139,39 @@ class Relays:
             }
         except ControlError:
             return  # nobody can say that a lease lapsed
-        self._lapsed |= {who for who in doubted - healthy if self._is_doubted(who)}
+        for who in doubted - healthy - self._lapsed:
+            if self._is_doubted(who):
+                self._lapsed.add(who)
+                if who in self._silent:
+                    self._note_gone(who, "its lease has lapsed")
 
     def _attached(self, who: Identity, found: Identity) -> None:
         if found != who:
             self._lapsed.add(who)
-            asyncio.get_running_loop().call_soon(self._note_silent, who, f"{found} answers in its place")
+            asyncio.get_running_loop().call_soon(self._note_gone, who, f"{found} answers in its place")
             return
         if who in self._silent:
             _log.info("relay_heard_again", relay=str(who))
+        self._forget_doubts(who)
+        self.on_attached(who)
+
+    def _forget_doubts(self, who: Identity) -> None:
         self._silent.discard(who)
         self._lapsed.discard(who)
-        self.on_attached(who)
+        self._gone.discard(who)
 
     def _note_silent(self, who: Identity, why: str) -> None:
         if who in self._links and who not in self._silent:
             self._silent.add(who)
-            _log.warning("relay_lost", relay=str(who), reason=why)
+            _log.warning("relay_silent", relay=str(who), reason=why)
             self.on_silent(who)
+
+    def _note_gone(self, who: Identity, why: str) -> None:
+        if who in self._links and who not in self._gone:
+            self._silent.add(who)
+            self._gone.add(who)
+            _log.warning("relay_lost", relay=str(who), reason=why)
+            self.on_gone(who)
 
     async def _close_unused(self, used: set[Identity]) -> None:
         """Not one that was just asked for: what another edge's call wants there is under way."""
@@ -161,8 +179,7 @@ class Relays:
         idle = [who for who in self._links if who not in used and self._asked_at[who] < idle_since]
         for who in idle:
             if not self._links[who].is_connected or self._links[who].relay != who:
-                self._silent.discard(who)
-                self._lapsed.discard(who)
+                self._forget_doubts(who)
                 del self._asked_at[who]
                 await self._links.pop(who).aclose()
 

@@ -5,7 +5,7 @@ import itertools
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc.aio
 
@@ -15,6 +15,8 @@ from sipgw.api.relay.v1.control_pb2_grpc import (
     RelayControlServiceServicer,
     add_RelayControlServiceServicer_to_server,
 )
+
+Outbox: TypeAlias = "asyncio.Queue[pb.ControlResponse | None]"
 
 
 @dataclass(slots=True)
@@ -27,7 +29,7 @@ class FakeSession:
     rtp_port: int
     owner_epoch: int
     generation: int
-    outbox: "asyncio.Queue[pb.ControlResponse]"
+    outbox: Outbox
     is_started: bool = False
     informed: list[pb.Inform] = field(default_factory=list[pb.Inform])
 
@@ -67,6 +69,9 @@ class FakeRelay(RelayControlServiceServicer):
         """A CommandStatus for the next Modifies."""
         self.on_command: Callable[[pb.Command], Awaitable[None]] = _nobody
         """Awaited before a command is served: what the world is like when it arrives."""
+        self.dialled = 0
+        """How many streams were opened."""
+        self._outboxes: set[Outbox] = set()
         self._ports = itertools.count(20000, 2)
         self._event_ids = itertools.count(1)
         self._server: grpc.aio.Server | None = None
@@ -94,6 +99,11 @@ class FakeRelay(RelayControlServiceServicer):
             await self._server.stop(0)
             self._server = None
 
+    def break_streams(self) -> None:
+        """Every stream ends; the relay goes on, and edges may come back."""
+        for outbox in self._outboxes:
+            outbox.put_nowait(None)
+
     def commands(self, call_id: str) -> list[str]:
         """The kinds of OK commands for a call, in order."""
         return [
@@ -116,17 +126,18 @@ class FakeRelay(RelayControlServiceServicer):
         request_iterator: AsyncIterator[pb.ControlRequest],
         context: "grpc.aio.ServicerContext[pb.ControlRequest, pb.ControlResponse]",
     ) -> AsyncIterator[pb.ControlResponse]:
-        outbox: asyncio.Queue[pb.ControlResponse] = asyncio.Queue()
+        self.dialled += 1
+        outbox: Outbox = asyncio.Queue()
+        self._outboxes.add(outbox)
         reader = asyncio.ensure_future(self._read(request_iterator, outbox))
         try:
-            while True:
-                yield await outbox.get()
+            while (response := await outbox.get()) is not None:
+                yield response
         finally:
+            self._outboxes.discard(outbox)
             reader.cancel()
 
-    async def _read(
-        self, requests: AsyncIterator[pb.ControlRequest], outbox: "asyncio.Queue[pb.ControlResponse]"
-    ) -> None:
+    async def _read(self, requests: AsyncIterator[pb.ControlRequest], outbox: Outbox) -> None:
         async for request in requests:
             await self._thawed.wait()
             match request.WhichOneof("item"):
@@ -147,7 +158,7 @@ class FakeRelay(RelayControlServiceServicer):
                     for event_id in request.ack.event_ids:
                         self.unacked.pop(event_id, None)
 
-    def _command(self, command: pb.Command, outbox: "asyncio.Queue[pb.ControlResponse]") -> pb.CommandResult:
+    def _command(self, command: pb.Command, outbox: Outbox) -> pb.CommandResult:
         kind = command.WhichOneof("command") or ""
         result = pb.CommandResult(command_id=command.command_id, call_id=command.call_id)
         result.status = self._serve(kind, command, result, outbox)
@@ -159,7 +170,7 @@ class FakeRelay(RelayControlServiceServicer):
         kind: str,
         command: pb.Command,
         result: pb.CommandResult,
-        outbox: "asyncio.Queue[pb.ControlResponse]",
+        outbox: Outbox,
     ) -> pb.CommandStatus.ValueType:
         session = self.sessions.get(command.call_id)
         if kind == "allocate" and session is None:
@@ -195,7 +206,7 @@ class FakeRelay(RelayControlServiceServicer):
         kind: str,
         command: pb.Command,
         session: FakeSession,
-        outbox: "asyncio.Queue[pb.ControlResponse]",
+        outbox: Outbox,
     ) -> None:
         match kind:
             case "modify":

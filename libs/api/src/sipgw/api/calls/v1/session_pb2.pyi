@@ -221,6 +221,7 @@ class CallSession(_message.Message):
     TO_DISPLAY_FIELD_NUMBER: _builtins.int
     MOVE_FIELD_NUMBER: _builtins.int
     REFUSES_MOVE_FIELD_NUMBER: _builtins.int
+    MOVED_MS_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """32 hex digits"""
     version: _builtins.int
@@ -246,6 +247,8 @@ class CallSession(_message.Message):
     to_display: _builtins.str
     refuses_move: _builtins.bool
     """the caller refused our re-INVITE: a draining relay keeps the call"""
+    moved_ms: _builtins.int
+    """when the last move was done: for a while silence alone moves the call no more"""
     @_builtins.property
     def owner(self) -> Global___ProcessIdentity: ...
     @_builtins.property
@@ -285,10 +288,11 @@ class CallSession(_message.Message):
         to_display: _builtins.str = ...,
         move: Global___Move | None = ...,
         refuses_move: _builtins.bool = ...,
+        moved_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["bot", b"bot", "media", b"media", "move", b"move", "owner", b"owner", "trace", b"trace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_ms", b"answered_ms", "bot", b"bot", "call_id", b"call_id", "created_ms", b"created_ms", "deadline_ms", b"deadline_ms", "end_cause", b"end_cause", "end_reason", b"end_reason", "ended_ms", b"ended_ms", "from_display", b"from_display", "legs", b"legs", "media", b"media", "move", b"move", "owner", b"owner", "owner_epoch", b"owner_epoch", "refuses_move", b"refuses_move", "route", b"route", "sip_status", b"sip_status", "state", b"state", "to_display", b"to_display", "trace", b"trace", "trunk", b"trunk", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_ms", b"answered_ms", "bot", b"bot", "call_id", b"call_id", "created_ms", b"created_ms", "deadline_ms", b"deadline_ms", "end_cause", b"end_cause", "end_reason", b"end_reason", "ended_ms", b"ended_ms", "from_display", b"from_display", "legs", b"legs", "media", b"media", "move", b"move", "moved_ms", b"moved_ms", "owner", b"owner", "owner_epoch", b"owner_epoch", "refuses_move", b"refuses_move", "route", b"route", "sip_status", b"sip_status", "state", b"state", "to_display", b"to_display", "trace", b"trace", "trunk", b"trunk", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,102 @@
+"""Decides when a relay has been silent for too long (ADR 0006). No I/O: the caller brings the clock.
+
+Silence is counted only while this edge listened: a turn of its loop that came late counts as one turn. While
+other relays are silent as well, the fault is more likely the machine or the network on this side; such
+silence is counted apart, has a longer limit, and is forgotten as soon as one of the others is heard.
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+SUSPECT_AFTER_S: Final = 0.4
+"""Two pings without an answer: such a relay says nothing about the others."""
+SHARED_FACTOR: Final = 3.0
+"""How much longer the limit is while no relay is heard."""
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+
+
+@dataclass(slots=True)
+class _Listened:
+    """How long a relay has been listened to in vain."""
+
+    heard_at: float
+    alone_s: float = 0.0
+    """While another relay was heard, or there was none to compare with."""
+    shared_s: float = 0.0
+    """While every other relay was suspect, too."""
+    is_pardoned: bool = False
+    """What it shared with others has been forgiven once."""
+
+    @property
+    def total_s(self) -> float:
+        return self.alone_s + self.shared_s
+
+
+class SilenceJudge(Generic[KeyT]):
+    """`observe` is called once per turn of the loop, every `turn_s`."""
+
+    def __init__(self, limit_s: float, turn_s: float) -> None:
+        self._limit_s = limit_s
+        self._turn_s = turn_s
+        self._relays: dict[KeyT, _Listened] = {}
+        self._observed_at: float | None = None
+
+    def silence_s(self, relay: KeyT) -> float:
+        """Seconds of silence counted against a relay so far."""
+        listened = self._relays.get(relay)
+        return listened.total_s if listened is not None else 0.0
+
+    def observe(self, heard_at: Mapping[KeyT, float], now: float) -> set[KeyT]:
+        """Give those of the relays that have been silent for too long.
+
+        `heard_at`: when each relay was last heard, by the clock of `now`. A relay that is not in it is
+        forgotten.
+        """
+        last, self._observed_at = self._observed_at, now
+        elapsed_s = min(max(0.0, now - last), self._turn_s) if last is not None else 0.0
+        returned = self._note_heard(heard_at)
+        suspects = {relay for relay, one in self._relays.items() if one.total_s > SUSPECT_AFTER_S}
+        for relay, listened in self._relays.items():
+            if relay not in returned:
+                self._count(relay, listened, suspects, elapsed_s)
+        return {relay for relay, listened in self._relays.items() if self._is_too_long(listened)}
+
+    def _note_heard(self, heard_at: Mapping[KeyT, float]) -> set[KeyT]:
+        """Those that were heard since the last turn. A suspect that returns clears the others of the
+        silence that they shared with it.
+        """
+        for gone in self._relays.keys() - heard_at.keys():
+            del self._relays[gone]
+        returned: set[KeyT] = set()
+        was_shared = False
+        for relay, at in heard_at.items():
+            listened = self._relays.get(relay)
+            if listened is None or at > listened.heard_at:
+                was_shared = was_shared or (listened is not None and listened.shared_s > 0)
+                self._relays[relay] = _Listened(at)
+                returned.add(relay)
+        if was_shared:
+            for listened in self._relays.values():
+                self._pardon(listened)
+        return returned
+
+    def _pardon(self, listened: _Listened) -> None:
+        """The silence was not its own. The rest is forgiven once, else relays that come and go would keep a
+        dead one's calls on it.
+        """
+        listened.shared_s = 0.0
+        if not listened.is_pardoned:
+            listened.is_pardoned = True
+            listened.alone_s = min(listened.alone_s, SUSPECT_AFTER_S / 2)
+
+    def _count(self, relay: KeyT, listened: _Listened, suspects: set[KeyT], elapsed_s: float) -> None:
+        others = self._relays.keys() - {relay}
+        if others and others <= suspects:
+            listened.shared_s += elapsed_s
+        else:
+            listened.alone_s += elapsed_s
+
+    def _is_too_long(self, listened: _Listened) -> bool:
+        return listened.alone_s > self._limit_s or listened.total_s > SHARED_FACTOR * self._limit_s
