@@ -1,5 +1,5 @@
 # One door to everything. `make help` lists the targets; `make demo` and `make test` need nothing prepared but
-# Python 3.11+ and make.
+# Python 3.11 to 3.14 and make. PYTHON chooses one: make demo PYTHON=3.13, or a path.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
@@ -8,13 +8,13 @@ UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 BIN := .venv/bin
 MEMBERS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml operator/pyproject.toml sdk/python/pyproject.toml cli/pyproject.toml)
 MEMBER_DIRS := $(patsubst %/pyproject.toml,%,$(MEMBERS))
+# What `sipgw` runs with, and what is added to work on it.
+RUNS := .venv/.runs
 READY := .venv/.ready
-# Debian and Ubuntu have `venv` in a package of its own.
-INSTALL_VENV := command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && echo "installing python3-venv" && \
-  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends python3-venv; } >/dev/null 2>&1
+PYTHON ?= >=3.11
 ARGS ?=
 
-.PHONY: help setup demo test up check lint types imports proto-check crds-check crds fmt proto lock bench sim clean sipp \
+.PHONY: help setup demo test up pythons redis check lint types imports proto-check crds-check crds fmt proto lock bench sim clean sipp \
   images images-check chart-check chart-golden chart-docs e2e
 
 help: ## this list
@@ -24,34 +24,42 @@ setup: $(READY) ## make .venv with every member and development tool
 
 .tools/bin/uv:
 	@echo "installing uv $(UV_VERSION) into .tools"
-	@python3 -m venv .tools >/dev/null 2>&1 || { $(INSTALL_VENV) && python3 -m venv .tools; } || \
+	@python3 -m venv .tools >/dev/null 2>&1 || { scripts/apt-install.sh python3-venv && python3 -m venv .tools; } || \
 	  { echo "make: python3 -m venv failed; install your system's python3-venv package, or uv itself, and try again"; exit 1; }
 	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-$(READY): requirements.lock pyproject.toml $(MEMBERS) | $(if $(filter .tools/bin/uv,$(UV)),.tools/bin/uv)
-	@echo "setting up .venv from requirements.lock"
-	@test -x $(BIN)/python || $(UV) venv --quiet --python '>=3.11' .venv
-	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+$(RUNS): requirements-run.lock $(MEMBERS) | $(if $(filter .tools/bin/uv,$(UV)),.tools/bin/uv)
+	@echo "setting up .venv from requirements-run.lock"
+	@test -x $(BIN)/python || $(UV) venv --quiet --python '$(PYTHON)' .venv
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-run.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps $(addprefix -e ,$(MEMBER_DIRS))
 	@touch $@
 
-demo: setup ## place a real call through the whole gateway and show what happened
+$(READY): requirements.lock pyproject.toml $(RUNS)
+	@echo "adding the development tools from requirements.lock"
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@touch $@
+
+# Not every Python has a wheel of the embedded Redis: there the system's redis-server serves. Where that can't be
+# installed either, the command that needs it says what to do.
+FIND_REDIS := from sipgw.local.redis_server import find_redis_server; find_redis_server()
+redis: $(RUNS)
+	@[ -n "$$SIPGW_REDIS_URL" ] || $(BIN)/python -c '$(FIND_REDIS)' 2>/dev/null || \
+	  { echo "installing redis-server (there is no embedded Redis for this Python)"; scripts/apt-install.sh redis-server || true; }
+
+demo: $(RUNS) redis ## place a real call through the whole gateway and show what happened
 	@$(BIN)/sipgw demo --out out/demo
 
-up: setup ## start the gateway here: make up ARGS="--sip-port 5070"
+up: $(RUNS) redis ## start the gateway here: make up ARGS="--sip-port 5070"
 	@$(BIN)/sipgw up $(ARGS)
 
-test: setup sipp ## every test, unit to system
+test: setup redis sipp ## every test, unit to system
 	$(BIN)/pytest $(ARGS)
 
 # SIPp is a system package: installed where that is possible, and its tests say so when they are skipped.
 sipp:
-	@command -v sipp >/dev/null && exit 0; \
-	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-	  echo "installing SIPp (sip-tester)"; \
-	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends sip-tester; } >/dev/null 2>&1 \
-	    || echo "make: could not install sip-tester; the SIPp tests will be skipped"; \
-	else echo "make: SIPp is not here; install it (Debian: sip-tester) to run its tests, which will be skipped"; fi
+	@command -v sipp >/dev/null || { echo "installing SIPp (sip-tester)"; scripts/apt-install.sh sip-tester; } || \
+	  echo "make: SIPp is not here; install it (Debian: sip-tester) to run its tests, which will be skipped"
 
 check: lint types imports proto-check crds-check images-check chart-check ## what CI runs first: lint, types, import contracts, protos, CRDs, chart
 
@@ -84,11 +92,15 @@ crds: setup ## write the chart's CRDs from libs/config
 proto: setup ## write libs/api from proto/
 	./proto/generate.sh
 
-lock: | $(if $(filter .tools/bin/uv,$(UV)),.tools/bin/uv) ## resolve requirements.lock anew
-	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  $(foreach m,$(MEMBERS),--no-emit-package $(shell sed -n 's/^name = "\(.*\)"/\1/p' $(m))) \
-	  --group dev $(MEMBERS) -o requirements.lock
+LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+  $(foreach m,$(MEMBERS),--no-emit-package $(shell sed -n 's/^name = "\(.*\)"/\1/p' $(m)))
+lock: | $(if $(filter .tools/bin/uv,$(UV)),.tools/bin/uv) ## resolve requirements.lock anew, and what is taken from it
+	$(UV) $(LOCK) --group dev --group demo $(MEMBERS) -o requirements.lock
+	$(UV) $(LOCK) --group demo $(MEMBERS) --constraints requirements.lock -o requirements-run.lock
 	$(UV) run --quiet --no-project --python '>=3.11' docker/requirements.py $(UV)
+
+pythons: | $(if $(filter .tools/bin/uv,$(UV)),.tools/bin/uv) ## make demo on every Python that is supported and here; wheels for the others
+	scripts/pythons.sh $(UV)
 
 images: ## build the container images into build/images: make images ARGS="edge relay"
 	@python3 docker/images.py $(ARGS)
@@ -106,7 +118,7 @@ chart-golden: setup ## write charts/sipgw/ci/golden anew, after a look at what c
 chart-docs: ## write charts/sipgw/README.md from values.yaml
 	charts/helm-docs.sh
 
-e2e: setup sipp ## install on a real cluster and call it: see e2e/cluster/README.md
+e2e: setup redis sipp ## install on a real cluster and call it: see e2e/cluster/README.md
 	@python3 docker/images.py
 	SIPGW_E2E=1 $(BIN)/pytest $(or $(ARGS),e2e/cluster)
 

@@ -11,8 +11,7 @@ packages=$python-minimal,lib$python-stdlib,libgcc-s1,libstdc++6,libc6,zlib1g,net
 [ "$kind" = run ] || packages+=,$python-venv,python3-pip-whl,python3-setuptools-whl,ca-certificates,dash,coreutils,redis-server
 
 command -v mmdebstrap >/dev/null || {
-  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "base.sh: install mmdebstrap" >&2; exit 1; }
-  apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends mmdebstrap
+  "$(dirname "$0")/../scripts/apt-install.sh" mmdebstrap
 } >/dev/null
 
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT

@@ -78,9 +78,8 @@ def find_builder() -> Builder:
     if wanted not in {None, "buildah"} or os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise ImagesError(f"{wanted or 'none of docker, podman and buildah'} works here: install one of them")
     print("installing buildah", file=sys.stderr)
-    for words in (["update"], ["install", "-y", "--no-install-recommends", "buildah"]):
-        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(["apt-get", "-qq", *words], check=True, stdout=subprocess.DEVNULL, env=environment)
+    if subprocess.run([ROOT / "scripts" / "apt-install.sh", "buildah"], check=False).returncode != 0:
+        raise ImagesError("buildah could not be installed; apt's words are above")
     found = _working("buildah")
     if found is None:
         raise ImagesError("buildah was installed and does not work here: see `buildah info`")

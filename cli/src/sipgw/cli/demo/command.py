@@ -65,7 +65,7 @@ def _draw(story: "Story", path: Path) -> str:
     try:
         draw(story, path)
     except ImportError:
-        return "none: it needs matplotlib (`pip install matplotlib`, or `make setup`)"
+        return "none: it needs matplotlib (`pip install matplotlib`)"
     return _short(path)
 
 

@@ -1,6 +1,6 @@
 """The demo's picture: what the caller said above, what came back below, the call's events across both.
 
-Needs matplotlib, which is a development dependency: imported here and nowhere else.
+Needs matplotlib, which `make demo` installs and no service needs: imported here and nowhere else.
 """
 
 from pathlib import Path

