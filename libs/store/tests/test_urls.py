@@ -2,16 +2,21 @@
 
 import asyncio
 import contextlib
+import re
 import shutil
 import socket
+import string
 import subprocess
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-from sipgw.store import Script, Store, StoreUnavailable, partition_key
+from sipgw.store import Script, Store, StoreUnavailable, StoreUrlError, partition_key
+from sipgw.store.client import connect_links
 from sipgw.store.testing import RedisServer, redis_cluster, redis_executable
 
 WRITE = Script("write", "redis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])")
@@ -69,6 +74,92 @@ async def test_a_password_in_the_url_is_used(tmp_path: Path) -> None:
         with pytest.raises(StoreUnavailable):
             await wrong.command("GET", "x")
         await wrong.aclose()
+
+
+PASSWORDS = [
+    string.printable[:95],
+    "a/b?c#d@e:f",
+    "50%ab&x=y",
+    "[::1]",
+    " spaced ",
+    "ünï ☃",
+    "line\n",
+    "$(X)`id`",
+]
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+async def test_a_password_of_any_characters_is_taken_from_a_file_or_encoded(
+    password: str, tmp_path: Path
+) -> None:
+    port, file, whole = free_port(), tmp_path / "pass#word?", tmp_path / "url"
+    file.write_text(password)
+    encoded = f"redis://:{quote(password, safe='')}@127.0.0.1:{port}/0"
+    whole.write_text(f"{encoded}\n")
+    with server(port, "--port", str(port), "--requirepass", password, directory=tmp_path):
+        apart = f"redis://127.0.0.1:{port}/0?password_file={quote(str(file))}"
+        for url in (encoded, apart, f"file://{whole}"):
+            store = await Store.connect(url)
+            assert await store.command("PING") == b"PONG"
+            await store.aclose()
+
+
+async def test_a_changed_password_is_read_again_at_the_next_connection(tmp_path: Path) -> None:
+    port, file = free_port(), tmp_path / "password"
+    file.write_text("before")
+    with server(port, "--port", str(port), "--requirepass", "before", directory=tmp_path):
+        store = await Store.connect(f"redis://127.0.0.1:{port}/0?password_file={file}")
+        before = store.epoch
+        assert before is not None
+    file.write_text("after")
+    with server(port, "--port", str(port), "--requirepass", "after", directory=tmp_path):
+        await eventually(lambda: store.epoch != before)
+        await serves(store)
+        await store.aclose()
+
+
+async def test_a_password_file_serves_a_cluster_and_a_user_too(tmp_path: Path) -> None:
+    with redis_cluster(tmp_path) as url:
+        port = int(url.rpartition(":")[2])
+        (tmp_path / "password").write_text("p/?#")
+        ask(port, "ACL SETUSER gw on ~* +@all >p/?#")
+        ask(port, "ACL SETUSER default off")
+        address = url.replace("://", "://gw@")
+        store = await Store.connect(f"{address}?password_file={tmp_path / 'password'}")
+        await serves(store)
+        await store.aclose()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(f"redis://:hu{one}sh@127.0.0.1:6379/0" for one in "/?#"),
+        *(f"redis://:{one}hush@127.0.0.1:6379/0" for one in "/?#["),
+        "redis://me:hush/@h/0",
+        "rediss+sentinel://:hu/sh@h/service",
+        "redis+cluster://:hu#sh@h",
+        "redis://:hush℆@h/0",
+    ],
+)
+def test_an_unencoded_password_is_refused_with_the_cure_and_never_shown(url: str) -> None:
+    with pytest.raises(StoreUrlError, match="password_file=PATH") as caught:
+        connect_links(url)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert not re.search(r"hu.?sh", str(caught.value)), str(caught.value)
+    assert not re.search(r"hu.?sh", shown.rpartition("StoreUrlError")[2])
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("redis://h:6379/0?password_file=/nowhere", "password_file of 'redis://h.*No such file"),
+        ("redis://:hush@h/0?password_file=/nowhere", "a password and a password_file: one of them"),
+        ("file:///nowhere", "file:///nowhere: .*No such file"),
+    ],
+)
+def test_a_file_that_is_not_there_is_said(url: str, reason: str) -> None:
+    with pytest.raises(StoreUrlError, match=reason):
+        connect_links(url)
 
 
 def write_certificate(directory: Path) -> None:

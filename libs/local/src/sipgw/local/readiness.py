@@ -1,10 +1,9 @@
 """Asks others whether they are ready: a service at its admin address (enough HTTP for that), a Redis."""
 
 import asyncio
-import re
 
 from sipgw.local.errors import RedisNotFound
-from sipgw.store import Store, StoreUnavailable
+from sipgw.store import Store, StoreUnavailable, without_password
 
 _TIMEOUT_S = 1.0
 
@@ -27,7 +26,7 @@ async def is_admin_ready(address: str) -> bool:
 
 async def require_redis(url: str) -> None:
     """Raises RedisNotFound when nobody answers at the URL; its password is not repeated."""
-    shown = re.sub(r"://[^@/]*@", "://***@", url)
+    shown = without_password(url)
     try:
         store = await Store.connect(url)
     except ValueError as error:

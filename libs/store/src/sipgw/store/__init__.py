@@ -2,6 +2,7 @@
 `redis`.
 """
 
+from sipgw.store.address import without_password
 from sipgw.store.errors import StoreError, StoreProtocolError, StoreUnavailable, StoreUrlError
 from sipgw.store.keys import (
     CONFIG_KEY,
@@ -33,4 +34,5 @@ __all__ = [
     "partition_of",
     "relays_key",
     "secret_key",
+    "without_password",
 ]

@@ -4,6 +4,9 @@ redis://[user:password@]host[:port][/db]      one server; rediss:// with TLS
 unix:///path/to.sock                          one server by its socket
 redis+sentinel://host[:port][,host...]/service[/db]   the master that the Sentinels name; rediss+sentinel://
 with TLS redis+cluster://host[:port][,host...]         a Cluster; rediss+cluster:// with TLS
+file:///path                                  one of these, in a file
+
+Any of them takes ?password_file=/path; see address.py.
 
 Replies come as Redis sends them (bytes, RESP2). A Cluster goes through redis-py's own client, a connection
 pool a node; everything else through one shared connection.
@@ -13,7 +16,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from redis.asyncio import ConnectionPool
 from redis.asyncio.cluster import ClusterNode, RedisCluster
@@ -22,6 +25,7 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from sipgw.store.address import Credentials, RedisAddress, read_address, without_password
 from sipgw.store.errors import StoreUrlError
 from sipgw.store.link import Connection, Link
 
@@ -29,7 +33,6 @@ _MAX_CLUSTER_CONNECTIONS: Final = 32
 _DEFAULT_PORT: Final = 6379
 _DEFAULT_SENTINEL_PORT: Final = 26379
 _SENTINEL_TIMEOUT_S: Final = 0.3
-_SCHEMES: Final = "redis, rediss, unix, redis+sentinel, rediss+sentinel, redis+cluster, rediss+cluster"
 _PARSED_REPLIES: Final = (
     *("GET", "MGET", "SET", "TIME", "PING", "HGETALL", "XREAD", "XRANGE", "XINFO STREAM", "SMEMBERS"),
     *("ZRANGE", "ZRANGEBYSCORE", "ZSCORE"),
@@ -69,20 +72,19 @@ class Links:
 
 def connect_links(url: str) -> Links:
     """Build what `url` names. Connects to nothing yet. Raises StoreUrlError."""
+    address = read_address(url)
     try:
-        parts = urlsplit(url)
-        match parts.scheme:
-            case "redis" | "rediss" | "unix":
-                return _shared(_single(url))
-            case "redis+sentinel" | "rediss+sentinel":
-                return _sentinel(parts)
-            case "redis+cluster" | "rediss+cluster":
-                cluster = _cluster(parts)
+        match address.parts.scheme.partition("+")[2]:
+            case "sentinel":
+                return _sentinel(url, address)
+            case "cluster":
+                cluster = _cluster(url, address)
                 return Links(cluster, cluster, is_cluster=True)
-            case scheme:
-                raise StoreUrlError(f"scheme {scheme!r}; allowed: {_SCHEMES}")
+            case _:
+                _ = address.parts.port  # raises ValueError where redis-py would take the default port
+                return _shared(_single(url, address))
     except (ValueError, RedisError) as error:
-        raise StoreUrlError(f"{_without_password(url)!r} is not a Redis URL: {error}") from error
+        raise StoreUrlError(f"{without_password(address.url)!r} is not a Redis URL: {error}") from error
 
 
 class _ClusterRequests:
@@ -112,35 +114,34 @@ def _shared(make_connection: Callable[[], Connection], sentinels: tuple[Closable
     return Links(commands, blocking, is_cluster=False, sentinels=sentinels)
 
 
-def _single(url: str) -> Callable[[], Connection]:
-    _ = urlsplit(url).port  # raises ValueError where redis-py would take the default port
+def _single(url: str, address: RedisAddress) -> Callable[[], Connection]:
     from_url: Callable[..., Any] = cast(Any, ConnectionPool).from_url
-    return from_url(url, **_connection_options()).make_connection
+    pool = from_url(address.url, **_connection_options(), credential_provider=Credentials(url))
+    return pool.make_connection
 
 
-def _sentinel(parts: SplitResult) -> Links:
-    path = [part for part in parts.path.split("/") if part]
+def _sentinel(url: str, address: RedisAddress) -> Links:
+    path = [part for part in address.parts.path.split("/") if part]
     if not path:
         raise StoreUrlError("a Sentinel URL names its service: redis+sentinel://host/service")
-    is_tls, credentials = parts.scheme.startswith("rediss"), _credentials(parts)
-    options = {"socket_timeout": _SENTINEL_TIMEOUT_S, "ssl": is_tls, **credentials}
-    sentinel = Sentinel(_hosts(parts, _DEFAULT_SENTINEL_PORT), sentinel_kwargs=options)
+    is_tls, credentials = address.parts.scheme.startswith("rediss"), Credentials(url)
+    asked = {"socket_timeout": _SENTINEL_TIMEOUT_S, "ssl": is_tls, "credential_provider": credentials}
+    sentinel = Sentinel(_hosts(address, _DEFAULT_SENTINEL_PORT), sentinel_kwargs=asked)
     database = int(path[1]) if len(path) > 1 else 0
-    pool: Any = SentinelConnectionPool(
-        path[0], sentinel, ssl=is_tls, db=database, **_connection_options(), **credentials
-    )
+    options = {**_connection_options(), "ssl": is_tls, "db": database, "credential_provider": credentials}
+    pool: Any = SentinelConnectionPool(path[0], sentinel, **options)
     return _shared(pool.make_connection, tuple(cast(Any, sentinel).sentinels))
 
 
-def _cluster(parts: SplitResult) -> _ClusterRequests:
-    nodes = [ClusterNode(host, port) for host, port in _hosts(parts, _DEFAULT_PORT)]
+def _cluster(url: str, address: RedisAddress) -> _ClusterRequests:
+    nodes = [ClusterNode(host, port) for host, port in _hosts(address, _DEFAULT_PORT)]
     return _ClusterRequests(
         RedisCluster(
             startup_nodes=nodes,
-            ssl=parts.scheme.startswith("rediss"),
+            ssl=address.parts.scheme.startswith("rediss"),
             protocol=2,
             max_connections=_MAX_CLUSTER_CONNECTIONS,
-            **_credentials(parts),
+            credential_provider=Credentials(url),
         )
     )
 
@@ -155,19 +156,9 @@ def _connection_options() -> dict[str, Any]:
     }
 
 
-def _credentials(parts: SplitResult) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if parts.username:
-        found["username"] = unquote(parts.username)
-    if parts.password:
-        found["password"] = unquote(parts.password)
-    return found
-
-
-def _hosts(parts: SplitResult, default_port: int) -> list[tuple[str, int]]:
+def _hosts(address: RedisAddress, default_port: int) -> list[tuple[str, int]]:
     """Every host:port of a comma-separated authority."""
-    _, _, authority = parts.netloc.rpartition("@")
-    return [_host_port(item, default_port) for item in authority.split(",")]
+    return [_host_port(item, default_port) for item in address.parts.netloc.split(",")]
 
 
 def _host_port(text: str, default_port: int) -> tuple[str, int]:
@@ -175,9 +166,3 @@ def _host_port(text: str, default_port: int) -> tuple[str, int]:
     if not parts.hostname:
         raise StoreUrlError("a host is missing")
     return parts.hostname, parts.port or default_port
-
-
-def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    credentials, at, host = rest.rpartition("@")
-    return f"{scheme}{separator}{'***@' if at and credentials else ''}{host}"

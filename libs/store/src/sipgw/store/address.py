@@ -1,0 +1,120 @@
+"""A Redis URL as people give it: where it is read from, its credentials, and how it is shown.
+
+The password may stand in a file of its own (`?password_file=PATH`), as it is: nothing has to be
+percent-encoded, and the file is read again at each connection, so that a changed password needs no restart.
+`file:///PATH` names a file with the whole URL; its user and password are read again likewise.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
+
+from redis.credentials import CredentialProvider
+
+from sipgw.store.errors import StoreUrlError
+
+SCHEMES: Final = (
+    *("redis", "rediss", "unix"),
+    *("redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"),
+)
+_PASSWORD_FILE: Final = "password_file"
+_ENCODE: Final = (
+    "in a user or password / is written %2F, ? %3F, # %23, @ %40, [ %5B, ] %5D and % %25; "
+    "or ?password_file=PATH names a file that holds the password as it is"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisAddress:
+    """`parts` are the URL's without user, password and `password_file`."""
+
+    parts: SplitResult
+    username: str = ""
+    password: str = ""
+    password_file: Path | None = None
+
+    @property
+    def url(self) -> str:
+        """Without credentials."""
+        return self.parts.geturl()
+
+    def credentials(self) -> tuple[str] | tuple[str, str] | None:
+        """What AUTH gets; None for no AUTH. Raises OSError and UnicodeDecodeError of the password's file."""
+        password = self.password
+        if self.password_file is not None:
+            password = self.password_file.read_bytes().decode()
+        if self.username:
+            return self.username, password
+        return (password,) if password else None
+
+
+class Credentials(CredentialProvider):
+    """Of the URL as it is now, for each connection."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def get_credentials(self) -> Any:
+        """A tuple for AUTH, or None. Raises OSError, upon which a link tries again later."""
+        try:
+            return read_address(self._url).credentials()
+        except ValueError as error:
+            raise OSError(str(error)) from error
+
+    async def get_credentials_async(self) -> Any:
+        return self.get_credentials()
+
+
+def read_address(url: str) -> RedisAddress:
+    """Take `url` apart, or the one in the file that it names.
+
+    Raises StoreUrlError, which shows no password.
+    """
+    if url.startswith("file:"):
+        url = _read_file(url)
+    shown = without_password(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its text may quote the password
+        raise StoreUrlError(f"{shown!r} is not a Redis URL: {_ENCODE}") from None
+    if parts.scheme not in SCHEMES:
+        raise StoreUrlError(f"scheme {parts.scheme!r}; allowed: {', '.join(SCHEMES)}, file")
+    has_stray_at = parts.scheme != "unix" and "@" in f"{parts.path}{parts.query}"
+    if has_stray_at or parts.fragment or (parts.scheme != "unix" and parts.netloc.endswith(":")):
+        raise StoreUrlError(f"{shown!r} is not a Redis URL: {_ENCODE}")
+    credentials, _, hosts = parts.netloc.rpartition("@")
+    username, _, password = credentials.partition(":")
+    address = RedisAddress(parts._replace(netloc=hosts), unquote(username), unquote(password))
+    return _with_password_file(address, shown)
+
+
+def without_password(url: str) -> str:
+    """`url` for logs and errors: whatever stands before its last @ is left out."""
+    scheme, separator, rest = url.partition("://")
+    credentials, at, host = rest.rpartition("@")
+    return f"{scheme}{separator}{'***@' if at and credentials else ''}{host}"
+
+
+def _read_file(url: str) -> str:
+    path = Path(unquote(urlsplit(url).path))
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreUrlError(f"{url}: {error}") from error
+
+
+def _with_password_file(address: RedisAddress, shown: str) -> RedisAddress:
+    options = parse_qsl(address.parts.query, keep_blank_values=True)
+    paths = [value for name, value in options if name == _PASSWORD_FILE]
+    if not paths:
+        return address
+    if address.password:
+        raise StoreUrlError(f"{shown!r} has a password and a {_PASSWORD_FILE}: one of them")
+    path = Path(paths[-1])
+    try:
+        path.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreUrlError(f"{_PASSWORD_FILE} of {shown!r}: {error}") from error
+    rest = urlencode([(name, value) for name, value in options if name != _PASSWORD_FILE])
+    return replace(address, parts=address.parts._replace(query=rest), password_file=path)
