@@ -32,7 +32,7 @@ _ORDER = [
         "test_network_policy",
         "test_failures",
     ),
-    *("test_upgrade", "test_uninstall", "test_install_howto"),
+    *("test_upgrade", "test_uninstall", "test_install_howto", "test_gitops"),
 ]
 TOOLS_IMAGE = "sipgw/tools:0.1.0"
 VALUES: dict[str, Any] = {"relay": {"capacity": 20, "terminationGracePeriodSeconds": 60}}

@@ -1,9 +1,11 @@
 """Certificates in Secrets, over virtual time."""
 
+import base64
 from pathlib import Path
 
 import pytest
 
+from sipgw.config import SealKey
 from sipgw.operator.errors import KubeConflict
 from sipgw.operator.kept_secrets import KeptSecrets
 from sipgw.operator.pki.keeper import CertificateKeeper, keep_in_files
@@ -76,9 +78,46 @@ async def test_the_operators_own_leaf_lands_in_files_that_tls_reads(
 
 async def test_the_seal_key_is_made_once_and_shared_by_replicas(kube: FakeKube, clock: ManualClock) -> None:
     replicas = [
-        KeptSecrets(kube, None, namespace="ns", release="gw", clock=clock)  # type: ignore[arg-type]
+        KeptSecrets(kube, [], namespace="ns", release="gw", clock=clock)  # type: ignore[arg-type]
         for _ in range(2)
     ]
     first, second = [await one.seal_key() for one in replicas]
     assert first.seal(b"x", "p") == second.seal(b"x", "p")
     assert await replicas[0].keep() == []
+
+
+def seal_secret(kube: FakeKube) -> dict[str, str]:
+    return kube.objects[f"{SECRETS}/gw-seal"]["data"]
+
+
+async def test_another_seal_key_is_used_when_the_edges_have_its_file(
+    kube: FakeKube, clock: ManualClock
+) -> None:
+    kept = KeptSecrets(kube, [], namespace="ns", release="gw", clock=clock)  # type: ignore[arg-type]
+    first = await kept.seal_key()
+    seal_secret(kube)["seal.key"] = base64.b64encode(b"n" * 64).decode()
+    sealed: list[bytes] = []
+    for _ in range(4):
+        await kept.keep()
+        sealed.append((await kept.seal_key()).seal(b"x", "p"))
+        clock.move(60)
+    assert sealed[:2] == [first.seal(b"x", "p")] * 2
+    assert sealed[2:] == [SealKey(b"n" * 64).seal(b"x", "p")] * 2
+
+
+async def test_a_deleted_seal_key_comes_back_and_a_broken_one_is_not_taken(
+    kube: FakeKube, clock: ManualClock
+) -> None:
+    kept = KeptSecrets(kube, [], namespace="ns", release="gw", clock=clock)  # type: ignore[arg-type]
+    first = await kept.seal_key()
+    before = dict(seal_secret(kube))
+    del kube.objects[f"{SECRETS}/gw-seal"]
+    await kept.keep(at_once=True)
+    assert seal_secret(kube) == before
+    seal_secret(kube)["seal.key"] = base64.b64encode(b"short").decode()
+    for _ in range(4):
+        await kept.keep()
+        assert await kept.seal_key() is first
+        clock.move(60)
+    with pytest.raises(KubeConflict, match="delete it"):
+        await KeptSecrets(kube, [], namespace="ns", release="gw", clock=clock).seal_key()  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ class Bench:
         self.kube, self.registry, self.clock = kube, registry, clock
         self.is_leading = True
         settings = OperatorSettings("ns", "gw", HostPort("r", 1), "op", pki=Pki.OFF, lanes=2)
-        kept = KeptSecrets(kube, None, namespace="ns", release="gw", clock=clock)  # type: ignore[arg-type]
+        kept = KeptSecrets(kube, [], namespace="ns", release="gw", clock=clock)  # type: ignore[arg-type]
         self.reconciler = Reconciler(
             settings,
             kube,

@@ -13,6 +13,7 @@ from sipgw.operator.handlers.watching import Watching
 from sipgw.operator.kept_secrets import KeptSecrets
 from sipgw.operator.leadership import Leadership
 from sipgw.operator.pki.keeper import CertificateKeeper
+from sipgw.operator.redis_password import RedisPasswordKeeper
 from sipgw.operator.resources import paths
 from sipgw.operator.settings import OperatorSettings
 from sipgw.runtime.settings import HostPort
@@ -47,7 +48,9 @@ async def requests_of_a_life(kube: FakeKube, registry: FakeRegistry, clock: Manu
     common: dict[str, Any] = {"namespace": "ns", "clock": clock}
     leadership = Leadership(kube, name="gw-operator", identity="op", **common)  # type: ignore[arg-type]
     keeper = CertificateKeeper(kube, release="gw", **common)  # type: ignore[arg-type]
-    kept = KeptSecrets(kube, keeper, release="gw", **common)  # type: ignore[arg-type]
+    redis = RedisPasswordKeeper(kube, "gw-redis", release="gw", **common)  # type: ignore[arg-type]
+    kube.objects[paths.stateful_sets("ns", "gw-redis")] = {"metadata": {"name": "gw-redis", "generation": 1}}
+    kept = KeptSecrets(kube, [keeper, redis], release="gw", **common)  # type: ignore[arg-type]
     bench = Bench(kube, registry, clock)
     for lane in range(2):
         bench.lane(lane, updated=0)

@@ -10,8 +10,20 @@
 {{- if and $redis.password $redis.passwordSecret.name -}}
 {{- fail "redis.password and redis.passwordSecret are given: one of them" -}}
 {{- end -}}
+{{- if and $redis.urlSecret.name $redis.passwordSecret.name -}}
+{{- fail "redis.urlSecret and redis.passwordSecret are given: a URL in urlSecret has its password in it; else give redis.url" -}}
+{{- end -}}
+{{- if and $redis.password (not $redis.enabled) -}}
+{{- fail "redis.password is for the release's own Redis: for another one give redis.passwordSecret, or redis.urlSecret" -}}
+{{- end -}}
+{{- if and $redis.enabled (eq $redis.passwordSecret.name (printf "%s-redis" (include "sipgw.fullname" .))) -}}
+{{- fail (printf "redis.passwordSecret.name is %s, the name of the release's own Secret: give yours another name" $redis.passwordSecret.name) -}}
+{{- end -}}
 {{- if and (eq .Values.tls.mode "operator") (not .Values.operator.enabled) -}}
 {{- fail "tls.mode is operator and operator.enabled is false: use tls.mode cert-manager or off" -}}
+{{- end -}}
+{{- if and $redis.enabled (not .Values.operator.enabled) (not $redis.password) (not $redis.passwordSecret.name) -}}
+{{- fail "operator.enabled is false, and it is the operator that draws the password of Redis: give redis.passwordSecret.name, a Secret of yours, or redis.password" -}}
 {{- end -}}
 {{- if and (eq .Values.edge.network "service") (not .Values.edge.advertise) -}}
 {{- fail "edge.network is service: give edge.advertise, the address that carriers reach the Service at" -}}

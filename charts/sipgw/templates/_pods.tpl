@@ -56,27 +56,33 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end -}}
 
-{{/* Who knows the password of the release's own Redis. */}}
+{{/* The Secret with the password of Redis. */}}
 {{- define "sipgw.redisSecret" -}}
 {{- .Values.redis.passwordSecret.name | default (printf "%s-redis" (include "sipgw.fullname" .)) -}}
 {{- end -}}
 
-{{/* Where Redis is: SIPGW_REDIS_URL. */}}
+{{/* Where Redis is: SIPGW_REDIS_URL. Passwords and URLs with one come from files: nothing in them has to be encoded
+here, and a changed one is read at the next connection. */}}
 {{- define "sipgw.redisEnv" -}}
 {{- $redis := .Values.redis -}}
-{{- if $redis.enabled }}
-- name: REDIS_PASSWORD
-  valueFrom: {secretKeyRef: {name: {{ include "sipgw.redisSecret" . }}, key: password}}
-- {name: SIPGW_REDIS_URL, value: "redis://:$(REDIS_PASSWORD)@{{ include "sipgw.fullname" . }}-redis.{{ .Release.Namespace }}.svc:6379/0"}
-{{- else if $redis.urlSecret.name }}
-- name: SIPGW_REDIS_URL
-  valueFrom: {secretKeyRef: {name: {{ $redis.urlSecret.name }}, key: {{ $redis.urlSecret.key }}}}
-{{- else }}
-- {name: SIPGW_REDIS_URL, value: {{ $redis.url | quote }}}
-{{- end }}
+{{- $url := $redis.url -}}
+{{- if $redis.enabled -}}
+{{- $url = printf "redis://%s-redis.%s.svc:6379/0" (include "sipgw.fullname" .) .Release.Namespace -}}
+{{- else if $redis.urlSecret.name -}}
+{{- $url = "file:///etc/sipgw/redis-url/url" -}}
+{{- end -}}
+{{- if include "sipgw.hasRedisPassword" . -}}
+{{- $url = printf "%s%spassword_file=/etc/sipgw/redis-password/password" $url (ternary "&" "?" (contains "?" $url)) -}}
+{{- end -}}
+- {name: SIPGW_REDIS_URL, value: {{ $url | quote }}}
 {{- if and (not $redis.enabled) $redis.caSecret.name }}
-- {name: SSL_CERT_FILE, value: /etc/sipgw/redis/{{ $redis.caSecret.key }}}
+- {name: SSL_CERT_FILE, value: /etc/sipgw/redis/ca.crt}
 {{- end }}
+{{- end -}}
+
+{{/* Whether the password is apart from the URL: "true", or nothing. */}}
+{{- define "sipgw.hasRedisPassword" -}}
+{{- if or .Values.redis.enabled .Values.redis.passwordSecret.name }}true{{ end -}}
 {{- end -}}
 
 {{/* Volumes and mounts: /tmp, the role's certificates, the CA of Redis. Called with (list $ "edge"). */}}
@@ -89,9 +95,20 @@ capabilities: {drop: [ALL]}
 - name: tls
   secret: {secretName: {{ include "sipgw.fullname" $root }}-tls-{{ $component }}, defaultMode: 0440}
 {{- end }}
-{{- if and (ne $component "relay") (not $root.Values.redis.enabled) $root.Values.redis.caSecret.name }}
+{{- if has $component (list "edge" "registry") }}
+{{- $redis := $root.Values.redis }}
+{{- if include "sipgw.hasRedisPassword" $root }}
+- name: redis-password
+  secret: {secretName: {{ include "sipgw.redisSecret" $root }}, defaultMode: 0440, items: [{key: password, path: password}]}
+{{- end }}
+{{- if $redis.urlSecret.name }}
+- name: redis-url
+  secret: {secretName: {{ $redis.urlSecret.name }}, defaultMode: 0440, items: [{key: {{ $redis.urlSecret.key | quote }}, path: url}]}
+{{- end }}
+{{- if and (not $redis.enabled) $redis.caSecret.name }}
 - name: redis-ca
-  secret: {secretName: {{ $root.Values.redis.caSecret.name }}}
+  secret: {secretName: {{ $redis.caSecret.name }}, items: [{key: {{ $redis.caSecret.key | quote }}, path: ca.crt}]}
+{{- end }}
 {{- end }}
 {{- end -}}
 
@@ -101,8 +118,17 @@ capabilities: {drop: [ALL]}
 {{- if ne $root.Values.tls.mode "off" }}
 - {name: tls, mountPath: /etc/sipgw/tls, readOnly: true}
 {{- end }}
-{{- if and (ne (index . 1) "relay") (not $root.Values.redis.enabled) $root.Values.redis.caSecret.name }}
+{{- if has (index . 1) (list "edge" "registry") }}
+{{- $redis := $root.Values.redis }}
+{{- if include "sipgw.hasRedisPassword" $root }}
+- {name: redis-password, mountPath: /etc/sipgw/redis-password, readOnly: true}
+{{- end }}
+{{- if $redis.urlSecret.name }}
+- {name: redis-url, mountPath: /etc/sipgw/redis-url, readOnly: true}
+{{- end }}
+{{- if and (not $redis.enabled) $redis.caSecret.name }}
 - {name: redis-ca, mountPath: /etc/sipgw/redis, readOnly: true}
+{{- end }}
 {{- end }}
 {{- end -}}
 

@@ -93,6 +93,7 @@ def test_the_operator_has_these_rights_and_no_other(default: list[Manifest]) -> 
         "pods": "list",
         "pods/eviction": "create",
         "apps/statefulsets": "list",
+        "apps/statefulsets sipgw-redis": "get patch",
         "apps/statefulsets/scale": "patch",
         "coordination.k8s.io/leases": "create get update",
     }
@@ -106,7 +107,7 @@ def test_nobody_but_the_operator_has_rights_and_none_on_nodes_that_it_need_not_r
         (subject,) = binding["subjects"]
         assert subject["name"].endswith("-operator")
     assert not of_kind(render("--set", "operator.readNodes=false"), "ClusterRole", "ClusterRoleBinding")
-    without = render(values={"operator": {"enabled": False}, "tls": {"mode": "off"}})
+    without = render("--values", str(CHART / "ci" / "no-operator-values.yaml"))
     assert not of_kind(without, "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
 
 
@@ -145,7 +146,7 @@ def test_all_lanes_have_one_revision_that_follows_the_pod_template() -> None:
 
 def test_the_operator_rolls_the_relays_and_helm_where_there_is_none(default: list[Manifest]) -> None:
     assert {relay["spec"]["updateStrategy"]["type"] for relay in _relays(default)} == {"OnDelete"}
-    without = render(values={"operator": {"enabled": False}, "tls": {"mode": "off"}})
+    without = render("--values", str(CHART / "ci" / "no-operator-values.yaml"))
     assert {relay["spec"]["updateStrategy"]["type"] for relay in _relays(without)} == {"RollingUpdate"}
 
 
@@ -179,11 +180,12 @@ def test_node_cidrs_narrow_who_reaches_the_registry() -> None:
 
 def _secret_of_redis(template: Manifest) -> set[str]:
     """Names of the Secrets that a pod has Redis's URL or password from."""
-    wanted = {"SIPGW_REDIS_URL", "REDIS_PASSWORD", "REDISCLI_AUTH"}
-    variables = [one for one in template["spec"]["containers"][0].get("env", []) if one["name"] in wanted]
+    variables = template["spec"]["containers"][0].get("env", [])
+    asked = [one["valueFrom"]["secretKeyRef"] for one in variables if one["name"] == "REDISCLI_AUTH"]
     mounted = [volume["secret"] for volume in template["spec"].get("volumes", []) if "secret" in volume]
-    return {one["valueFrom"]["secretKeyRef"]["name"] for one in variables if "valueFrom" in one} | {
-        one["secretName"] for one in mounted if one.get("items", [{}])[0].get("key") == "password.conf"
+    keys = {"password", "password.conf", "url"}
+    return {one["name"] for one in asked} | {
+        one["secretName"] for one in mounted if {item["key"] for item in one.get("items", [])} & keys
     }
 
 
@@ -192,6 +194,10 @@ def _secret_of_redis(template: Manifest) -> set[str]:
     [
         ({"passwordSecret": {"name": "mine"}}, {"sipgw-edge", "sipgw-registry", "sipgw-redis"}),
         ({"enabled": False, "urlSecret": {"name": "mine"}}, {"sipgw-edge", "sipgw-registry"}),
+        (
+            {"enabled": False, "url": "rediss://me@r:1/0", "passwordSecret": {"name": "mine"}},
+            {"sipgw-edge", "sipgw-registry"},
+        ),
     ],
 )
 def test_redis_is_reached_by_a_secret_that_is_there_already(values: Manifest, users: set[str]) -> None:
@@ -200,6 +206,46 @@ def test_redis_is_reached_by_a_secret_that_is_there_already(values: Manifest, us
     assert {name for name, secrets in by_pod.items() if secrets == {"mine"}} == users
     assert not any("sipgw-redis" in secrets for secrets in by_pod.values())
     assert not of_kind(made, "Secret")
+
+
+@pytest.mark.parametrize(
+    ("values", "url"),
+    [
+        ({}, "redis://sipgw-redis.voice.svc:6379/0?password_file=FILE"),
+        ({"passwordSecret": {"name": "mine"}}, "redis://sipgw-redis.voice.svc:6379/0?password_file=FILE"),
+        ({"enabled": False, "url": "redis://h/0"}, "redis://h/0"),
+        (
+            {"enabled": False, "url": "redis://h/0", "passwordSecret": {"name": "mine"}},
+            "redis://h/0?password_file=FILE",
+        ),
+        (
+            {"enabled": False, "url": "redis://h/0?x=1", "passwordSecret": {"name": "mine"}},
+            "redis://h/0?x=1&password_file=FILE",
+        ),
+        ({"enabled": False, "urlSecret": {"name": "mine"}}, "file:///etc/sipgw/redis-url/url"),
+    ],
+)
+def test_the_url_of_redis_has_no_password_in_it(values: Manifest, url: str) -> None:
+    file = "/etc/sipgw/redis-password/password"
+    pods = pod_templates(render(values={"redis": values}))
+    for name in ("sipgw-edge", "sipgw-registry"):
+        (container,) = pods[name]["spec"]["containers"]
+        (found,) = [one for one in container["env"] if one["name"] == "SIPGW_REDIS_URL"]
+        assert found["value"] == url.replace("FILE", file)
+        mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        assert mounts.keys() == {volume["name"] for volume in pods[name]["spec"]["volumes"]}
+        assert ("password_file" in url) == (mounts.get("redis-password") == "/etc/sipgw/redis-password")
+        assert url.startswith("file:") == (mounts.get("redis-url") == "/etc/sipgw/redis-url")
+
+
+def test_without_a_password_given_the_secret_is_empty_and_the_operators_to_fill(
+    default: list[Manifest],
+) -> None:
+    (secret,) = of_kind(default, "Secret")
+    assert secret["metadata"]["name"] == "sipgw-redis"
+    assert secret.keys() == {"apiVersion", "kind", "metadata"}
+    operator = pod_templates(default)["sipgw-operator"]
+    assert flags(operator)["--redis-secret"] == "sipgw-redis"
 
 
 def test_a_password_of_redis_is_never_an_argument(default: list[Manifest]) -> None:

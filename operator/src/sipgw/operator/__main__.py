@@ -35,6 +35,10 @@ def run(
     owner: Annotated[
         str, typer.Option(help="Kind/name that Secrets and Lease are deleted with; empty: none.")
     ] = "default",
+    redis_secret: Annotated[
+        str,
+        typer.Option(help="Secret with the password of the release's own Redis; empty: none."),
+    ] = "",
     nodes: Annotated[bool, typer.Option(help="Read nodes' addresses (needs a ClusterRole).")] = True,
     lanes: Annotated[int, typer.Option(min=0, max=8, help="StatefulSets of relays; 0: as found.")] = 0,
     sip_port: Annotated[int, typer.Option(help="The chart's, to tell ports that have no effect.")] = 5060,
@@ -53,6 +57,7 @@ def run(
             registry=HostPort.parse(registry),
             identity=identity,
             pki=pki,
+            redis_secret=redis_secret,
             owner=parse_owner(owner, release),
             watches_nodes=nodes,
             lanes=lanes,

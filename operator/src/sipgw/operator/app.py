@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 from sipgw.operator.errors import KubeError
 from sipgw.operator.handlers.login import log_in
 from sipgw.operator.handlers.watching import Watching
-from sipgw.operator.kept_secrets import KeptSecrets
+from sipgw.operator.kept_secrets import Keeper, KeptSecrets
 from sipgw.operator.kube_client import KubeClient
 from sipgw.operator.leadership import Leadership
 from sipgw.operator.pki.keeper import CertificateKeeper
 from sipgw.operator.reconcile import Reconciler
+from sipgw.operator.redis_password import RedisPasswordKeeper
 from sipgw.operator.registry_access import RegistryAccess
 from sipgw.operator.resources import paths
 from sipgw.operator.settings import OperatorSettings, Pki
@@ -51,12 +52,13 @@ class OperatorApp:
             **common,
         )
         keeper = CertificateKeeper(self._client, release=settings.release, **common)
-        kept = KeptSecrets(
-            self._client,
-            keeper if settings.pki is Pki.OPERATOR else None,
-            release=settings.release,
-            **common,
-        )
+        keepers: list[Keeper] = [keeper] if settings.pki is Pki.OPERATOR else []
+        if settings.redis_secret:
+            redis = RedisPasswordKeeper(
+                self._client, settings.redis_secret, release=settings.release, **common
+            )
+            keepers.append(redis)
+        kept = KeptSecrets(self._client, keepers, release=settings.release, **common)
         self._access = RegistryAccess(
             str(settings.registry),
             None if settings.pki is Pki.OFF else lambda: keeper.read_leaf("operator"),

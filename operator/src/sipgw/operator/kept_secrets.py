@@ -1,28 +1,40 @@
-"""KeptSecrets: the part of a pass that keeps the Secrets pods wait for: certificates, the seal key."""
+"""KeptSecrets: the part of a pass that keeps the Secrets pods wait for.
+
+They are certificates, the password of Redis, the seal key. Changes by others are seen each minute.
+"""
 
 import secrets
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 from sipgw.config import SealKey
 from sipgw.operator.errors import KubeConflict
 from sipgw.operator.kube_client import KubeClient
-from sipgw.operator.pki.keeper import CertificateKeeper
 from sipgw.operator.resources import paths
 from sipgw.operator.resources.json_parts import Json
 from sipgw.operator.resources.secrets import read_key, seal_manifest
+from sipgw.operator.settling import Settling
 from sipgw.runtime.clock import Clock
+from sipgw.runtime.telemetry.logs import get_logger
 
 _EVERY_S: Final = 60.0
 
 
+class Keeper(Protocol):
+    """Keeps some Secrets as they should be."""
+
+    async def ensure(self) -> list[str]:
+        """Write what is missing or due; gives the names of those made anew. Raises KubeError."""
+        ...
+
+
 class KeptSecrets:
-    """`keeper` None: somebody else makes the certificates."""
+    """`keepers` look first; the seal key is kept here."""
 
     def __init__(
         self,
         client: KubeClient,
-        keeper: CertificateKeeper | None,
+        keepers: Sequence[Keeper],
         *,
         namespace: str,
         release: str,
@@ -30,38 +42,54 @@ class KeptSecrets:
         owners: Callable[[], list[Json]] = list,
     ) -> None:
         self._client = client
-        self._keeper = keeper
+        self._keepers = tuple(keepers)
         self._namespace = namespace
         self._release = release
         self._clock = clock
         self._owners = owners
         self._looked_at = float("-inf")
         self._seal_key: SealKey | None = None
+        self._seal_text = ""
+        self._settling = Settling(clock)
+        self._log = get_logger("sipgw.operator.secrets")
 
     async def keep(self, *, at_once: bool = False) -> list[str]:
         """Look each minute; gives the names of what was renewed. Raises KubeError."""
-        if self._keeper is None:
-            return []
         now = self._clock.monotonic()
         if not at_once and now - self._looked_at < _EVERY_S:
             return []
-        renewed = await self._keeper.ensure()
+        renewed = [name for keeper in self._keepers for name in await keeper.ensure()]
+        await self._keep_seal()
         self._looked_at = now
         return renewed
 
     async def seal_key(self) -> SealKey:
-        """The key of the passwords in the config; made once. Raises KubeError."""
+        """The key of the passwords in the config; drawn once, and another when its Secret has another.
+
+        Edges read its file again when something was sealed with a key that is not theirs; so a new key is
+        used when they have its file. Raises KubeError.
+        """
         if self._seal_key is None:
-            self._seal_key = SealKey((await self._read_seal()).encode())
+            await self._keep_seal()
+        assert self._seal_key is not None
         return self._seal_key
 
-    async def _read_seal(self) -> str:
+    async def _keep_seal(self) -> None:
         name = f"{self._release}-seal"
         body = await self._client.get(paths.secrets(self._namespace, name))
         if body is None:
-            manifest = seal_manifest(name, secrets.token_hex(32), self._release, self._owners())
+            text = self._seal_text or secrets.token_hex(32)
+            manifest = seal_manifest(name, text, self._release, self._owners())
             body = await self._client.create(paths.secrets(self._namespace), manifest)
         text = (read_key(body, "seal.key") or "").strip()
-        if not text:
-            raise KubeConflict(409, f"Secret {name} has no seal.key: delete it")
-        return text
+        is_first = self._seal_key is None
+        if text == self._seal_text or not (self._settling.has_settled(text) or is_first):
+            return
+        try:
+            self._seal_key = SealKey(text.encode())
+            self._seal_text = text
+        except ValueError as error:
+            reason = f"Secret {name}, seal.key: {error}; delete it for a new one"
+            if is_first:
+                raise KubeConflict(409, reason) from error
+            self._log.warning("seal_key_not_taken", reason=reason)

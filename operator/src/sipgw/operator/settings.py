@@ -20,7 +20,7 @@ class OperatorSettings:
     """Of one replica. `owner`: kind and name of what our Secrets and the Lease go with; None for nothing.
 
     `lanes`: how many StatefulSets of relays the chart has, 0 for as many as there are. Before all of them are
-    there no relay has its number.
+    there no relay has its number. `redis_secret`: has the password of the release's own Redis; "" for none.
     """
 
     namespace: str
@@ -28,6 +28,7 @@ class OperatorSettings:
     registry: HostPort
     identity: str
     pki: Pki = Pki.OPERATOR
+    redis_secret: str = ""
     owner: tuple[str, str] | None = None
     watches_nodes: bool = True
     lanes: int = 0

@@ -7,6 +7,11 @@ from typing import Final
 from sipgw.operator.pki.certificates import Authority, KeyPair, Leaf
 from sipgw.operator.resources.json_parts import Json, part
 
+_ESCAPES: Final = {
+    **{one: f"\\x{one:02x}" for one in (*range(32), 127)},
+    ord('"'): '\\"',
+    ord("\\"): "\\\\",
+}  # of redis.conf, in double quotes
 _LABELS: Final = {"app.kubernetes.io/name": "sipgw", "app.kubernetes.io/managed-by": "sipgw-operator"}
 
 
@@ -47,9 +52,14 @@ def read_leaf(body: Json | None) -> Leaf | None:
     return Leaf(KeyPair(data["tls.crt"], data["tls.key"]), data["ca.crt"])
 
 
+def read_value(body: Json | None, key: str) -> bytes | None:
+    """One value of a Secret; None when there is none."""
+    return _data(body).get(key)
+
+
 def read_key(body: Json, key: str) -> str | None:
     """One value of a Secret that a document refers to, as text."""
-    value = _data(body).get(key)
+    value = read_value(body, key)
     try:
         return value.decode() if value is not None else None
     except UnicodeDecodeError:
@@ -59,6 +69,19 @@ def read_key(body: Json, key: str) -> str | None:
 def seal_manifest(name: str, key: str, release: str, owners: list[Json]) -> Json:
     """What passwords in the config are sealed with."""
     return _manifest(name, {"seal.key": key.encode()}, release, owners, "Opaque")
+
+
+def password_manifest(name: str, password: bytes, release: str, owners: list[Json]) -> Json:
+    """What Redis asks its clients for, and the piece of its configuration that says so."""
+    data = {"password": password, "password.conf": confs_of(password)[0]}
+    return _manifest(name, data, release, owners, "Opaque")
+
+
+def confs_of(password: bytes) -> tuple[bytes, ...]:
+    """Ways to write it for Redis; the first is ours, the second that of earlier charts."""
+    escaped = "".join(_ESCAPES.get(one) or chr(one) for one in password)
+    plain = (b"requirepass " + password + b"\n",) if password.isalnum() else ()
+    return f'requirepass "{escaped}"\n'.encode("latin-1"), *plain
 
 
 def _manifest(
