@@ -1,23 +1,22 @@
 """Placement over one stream to the registry: reserve, confirm and release, batched per loop turn."""
 
-import functools
 from collections.abc import Callable, Sequence
-
-import grpc.aio
 
 from sipgw.api.registry.v1 import registry_pb2 as pb
 from sipgw.api.registry.v1.registry_pb2_grpc import PlacementServiceStub
 from sipgw.control.errors import NoPlacement, RegistryUnreachable
 from sipgw.control.pending import PendingCommands
 from sipgw.control.reconnect import keep_connected, pump
+from sipgw.control.replicas import Replicas
 from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.runtime.tls import TlsDirectory
 
 
 class PlacementStream:
-    """Opens at the first command, and again after every break until `aclose`."""
+    """Opens at the first command, and again, to the next replica, after every break until `aclose`."""
 
-    def __init__(self, channel: grpc.aio.Channel, target: str, *, deadline_s: float = 1.0) -> None:
-        self._stub = PlacementServiceStub(channel)
+    def __init__(self, target: str, *, tls: TlsDirectory | None = None, deadline_s: float = 1.0) -> None:
+        self._replicas = Replicas(target, tls=tls)
         self._target = target
         self._pending: PendingCommands[pb.PlacementCommand, pb.PlacementResult] = PendingCommands(
             f"registry {target}", RegistryUnreachable, deadline_s
@@ -62,15 +61,11 @@ class PlacementStream:
 
     async def _submit(self, command: pb.PlacementCommand) -> pb.PlacementResult:
         if not len(self._tasks):
-            session = functools.partial(self._session, self._stub.Place)
-            self._tasks.spawn(keep_connected(f"placement {self._target}", session, self._went_down), "stream")
+            stream = keep_connected(f"placement {self._target}", self._session, self._went_down)
+            self._tasks.spawn(stream, "stream")
         return await self._pending.submit(command)
 
-    async def _session(
-        self,
-        place: "Callable[[], grpc.aio.StreamStreamCall[pb.PlaceRequest, pb.PlaceResponse]]",
-        established: Callable[[], None],
-    ) -> None:
+    async def _session(self, established: Callable[[], None]) -> None:
         self._pending.begin_attempt()
         self._pending.restart()
 
@@ -80,7 +75,8 @@ class PlacementStream:
             for result in response.results:
                 self._pending.resolve(result)
 
-        await pump(place(), receive, self._next_request)
+        async with self._replicas.connection() as channel:
+            await pump(PlacementServiceStub(channel).Place(), receive, self._next_request)
 
     def _went_down(self, was_established: bool) -> None:  # noqa: FBT001 - keep_connected's callback
         if not was_established:

@@ -26,13 +26,13 @@ class RegistryClient:
     """Any replica serves. Methods raise RegistryUnreachable, RegistryRefused or what they name."""
 
     def __init__(self, target: str, *, tls: TlsDirectory | None = None, deadline_s: float = 1.0) -> None:
-        """`deadline_s` is of placement commands."""
+        """`target`: "host:port", or several with commas between. `deadline_s` is of placement commands."""
         self.target = target
         self._channel = open_channel(target, role="registry", tls=tls)
         self._calls = CallRegistryServiceStub(self._channel)
         self._relays = RelayRegistrationServiceStub(self._channel)
         self._configs = ConfigServiceStub(self._channel)
-        self._placements = PlacementStream(self._channel, target, deadline_s=deadline_s)
+        self._placements = PlacementStream(target, tls=tls, deadline_s=deadline_s)
 
     async def aclose(self) -> None:
         """Close streams and channel."""

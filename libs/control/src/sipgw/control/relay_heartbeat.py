@@ -1,7 +1,6 @@
 """A relay's heartbeat to the registry: registers it, keeps its lease, hears of a drain."""
 
 import asyncio
-import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 from sipgw.api.registry.v1 import registry_pb2 as pb
 from sipgw.api.registry.v1.registry_pb2_grpc import RelayRegistrationServiceStub
 from sipgw.control.reconnect import StreamStalled, keep_connected
-from sipgw.runtime.grpc_channel import open_channel
+from sipgw.control.replicas import Replicas
 from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.runtime.tls import TlsDirectory
 
@@ -18,7 +17,8 @@ if TYPE_CHECKING:
 
 _LONGEST_INTERVAL_S = 1.0
 _BEATS_A_LEASE = 3
-_ANSWER_TIMEOUT_S = 2.0
+_ANSWER_TIMEOUT_S = 1.0
+"""The lease lasts three: another registry must have the next beat within it."""
 _log = get_logger("sipgw.control")
 
 
@@ -51,7 +51,7 @@ class RelayHeartbeat:
         self._registration = registration
         self._snapshot = snapshot
         self._on_drain = on_drain
-        self._tls = tls
+        self._replicas = Replicas(target, tls=tls)
         self._is_draining = False
         self._interval_s = _LONGEST_INTERVAL_S
         self._beat_now = asyncio.Event()
@@ -59,10 +59,7 @@ class RelayHeartbeat:
 
     async def run(self) -> NoReturn:
         """Beat for ever."""
-        async with open_channel(self._target, role="registry", tls=self._tls) as channel:
-            stub = RelayRegistrationServiceStub(channel)
-            session = functools.partial(self._session, stub.Heartbeat)
-            await keep_connected(f"heartbeat {self._target}", session, self._went_down)
+        await keep_connected(f"heartbeat {self._target}", self._connect, self._went_down)
 
     def register_again(self, registration: pb.RelayRegistration) -> None:
         """What was said at registration has changed."""
@@ -73,6 +70,10 @@ class RelayHeartbeat:
     def beat_now(self) -> None:
         """Beat without waiting for the interval, after a change that placement should know."""
         self._beat_now.set()
+
+    async def _connect(self, established: Callable[[], None]) -> None:
+        async with self._replicas.connection() as channel:
+            await self._session(RelayRegistrationServiceStub(channel).Heartbeat, established)
 
     async def _session(
         self,

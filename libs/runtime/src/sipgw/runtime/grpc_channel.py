@@ -1,8 +1,12 @@
 """gRPC channels between our processes: a dead peer is noticed in seconds, a returned one found at once."""
 
+import ipaddress
+
 import grpc.aio
 
+from sipgw.runtime.errors import StartupError
 from sipgw.runtime.rotating_channel import RotatingChannel
+from sipgw.runtime.settings import HostPort
 from sipgw.runtime.tls import DOMAIN, TlsDirectory, TlsMaterial
 
 MAX_MESSAGE_BYTES = 16 << 20
@@ -15,10 +19,12 @@ def open_channel(
 ) -> grpc.aio.Channel:
     """A channel to "host:port"; with `tls` only to who shows the certificate of `role`.
 
+    Several addresses, with commas between, are replicas: the first that can be reached is used.
     It pings every `keepalive_s`, also when idle; an unanswered ping closes the connection. It reconnects
     within a second of the peer's return. Proxy variables of the environment are not for these links.
     """
     options = _options(keepalive_s)
+    target = _grpc_target(target)
     if tls is None:
         return grpc.aio.insecure_channel(target, options=options)
     options = [*options, ("grpc.ssl_target_name_override", f"{role}{DOMAIN}")]
@@ -44,3 +50,20 @@ def _options(keepalive_s: float) -> list[tuple[str, int | str]]:
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.enable_http_proxy", 0),
     ]
+
+
+def _grpc_target(target: str) -> str:
+    """A list of addresses in gRPC's own form; anything else as it is. Raises StartupError."""
+    if "," not in target:
+        return target
+    addresses = [HostPort.parse(address.strip()) for address in target.split(",")]
+    try:
+        versions = {ipaddress.ip_address(address.host).version for address in addresses}
+    except ValueError:
+        versions = set[int]()
+    if len(versions) != 1:
+        raise StartupError(
+            f"{target!r}: in a list each address must be an IP address and a port, all IPv4 or all IPv6; "
+            "for names, give one name that resolves to all of them"
+        )
+    return f"ipv{versions.pop()}:{','.join(map(str, addresses))}"

@@ -29,7 +29,9 @@ def relay(
     ] = "0.0.0.0",
     advertise: Annotated[str, typer.Option(help="IP address that callers send RTP to.")] = "127.0.0.1",
     rtp_ports: Annotated[str, typer.Option(help="LOW-HIGH, LOW even.")] = "20000-22399",
-    registry: Annotated[str, typer.Option(help="host:port; empty: register nowhere.")] = "",
+    registry: Annotated[
+        str, typer.Option(help="host:port, or several with commas between; empty: register nowhere.")
+    ] = "",
     admin: Annotated[str, typer.Option(help="/metrics, /healthz, /readyz, host:port.")] = "",
     health: Annotated[
         str, typer.Option(help="host:port of gRPC health, plaintext: liveness, readiness.")

@@ -48,7 +48,10 @@ def run(
     sip: Annotated[str, typer.Option(help="host:port to take SIP on (UDP).")],
     advertise: Annotated[str, typer.Option(help="IP[:PORT] that peers reach this edge at.")],
     listen: Annotated[str, typer.Option(help="host:port of edge/v1 (gRPC).")],
-    registry: Annotated[str, typer.Option(help="host:port of the registry.")],
+    registry: Annotated[
+        str,
+        typer.Option(help="host:port of the registry; of several replicas: addresses with commas between."),
+    ],
     redis: Annotated[
         str,
         typer.Option(

@@ -45,6 +45,7 @@ from sipgw.sip_edge.offers import MaxCallDeadline, Offers
 from sipgw.sip_edge.placing import Placing
 from sipgw.sip_edge.records import CallRecords
 from sipgw.sip_edge.redis_watch import RedisWatch
+from sipgw.sip_edge.registry_outage import RegistryOutage
 from sipgw.sip_edge.reinvites import Reinvites
 from sipgw.sip_edge.relay_losses import RelayLosses
 from sipgw.sip_edge.replies import InviteReplies, retry_after
@@ -95,7 +96,12 @@ class EdgeApp:
             self.records, self.live, media, self.registry, self.answers, requests, self._tasks, self.local
         )
         self.deadlines = Deadlines(self.live, self._tasks, store.now_ms)
-        placing = Placing(self.registry, self._tasks, lambda: self.relays.silent_incarnations)
+        placing = Placing(
+            self.registry,
+            self._tasks,
+            lambda: self.relays.silent_incarnations,
+            RegistryOutage(times.registry_away_s),
+        )
         allocations = Allocations(self.gateway)
         fallbacks = Fallbacks(self.records, self.gateway, store.now_ms)
         flow = CallFlow(

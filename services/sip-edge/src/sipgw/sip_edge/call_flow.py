@@ -99,7 +99,7 @@ class CallFlow:
     async def _place(self, live: LiveCall, session: calls.CallSession) -> calls.CallSession:
         try:
             with call_span("place", live.trace), timed(metrics.PLACE_SECONDS, live.trace):
-                placement = await self._placing.place(
+                placement = await self._placing.place_patiently(
                     live.call_id, self._allocations.cost_units(session), live.refused
                 )
         except NoPlacement as none:

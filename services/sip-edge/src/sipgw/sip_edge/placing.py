@@ -4,27 +4,62 @@ Only the reservation is waited for. A confirmation or release that is lost is me
 reports.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
 
 from sipgw.api.registry.v1 import registry_pb2 as registry
-from sipgw.control import ControlError, RegistryClient
+from sipgw.control import ControlError, NoPlacement, RegistryClient, RegistryUnreachable
 from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.sip_edge.registry_outage import RegistryOutage
+
+_RETRY_S: Final = 0.1
 
 
 class Placing:
     """Placement of the calls of this edge."""
 
     def __init__(
-        self, client: RegistryClient, tasks: TaskGroupOwner, silent: Callable[[], Iterable[str]]
+        self,
+        client: RegistryClient,
+        tasks: TaskGroupOwner,
+        silent: Callable[[], Iterable[str]],
+        outage: RegistryOutage,
     ) -> None:
         """`silent`: incarnations of relays that say nothing; their leases may stand for seconds yet."""
         self._client = client
         self._tasks = tasks
         self._silent = silent
+        self._outage = outage
 
     async def place(self, call_id: str, cost_units: int, avoid: Iterable[str]) -> registry.Placement:
         """A relay with room, none of the incarnations in `avoid`. Raises NoPlacement, RegistryUnreachable."""
         return await self._client.place(call_id, cost_units, avoid=(*avoid, *self._silent()))
+
+    async def place_patiently(
+        self, call_id: str, cost_units: int, avoid: Iterable[str]
+    ) -> registry.Placement:
+        """As `place`; asks again for a while when the registry is away, or has just come back and knows no
+        relay with room yet.
+        """
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
+        avoided = tuple(avoid)
+        while True:
+            try:
+                placement = await self.place(call_id, cost_units, avoided)
+            except RegistryUnreachable:
+                self._outage.note_unreachable(loop.time())
+                if not self._outage.may_wait(asked_at, loop.time()):
+                    raise
+            except NoPlacement:
+                self._outage.note_answered(loop.time())
+                if not self._outage.may_wait(asked_at, loop.time()):
+                    raise
+            else:
+                self._outage.note_answered(loop.time())
+                return placement
+            await asyncio.sleep(_RETRY_S)
 
     def confirm_soon(self, call_id: str, relay_incarnation: str) -> None:
         """The record names the relay now."""

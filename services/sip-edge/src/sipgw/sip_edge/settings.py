@@ -36,6 +36,8 @@ class EdgeTimes:
     """Calls leave a relay that has said nothing for so long; its streams answer pings five times a second."""
     move_hold_off_s: float = 10.0
     """For so long after a move a call is moved again only when its relay is gone, not when it is silent."""
+    registry_away_s: float = 4.0
+    """How long a new call waits for a registry that gives no answer, before its 503."""
     relay_lost_s: float = 8.0
     """How long a call whose relay is lost waits for room elsewhere before it ends."""
     reinvite_s: float = 8.0

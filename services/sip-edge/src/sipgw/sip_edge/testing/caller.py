@@ -117,7 +117,9 @@ class Caller(asyncio.DatagramProtocol):
         """An INVITE with an offer."""
         return self.request("INVITE", uri, body=sdp, content_type="application/sdp", **fields)
 
-    async def response(self, request: SipRequest, status: int | None = None) -> SipResponse:
+    async def response(
+        self, request: SipRequest, status: int | None = None, *, within_s: float = _TIMEOUT_S
+    ) -> SipResponse:
         """The first answer to `request` of that status, or the first final one."""
 
         def wanted() -> SipResponse | None:
@@ -128,7 +130,7 @@ class Caller(asyncio.DatagramProtocol):
                     return response
             return None
 
-        return await self._until(wanted, f"{status or 'final'} to {request.method}")
+        return await self._until(wanted, f"{status or 'final'} to {request.method}", within_s)
 
     async def peer_request(self, method: str, count: int = 1, *, within_s: float = _TIMEOUT_S) -> SipRequest:
         """The `count`th request of this method from the gateway, copies not counted."""

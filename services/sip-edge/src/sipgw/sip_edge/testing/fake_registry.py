@@ -45,14 +45,14 @@ class FakeRegistry(
         self._server: grpc.aio.Server | None = None
         self.address = ""
 
-    async def start(self) -> None:
-        """Serve on a free port."""
+    async def start(self, port: int = 0) -> None:
+        """Serve on a free port, or the one it had."""
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         add_PlacementServiceServicer_to_server(self, self._server)
         add_RelayRegistrationServiceServicer_to_server(self, self._server)
         add_ConfigServiceServicer_to_server(self, self._server)
         add_CallRegistryServiceServicer_to_server(self, self._server)
-        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self.address = f"127.0.0.1:{self._server.add_insecure_port(f'127.0.0.1:{port}')}"
         await self._server.start()
 
     async def stop(self) -> None:

@@ -35,6 +35,10 @@ class Process:
             raise AssertionError("ended before it was ready:\n" + "\n".join(self.lines[-20:]))
         return self.fields
 
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
     async def end(self, number: signal.Signals = signal.SIGTERM, within_s: float = 20.0) -> int:
         """Signal it and wait; gives its exit status."""
         if self._process.returncode is None:

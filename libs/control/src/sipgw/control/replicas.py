@@ -1,0 +1,30 @@
+"""The replicas of a registry, asked one after another."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import grpc.aio
+
+from sipgw.runtime.grpc_channel import open_channel
+from sipgw.runtime.tls import TlsDirectory
+
+
+class Replicas:
+    """Each `connection` is a new one, to the next address of "host:port,host:port".
+
+    A stream that broke or stalled is opened again on another connection: a process that stands still keeps
+    its connections, and behind the one address of a Service another replica may answer.
+    """
+
+    def __init__(self, target: str, *, tls: TlsDirectory | None) -> None:
+        self._addresses = [address.strip() for address in target.split(",")]
+        self._tls = tls
+        self._next = 0
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncGenerator[grpc.aio.Channel]:
+        """A channel, closed at the end of the block."""
+        address = self._addresses[self._next]
+        self._next = (self._next + 1) % len(self._addresses)
+        async with open_channel(address, role="registry", tls=self._tls) as channel:
+            yield channel
