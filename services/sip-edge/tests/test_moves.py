@@ -413,3 +413,19 @@ async def test_a_move_is_a_span_and_is_counted(
 def moves_counted(cause: str, outcome: str) -> float:
     value = REGISTRY.get_sample_value("sipgw_edge_moves_total", {"cause": cause, "outcome": outcome})
     return value or 0.0
+
+
+async def test_a_call_whose_edge_died_with_its_relay_is_moved_by_the_edge_that_claims_it(
+    start_edge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
+) -> None:
+    """The claiming edge knows that the relay is lost: its own calls have left it before the claim."""
+    first, second = await start_edge("edge-a"), await start_edge("edge-b")
+    await second.until(lambda: len(second.app.edges.live) == 1)
+    stranded = await established(first, caller)
+    moved_before = await established(second, caller)
+    registry.relays.append(other_relay)
+    await first.kill()
+    await relay.stop()
+    await second.until(lambda: relay_of(second, moved_before) == "relay-1")
+    await second.until(lambda: relay_of(second, stranded) == "relay-1")
+    assert (await stranded.ask("BYE", second.sip)).status == 200

@@ -219,6 +219,7 @@ class EdgeApp:
             flow,
             media,
             self.moves,
+            self.losses,
             self.answers,
             self.ending,
             self.deadlines,

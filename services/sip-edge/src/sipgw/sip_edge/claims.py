@@ -29,6 +29,7 @@ from sipgw.sip_edge.live_calls import LiveCall, LiveCalls, trace_of
 from sipgw.sip_edge.media_commands import MediaCommands
 from sipgw.sip_edge.moves import Moves
 from sipgw.sip_edge.records import CallRecords
+from sipgw.sip_edge.relay_losses import RelayLosses
 from sipgw.sip_edge.replies import InviteReplies
 from sipgw.store import PARTITIONS, StoreUnavailable, partition_of
 
@@ -62,6 +63,7 @@ class Claims:
         flow: CallFlow,
         media: MediaCommands,
         moves: Moves,
+        losses: RelayLosses,
         answers: InviteAnswers,
         ending: CallEnding,
         deadlines: Deadlines,
@@ -78,6 +80,7 @@ class Claims:
         self._flow = flow
         self._media = media
         self._moves = moves
+        self._losses = losses
         self._answers = answers
         self._ending = ending
         self._deadlines = deadlines
@@ -184,7 +187,7 @@ class Claims:
             await self._ending.carry_out(session)
             return
         is_leaving = session.HasField("move") and session.move.cause == calls.MOVE_CAUSE_RELAY_LOST
-        if session.state in _HAS_SESSION and not is_leaving and not await self._adopt(live, session):
+        if session.state in _HAS_SESSION and not is_leaving and not await self._attend(live, session):
             return
         self._deadlines.arm(session)
         self._moves.go_on(live, session)
@@ -196,6 +199,10 @@ class Claims:
             await self._flow.run(live, session)
         elif not session.legs[0].invite.ack_seen:
             self._repeat_final(live, session)
+
+    async def _attend(self, live: LiveCall, session: calls.CallSession) -> bool:
+        """Adopt the call's session, or leave its relay at once where that died with the call's edge."""
+        return self._losses.note_claimed(session) or await self._adopt(live, session)
 
     async def _adopt(self, live: LiveCall, session: calls.CallSession) -> bool:
         """Its media events come here now. From a relay that does not know the session the call moves on."""

@@ -55,6 +55,13 @@ class RelayLosses:
         for session in self._calls_of(who):
             self._leave(session)
 
+    def note_claimed(self, session: calls.CallSession) -> bool:
+        """Move a call that this edge has just claimed, if its relay is known to be lost. False: it is not."""
+        is_lost = self._relays.is_silent(identity_of(session.media.relay))
+        if is_lost:
+            self._leave(session)
+        return is_lost
+
     async def _look_again(self, who: Identity, after_s: float) -> None:
         await asyncio.sleep(after_s)
         if self._relays.is_silent(who):
