@@ -14,7 +14,7 @@ READY := .venv/.ready
 PYTHON ?= >=3.11
 ARGS ?=
 
-.PHONY: help setup demo test up pythons redis check lint types imports proto-check crds-check crds fmt proto lock bench sim clean sipp \
+.PHONY: help setup demo test up pythons redis faults check lint types imports proto-check crds-check crds fmt proto lock bench sim clean sipp \
   images images-check chart-check chart-golden chart-docs e2e
 
 help: ## this list
@@ -124,6 +124,9 @@ e2e: setup redis sipp ## install on a real cluster and call it: see e2e/cluster/
 
 bench: setup ## measure: capacity, latency, set-up rate
 	@$(BIN)/python bench/run.py $(ARGS)
+
+faults: $(RUNS) redis ## kill each part of a gateway under calls: lost calls, gaps, new calls again after
+	@$(BIN)/python bench/crash_matrix.py $(ARGS)
 
 sim: setup ## a day of 100,000 calls: the operator's sizing beside a rule like the HPA's, with a plot
 	@$(BIN)/python bench/sim.py $(ARGS)

@@ -180,6 +180,16 @@ class Gateway:
         ]
         edge.start()
 
+    def restart_registry(self) -> None:
+        """Start the registry again after a death, at the address that the others know."""
+        _keep_listening(self.registry)
+        self.registry.start()
+
+    def restart_bot(self) -> None:
+        """Start the echo bot again after a death, at the address that its routes name."""
+        _keep_listening(self.bot)
+        self.bot.start()
+
     def client(self) -> RegistryClient:
         """A client of the registry; the caller closes it."""
         return RegistryClient(self.registry_target, tls=self.tls("operator"))
@@ -251,6 +261,10 @@ class Gateway:
             return all([(await call.invite()).status != 503 for call in asked])
         finally:
             await phone.aclose()
+
+
+def _keep_listening(service: Service) -> None:
+    service.argv[service.argv.index("--listen") + 1] = service.ready["listen"]
 
 
 def gateway_yaml(chosen: Sequence[BotRoute]) -> str:
