@@ -2,14 +2,13 @@
 
     python bench/crash_matrix.py --calls 24          # or: make faults
 
-Every case starts a gateway of its own from real processes on this machine (Redis, a registry, two relays, two edges,
-the SDK's echo bot), lets the callers talk without a pause, and breaks something. A gap is the longest time in which a
-caller does not hear its own words from the bot. New calls are placed four times a second at an edge that lives; "again
-after" is how long after the fault the last of them failed. `node` kills the processes that share a node; a node whose
-network is cut takes a cluster: `make e2e ARGS=e2e/cluster/test_node_loss.py`.
+Every case starts a gateway of its own from real processes on this machine (Redis, a registry, two relays,
+two edges, the SDK's echo bot), lets the callers talk without a pause, and breaks something. A gap is the
+longest time in which a caller does not hear its own words from the bot. New calls are placed four times a
+second at an edge that lives; "again after" is how long after the fault the last of them failed. `node`
+kills the processes that share a node; a node whose network is cut takes a cluster: `make e2e
+ARGS=e2e/cluster/test_node_loss.py`.
 """
-
-from __future__ import annotations
 
 import argparse
 import asyncio
@@ -39,7 +38,7 @@ _CALLS_PER_RELAY = 60
 
 @dataclass(frozen=True)
 class Case:
-    """One fault. `begin` breaks, `end` (after `lasts_s`) brings back; new calls go to the edge `living_edge`."""
+    """One fault: `begin` breaks, `end` brings back after `lasts_s`. New calls go to edge `living_edge`."""
 
     name: str
     begin: Callable[[Gateway], None]
