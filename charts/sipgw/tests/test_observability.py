@@ -23,6 +23,7 @@ from sipgw.runtime.telemetry.metrics import reference_table
 BOARDS = sorted((CHART / "files" / "dashboards").glob("*.json"))
 ALERTS = sorted((CHART / "files" / "alerts").glob("*.yaml"))
 ROOT = CHART.parents[1]
+AGGREGATIONS = "sum|min|max|avg|count|group|stddev|stdvar|topk|bottomk|quantile|count_values|limitk"
 NAME = re.compile(r"\bsipgw_[a-z0-9_]+")
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
 
@@ -40,6 +41,11 @@ def board(path: Path) -> dict[str, Any]:
 
 def rules() -> list[dict[str, Any]]:
     return [rule for path in ALERTS for group in yaml.safe_load(path.read_text()) for rule in group["rules"]]
+
+
+def runbook(rule: dict[str, Any]) -> str:
+    """The name of its page."""
+    return rule["annotations"]["runbook_url"].removeprefix("RUNBOOKS/")
 
 
 def targets(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -79,11 +85,21 @@ def test_an_alert_asks_for_metrics_that_exist_in_its_release_only() -> None:
         assert rule["expr"].count('namespace="NAMESPACE"') == len(names), rule["alert"]
 
 
+def test_an_alert_tells_its_namespace_whatever_it_sums_up() -> None:
+    for rule in rules():
+        expr = rule["expr"]
+        assert not re.findall(rf"\b(?:{AGGREGATIONS})\s*\(", expr), f"{rule['alert']}: no by (namespace, ...)"
+        assert "without" not in expr, rule["alert"]
+        for labels in re.findall(r"\b(?:by|on)\s*\(([^)]*)\)", expr):
+            assert "namespace" in re.split(r",\s*", labels), f"{rule['alert']}: {labels}"
+        assert "ignoring" not in expr, rule["alert"]
+
+
 def test_an_alert_has_a_severity_a_summary_and_a_runbook_that_speaks_of_it() -> None:
     for rule in rules():
         assert rule["labels"]["severity"] in {"critical", "warning"}
         assert rule["annotations"]["summary"]
-        text = (ROOT / rule["annotations"]["runbook"]).read_text()
+        text = (ROOT / "docs" / "runbooks" / runbook(rule)).read_text()
         assert rule["alert"] in text.splitlines()[0], f"{rule['alert']}: not in the title of its runbook"
         assert all(f"**{word}**" in text for word in ("Means", "The caller hears", "Do")), rule["alert"]
     names = [rule["alert"] for rule in rules()]
@@ -93,7 +109,7 @@ def test_an_alert_has_a_severity_a_summary_and_a_runbook_that_speaks_of_it() -> 
 def test_every_runbook_is_in_the_list_and_belongs_to_an_alert() -> None:
     pages = {path.name for path in (ROOT / "docs" / "runbooks").glob("*.md")} - {"README.md"}
     listed = (ROOT / "docs" / "runbooks" / "README.md").read_text()
-    assert pages == {Path(rule["annotations"]["runbook"]).name for rule in rules()}
+    assert pages == {runbook(rule) for rule in rules()}
     assert all(f"({page})" in listed for page in pages)
 
 
@@ -102,9 +118,51 @@ def test_the_chart_renders_them_for_its_namespace_when_asked() -> None:
     manifests = render(values={"monitoring": monitoring})
     (rule,) = of_kind(manifests, "PrometheusRule")
     assert sum(len(group["rules"]) for group in rule["spec"]["groups"]) == len(rules())
-    assert "NAMESPACE" not in json.dumps(rule)
+    assert not re.search("NAMESPACE|RUNBOOKS", json.dumps(rule))
     shown = [name for one in of_kind(manifests, "ConfigMap") for name in one.get("data", {})]
     assert {path.name for path in BOARDS} <= set(shown)
+
+
+def rendered_rules(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    monitoring = values.pop("monitoring", {})
+    monitoring = {"prometheusRule": {"enabled": True, **monitoring}}
+    (found,) = of_kind(render(values={**values, "monitoring": monitoring}), "PrometheusRule")
+    return {rule["alert"]: rule for group in found["spec"]["groups"] for rule in group["rules"]}
+
+
+@pytest.mark.parametrize(
+    ("base", "shown"),
+    [
+        (None, "https://sipgw.io/docs/runbooks/"),
+        ("https://git.example.com/voice/-/blob/main/docs/runbooks", None),
+        ("https://wiki.example.com/runbooks/", None),
+    ],
+)
+def test_a_runbook_has_an_absolute_address(base: str | None, shown: str | None) -> None:
+    rendered = rendered_rules({"monitoring": {"runbookBaseUrl": base}} if base else {})
+    wanted = {rule["alert"]: runbook(rule) for rule in rules()}
+    prefix = shown or f"{(base or '').rstrip('/')}/"
+    assert {name: one["annotations"]["runbook_url"] for name, one in rendered.items()} == {
+        name: f"{prefix}{page}" for name, page in wanted.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "gone"),
+    [
+        (
+            {"operator": {"enabled": False}, "tls": {"mode": "off"}, "redis": {"password": "x"}},
+            {"SipgwCertificateExpires"},
+        ),
+        ({"tls": {"mode": "cert-manager"}}, {"SipgwCertificateExpires"}),
+        ({"tls": {"mode": "off"}}, {"SipgwCertificateExpires"}),
+    ],
+)
+def test_an_alert_is_there_with_what_it_watches_only(values: dict[str, Any], gone: set[str]) -> None:
+    of_operator = {rule["alert"] for rule in rules() if "sipgw_operator_" in rule["expr"]}
+    assert len(of_operator) >= 3
+    gone |= set() if values.get("operator", {}).get("enabled", True) else of_operator
+    assert rendered_rules(values).keys() == {rule["alert"] for rule in rules()} - gone
 
 
 @pytest.mark.parametrize("process", ["edge", "relay", "registry", "operator"])
@@ -130,7 +188,8 @@ def rule_files(tmp_path: Path) -> list[Path]:
     """As the Prometheus operator writes them, of a release in the namespace `voice`."""
     written: list[Path] = []
     for path in ALERTS:
-        groups = yaml.safe_load(path.read_text().replace("NAMESPACE", "voice"))
+        text = path.read_text().replace("NAMESPACE", "voice")
+        groups = yaml.safe_load(text.replace("RUNBOOKS", "https://runbooks.example.com"))
         written.append(tmp_path / path.name)
         written[-1].write_text(yaml.safe_dump({"groups": groups}))
     return written
