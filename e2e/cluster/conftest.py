@@ -35,8 +35,15 @@ _ORDER = [
     *("test_upgrade", "test_uninstall", "test_install_howto", "test_gitops"),
 ]
 TOOLS_IMAGE = "sipgw/tools:0.1.0"
-VALUES: dict[str, Any] = {"relay": {"capacity": 20, "terminationGracePeriodSeconds": 60}}
-"""What the tests' release has set: little room a relay, so that a few calls are many."""
+VALUES: dict[str, Any] = {
+    "relay": {
+        "capacity": 20,
+        "terminationGracePeriodSeconds": 60,
+        "resources": {"requests": {"cpu": "250m"}},
+    }
+}
+"""What the tests' release has set: little room a relay, so that a few calls are many; little of a core, since
+six of them share a machine."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -128,6 +128,12 @@ def test_pods_are_probed_by_grpc_on_the_port_that_they_were_told(rendering: list
             assert container[probe]["grpc"] == {"port": health, "service": question}, name
 
 
+def test_a_relay_asks_for_the_core_that_it_uses(default: list[Manifest]) -> None:
+    for relay in _relays(default):
+        (container,) = relay["spec"]["template"]["spec"]["containers"]
+        assert container["resources"]["requests"]["cpu"] == "1"
+
+
 def test_a_relay_has_time_to_drain(rendering: list[Manifest]) -> None:
     for relay in _relays(rendering):
         template = relay["spec"]["template"]
