@@ -34,8 +34,21 @@ def test_every_field_of_the_config_can_be_said_in_documents(example: str):
         "trunks[0].digest[0].sealed_password",
         "trunks[0].digest[0].algorithms",
         "trunks[1].source_cidrs",
+        "trunks[1].media[0].networks",
         "routes[0].bots[0].tls",
     ]
+
+
+@pytest.mark.parametrize("written", ["off", '"off"', "'off'"])
+def test_symmetric_off_may_stand_without_quotes(written: str):
+    trunk = f"""
+apiVersion: sipgw.io/v1alpha1
+kind: SipTrunk
+metadata: {{name: carrier}}
+spec: {{media: {{symmetric: {written}}}}}
+"""
+    (compiled,) = compile_config(load_documents(trunk)).trunks
+    assert compiled.media.symmetric == pb.SYMMETRIC_MEDIA_OFF
 
 
 def test_the_example_compiles_to_what_it_says(example: str):
@@ -55,6 +68,10 @@ def test_the_example_compiles_to_what_it_says(example: str):
         ("carrier", ["203.0.113.0/24", "2001:db8:5::/48"]),
         ("office", []),
     ]
+    assert config.trunks[0].media == pb.TrunkMedia(
+        symmetric=pb.SYMMETRIC_MEDIA_OFF, networks=["203.0.113.0/24", "198.51.100.64/26"]
+    )
+    assert config.trunks[1].media == pb.TrunkMedia(symmetric=pb.SYMMETRIC_MEDIA_AUTO)
     assert config.trunks[1].digest.username == "office-pbx"
     assert list(config.trunks[1].digest.algorithms) == [pb.DIGEST_ALGORITHM_SHA256]
     assert unseal_password(config.trunks[1], KEY) == b"correct horse battery staple"

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 _AUDIO_CODECS = {"PCMU": pb.AUDIO_CODEC_PCMU, "PCMA": pb.AUDIO_CODEC_PCMA}
 _BOT_CODECS = {"PCMU": pb.BOT_CODEC_PCMU, "PCMA": pb.BOT_CODEC_PCMA, "PCM16": pb.BOT_CODEC_PCM16}
 _DIGEST_ALGORITHMS = {"SHA-256": pb.DIGEST_ALGORITHM_SHA256, "MD5": pb.DIGEST_ALGORITHM_MD5}
+_SYMMETRIC = {
+    "auto": pb.SYMMETRIC_MEDIA_AUTO,
+    "always": pb.SYMMETRIC_MEDIA_ALWAYS,
+    "off": pb.SYMMETRIC_MEDIA_OFF,
+}
 _ANSWERS = {"bot-ready": pb.ANSWER_MODE_BOT_READY, "immediate": pb.ANSWER_MODE_IMMEDIATE}
 _PLAYOUTS = {"queued": pb.PLAYOUT_QUEUED, "live": pb.PLAYOUT_LIVE}
 _ON_BOT_FINISHED = {"hangup": pb.ON_BOT_FINISHED_HANGUP, "keep": pb.ON_BOT_FINISHED_KEEP}
@@ -69,7 +74,8 @@ def _gateway(gateway: SipGateway, addresses: Mapping[str, str]) -> pb.GatewaySet
 
 def _trunk(trunk: SipTrunk, secrets: Secrets, seal_key: SealKey | None) -> pb.Trunk:
     name, spec = trunk.metadata.name, trunk.spec
-    compiled = pb.Trunk(name=name, source_cidrs=spec.source_cidrs)
+    media = pb.TrunkMedia(symmetric=_SYMMETRIC[spec.media.symmetric], networks=spec.media.networks)
+    compiled = pb.Trunk(name=name, source_cidrs=spec.source_cidrs, media=media)
     if spec.auth is not None:
         if seal_key is None:
             raise ValueError(f"SipTrunk {name!r} has a password, and there is no key to seal it with")

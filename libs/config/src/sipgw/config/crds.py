@@ -6,6 +6,7 @@ says which differ.
 
 from __future__ import annotations
 
+import copy
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,7 +190,8 @@ def _with_own_default(schema: Schema) -> Schema:
 
 
 def _defaults_of(schema: Schema) -> Schema:
-    return {name: one["default"] for name, one in schema["properties"].items() if "default" in one}
+    parts = schema["properties"].items()
+    return {name: copy.deepcopy(one["default"]) for name, one in parts if "default" in one}
 
 
 def main(arguments: list[str]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from sipgw.config.document import Document, KubernetesProperty, Metadata, Rule, refuse, rules
 from sipgw.config.scalars import Cidr, SecretKey, SecretName, UserName
@@ -42,6 +42,29 @@ class TrunkAuth(Document):
     digest: DigestAuth = Field(description="Its INVITEs are challenged.")
 
 
+def _read_off(value: object) -> object:
+    """YAML 1.1 reads a bare `off` as false."""
+    return "off" if value is False else value
+
+
+class TrunkMedia(Document):
+    """Where the trunk's voice comes from, and where the bot's is sent."""
+
+    symmetric: Annotated[Literal["auto", "always", "off"], BeforeValidator(_read_off)] = Field(
+        default="auto",
+        description=(
+            "Whether the bot's voice follows packets that come from elsewhere than the SDP says. auto: "
+            "from the caller's own hosts, when it is behind NAT or its SDP's address is silent; always: "
+            "from any host; off: never."
+        ),
+    )
+    networks: list[Cidr] = Field(
+        default_factory=list,
+        max_length=64,
+        description="The only networks that media is sent to and followed in. None: by the rules of auto.",
+    )
+
+
 class SipTrunkSpec(Document):
     """A carrier or PBX."""
 
@@ -65,6 +88,7 @@ class SipTrunkSpec(Document):
     auth: TrunkAuth | None = Field(
         default=None, description="For a trunk with changing addresses. Not beside sourceCidrs."
     )
+    media: TrunkMedia = TrunkMedia()
 
     @model_validator(mode="after")
     def _check_one_way(self) -> SipTrunkSpec:

@@ -36,6 +36,27 @@ AUDIO_CODEC_PCMU: AudioCodec.ValueType  # 1
 AUDIO_CODEC_PCMA: AudioCodec.ValueType  # 2
 Global___AudioCodec: _TypeAlias = AudioCodec  # noqa: Y015
 
+class _SymmetricMedia:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SymmetricMediaEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SymmetricMedia.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SYMMETRIC_MEDIA_UNSPECIFIED: _SymmetricMedia.ValueType  # 0
+    """auto"""
+    SYMMETRIC_MEDIA_AUTO: _SymmetricMedia.ValueType  # 1
+    SYMMETRIC_MEDIA_ALWAYS: _SymmetricMedia.ValueType  # 2
+    SYMMETRIC_MEDIA_OFF: _SymmetricMedia.ValueType  # 3
+
+class SymmetricMedia(_SymmetricMedia, metaclass=_SymmetricMediaEnumTypeWrapper): ...
+
+SYMMETRIC_MEDIA_UNSPECIFIED: SymmetricMedia.ValueType  # 0
+"""auto"""
+SYMMETRIC_MEDIA_AUTO: SymmetricMedia.ValueType  # 1
+SYMMETRIC_MEDIA_ALWAYS: SymmetricMedia.ValueType  # 2
+SYMMETRIC_MEDIA_OFF: SymmetricMedia.ValueType  # 3
+Global___SymmetricMedia: _TypeAlias = SymmetricMedia  # noqa: Y015
+
 class _DigestAlgorithm:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -299,6 +320,7 @@ class Trunk(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     SOURCE_CIDRS_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    MEDIA_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     @_builtins.property
     def source_cidrs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -308,20 +330,48 @@ class Trunk(_message.Message):
     def digest(self) -> Global___DigestCredentials:
         """its INVITEs are challenged"""
 
+    @_builtins.property
+    def media(self) -> Global___TrunkMedia: ...
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         source_cidrs: _abc.Iterable[_builtins.str] | None = ...,
         digest: Global___DigestCredentials | None = ...,
+        media: Global___TrunkMedia | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "media", b"media"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "name", b"name", "source_cidrs", b"source_cidrs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "media", b"media", "name", b"name", "source_cidrs", b"source_cidrs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Trunk: _TypeAlias = Trunk  # noqa: Y015
+
+@_typing.final
+class TrunkMedia(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMMETRIC_FIELD_NUMBER: _builtins.int
+    NETWORKS_FIELD_NUMBER: _builtins.int
+    symmetric: Global___SymmetricMedia.ValueType
+    @_builtins.property
+    def networks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """where its media comes from and goes to; none: anywhere that the rules allow"""
+
+    def __init__(
+        self,
+        *,
+        symmetric: Global___SymmetricMedia.ValueType = ...,
+        networks: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["networks", b"networks", "symmetric", b"symmetric"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrunkMedia: _TypeAlias = TrunkMedia  # noqa: Y015
 
 @_typing.final
 class DigestCredentials(_message.Message):
