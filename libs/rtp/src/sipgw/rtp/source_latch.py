@@ -1,43 +1,80 @@
 """SourceLatch: whose RTP a port listens to, and where the answers go (symmetric RTP, RFC 4961; the care of
 RFC 7362).
 
-The address of the SDP is believed at once. Another one (a NAT) must send packets of one SSRC in sequence,
-and wait a short window in which the SDP's address may still come, unless its host is the SDP's. Once
-latched, the latch never goes to a stranger: only to who goes on with the same SSRC and sequence after the
-old address fell silent (a NAT that rebound). Packets whose source an earlier call on this port had are
-barred.
+The SDP's address is heard from its first packet and latched by its second; it wins the latch back at any
+time. Other sources latch only by the rules of the trunk (`LatchRules`), never before the call is answered,
+and prove themselves by two packets in sequence of one SSRC and an agreed payload type. One datagram alone,
+forged or not, never moves the latch.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import ipaddress
+from collections import OrderedDict
+from dataclasses import dataclass
 from enum import Enum
-from typing import Final, NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple, TypeAlias
 
 from sipgw.rtp.sequence import sequence_delta
 
-WINDOW_S: Final = 0.2
-REBIND_SILENCE_S: Final = 0.25
-_IN_SEQUENCE: Final = 2  # packets that prove a candidate
+SILENCE_S: Final = 1.0
+"""Another source may take over from one that was silent for so long."""
+_IN_SEQUENCE: Final = 2  # packets that prove a source
 _NEAR: Final = 10  # how far the next packet of a candidate may be ahead
 _REBIND_NEAR: Final = 1500  # packets lost while a NAT rebinds: 30 s of them
-_MOST_CANDIDATES: Final = 8
+_MOST_CANDIDATES: Final = 16
+_NEVER_S: Final = float("-inf")
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Source(NamedTuple):
-    """A transport address that packets come from."""
+    """A transport address that packets come from. The host is written as `canonical_host` does."""
 
     host: str
     port: int
 
 
+class SymmetricMode(Enum):
+    """Which sources beside the SDP's address may latch."""
+
+    AUTO = "auto"  # of the caller's own hosts, when it is behind NAT or its SDP's address is silent
+    ALWAYS = "always"  # of any host
+    OFF = "off"  # none
+
+
 class Verdict(Enum):
     """What becomes of a packet."""
 
-    HEARD = "heard"  # from the latched source
-    LATCHED = "latched"  # the same, and the latch has just closed on it
+    HEARD = "heard"  # the caller's
+    LATCHED = "latched"  # the same, and the latch has just closed on its source
     PENDING = "pending"  # not believed yet
     STRANGE = "strange"  # not the caller's
+
+
+@dataclass(frozen=True, slots=True)
+class LatchRules:
+    """What a call's trunk allows and its signalling tells.
+
+    `signalling_host` is where the INVITE came from; empty: unknown. `networks`, where there are any, bound
+    every source but the SDP's address; in AUTO their hosts are the caller's own.
+    """
+
+    mode: SymmetricMode = SymmetricMode.AUTO
+    signalling_host: str = ""
+    is_behind_nat: bool = False
+    networks: tuple[Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A packet's source and what its header says."""
+
+    source: Source
+    ssrc: int
+    sequence: int
+    is_agreed: bool = True  # its payload type was negotiated
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,79 +90,158 @@ class Heard:
 class _Candidate:
     ssrc: int
     sequence: int
-    first_at_s: float
     count: int = 1
 
+    @property
+    def is_proven(self) -> bool:
+        return self.count >= _IN_SEQUENCE
 
-@dataclass(slots=True)
+
 class SourceLatch:
     """One port's latch. `expected` is the SDP's address (None: it gave none)."""
 
-    expected: Source | None
-    is_symmetric: bool = True
-    barred: tuple[tuple[Source, int], ...] = ()  # (source, SSRC) of earlier calls on the port
-    window_s: float = WINDOW_S
-    latched: Source | None = None
-    _candidates: dict[Source, _Candidate] = field(default_factory=dict[Source, _Candidate])
+    def __init__(
+        self,
+        expected: Source | None,
+        rules: LatchRules,
+        *,
+        barred: tuple[tuple[Source, int], ...] = (),
+    ) -> None:
+        """`barred`: sources, each with its SSRC, of earlier calls on the port."""
+        self.expected = expected
+        self.rules = rules
+        self.latched: Source | None = None
+        self.proven: set[str] = set()
+        """Hosts of the SDP's address, and latched ones, that sent valid RTP to this port."""
+        self._barred = barred
+        self._answered = False
+        self._silent_since_s = _NEVER_S  # the SDP's address, by what the latch itself saw
+        self._candidates: OrderedDict[Source, _Candidate] = OrderedDict()
+        self._expected_candidate: _Candidate | None = None
 
-    def receive_packet(
-        self, source: Source, *, ssrc: int, sequence: int, now: float, heard: Heard | None = None
-    ) -> Verdict:
-        """Judge a packet that came to the port. `heard` is of the latched source; None: nothing yet."""
-        if self.latched is not None:
-            if source == self.latched:
-                return Verdict.HEARD
-            return self._judge_rebind(source, ssrc, sequence, now, heard)
-        if source == self.expected:
-            return self._latch(source)
-        if not self.is_symmetric or (source, ssrc) in self.barred:
-            return Verdict.STRANGE
-        candidate = self._follow(source, ssrc, sequence, now)
-        if candidate is None or candidate.count < _IN_SEQUENCE:
-            return Verdict.PENDING
-        patient = self.expected is not None and source.host != self.expected.host
-        if patient and now - candidate.first_at_s < self.window_s:
-            return Verdict.PENDING
-        return self._latch(source)
+    def answer(self, now: float) -> None:
+        """The call is answered: other sources may latch from now on."""
+        if not self._answered:
+            self._answered = True
+            self._silent_since_s = now
 
-    def expect(self, expected: Source | None) -> None:
-        """The SDP names another address now: latch anew."""
+    def expect(self, expected: Source | None, now: float) -> None:
+        """The SDP names another address: latch anew."""
         self.expected = expected
         self.latched = None
+        self._silent_since_s = now
         self._candidates.clear()
+        self._expected_candidate = None
 
-    def _judge_rebind(
-        self, source: Source, ssrc: int, sequence: int, now: float, heard: Heard | None
-    ) -> Verdict:
-        if not self.is_symmetric or heard is None or ssrc != heard.ssrc:
+    def receive_packet(self, packet: Arrival, now: float, heard: Heard | None = None) -> Verdict:
+        """Judge a packet that came to the port. `heard` is of the latched source; None: nothing yet."""
+        if packet.source == self.expected:
+            return self._receive_expected(packet, now)
+        if packet.source == self.latched:
+            return Verdict.HEARD
+        if (packet.source, packet.ssrc) in self._barred or not packet.is_agreed:
             return Verdict.STRANGE
-        if now - heard.at_s < REBIND_SILENCE_S:
+        may_latch = self._may_latch(packet.source.host)
+        if not may_latch and not self._is_expected_host(packet.source.host):
             return Verdict.STRANGE
-        if not 0 < sequence_delta(sequence, heard.highest_sequence) <= _REBIND_NEAR:
+        candidate = self._follow(packet)
+        if candidate.is_proven and self._is_expected_host(packet.source.host):
+            self.proven.add(packet.source.host)
+        if not may_latch or not self._goes_on(packet, now, heard):
             return Verdict.STRANGE
-        candidate = self._follow(source, ssrc, sequence, now)
-        if candidate is None or candidate.count < _IN_SEQUENCE:
-            return Verdict.PENDING
-        return self._latch(source)
+        if candidate.is_proven and self._is_time(now):
+            return self._latch(packet.source)
+        return Verdict.PENDING
 
-    def _follow(self, source: Source, ssrc: int, sequence: int, now: float) -> _Candidate | None:
-        """Count how far a candidate is proven; None when there are too many to listen to."""
-        candidate = self._candidates.get(source)
-        if candidate is None:
-            if len(self._candidates) >= _MOST_CANDIDATES:
-                return None
-            candidate = self._candidates[source] = _Candidate(ssrc, sequence, now)
-            return candidate
-        advance = sequence_delta(sequence, candidate.sequence)
-        if ssrc != candidate.ssrc or not -_NEAR <= advance <= _NEAR:
-            candidate.ssrc, candidate.sequence, candidate.count = ssrc, sequence, 1
-            candidate.first_at_s = now
-        elif advance > 0:
-            candidate.sequence = sequence
-            candidate.count += 1
+    def _receive_expected(self, packet: Arrival, now: float) -> Verdict:
+        """From exactly the SDP's address: heard at once while nobody else is, latched by two packets."""
+        if self.latched == packet.source:
+            return Verdict.HEARD
+        if packet.is_agreed:
+            self._silent_since_s = now
+            self._expected_candidate = _advance(self._expected_candidate, packet)
+            if self._expected_candidate.is_proven:
+                return self._latch(packet.source)
+        return Verdict.HEARD if self.latched is None else Verdict.PENDING
+
+    def _may_latch(self, host: str) -> bool:
+        """Whether the rules know the host, however steady it sends."""
+        rules = self.rules
+        if rules.networks and not is_within(host, rules.networks):
+            return False
+        match rules.mode:
+            case SymmetricMode.OFF:
+                return False
+            case SymmetricMode.ALWAYS:
+                return True
+            case SymmetricMode.AUTO:
+                is_own = host == rules.signalling_host or self._is_expected_host(host)
+                return is_own or bool(rules.networks)
+
+    def _is_expected_host(self, host: str) -> bool:
+        return self.expected is not None and host == self.expected.host
+
+    def _goes_on(self, packet: Arrival, now: float, heard: Heard | None) -> bool:
+        """After the latch: only one that goes on with its SSRC and sequence, after silence (NAT rebound)."""
+        if self.latched is None:
+            return True
+        if heard is None or packet.ssrc != heard.ssrc or now - heard.at_s < SILENCE_S:
+            return False
+        return 0 < sequence_delta(packet.sequence, heard.highest_sequence) <= _REBIND_NEAR
+
+    def _is_time(self, now: float) -> bool:
+        """Answered; and in AUTO the SDP's address can't be the caller's, or is silent."""
+        if not self._answered:
+            return False
+        if self.latched is not None or self.rules.mode is SymmetricMode.ALWAYS or self.rules.is_behind_nat:
+            return True
+        return now - self._silent_since_s >= SILENCE_S
+
+    def _follow(self, packet: Arrival) -> _Candidate:
+        """Count how far a candidate is proven; of too many the one heard longest ago is forgotten."""
+        candidate = _advance(self._candidates.pop(packet.source, None), packet)
+        self._candidates[packet.source] = candidate
+        if len(self._candidates) > _MOST_CANDIDATES:
+            self._candidates.popitem(last=False)
         return candidate
 
     def _latch(self, source: Source) -> Verdict:
         self.latched = source
+        self.proven.add(source.host)
         self._candidates.clear()
+        self._expected_candidate = None
         return Verdict.LATCHED
+
+
+def _advance(candidate: _Candidate | None, packet: Arrival) -> _Candidate:
+    """The candidate after its next packet; another SSRC or a leap begins it anew."""
+    if candidate is None or candidate.ssrc != packet.ssrc:
+        return _Candidate(packet.ssrc, packet.sequence)
+    advance = sequence_delta(packet.sequence, candidate.sequence)
+    if not -_NEAR <= advance <= _NEAR:
+        return _Candidate(packet.ssrc, packet.sequence)
+    if advance > 0:
+        candidate.sequence = packet.sequence
+        candidate.count += 1
+    return candidate
+
+
+@lru_cache(maxsize=4096)
+def canonical_host(text: str) -> str:
+    """An IP address in one notation: IPv4 inside IPv6 as IPv4, IPv6 compressed; other text as it is."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return text
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
+
+
+@lru_cache(maxsize=4096)
+def is_within(host: str, networks: tuple[Network, ...]) -> bool:
+    """Whether one of the networks holds the host."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return any(address in network for network in networks)

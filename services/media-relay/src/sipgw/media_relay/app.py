@@ -18,6 +18,7 @@ from sipgw.media_relay.errors import PortRangeError
 from sipgw.media_relay.event_log import EventLog
 from sipgw.media_relay.head_room import RelayHeadRoom
 from sipgw.media_relay.housekeeping import Housekeeping
+from sipgw.media_relay.local_addresses import RelayAddresses
 from sipgw.media_relay.local_ports import node_port_warning, overlap_warning
 from sipgw.media_relay.media_plane import MediaPlane
 from sipgw.media_relay.media_reports import MediaReports
@@ -105,7 +106,8 @@ class Relay:
         actions = BotActions(self.sessions, loop)
         self.bridge = GrpcBridgeStage(actions, instance=str(identity))
         self._pipeline = MediaPipeline(())
-        self.plane = MediaPlane(rows, pool, self._pipeline, reports)
+        local = RelayAddresses(settings.first_port, settings.last_port)
+        self.plane = MediaPlane(rows, pool, self._pipeline, reports, local)
         actions.attach(self.plane)
         echo, recorder = EchoStage(rows, self.plane.playout), RecorderStage(rows, self.writer)
         pauses = PauseStage(rows)

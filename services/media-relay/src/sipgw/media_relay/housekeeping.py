@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 UNCONFIRMED_S: Final = 10.0
 ORPHAN_S: Final = 60.0
+UNACKNOWLEDGED_S: Final = 40.0
+"""A caller has 64*T1 = 32 s for its ACK; a session whose edge is gone holds the bot's voice no longer."""
 _UNACKED_MS: Final = 300_000
 
 
@@ -37,6 +39,8 @@ class Housekeeping:
                     sessions.end(session, "its edge did not confirm it")
             elif silent_s >= ORPHAN_S and now_s - session.attached_s >= ORPHAN_S:
                 sessions.end(session, "neither edge nor RTP")
+            elif now_s - session.attached_s >= UNACKNOWLEDGED_S and sessions.plane.is_held(session.row):
+                sessions.end(session, "neither edge nor acknowledgement")
             else:
                 self._watch_silence(session, silent_s, now_s)
         self._events.forget(time.time_ns() // 1_000_000 - _UNACKED_MS)

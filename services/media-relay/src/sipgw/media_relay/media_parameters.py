@@ -11,7 +11,8 @@ from sipgw.audio import AudioFormat, Codec
 from sipgw.media_relay.bots.interface import BotCall, BotProtocol
 from sipgw.media_relay.errors import SpecError
 from sipgw.media_relay.session import BUILTIN_ECHO
-from sipgw.rtp.source_latch import Source
+from sipgw.rtp.media_destination import DestinationRules
+from sipgw.rtp.source_latch import LatchRules, Source, SymmetricMode, canonical_host
 
 _RATE_HZ = 8000
 _CODECS = {config_pb2.AUDIO_CODEC_PCMU: Codec.PCMU, config_pb2.AUDIO_CODEC_PCMA: Codec.PCMA}
@@ -24,6 +25,12 @@ _BOT_CODECS = {
 _PROTOCOLS = {
     config_pb2.BOT_PROTOCOL_TRUNK: BotProtocol.TRUNK,
     config_pb2.BOT_PROTOCOL_STREAM_CALL: BotProtocol.STREAM_CALL,
+}
+_SYMMETRIC = {
+    config_pb2.SYMMETRIC_MEDIA_UNSPECIFIED: SymmetricMode.AUTO,
+    config_pb2.SYMMETRIC_MEDIA_AUTO: SymmetricMode.AUTO,
+    config_pb2.SYMMETRIC_MEDIA_ALWAYS: SymmetricMode.ALWAYS,
+    config_pb2.SYMMETRIC_MEDIA_OFF: SymmetricMode.OFF,
 }
 _PTIMES_MS = (10, 20, 30, 40, 50, 60)
 _BOT_FRAMES_MS = (10, 20, 30, 40, 60, 80, 100)
@@ -39,6 +46,15 @@ class EventFormat:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaPeer:
+    """Whose packets are the caller's, where media may go, and whether the caller has our last answer."""
+
+    latch: LatchRules
+    destination: DestinationRules
+    is_acknowledged: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MediaParameters:
     """One call's media as agreed. `wire` is the format of what we send; its frame is the packet time."""
 
@@ -51,7 +67,11 @@ class MediaParameters:
     is_sending: bool
     is_receiving: bool
     is_muxed: bool
-    is_symmetric: bool
+    peer: MediaPeer
+
+    @property
+    def is_symmetric(self) -> bool:
+        return self.peer.latch.mode is not SymmetricMode.OFF
 
 
 def read_media(spec: pb.MediaSpec) -> MediaParameters:
@@ -76,7 +96,7 @@ def read_media(spec: pb.MediaSpec) -> MediaParameters:
         is_sending=spec.direction not in (pb.MEDIA_DIRECTION_RECVONLY, pb.MEDIA_DIRECTION_INACTIVE),
         is_receiving=spec.direction not in (pb.MEDIA_DIRECTION_SENDONLY, pb.MEDIA_DIRECTION_INACTIVE),
         is_muxed=spec.rtcp_mux,
-        is_symmetric=spec.addressing != pb.ADDRESSING_AS_IN_SDP,
+        peer=_peer(spec),
     )
 
 
@@ -115,6 +135,25 @@ def read_bot(call_id: str, allocate: pb.Allocate, codec: Codec) -> BotCall:
     )
 
 
+def _peer(spec: pb.MediaSpec) -> MediaPeer:
+    is_fixed = spec.addressing == pb.ADDRESSING_AS_IN_SDP
+    if not spec.HasField("peer"):  # an older edge: it tells nothing that rules could go by
+        mode = SymmetricMode.OFF if is_fixed else SymmetricMode.ALWAYS
+        return MediaPeer(LatchRules(mode), DestinationRules(), is_acknowledged=True)
+    peer = spec.peer
+    try:
+        networks = tuple(ipaddress.ip_network(one) for one in peer.networks)
+    except ValueError as error:
+        raise SpecError(f"media.peer.networks: {error}") from error
+    signalling = canonical_host(peer.signalling_address)
+    mode = SymmetricMode.OFF if is_fixed else _SYMMETRIC.get(peer.symmetric, SymmetricMode.AUTO)
+    return MediaPeer(
+        LatchRules(mode, signalling, peer.behind_nat, networks),
+        DestinationRules(signalling, networks, peer.trusted),
+        is_acknowledged=peer.acknowledged,
+    )
+
+
 def _events(spec: pb.MediaSpec) -> EventFormat | None:
     if not spec.HasField("telephone_event"):
         return None
@@ -141,4 +180,4 @@ def _source(address: str, port: int, field: str) -> Source | None:
         raise SpecError(f"{field}_address: {address!r} is no IP address") from error
     if port > 65535:
         raise SpecError(f"{field}_port: {port}, 1 to 65535 is wanted")
-    return Source(address, port)
+    return Source(canonical_host(address), port)

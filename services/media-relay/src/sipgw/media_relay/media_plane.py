@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
 from sipgw.audio import AudioFormat, recoding_table
 from sipgw.media_relay.digits_in import DigitsIn
+from sipgw.media_relay.leg import Leg
+from sipgw.media_relay.outbound_gate import OutboundGate
 from sipgw.media_relay.pipeline.stage import Tick
 from sipgw.media_relay.playout import PlayoutQueue
 from sipgw.media_relay.receiver import NO_PAYLOAD_TYPE, RtpReceiver
@@ -25,7 +26,7 @@ from sipgw.media_relay.tick import TICK_S
 from sipgw.media_relay.transmitter import Transmitter
 from sipgw.media_relay.uplink import Uplink
 from sipgw.rtp.jitter_buffer import JitterBuffer
-from sipgw.rtp.source_latch import Source, SourceLatch, Verdict
+from sipgw.rtp.source_latch import Arrival, Source, SourceLatch, Verdict, canonical_host
 from sipgw.rtp.telephone_event import DigitStarted, DtmfSender
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from sipgw.media_relay.media_parameters import MediaParameters
     from sipgw.media_relay.pipeline.pipeline import MediaPipeline
     from sipgw.media_relay.port_pool import PortPair, PortPool
+    from sipgw.rtp.media_destination import LocalAddresses, Reach
     from sipgw.rtp.telephone_event import DigitEvent
 
 _RTP_START: Final = struct.Struct("!BBHII")
@@ -64,32 +66,30 @@ class MediaListener(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Leg:
-    """What one open row has beside its columns."""
-
-    endpoint: RtpEndpoint
-    latch: SourceLatch
-    media: MediaParameters
-    strange: int = 0
-    has_started: bool = False
-
-
 class MediaPlane:
     """`rows` calls at most. Stages are added to `pipeline` by the owner, who also passes the ticks."""
 
-    def __init__(self, rows: int, pool: PortPool, pipeline: MediaPipeline, listener: MediaListener) -> None:
+    def __init__(
+        self,
+        rows: int,
+        pool: PortPool,
+        pipeline: MediaPipeline,
+        listener: MediaListener,
+        local: LocalAddresses,
+    ) -> None:
         self.pool = pool
+        self._local = local
         self.jitter = JitterBuffer(rows)
         self.receiver = RtpReceiver(rows, self.jitter, self)
         self.playout = PlayoutQueue(rows)
         self.uplink = Uplink(rows, self.jitter, self.receiver, pipeline)
         self.transmitter = Transmitter(rows, self.playout, pipeline)
+        self._gate = OutboundGate(self.transmitter)
         self.reports = RtcpReports(rows, self.receiver, self.transmitter)
         self._digits = DigitsIn()
         self._sweep = RtpSweep()
         self._listener = listener
-        self._legs: list[_Leg | None] = [None] * rows
+        self._legs: list[Leg | None] = [None] * rows
         self._reported = np.zeros(rows, np.int64)
         self._tick_number = 0
         self.strange = 0  # packets from strangers, all calls
@@ -100,8 +100,9 @@ class MediaPlane:
         """A new call on `row`: its sockets are read from now on."""
         now_s = self._tick_number * TICK_S
         endpoint = RtpEndpoint(pair, media.remote, media.remote_rtcp)
-        latch = SourceLatch(media.remote, is_symmetric=media.is_symmetric, barred=pair.barred)
-        self._legs[row] = _Leg(endpoint, latch, media)
+        latch = SourceLatch(media.remote, media.peer.latch, barred=pair.barred)
+        leg = self._legs[row] = Leg(endpoint, latch, media)
+        leg.take_media(media)
         silence = media.wire.silence
         self.jitter.open(row, silence=silence, now_s=now_s)
         self.playout.open(row, silence=silence, is_live=is_live, now_s=now_s)
@@ -117,7 +118,9 @@ class MediaPlane:
         """Media agreed anew; another address of the caller's means a new latch."""
         leg = self._leg(row)
         moved = media.remote != leg.media.remote and media.remote is not None
-        before, leg.media = leg.media, media
+        before = leg.media
+        leg.take_media(media)
+        leg.latch.rules = media.peer.latch
         if media.wire.codec != before.wire.codec:
             table = recoding_table(before.wire, media.wire)
             self.receiver.recode(row, table)
@@ -125,8 +128,7 @@ class MediaPlane:
             self.playout.recode(row, table)
         if moved:
             self._disconnect(leg)
-            leg.latch.expect(media.remote)
-            leg.latch.is_symmetric = media.is_symmetric
+            leg.latch.expect(media.remote, self._tick_number * TICK_S)
             leg.endpoint.remote, leg.endpoint.remote_rtcp = media.remote, media.remote_rtcp
         uplink_format = AudioFormat(media.wire.codec, media.wire.rate_hz, uplink_frame_ms)
         self.uplink.open(row, uplink_format, keep_seq=True)
@@ -138,10 +140,29 @@ class MediaPlane:
 
     def hush(self, row: int, hushed: bool) -> None:  # noqa: FBT001 - the one thing the name asks for
         """Send nothing to the caller, or again."""
-        self.transmitter.set_sender(row, None if hushed else self._leg(row).endpoint.sender())
+        self._leg(row).is_hushed = hushed
+        self._direct(row)
+
+    def answer(self, row: int) -> None:
+        """The call is answered: its clocks run, and its caller may be elsewhere than its SDP says."""
+        self._leg(row).latch.answer(self._tick_number * TICK_S)
+        self.start(row)
+
+    def acknowledge(self, row: int) -> None:
+        """The caller has our answer: media may go where its SDP says."""
+        self._leg(row).acknowledge()
+        self._direct(row)
+
+    def reach(self, row: int) -> Reach:
+        """Whether media goes to the caller."""
+        return self._leg(row).reach(self._local)
+
+    def is_held(self, row: int) -> bool:
+        """Whether what the bot says waits until it may be sent."""
+        return self.transmitter.is_held(row)
 
     def start(self, row: int) -> None:
-        """The call is answered: its clocks run."""
+        """The call's clocks run: it is answered, or has early media."""
         self.uplink.start(row, self._tick_number)
         self.transmitter.start(row, self._tick_number)
         self.reports.start(row, self._tick_number)
@@ -149,10 +170,11 @@ class MediaPlane:
     def close(self, row: int) -> None:
         """The call is over: its ports go to rest."""
         leg = self._leg(row)
-        if self.transmitter.sent[row]:
+        if self.transmitter.sent[row] and leg.may_report(self._local):
             leg.endpoint.send_rtcp(self.reports.build(row, ends=True), is_muxed=leg.media.is_muxed)
         self._legs[row] = None
-        for part in (self.uplink, self.transmitter, self.receiver, self.playout, self.reports, self._digits):
+        parts = self.uplink, self.transmitter, self._gate, self.receiver, self.playout, self.reports
+        for part in (*parts, self._digits):
             part.close(row)
         self._sweep.remove_cold(leg.endpoint.pair.rtp)
         self._sweep.remove_cold(leg.endpoint.pair.rtcp)
@@ -218,7 +240,7 @@ class MediaPlane:
 
     # -- inside
 
-    def _leg(self, row: int) -> _Leg:
+    def _leg(self, row: int) -> Leg:
         leg = self._legs[row]
         if leg is None:
             raise LookupError(f"row {row} has no call")
@@ -238,13 +260,25 @@ class MediaPlane:
         self.transmitter.configure(
             row, media.wire, payload_type=media.send_payload_type, is_sending=media.is_sending
         )
-        self.transmitter.set_sender(row, self._leg(row).endpoint.sender())
+        self._direct(row)
+
+    def _direct(self, row: int) -> None:
+        """Send to the caller, or hold what is to be sent, by what is known of it now."""
+        leg = self._leg(row)
+        may_send = self._gate.apply(
+            row,
+            leg.reach(self._local),
+            is_sending=leg.media.is_sending,
+            tick_number=self._tick_number,
+        )
+        self.transmitter.set_sender(row, leg.endpoint.sender() if may_send and not leg.is_hushed else None)
 
     def _follow_up(self, tick: Tick) -> None:
         for rows in self.transmitter.consumed:
             self.playout.fire_marks(rows)
             self._tell_consumed(rows)
         self.transmitter.consumed.clear()
+        self._gate.check(tick.number)
         for row in self.transmitter.spoke:
             self._listener.bot_heard(row)
         self.transmitter.spoke.clear()
@@ -252,7 +286,8 @@ class MediaPlane:
             self._tell_digit(row, event)
         for row in self.reports.due(tick.number):
             leg = self._leg(row)
-            leg.endpoint.send_rtcp(self.reports.build(row), is_muxed=leg.media.is_muxed)
+            if leg.may_report(self._local):
+                leg.endpoint.send_rtcp(self.reports.build(row), is_muxed=leg.media.is_muxed)
         if tick.number % _POOL_SWEEP_TICKS == 0:
             self.pool.sweep(tick.at_s)
 
@@ -277,13 +312,10 @@ class MediaPlane:
             datagram, address = leg.endpoint.pair.rtcp.recvfrom(SLOT)
         except OSError:
             return
-        known = {remote.host for remote in (leg.endpoint.remote, leg.endpoint.remote_rtcp) if remote}
-        if address[0] not in known:
+        if leg.takes_rtcp(_source(address)):
+            self.reports.receive(row, datagram)
+        else:
             self._count_stranger(leg)
-            return
-        if leg.media.is_symmetric:
-            leg.endpoint.remote_rtcp = Source(*address[:2])
-        self.reports.receive(row, datagram)
 
     def _read_lobby(self, row: int) -> None:
         leg = self._leg(row)
@@ -291,9 +323,9 @@ class MediaPlane:
             datagram, address = leg.endpoint.pair.rtp.recvfrom(SLOT)
         except OSError:
             return
-        self._judge(row, leg, datagram, Source(*address[:2]))
+        self._judge(row, leg, datagram, _source(address))
 
-    def _judge(self, row: int, leg: _Leg, datagram: bytes, source: Source) -> None:
+    def _judge(self, row: int, leg: Leg, datagram: bytes, source: Source) -> None:
         """A datagram at the lobby: latch to its sender, take it, or count a stranger."""
         if len(datagram) < _RTP_START.size or datagram[0] & 0xC0 != 0x80:
             self._count_stranger(leg)
@@ -303,27 +335,31 @@ class MediaPlane:
             if leg.media.is_muxed and source == leg.endpoint.remote:
                 self.reports.receive(row, datagram)
             return
+        is_agreed = self.receiver.is_agreed(row, second & 0x7F)
+        was_proven = len(leg.latch.proven)
         verdict = leg.latch.receive_packet(
-            source,
-            ssrc=ssrc,
-            sequence=sequence,
-            now=self._tick_number * TICK_S,
-            heard=self.receiver.heard(row, TICK_S),
+            Arrival(source, ssrc, sequence, is_agreed),
+            self._tick_number * TICK_S,
+            self.receiver.heard(row, TICK_S),
         )
         match verdict:
             case Verdict.LATCHED:
                 early = self._connect(row, leg, source)
+                self._begin_uplink(row, leg, source)
                 self._take_one(row, datagram)
                 for each, address in early:
-                    self._judge(row, leg, each, Source(*address[:2]))
+                    self._judge(row, leg, each, _source(address))
             case Verdict.HEARD:
+                self._begin_uplink(row, leg, source)
                 self._take_one(row, datagram)
             case Verdict.PENDING:
                 pass
             case Verdict.STRANGE:
                 self._count_stranger(leg)
+        if len(leg.latch.proven) != was_proven:
+            self._direct(row)
 
-    def _connect(self, row: int, leg: _Leg, source: Source) -> list[tuple[bytes, Any]]:
+    def _connect(self, row: int, leg: Leg, source: Source) -> list[tuple[bytes, Any]]:
         """Give the latched caller a socket of its own and send to it from now on."""
         self._disconnect(leg)
         try:
@@ -333,18 +369,23 @@ class MediaPlane:
             early = []
         if leg.endpoint.connected is not None:
             self._sweep.add_hot(leg.endpoint.connected, row)
-        if source != leg.media.remote:
+        if source == leg.media.remote:
+            leg.endpoint.remote_rtcp = leg.media.remote_rtcp
+        else:
             leg.endpoint.remote_rtcp = Source(
                 source.host, source.port + 1 if source.port < 65535 else source.port
             )
-        self.transmitter.set_sender(row, leg.endpoint.sender())
+        self._direct(row)
+        return early
+
+    def _begin_uplink(self, row: int, leg: Leg, source: Source) -> None:
+        """The caller's first packet is here."""
         self.uplink.align(row, self._tick_number)
         if not leg.has_started:
             leg.has_started = True
             self._listener.media_started(row, source)
-        return early
 
-    def _disconnect(self, leg: _Leg) -> None:
+    def _disconnect(self, leg: Leg) -> None:
         connected: socket.socket | None = leg.endpoint.connected
         if connected is not None:
             self._sweep.remove_hot(connected)
@@ -358,6 +399,11 @@ class MediaPlane:
         tick = Tick(self._tick_number, self._tick_number * TICK_S)
         self.receiver.receive(from_row, one, np.array([len(datagram)], np.int32), tick)
 
-    def _count_stranger(self, leg: _Leg) -> None:
+    def _count_stranger(self, leg: Leg) -> None:
         leg.strange += 1
         self.strange += 1
+
+
+def _source(address: tuple[Any, ...]) -> Source:
+    """Whom the kernel names, in the notation of the rules."""
+    return Source(canonical_host(address[0]), address[1])

@@ -107,6 +107,10 @@ class RtpReceiver:
             column[row] = NO_PAYLOAD_TYPE
         self._recoding.pop(row, None)
 
+    def is_agreed(self, row: int, payload_type: int) -> bool:
+        """Whether the row's caller may send this payload type: audio or telephone events."""
+        return payload_type in (self._payload_type[row], self._event_payload_type[row])
+
     def heard(self, row: int, tick_s: float) -> Heard | None:
         """What a rebound NAT must go on with."""
         if not self.has_ssrc[row]:

@@ -73,11 +73,14 @@ class RtpSweep:
             yield self._row_of_fd[fds], np.array(lengths, np.int32)
 
     def sweep_cold(self) -> None:
-        """Let the handlers of cold sockets read one datagram each, a bounded number of them."""
-        for fd, _ in self._cold.poll(0, _COLD_A_TICK):
-            handler = self._cold_of_fd.get(fd)  # an earlier one of this turn may have removed it
-            if handler is not None:
-                handler()
+        """Let the handlers of cold sockets read, in turns of one datagram each, a bounded number in all."""
+        left = _COLD_A_TICK
+        while left and (ready := self._cold.poll(0, left)):
+            left -= len(ready)
+            for fd, _ in ready:
+                handler = self._cold_of_fd.get(fd)  # an earlier one of this turn may have removed it
+                if handler is not None:
+                    handler()
 
     def close(self) -> None:
         self._hot.close()

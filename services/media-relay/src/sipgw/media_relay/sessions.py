@@ -23,6 +23,7 @@ from sipgw.media_relay.media_parameters import read_bot, read_media
 from sipgw.media_relay.pipeline.stage import handle_of, row_of
 from sipgw.media_relay.quality import observe_quality
 from sipgw.media_relay.session import BUILTIN_ECHO, Session
+from sipgw.rtp.media_destination import Reach
 from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.runtime.telemetry.traces import parse_traceparent
 
@@ -125,7 +126,11 @@ class Sessions:
                 return pb.CommandResult(status=pb.COMMAND_STATUS_OK)
             return _refused(pb.COMMAND_STATUS_NOT_FOUND, "the relay has no such call: allocate it again")
         self._confirm(session, fence, edge, is_adopted=kind == "adopt")
-        match kind:
+        self._carry_out(session, command)
+        return pb.CommandResult(status=pb.COMMAND_STATUS_OK)
+
+    def _carry_out(self, session: Session, command: pb.Command) -> None:
+        match command.WhichOneof("command"):
             case "modify":
                 self._modify(session, command.modify.media)
             case "start":
@@ -134,9 +139,10 @@ class Sessions:
                 self.end(session, command.release.reason, moved=command.release.moved)
             case "inform":
                 self._inform(session, command.inform)
-            case _:  # adopt: done above
-                pass
-        return pb.CommandResult(status=pb.COMMAND_STATUS_OK)
+            case "acknowledge":
+                self.plane.acknowledge(session.row)
+            case _:
+                self._adopt(session, command.adopt)
 
     def _allocate(
         self, session: Session | None, command: pb.Command, fence: tuple[int, int], edge: str
@@ -260,6 +266,7 @@ class Sessions:
         is_held = not (media.is_sending and media.is_receiving)
         session.media = media
         self.plane.modify(session.row, media, uplink_frame_ms=session.uplink_frame_ms)
+        self._tell_if_never(session)
         if was_held != is_held:
             self.tell_bot(session, voicebot_pb2.CallEvent(hold=voicebot_pb2.Hold(on_hold=is_held)))
 
@@ -279,8 +286,26 @@ class Sessions:
         if session.waits_for_start:
             session.waits_for_start = False
             self._attach_bot(session)
-        self.plane.start(session.row)
+        self.plane.answer(session.row)
+        self._tell_if_never(session)
         self.tell_bot(session, voicebot_pb2.CallEvent(answered=voicebot_pb2.Answered()))
+
+    def _adopt(self, session: Session, adopt: pb.Adopt) -> None:
+        """`_confirm` gave the call's events to its edge; what the edge before had no time to say is here."""
+        if adopt.acknowledged:
+            self.plane.acknowledge(session.row)
+
+    def _tell_if_never(self, session: Session) -> None:
+        """Say why a caller hears nothing: its address is one that media is never sent to."""
+        if session.media.is_sending and self.plane.reach(session.row) is Reach.NEVER:
+            remote = session.media.remote
+            _log.warning(
+                "media_destination_refused",
+                **session.log_ids,
+                destination=f"{remote.host}:{remote.port}" if remote is not None else "",
+                signalling=session.media.peer.destination.signalling_host,
+                cure="see docs/explanation/media-addresses.md",
+            )
 
     def _inform(self, session: Session, inform: pb.Inform) -> None:
         session.is_ending = False  # a transfer that came to nothing

@@ -69,6 +69,9 @@ class Transmitter:
         self._marker = np.zeros(rows, np.bool_)
         self._is_sending = np.zeros(rows, np.bool_)
         self._send: list[Send | None] = [None] * rows
+        self._started: set[int] = set()
+        self._held: set[int] = set()
+        self._paused_at: dict[int, int] = {}  # when the next packet of a held row was due
         self._digits: dict[int, _DigitsOut] = {}
         self._has_digits = np.zeros(rows, np.bool_)
         self._has_spoken = np.zeros(rows, np.bool_)
@@ -90,6 +93,7 @@ class Transmitter:
         self._marker[row] = True
         self._has_spoken[row] = self._has_digits[row] = False
         self._send[row] = None
+        self._forget_hold(row)
 
     def configure(self, row: int, audio_format: AudioFormat, *, payload_type: int, is_sending: bool) -> None:
         """The wire's format, whose frame is the packet time. Not sending (hold): audio is used up unheard."""
@@ -108,12 +112,30 @@ class Transmitter:
 
     def start(self, row: int, tick_number: int) -> None:
         """Begin to send; calls are spread over the phases of their period. Going on is no beginning."""
-        if self._next[row] == NEVER:
-            period = int(self._period[row])
-            self._next[row] = tick_number + 1 + (row - tick_number - 1) % period
+        if row not in self._started:
+            self._started.add(row)
+            if row not in self._held:
+                self._go_on(row, tick_number)
+
+    def hold(self, row: int, tick_number: int, *, is_held: bool) -> None:
+        """Send nothing and leave what is to be played in its queue; or go on with it."""
+        if is_held == (row in self._held):
+            return
+        if is_held:
+            self._held.add(row)
+            if row in self._started:
+                self._paused_at[row], self._next[row] = int(self._next[row]), NEVER
+        else:
+            self._held.discard(row)
+            if row in self._started:
+                self._go_on(row, tick_number)
+
+    def is_held(self, row: int) -> bool:
+        return row in self._held
 
     def close(self, row: int) -> None:
         self._next[row] = NEVER
+        self._forget_hold(row)
         self._send[row] = None
         self._digits.pop(row, None)
         self._has_digits[row] = False
@@ -257,6 +279,22 @@ class Transmitter:
         self._next[rows] += self._period[rows]
         self._timestamp[rows] += self._step[rows].astype(np.uint32)
         self._frame_seq[rows] += np.uint64(1)
+
+    def _go_on(self, row: int, tick_number: int) -> None:
+        """Let the row's clock run. The time of a pause passes in its timestamps (RFC 3550 §5.1)."""
+        period = int(self._period[row])
+        due = tick_number + 1 + (row - tick_number - 1) % period
+        if row in self._paused_at:
+            lost = max(due - self._paused_at.pop(row), 0) // period
+            self._timestamp[row] = (int(self._timestamp[row]) + lost * int(self._step[row])) & 0xFFFFFFFF
+            self._frame_seq[row] = int(self._frame_seq[row]) + lost
+            self._marker[row] = True
+        self._next[row] = due
+
+    def _forget_hold(self, row: int) -> None:
+        self._started.discard(row)
+        self._held.discard(row)
+        self._paused_at.pop(row, None)
 
     def _buffers(self, length: int) -> tuple[npt.NDArray[np.uint8], list[memoryview]]:
         if length not in self._packets:

@@ -53,14 +53,14 @@ class _Addressing:
 class _AddressingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Addressing.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ADDRESSING_UNSPECIFIED: _Addressing.ValueType  # 0
-    """symmetric: latch to where the caller's packets come from, within the rules of DESIGN §5"""
+    """symmetric: latch to where the caller's packets come from, within the rules of `peer`"""
     ADDRESSING_SYMMETRIC: _Addressing.ValueType  # 1
     ADDRESSING_AS_IN_SDP: _Addressing.ValueType  # 2
 
 class Addressing(_Addressing, metaclass=_AddressingEnumTypeWrapper): ...
 
 ADDRESSING_UNSPECIFIED: Addressing.ValueType  # 0
-"""symmetric: latch to where the caller's packets come from, within the rules of DESIGN §5"""
+"""symmetric: latch to where the caller's packets come from, within the rules of `peer`"""
 ADDRESSING_SYMMETRIC: Addressing.ValueType  # 1
 ADDRESSING_AS_IN_SDP: Addressing.ValueType  # 2
 Global___Addressing: _TypeAlias = Addressing  # noqa: Y015
@@ -347,6 +347,7 @@ class Command(_message.Message):
     ADOPT_FIELD_NUMBER: _builtins.int
     LIST_FIELD_NUMBER: _builtins.int
     INFORM_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGE_FIELD_NUMBER: _builtins.int
     command_id: _builtins.int
     """chosen by the edge, echoed in the result"""
     call_id: _builtins.str
@@ -367,6 +368,8 @@ class Command(_message.Message):
     def list(self) -> Global___List: ...
     @_builtins.property
     def inform(self) -> Global___Inform: ...
+    @_builtins.property
+    def acknowledge(self) -> Global___Acknowledge: ...
     def __init__(
         self,
         *,
@@ -381,12 +384,13 @@ class Command(_message.Message):
         adopt: Global___Adopt | None = ...,
         list: Global___List | None = ...,
         inform: Global___Inform | None = ...,
+        acknowledge: Global___Acknowledge | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["adopt", b"adopt", "allocate", b"allocate", "command", b"command", "inform", b"inform", "list", b"list", "modify", b"modify", "release", b"release", "start", b"start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledge", b"acknowledge", "adopt", b"adopt", "allocate", b"allocate", "command", b"command", "inform", b"inform", "list", b"list", "modify", b"modify", "release", b"release", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adopt", b"adopt", "allocate", b"allocate", "call_id", b"call_id", "command", b"command", "command_id", b"command_id", "generation", b"generation", "inform", b"inform", "list", b"list", "modify", b"modify", "owner_epoch", b"owner_epoch", "release", b"release", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledge", b"acknowledge", "adopt", b"adopt", "allocate", b"allocate", "call_id", b"call_id", "command", b"command", "command_id", b"command_id", "generation", b"generation", "inform", b"inform", "list", b"list", "modify", b"modify", "owner_epoch", b"owner_epoch", "release", b"release", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["allocate", "modify", "start", "release", "adopt", "list", "inform"]  # noqa: Y015
+    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["allocate", "modify", "start", "release", "adopt", "list", "inform", "acknowledge"]  # noqa: Y015
     _WhichOneofArgType_command: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_command) -> _WhichOneofReturnType_command | None: ...
 
@@ -534,6 +538,28 @@ class Adopt(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
+    acknowledged: _builtins.bool
+    """see Acknowledge; what its former edge had no time to say"""
+    def __init__(
+        self,
+        *,
+        acknowledged: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Adopt: _TypeAlias = Adopt  # noqa: Y015
+
+@_typing.final
+class Acknowledge(_message.Message):
+    """The caller has acknowledged the answer to its last description (ACK or PRACK): media may go where that says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
     def __init__(
         self,
     ) -> None: ...
@@ -543,7 +569,7 @@ class Adopt(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Adopt: _TypeAlias = Adopt  # noqa: Y015
+Global___Acknowledge: _TypeAlias = Acknowledge  # noqa: Y015
 
 @_typing.final
 class List(_message.Message):
@@ -606,6 +632,7 @@ class MediaSpec(_message.Message):
     DIRECTION_FIELD_NUMBER: _builtins.int
     RTCP_MUX_FIELD_NUMBER: _builtins.int
     ADDRESSING_FIELD_NUMBER: _builtins.int
+    PEER_FIELD_NUMBER: _builtins.int
     remote_address: _builtins.str
     """of RTP; empty when the peer has given none"""
     remote_rtp_port: _builtins.int
@@ -624,6 +651,10 @@ class MediaSpec(_message.Message):
     def telephone_event(self) -> Global___TelephoneEvent:
         """absent: not negotiated"""
 
+    @_builtins.property
+    def peer(self) -> Global___MediaPeer:
+        """absent: an edge of a release that knew no such rules"""
+
     def __init__(
         self,
         *,
@@ -640,14 +671,58 @@ class MediaSpec(_message.Message):
         direction: Global___MediaDirection.ValueType = ...,
         rtcp_mux: _builtins.bool = ...,
         addressing: Global___Addressing.ValueType = ...,
+        peer: Global___MediaPeer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["telephone_event", b"telephone_event"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["peer", b"peer", "telephone_event", b"telephone_event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addressing", b"addressing", "clock_rate_hz", b"clock_rate_hz", "codec", b"codec", "direction", b"direction", "ptime_ms", b"ptime_ms", "receive_payload_type", b"receive_payload_type", "remote_address", b"remote_address", "remote_rtcp_address", b"remote_rtcp_address", "remote_rtcp_port", b"remote_rtcp_port", "remote_rtp_port", b"remote_rtp_port", "rtcp_mux", b"rtcp_mux", "send_payload_type", b"send_payload_type", "telephone_event", b"telephone_event"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addressing", b"addressing", "clock_rate_hz", b"clock_rate_hz", "codec", b"codec", "direction", b"direction", "peer", b"peer", "ptime_ms", b"ptime_ms", "receive_payload_type", b"receive_payload_type", "remote_address", b"remote_address", "remote_rtcp_address", b"remote_rtcp_address", "remote_rtcp_port", b"remote_rtcp_port", "remote_rtp_port", b"remote_rtp_port", "rtcp_mux", b"rtcp_mux", "send_payload_type", b"send_payload_type", "telephone_event", b"telephone_event"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MediaSpec: _TypeAlias = MediaSpec  # noqa: Y015
+
+@_typing.final
+class MediaPeer(_message.Message):
+    """What the signalling and the trunk say of the caller: whose packets are taken for its own, where media may go."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIGNALLING_ADDRESS_FIELD_NUMBER: _builtins.int
+    SYMMETRIC_FIELD_NUMBER: _builtins.int
+    BEHIND_NAT_FIELD_NUMBER: _builtins.int
+    NETWORKS_FIELD_NUMBER: _builtins.int
+    TRUSTED_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
+    signalling_address: _builtins.str
+    """where the last INVITE came from"""
+    symmetric: _config_pb2.SymmetricMedia.ValueType
+    behind_nat: _builtins.bool
+    """SDP or Contact private, or Via's sent-by, unlike the signalling address"""
+    trusted: _builtins.bool
+    """the trunk matched by network, digest or certificate"""
+    acknowledged: _builtins.bool
+    """the answer to the description that names this address: ACK or PRACK seen"""
+    @_builtins.property
+    def networks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """the trunk's media networks; none: no bound"""
+
+    def __init__(
+        self,
+        *,
+        signalling_address: _builtins.str = ...,
+        symmetric: _config_pb2.SymmetricMedia.ValueType = ...,
+        behind_nat: _builtins.bool = ...,
+        networks: _abc.Iterable[_builtins.str] | None = ...,
+        trusted: _builtins.bool = ...,
+        acknowledged: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "behind_nat", b"behind_nat", "networks", b"networks", "signalling_address", b"signalling_address", "symmetric", b"symmetric", "trusted", b"trusted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MediaPeer: _TypeAlias = MediaPeer  # noqa: Y015
 
 @_typing.final
 class TelephoneEvent(_message.Message):

@@ -1,0 +1,166 @@
+"""Where media may be sent: the rules against a gateway that is made to send voice to a third party.
+
+An SDP may name any address. What is known of it decides: whether its host sent valid RTP to the call's
+port, signalled the call, or was named in an answer that the caller has acknowledged; and what kind of
+address it is. Pure: the addresses of this machine are asked of `LocalAddresses`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sipgw.rtp.source_latch import is_within
+
+if TYPE_CHECKING:
+    from sipgw.rtp.source_latch import Network, Source
+
+LIMITED_PACKETS: Final = 100
+"""How many packets in all go to a destination that is LIMITED."""
+
+_IPv4: Final = ipaddress.IPv4Network
+_IPv6: Final = ipaddress.IPv6Network
+_UNSENDABLE: Final = (
+    _IPv4("0.0.0.0/8"),  # unspecified, "this network"
+    _IPv4("169.254.0.0/16"),  # link-local; cloud metadata
+    _IPv4("224.0.0.0/4"),  # multicast
+    _IPv4("240.0.0.0/4"),  # reserved, with the broadcast address
+    _IPv6("::/128"),
+    _IPv6("fe80::/10"),
+    _IPv6("ff00::/8"),
+)
+_LOOPBACK: Final = (_IPv4("127.0.0.0/8"), _IPv6("::1/128"))
+_PRIVATE: Final = (
+    _IPv4("10.0.0.0/8"),  # RFC 1918
+    _IPv4("172.16.0.0/12"),
+    _IPv4("192.168.0.0/16"),
+    _IPv4("100.64.0.0/10"),  # RFC 6598
+    _IPv6("fc00::/7"),  # unique local, RFC 4193
+    _IPv6("fec0::/10"),  # site-local, deprecated by RFC 3879
+)
+_NAT64: Final = (_IPv6("64:ff9b::/96"), _IPv6("64:ff9b:1::/48"))
+_COMPATIBLE: Final = _IPv6("::/96")
+
+
+class HostKind(Enum):
+    """What an address is by itself."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+    LOOPBACK = "loopback"
+    UNSENDABLE = "unsendable"  # unspecified, link-local, multicast, broadcast; or no address
+
+
+class Reach(Enum):
+    """Whether media goes to a destination."""
+
+    FREE = "free"
+    LIMITED = "limited"  # LIMITED_PACKETS, then held
+    HELD = "held"  # not yet: what the bot says waits
+    NEVER = "never"
+
+
+class LocalAddresses(Protocol):
+    """What the machine that sends knows of itself."""
+
+    def is_own(self, host: str) -> bool: ...
+
+    def is_broadcast(self, host: str) -> bool:
+        """Of one of its networks."""
+        ...
+
+    def is_relay_port(self, port: int) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationRules:
+    """What a call's trunk allows and its signalling tells. `signalling_host` empty: unknown."""
+
+    signalling_host: str = ""
+    networks: tuple[Network, ...] = ()
+    is_trusted: bool = False  # the trunk matched by network, digest or certificate
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What happened so far."""
+
+    is_heard: bool  # the destination's host sent valid RTP to this port
+    is_acknowledged: bool  # the caller acknowledged the answer to the SDP that names the host
+
+
+def judge_destination(
+    destination: Source, rules: DestinationRules, evidence: Evidence, local: LocalAddresses
+) -> Reach:
+    """Whether media goes there now."""
+    if is_forbidden(destination, rules, local):
+        return Reach.NEVER
+    host = destination.host
+    if _is_hidden(host, rules) and not evidence.is_heard:
+        return Reach.HELD
+    if evidence.is_heard or evidence.is_acknowledged or host == rules.signalling_host:
+        return Reach.FREE
+    return Reach.LIMITED if rules.is_trusted else Reach.HELD
+
+
+def is_forbidden(destination: Source, rules: DestinationRules, local: LocalAddresses) -> bool:
+    """Whether nothing that can happen in the call makes this a destination."""
+    host, port = destination
+    kind = kind_of(host)
+    if kind is HostKind.UNSENDABLE or local.is_broadcast(host):
+        return True
+    if kind is HostKind.LOOPBACK or local.is_own(host):
+        is_elsewhere = bool(rules.signalling_host) and rules.signalling_host != host
+        if is_elsewhere or local.is_relay_port(port):
+            return True
+    return bool(rules.networks) and not is_within(host, rules.networks)
+
+
+def _is_hidden(host: str, rules: DestinationRules) -> bool:
+    """A private address that a public one gave: the caller's behind NAT, or somebody's in our own network."""
+    if kind_of(host) is not HostKind.PRIVATE or rules.networks:  # networks that don't name it forbid it
+        return False
+    return bool(rules.signalling_host) and kind_of(rules.signalling_host) is HostKind.PUBLIC
+
+
+@lru_cache(maxsize=4096)
+def kind_of(host: str) -> HostKind:
+    """The kind of an IP address in any notation of `ipaddress`; of other text UNSENDABLE."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return HostKind.UNSENDABLE
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return _plain_kind(address.ipv4_mapped)
+        embedded = _embedded(address)
+        if embedded is not None and _plain_kind(embedded) is not HostKind.PUBLIC:
+            return HostKind.UNSENDABLE  # a translator or tunnel would lead where the host itself may not
+    return _plain_kind(address)
+
+
+def _plain_kind(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> HostKind:
+    kinds = (
+        (_UNSENDABLE, HostKind.UNSENDABLE),
+        (_LOOPBACK, HostKind.LOOPBACK),
+        (_PRIVATE, HostKind.PRIVATE),
+    )
+    return next(
+        (kind for networks, kind in kinds if any(address in each for each in networks)), HostKind.PUBLIC
+    )
+
+
+def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that a translator (RFC 6052), 6to4, Teredo or an IPv4-compatible address leads to."""
+    if any(address in network for network in _NAT64):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    if address.sixtofour is not None:
+        return address.sixtofour
+    if address.teredo is not None:
+        return address.teredo[1]
+    if address in _COMPATIBLE and int(address) > 1:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return None

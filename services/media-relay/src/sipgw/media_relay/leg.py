@@ -1,0 +1,71 @@
+"""Leg: what one open row of the media plane has beside its columns: sockets, latch, where media may go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sipgw.rtp.media_destination import Evidence, Reach, judge_destination
+
+if TYPE_CHECKING:
+    from sipgw.media_relay.media_parameters import MediaParameters
+    from sipgw.media_relay.rtp_endpoint import RtpEndpoint
+    from sipgw.rtp.media_destination import LocalAddresses
+    from sipgw.rtp.source_latch import Source, SourceLatch
+
+
+@dataclass(slots=True)
+class Leg:
+    """The caller's leg of one call."""
+
+    endpoint: RtpEndpoint
+    latch: SourceLatch
+    media: MediaParameters
+    strange: int = 0
+    has_started: bool = False
+    is_hushed: bool = False  # the call may be elsewhere: nothing is sent
+    acknowledged_host: str = ""  # of the SDP whose answer the caller has acknowledged
+    _rtcp_candidate: Source | None = None
+
+    def take_media(self, media: MediaParameters) -> None:
+        """Media agreed anew. Another host has to be acknowledged anew."""
+        self.media = media
+        if media.peer.is_acknowledged:
+            self.acknowledge()
+
+    def acknowledge(self) -> None:
+        """The caller acknowledged the answer to its last SDP."""
+        if self.media.remote is not None:  # a hold names nobody, and takes nothing back
+            self.acknowledged_host = self.media.remote.host
+
+    def reach(self, local: LocalAddresses) -> Reach:
+        """Whether RTP goes to the present destination; nowhere while none is known."""
+        return self._judge(self.endpoint.remote, local)
+
+    def may_report(self, local: LocalAddresses) -> bool:
+        """Whether RTCP may be sent: only where RTP goes freely, and to a host that RTP may go to."""
+        if self.is_hushed or self.reach(local) is not Reach.FREE:
+            return False
+        return self.media.is_muxed or self._judge(self.endpoint.remote_rtcp, local) is Reach.FREE
+
+    def takes_rtcp(self, source: Source) -> bool:
+        """Whether a report comes from the caller; by two in a row reports go to another port of its host."""
+        remote, reports = self.endpoint.remote, self.endpoint.remote_rtcp
+        if source == reports:
+            return True
+        if source.host not in {known.host for known in (remote, reports) if known is not None}:
+            return False
+        if self.media.is_symmetric:
+            if self._rtcp_candidate == source:
+                self.endpoint.remote_rtcp = source
+            self._rtcp_candidate = source
+        return True
+
+    def _judge(self, destination: Source | None, local: LocalAddresses) -> Reach:
+        if destination is None:
+            return Reach.HELD
+        sdp = self.media.remote, self.media.remote_rtcp
+        is_of_sdp = destination.host in {named.host for named in sdp if named is not None}
+        is_acknowledged = bool(self.media.remote) and self.acknowledged_host == self.media.remote.host
+        evidence = Evidence(destination.host in self.latch.proven, is_acknowledged and is_of_sdp)
+        return judge_destination(destination, self.media.peer.destination, evidence, local)

@@ -1,0 +1,53 @@
+"""RelayAddresses: which addresses are this machine's, and which ports are the relay's: asked before media is
+sent anywhere.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from typing import Final
+
+_DISCARD_PORT: Final = 9
+
+
+@dataclass(frozen=True, slots=True)
+class RelayAddresses:
+    """The relay's RTP ports are `first_port` to `last_port`; what is the machine's, its kernel says."""
+
+    first_port: int
+    last_port: int
+
+    def is_own(self, host: str) -> bool:
+        return is_own_address(host)
+
+    def is_broadcast(self, host: str) -> bool:
+        """The kernel refuses to connect to the broadcast address of one of its networks."""
+        try:
+            with _probe(host) as probe:
+                probe.connect((host, _DISCARD_PORT))
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def is_relay_port(self, port: int) -> bool:
+        return self.first_port <= port <= self.last_port
+
+
+def is_own_address(address: str) -> bool:
+    """The way to an own address begins at itself. Binding tells less: with ip_nonlocal_bind all can be."""
+    if ipaddress.ip_address(address).is_loopback:
+        return True
+    try:
+        with _probe(address) as probe:
+            probe.connect((address, _DISCARD_PORT))
+            return probe.getsockname()[0] == address
+    except OSError:
+        return False
+
+
+def _probe(address: str) -> socket.socket:
+    return socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)

@@ -1,0 +1,50 @@
+"""OutboundGate: holds back what the bot says while it may not be sent to the caller's address yet.
+
+Held audio stays in the playout queue, so that it is neither dropped nor counted as played. A destination
+that is only trusted gets a bounded number of packets in all; nothing is counted for any other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sipgw.rtp.media_destination import LIMITED_PACKETS, Reach
+
+if TYPE_CHECKING:
+    from sipgw.media_relay.transmitter import Transmitter
+
+
+class OutboundGate:
+    """Single-threaded; the rows are the transmitter's."""
+
+    def __init__(self, transmitter: Transmitter) -> None:
+        self._transmitter = transmitter
+        self._left: dict[int, int] = {}  # packets that a call may yet send to destinations that are LIMITED
+        self._ends_at: dict[int, int] = {}  # of rows that are limited now: the count of sent packets
+
+    def apply(self, row: int, reach: Reach, *, is_sending: bool, tick_number: int) -> bool:
+        """Let the row send, or hold it; whether it may. One that does not send (hold) uses its audio up."""
+        self._end_limit(row)
+        may_send = reach is Reach.FREE
+        if reach is Reach.LIMITED and (left := self._left.get(row, LIMITED_PACKETS)) > 0:
+            may_send = True
+            self._ends_at[row] = int(self._transmitter.sent[row]) + left
+        self._transmitter.hold(row, tick_number, is_held=is_sending and not may_send)
+        return may_send
+
+    def close(self, row: int) -> None:
+        self._left.pop(row, None)
+        self._ends_at.pop(row, None)
+
+    def check(self, tick_number: int) -> None:
+        """After each tick: hold the rows whose packets are used up."""
+        if not self._ends_at:
+            return
+        sent = self._transmitter.sent
+        for row in [row for row, end in self._ends_at.items() if sent[row] >= end]:
+            self._end_limit(row)
+            self._transmitter.hold(row, tick_number, is_held=True)
+
+    def _end_limit(self, row: int) -> None:
+        if (end := self._ends_at.pop(row, None)) is not None:
+            self._left[row] = max(end - int(self._transmitter.sent[row]), 0)
