@@ -43,11 +43,12 @@ async def test_a_call_is_answered_with_the_relays_ports_and_ends_with_the_caller
     media = relay.sessions[call.call_id].media
     assert (media.remote_address, media.remote_rtp_port) == ("198.51.100.7", 40000)
     await edge.until(lambda: state_of(edge, call.call_id) == calls.CALL_STATE_ESTABLISHED)
+    await edge.until(lambda: "acknowledge" in relay.commands(call.call_id))
 
     assert (await call.ask("BYE", edge.sip)).status == 200
     ended = await tombstone(edge, call.call_id)
     assert ended.end_cause == calls.END_CAUSE_CALLER_HANGUP
-    assert relay.commands(call.call_id) == ["allocate", "start", "release"]
+    assert relay.commands(call.call_id) == ["allocate", "start", "acknowledge", "release"]
     assert relay.sessions == {}
 
 

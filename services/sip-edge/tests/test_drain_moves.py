@@ -24,7 +24,7 @@ async def test_a_draining_relay_keeps_the_media_until_the_caller_has_answered(
     invite = await caller.peer_request("INVITE")
     assert other_relay.commands(call.call_id) == ["allocate"]
     assert other_relay.sessions[call.call_id].spec.continuation.bot_at_start
-    assert relay.commands(call.call_id) == ["allocate", "start"]
+    assert relay.commands(call.call_id) == ["allocate", "start", "acknowledge"]
     caller.answers.clear()
     caller._answer(invite, edge.sip)
     await edge.until(lambda: relay_of(edge, call) == "relay-1")

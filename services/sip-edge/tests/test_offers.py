@@ -46,7 +46,9 @@ async def test_hold_is_answered_recvonly_and_resume_sendrecv(
     assert b"a=sendrecv" in body
     assert not leg_of(edge, call).on_hold
     assert relay.sessions[call.call_id].media.direction == relay_api.MEDIA_DIRECTION_SENDRECV
-    assert relay.commands(call.call_id) == ["allocate", "start", "modify", "modify"]
+    await edge.until(lambda: relay.commands(call.call_id)[-1] == "acknowledge")
+    changes = ["modify", "acknowledge"]
+    assert relay.commands(call.call_id) == ["allocate", "start", "acknowledge", *changes, *changes]
 
 
 async def test_our_descriptions_version_rises_with_each_change(edge: TestEdge, caller: Caller) -> None:

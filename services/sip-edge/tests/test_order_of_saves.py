@@ -114,12 +114,14 @@ async def test_what_a_relay_is_told_to_do_is_saved_before(
     edge: TestEdge, arrived: list[Arrived], caller: Caller
 ) -> None:
     call = await CallerDialog.established(caller, edge.sip)
+    await edge.until(lambda: len(arrived) == 3)
     assert (await call.ask("BYE", edge.sip)).status == 200
     await edge.until(lambda: not len(edge.app.live))
     none = calls.OFFER_PENDING_UNSPECIFIED
     assert arrived == [
         ("allocate", calls.CALL_STATE_PLACED, True, none),
         ("start", calls.CALL_STATE_RINGING, True, none),
+        ("acknowledge", calls.CALL_STATE_ESTABLISHED, True, none),
         ("release", calls.CALL_STATE_ENDING, True, none),
     ]
 

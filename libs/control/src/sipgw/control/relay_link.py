@@ -150,11 +150,22 @@ class RelayLink:
             pb.Command(call_id=call_id, generation=generation, owner_epoch=owner_epoch, release=release)
         )
 
-    async def adopt(self, call_id: str, *, generation: int, owner_epoch: int) -> None:
-        """Own the session from now on: its events come to this link."""
-        adopt = pb.Adopt()
+    async def adopt(
+        self, call_id: str, *, generation: int, owner_epoch: int, acknowledged: bool = False
+    ) -> None:
+        """Own the session from now on: its events come to this link. `acknowledged`: see `acknowledge`."""
+        adopt = pb.Adopt(acknowledged=acknowledged)
         await self._ask(
             pb.Command(call_id=call_id, generation=generation, owner_epoch=owner_epoch, adopt=adopt)
+        )
+
+    async def acknowledge(self, call_id: str, *, generation: int, owner_epoch: int) -> None:
+        """The caller has acknowledged our answer to its last description."""
+        acknowledge = pb.Acknowledge()
+        await self._ask(
+            pb.Command(
+                call_id=call_id, generation=generation, owner_epoch=owner_epoch, acknowledge=acknowledge
+            )
         )
 
     async def inform(self, call_id: str, *, generation: int, owner_epoch: int, inform: pb.Inform) -> None:

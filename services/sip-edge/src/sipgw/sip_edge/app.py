@@ -40,6 +40,7 @@ from sipgw.sip_edge.listeners import UdpListener
 from sipgw.sip_edge.live_calls import LiveCalls
 from sipgw.sip_edge.media_commands import MediaCommands
 from sipgw.sip_edge.media_events import MediaEvents
+from sipgw.sip_edge.media_peers import MediaPeers
 from sipgw.sip_edge.moves import Moves
 from sipgw.sip_edge.offers import MaxCallDeadline, Offers
 from sipgw.sip_edge.placing import Placing
@@ -89,7 +90,8 @@ class EdgeApp:
             silent_s=times.relay_silent_s,
             tls=settings.tls,
         )
-        media = MediaCommands(self.relays)
+        peers = MediaPeers(self.gateway)
+        media = MediaCommands(self.relays, peers)
         self.answers = InviteAnswers(self.sip, self.records, self._tasks, times.sip)
         requests = DialogRequests(self.sip, self.local)
         self.ending = CallEnding(

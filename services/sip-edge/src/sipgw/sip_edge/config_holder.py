@@ -22,6 +22,7 @@ class ConfigHolder:
         self.capabilities: MediaCapabilities = capabilities_of(None)
         self.taken = asyncio.Event()
         self._routes: dict[str, config.Route] = {}
+        self._trunks: dict[str, config.Trunk] = {}
 
     def take(self, gateway: config.GatewayConfig) -> None:
         """A newer config."""
@@ -30,11 +31,16 @@ class ConfigHolder:
         metrics.CONFIG_VERSION.set(gateway.version)
         self.capabilities = capabilities_of(gateway)
         self._routes = {route.name: route for route in gateway.routes}
+        self._trunks = {trunk.name: trunk for trunk in gateway.trunks}
         _log.info("config_taken", epoch=gateway.epoch, version=gateway.version, routes=len(gateway.routes))
 
     def route(self, name: str) -> config.Route | None:
         """The route of a call; None when it is in the config no longer."""
         return self._routes.get(name)
+
+    def trunk(self, name: str) -> config.Trunk | None:
+        """The trunk of a call; None when it has none, or it is in the config no longer."""
+        return self._trunks.get(name)
 
     @property
     def max_call_ms(self) -> int:

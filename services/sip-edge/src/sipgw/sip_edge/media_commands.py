@@ -5,26 +5,44 @@ owner epoch.
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay
 from sipgw.sip_edge.clients.relays import Relays
+from sipgw.sip_edge.media_peers import MediaPeers, is_acknowledged
 
 
 class MediaCommands:
-    """Each raises RelayRefused or RelayUnreachable."""
+    """Each command raises RelayRefused or RelayUnreachable."""
 
-    def __init__(self, relays: Relays) -> None:
+    def __init__(self, relays: Relays, peers: MediaPeers) -> None:
         self._relays = relays
+        self._peers = peers
+
+    def check(self, session: calls.CallSession, media: relay.MediaSpec) -> None:
+        """Raises Rejected(488) for a description of the peer's that names no place media may go to."""
+        self._peers.check(session, media)
 
     async def allocate(
         self, session: calls.CallSession, spec: relay.Allocate, *, at: calls.MediaAnchor | None = None
     ) -> relay.Allocated:
         """Ports, and the bot stream opened."""
+        told = relay.Allocate()
+        told.CopyFrom(spec)
+        told.media.peer.CopyFrom(self._peers.of(session, spec.media))
         return await self._relays.link(at or session.media).allocate(
-            session.call_id, generation=session.version, owner_epoch=session.owner_epoch, spec=spec
+            session.call_id, generation=session.version, owner_epoch=session.owner_epoch, spec=told
         )
 
     async def modify(self, session: calls.CallSession, media: relay.MediaSpec) -> None:
         """New media parameters."""
+        told = relay.MediaSpec()
+        told.CopyFrom(media)
+        told.peer.CopyFrom(self._peers.of(session, media))
         await self._relays.link(session.media).modify(
-            session.call_id, generation=session.version, owner_epoch=session.owner_epoch, media=media
+            session.call_id, generation=session.version, owner_epoch=session.owner_epoch, media=told
+        )
+
+    async def acknowledge(self, session: calls.CallSession) -> None:
+        """The caller has our answer: media may go where its last description says."""
+        await self._relays.link(session.media).acknowledge(
+            session.call_id, generation=session.version, owner_epoch=session.owner_epoch
         )
 
     async def start(self, session: calls.CallSession) -> None:
@@ -53,7 +71,10 @@ class MediaCommands:
     async def adopt(self, session: calls.CallSession) -> None:
         """Its events come to this edge from now on."""
         await self._relays.link(session.media).adopt(
-            session.call_id, generation=session.version, owner_epoch=session.owner_epoch
+            session.call_id,
+            generation=session.version,
+            owner_epoch=session.owner_epoch,
+            acknowledged=is_acknowledged(session),
         )
 
     async def inform(self, session: calls.CallSession, inform: relay.Inform) -> None:

@@ -22,6 +22,7 @@ from sipgw.sip_edge.invite_answers import InviteAnswers
 from sipgw.sip_edge.invite_records import invite_record
 from sipgw.sip_edge.live_calls import log_of
 from sipgw.sip_edge.media_commands import MediaCommands
+from sipgw.sip_edge.media_peers import wants_acknowledgement
 from sipgw.sip_edge.records import CallRecords
 from sipgw.sip_edge.replies import answer, retry_after
 from sipgw.sip_edge.sdp_exchange import Described
@@ -102,7 +103,7 @@ class Offers:
         described = None
         if leg.offer_pending == calls.OFFER_PENDING_LOCAL:
             try:
-                described = self._read_answer(ack, leg)
+                described = self._read_answer(ack, session)
             except Rejected as rejected:
                 await self._no_answer(session, rejected)
                 return
@@ -112,6 +113,15 @@ class Offers:
             log_of(saved).info("call_established")
         if described is not None:
             await self._tell_relay(saved, described)
+        elif wants_acknowledgement(saved):
+            await self._let_speak(saved)
+
+    async def _let_speak(self, session: calls.CallSession) -> None:
+        """The relay may hold the bot's voice until now. One that is not reached is told by the next Adopt."""
+        try:
+            await self._media.acknowledge(session)
+        except ControlError as error:
+            log_of(session).info("acknowledge_failed", error=str(error))
 
     async def _tell_relay(self, session: calls.CallSession, described: Described) -> None:
         """What the ACK agreed on. There is no answer to an ACK: what can't be served is a BYE."""
@@ -125,10 +135,12 @@ class Offers:
             # Dead, and then another relay gets what the record says; or late, and latches to the caller.
             log_of(session).warning("modify_failed", error=str(error))
 
-    def _read_answer(self, ack: SipRequest, leg: calls.Leg) -> Described:
+    def _read_answer(self, ack: SipRequest, session: calls.CallSession) -> Described:
         if not ack.body:
             raise Rejected(488, "no answer in the ACK")
-        return sdp_exchange.accept(leg.local_sdp, ack.body, self._gateway.capabilities)
+        described = sdp_exchange.accept(session.legs[0].local_sdp, ack.body, self._gateway.capabilities)
+        self._media.check(session, described.media)
+        return described
 
     async def _no_answer(self, session: calls.CallSession, rejected: Rejected) -> None:
         end = End(calls.END_CAUSE_REJECTED, f"no usable answer to our offer: {rejected}")
@@ -223,6 +235,7 @@ class Offers:
             return _Outcome(offered, is_changed=False, offers=True)
         offer = sdp_exchange.read_offer(request.body)
         described = sdp_exchange.answer_with(offer, self._gateway.capabilities, session, version)
+        self._media.check(session, described.media)
         if request.body == leg.remote_sdp and leg.local_sdp:
             return _Outcome(Described(leg.local_sdp, described.media, described.is_held), is_changed=False)
         return _Outcome(described, is_changed=True)

@@ -65,6 +65,17 @@ def read_offer(body: bytes) -> SessionDescription:
         raise Rejected(400, _one_line(f"Bad SDP: {error}")) from error
 
 
+def named_addresses(body: bytes) -> set[str]:
+    """The hosts that a description names for media; none of one that can't be read."""
+    try:
+        described = _parse(body)
+    except SdpParseError:
+        return set()
+    connections = [described.connection, *(stream.connection for stream in described.media)]
+    rtcp = [stream.rtcp.address for stream in described.media if stream.rtcp is not None]
+    return {one.host for one in connections if one is not None} | {one for one in rtcp if one}
+
+
 def negotiate(offer: SessionDescription, capabilities: MediaCapabilities) -> relay.MediaSpec:
     """What an offer settles, before a relay is known. Raises Rejected(488)."""
     return _answer(offer, capabilities, calls.MediaAnchor(media_address="0.0.0.0", rtp_port=9), 0, 0).media
