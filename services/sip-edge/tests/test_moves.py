@@ -429,3 +429,31 @@ async def test_a_call_whose_edge_died_with_its_relay_is_moved_by_the_edge_that_c
     await second.until(lambda: relay_of(second, moved_before) == "relay-1")
     await second.until(lambda: relay_of(second, stranded) == "relay-1")
     assert (await stranded.ask("BYE", second.sip)).status == 200
+
+
+async def test_a_call_that_lost_edge_and_relay_together_does_not_wait_for_the_edges_lease(
+    start_edge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
+) -> None:
+    first, second = await start_edge("edge-a"), await start_edge("edge-b")
+    await second.until(lambda: len(second.app.edges.live) == 1)
+    call = await established(first, caller)
+    registry.relays.append(other_relay)
+    await second.until(second.app.leases.may_judge)
+    await first.kill()
+    relay.freeze()
+    await second.until(lambda: relay_of(second, call) == "relay-1")
+    assert second.app.edges.live, "the lease of the dead edge still stands"
+    assert (await call.ask("BYE", second.sip)).status == 200
+    relay.thaw()
+
+
+async def test_a_call_whose_relay_answers_is_left_to_a_silent_edge_until_its_lease_lapses(
+    start_edge, relay: FakeRelay, caller: Caller
+) -> None:
+    first, second = await start_edge("edge-a"), await start_edge("edge-b")
+    await second.until(lambda: len(second.app.edges.live) == 1)
+    call = await established(first, caller)
+    await first.kill()
+    await second.until(lambda: copy_of(second, call) is not None)
+    assert not second.app.edges.live
+    assert relay_of(second, call) == "relay-0"

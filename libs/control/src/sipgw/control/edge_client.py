@@ -1,7 +1,10 @@
 """edge/v1: what one edge, or the registry, asks of the edge that owns a call."""
 
+from typing import Any, cast
+
 import grpc
 import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sipgw.api.edge.v1 import edge_pb2 as pb
 from sipgw.api.edge.v1.edge_pb2_grpc import EdgeServiceStub
@@ -11,6 +14,7 @@ from sipgw.runtime.tls import TlsDirectory
 
 DELIVER_TIMEOUT_S = 0.3
 _HANGUP_TIMEOUT_S = 2.0
+_SAYS_NOTHING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 
 
 class EdgeClient:
@@ -35,6 +39,15 @@ class EdgeClient:
             return (await self._stub.Hangup(request, timeout=_HANGUP_TIMEOUT_S)).found
         except grpc.aio.AioRpcError as error:
             raise EdgeUnreachable(f"edge {self.address}: {error.code().name}: {error.details()}") from None
+
+    async def answers(self, timeout_s: float) -> bool:
+        """Whether it says anything within `timeout_s`, be that an error."""
+        check = cast(Any, health_pb2_grpc).HealthStub(self._channel).Check
+        try:
+            await check(cast(Any, health_pb2).HealthCheckRequest(), timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            return error.code() not in _SAYS_NOTHING
+        return True
 
     async def aclose(self) -> None:
         """Close the channel."""

@@ -53,6 +53,7 @@ from sipgw.sip_edge.replies import InviteReplies, retry_after
 from sipgw.sip_edge.routing import no_bot_status
 from sipgw.sip_edge.server import SipServer
 from sipgw.sip_edge.settings import EdgeSettings, OnStop
+from sipgw.sip_edge.stranded import StrandedCalls
 from sipgw.sip_edge.takeover import Takeover
 from sipgw.sip_edge.transfer import Transfers
 from sipgw.store import Store, StoreUnavailable
@@ -336,6 +337,8 @@ class EdgeApp:
             ),
             "sweep",
         )
+        stranded = StrandedCalls(self.edges, self.claims, silent_s=self._settings.times.edge_silent_s)
+        self._tasks.spawn(stranded.watch(), "stranded calls")
         self._tasks.spawn(self._learn_secret(), "secret")
 
     def _take_config(self, gateway: config.GatewayConfig) -> None:

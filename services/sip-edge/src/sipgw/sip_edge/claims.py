@@ -119,6 +119,22 @@ class Claims:
                 for session in await self._index.owned_by(edge, partition):
                     await self._claim(session)
 
+    async def claim_stranded(self, edge: Identity) -> None:
+        """Claim those calls of an edge that says nothing whose relay says nothing either.
+
+        Raises StoreUnavailable.
+        """
+        if not self._may_judge():
+            return
+        others = {self._me, *self._edges.live} - {edge}
+        mine = [one for one in range(PARTITIONS) if rendezvous_owner(f"p{one}", others) == self._me]
+        owners = await asyncio.gather(*map(self._index.owners, mine))
+        for partition, found in zip(mine, owners, strict=True):
+            if edge in found.values():
+                for session in await self._index.owned_by(edge, partition):
+                    if session.state in _HAS_SESSION and not await self._losses.has_answer(session):
+                        await self._claim(session)
+
     async def _reconcile(self, partition: int, owners: dict[str, Identity]) -> None:
         """The index and what is served here must agree; the record decides."""
         for session in [one for one in self._records.owned if partition_of(one.call_id) == partition]:

@@ -62,6 +62,10 @@ class RelayLosses:
             self._leave(session)
         return is_lost
 
+    async def has_answer(self, session: calls.CallSession) -> bool:
+        """Whether the relay of a call says anything: one that does not is taken for silent from now on."""
+        return await self._relays.has_answer(session.media)
+
     async def _look_again(self, who: Identity, after_s: float) -> None:
         await asyncio.sleep(after_s)
         if self._relays.is_silent(who):

@@ -34,6 +34,8 @@ class EdgeTimes:
     """How often the registry is asked about a relay that says nothing."""
     relay_silent_s: float = 0.8
     """Calls leave a relay that has said nothing for so long; its streams answer pings five times a second."""
+    edge_silent_s: float = 0.8
+    """After so long without an answer from another edge, its calls whose relay is silent too are claimed."""
     move_hold_off_s: float = 10.0
     """For so long after a move a call is moved again only when its relay is gone, not when it is silent."""
     registry_away_s: float = 4.0

@@ -18,7 +18,7 @@ from sipgw.runtime.settings import Identity
 from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.runtime.tls import TlsDirectory
 from sipgw.sip_edge import metrics
-from sipgw.sip_edge.clients.silence import SilenceJudge
+from sipgw.sip_edge.clients.silence import SUSPECT_AFTER_S, SilenceJudge
 
 _log = get_logger("sipgw.sip_edge.relays")
 OnEvent = Callable[[Identity, relay.MediaEvent], Awaitable[None] | None]
@@ -76,6 +76,26 @@ class Relays:
             link.open()
         self._asked_at[who] = asyncio.get_running_loop().time()
         return link
+
+    async def has_answer(self, anchor: calls.MediaAnchor) -> bool:
+        """Whether a relay says anything, asked now if need be. One that does not counts as silent.
+
+        For calls of an edge that says nothing either, so that less silence than else is proof enough.
+        """
+        who = identity_of(anchor.relay)
+        link = self.link(anchor)
+        if who in self._silent:
+            return False
+        try:
+            async with asyncio.timeout(SUSPECT_AFTER_S):
+                await link.wait_connected()
+        except TimeoutError:
+            self._note_silent(who, "says nothing, nor does the edge of its calls")
+            return False
+        if link.silent_s < SUSPECT_AFTER_S:
+            return True
+        self._note_silent(who, f"said nothing for {link.silent_s:.1f} s, nor did the edge of its calls")
+        return False
 
     def is_silent(self, who: Identity) -> bool:
         """Nothing is heard of it now."""
