@@ -64,6 +64,7 @@ class RtpPort(asyncio.DatagramProtocol):
     timestamp: int = field(default_factory=lambda: random.getrandbits(31))
     payload_type: int = 0
     transport: asyncio.DatagramTransport | None = None
+    _more: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
     async def open(cls, host: str = "127.0.0.1") -> "RtpPort":
@@ -76,6 +77,13 @@ class RtpPort(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self.received.append(Packet.parse(data))
+        self._more.set()
+
+    async def heard(self, packets: int) -> None:
+        """Return when so many packets have come; the caller brings the timeout."""
+        while len(self.received) < packets:
+            self._more.clear()
+            await self._more.wait()
 
     @property
     def port(self) -> int:

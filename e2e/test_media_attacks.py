@@ -1,0 +1,125 @@
+"""Strangers who want a call, and callers who want a third party to hear it, against the whole gateway."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Self
+
+import pytest
+from gatewaykit.gateway import Gateway
+from gatewaykit.outside import Outside, why_not
+from gatewaykit.phone import Phone, PhoneCall
+from gatewaykit.rtp import RtpPort, echoed_share, noise
+from gatewaykit.up import Up
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+
+
+# -- a stranger takes the call before its caller speaks
+
+
+@pytest.mark.parametrize("host", ["127.0.0.9", "127.0.0.1"])
+async def test_a_spray_before_the_caller_speaks_does_not_get_the_call(
+    gateway: Gateway, phone: Phone, host: str
+) -> None:
+    call = await phone.new_call("builtin", gateway.sip())
+    await call.invite()
+    strangers = [await RtpPort.open(host) for _ in range(3)]
+    try:
+        for frame in range(20):  # 0.4 s
+            for stranger in strangers:
+                stranger.send(bytes([frame]) * 160, call.media)
+            await asyncio.sleep(0.02)
+        audio = noise(1.0, seed=3)
+        await call.rtp.stream(audio, call.media)
+        await asyncio.sleep(0.3)
+        assert echoed_share(audio, call.rtp.audio())[0] >= 0.9
+        assert [stranger.received for stranger in strangers] == [[], [], []]
+    finally:
+        for stranger in strangers:
+            stranger.close()
+    assert (await call.bye()).status == 200
+
+
+# -- the voice hammer: callers outside of this machine, and a third party beside them
+
+
+@pytest.fixture(scope="module")
+def outside() -> Iterator[Outside]:
+    if reason := why_not():
+        pytest.skip(reason)
+    with Outside.make() as outside:
+        yield outside
+
+
+@pytest.fixture
+async def up(outside: Outside, tmp_path: Path) -> AsyncIterator[Up]:
+    """A gateway whose trunks are the known host and everybody else."""
+    document = tmp_path / "gateway.yaml"
+    trunk = "apiVersion: sipgw.io/v1alpha1\nkind: SipTrunk\nmetadata: {{name: {}}}\nspec: {}\n"
+    trunks = trunk.format("known", f"{{sourceCidrs: [{outside.known}]}}"), trunk.format("any", "{}")
+    document.write_text("---\n".join(trunks))
+    up = Up(tmp_path)
+    await up.start("-f", str(document), "--no-recording", advertise=outside.ours)
+    yield up
+    await up.aclose()
+
+
+class Abroad:
+    """A caller outside of this machine, and a third party's port that its SDP names."""
+
+    def __init__(self, outside: Outside, up: Up, phone: Phone, third: RtpPort) -> None:
+        self._outside = outside
+        self._gateway = (outside.ours, up.sip[0][1])
+        self.phone = phone
+        self.third = third
+
+    @classmethod
+    @asynccontextmanager
+    async def at(cls, outside: Outside, up: Up, host: str) -> AsyncIterator[Self]:
+        loop = asyncio.get_running_loop()
+        _, phone = await loop.create_datagram_endpoint(Phone, sock=outside.socket(host))
+        _, third = await loop.create_datagram_endpoint(RtpPort, sock=outside.socket(outside.third))
+        yield cls(outside, up, phone, third)
+        await phone.aclose()
+        third.close()
+
+    async def call(self, named: str) -> PhoneCall:
+        """Not yet begun; its SDP names that host."""
+        call = await self.phone.new_call("echo", self._gateway)
+        offer = call.offer().replace("127.0.0.1", named)
+        call.sdp = offer.replace(f"m=audio {call.rtp.port}", f"m=audio {self.third.port}")
+        call.acks_repeats = False
+        return call
+
+    async def hammer(self) -> int:
+        """INVITE without ACK: how many packets the third party gets in 130 packet times. Then the ACK: it
+        gets more.
+        """
+        call = await self.call(self._outside.third)
+        assert (await call.invite(ack=False)).status == 200
+        await asyncio.sleep(2.6)
+        before = len(self.third.received)
+        call.ack()
+        await asyncio.wait_for(self.third.heard(before + 25), 5)
+        assert (await call.bye()).status == 200
+        return before
+
+
+async def test_a_third_party_is_not_flooded_by_an_invite_without_ack(up: Up, outside: Outside) -> None:
+    async with (
+        Abroad.at(outside, up, outside.unknown) as unknown,
+        Abroad.at(outside, up, outside.known) as known,
+    ):
+        assert await asyncio.gather(unknown.hammer(), known.hammer()) == [0, 100]
+
+        for host in ("169.254.169.254", "255.255.255.255"):
+            refused = await (await known.call(host)).invite()
+            assert refused.status == 488
+            assert host in refused["warning"]
+        known.third.received.clear()
+        broadcast = await known.call(outside.third.rsplit(".", 1)[0] + ".255")
+        await broadcast.invite()
+        await asyncio.sleep(0.5)
+        assert known.third.received == []
