@@ -4,9 +4,12 @@ import pytest
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
+from sipgw.api.registry.v1 import registry_pb2 as registry_api
 from sipgw.api.relay.v1 import control_pb2 as relay_api
+from sipgw.sip_edge.config_holder import ConfigHolder
 from sipgw.sip_edge.errors import Rejected
-from sipgw.sip_edge.media_peers import check_destination, is_acknowledged, is_behind_nat, is_trusted
+from sipgw.sip_edge.media_peers import MediaPeers, is_acknowledged, is_behind_nat, is_trusted
+from sipgw.sip_edge.relay_ports import RelayPorts
 from sipgw.sip_edge.testing.caller import SDP, Caller, CallerDialog
 from sipgw.sip_edge.testing.edges import TestEdge
 from sipgw.sip_edge.testing.fake_registry import FakeRegistry
@@ -77,8 +80,39 @@ def test_an_answer_is_acknowledged_by_the_ack_of_the_last_invite():
     assert not is_acknowledged(session)
 
 
-def media(address):
-    return relay_api.MediaSpec(remote_address=address, remote_rtp_port=4000)
+RELAYS = [("192.0.2.10", 20000, 22399), ("192.0.2.10", 22400, 24799), ("192.0.2.11", 20000, 22399)]
+
+
+async def no_relays():
+    return []
+
+
+def check(address, source, trunk, *, port=4000):
+    ports = RelayPorts(no_relays)
+    ports.take(
+        [
+            registry_api.RelayRegistration(
+                advertised_address=host,
+                control_address="10.0.0.1:7100",
+                rtp_first_port=first,
+                rtp_last_port=last,
+            )
+            for host, first, last in RELAYS
+        ]
+    )
+    media = relay_api.MediaSpec(remote_address=address, remote_rtp_port=port)
+    MediaPeers(ConfigHolder(), ports).check_new(media, source, trunk)
+
+
+@pytest.mark.parametrize("source", [PUBLIC, "192.0.2.10"])
+@pytest.mark.parametrize(
+    "to", [("192.0.2.10", 20000), ("192.0.2.10", 24799), ("::ffff:192.0.2.11", 21001), ("10.0.0.1", 20000)]
+)
+def test_no_call_is_sent_to_a_port_of_any_relay(source, to):
+    with pytest.raises(Rejected, match="488"):
+        check(to[0], source, None, port=to[1])
+    check(to[0], source, None, port=24800)
+    check("192.0.2.12", source, None, port=to[1])
 
 
 @pytest.mark.parametrize(
@@ -92,19 +126,29 @@ def media(address):
 )
 def test_an_address_that_media_never_goes_to_is_refused(address, named):
     with pytest.raises(Rejected, match="488") as refused:
-        check_destination(media(address), PUBLIC, None)
+        check(address, PUBLIC, None)
     assert named in dict(refused.value.headers)["Warning"]
 
 
 def test_what_the_caller_can_mend_by_sending_is_not_refused():
     trunk = config.Trunk(media=config.TrunkMedia(networks=["203.0.113.0/24"]))
     for address in ("127.0.1.1", "10.0.0.7", OTHER, ""):
-        check_destination(media(address), PUBLIC, trunk)
+        check(address, PUBLIC, trunk)
     trunk.media.symmetric = config.SYMMETRIC_MEDIA_OFF
     for address in ("127.0.1.1", "10.0.0.7", OTHER):
         with pytest.raises(Rejected, match="488"):
-            check_destination(media(address), PUBLIC, trunk)
-    check_destination(media("203.0.113.9"), PUBLIC, trunk)
+            check(address, PUBLIC, trunk)
+    check("203.0.113.9", PUBLIC, trunk)
+
+
+async def test_the_registry_tells_the_ports_of_relays(
+    edge: TestEdge, registry: FakeRegistry, relay: FakeRelay, caller: Caller
+) -> None:
+    assert registry
+    await edge.until(lambda: edge.app.relay_ports.has(relay.address, 20000))
+    invite = caller.invite(sdp=with_address(b"192.0.2.10").replace(b"audio 40000", b"audio 20002"))
+    caller.send(invite, edge.sip)
+    assert (await caller.response(invite)).status == 488
 
 
 # -- at an edge: its callers are at 127.0.0.1, their media host is 198.51.100.7

@@ -101,6 +101,8 @@ def _registration(
         codecs=[config_pb2.AUDIO_CODEC_PCMU, config_pb2.AUDIO_CODEC_PCMA],
         node=settings.node or platform.node(),
         warnings=warnings,
+        rtp_first_port=settings.first_port,
+        rtp_last_port=settings.last_port,
     )
 
 

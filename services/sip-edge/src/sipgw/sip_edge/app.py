@@ -49,6 +49,7 @@ from sipgw.sip_edge.redis_watch import RedisWatch
 from sipgw.sip_edge.registry_outage import RegistryOutage
 from sipgw.sip_edge.reinvites import Reinvites
 from sipgw.sip_edge.relay_losses import RelayLosses
+from sipgw.sip_edge.relay_ports import RelayPorts
 from sipgw.sip_edge.replies import InviteReplies, retry_after
 from sipgw.sip_edge.routing import no_bot_status
 from sipgw.sip_edge.server import SipServer
@@ -91,8 +92,8 @@ class EdgeApp:
             silent_s=times.relay_silent_s,
             tls=settings.tls,
         )
-        peers = MediaPeers(self.gateway)
-        media = MediaCommands(self.relays, peers)
+        self.relay_ports = RelayPorts(self.registry.list_relays)
+        media = MediaCommands(self.relays, MediaPeers(self.gateway, self.relay_ports))
         self.answers = InviteAnswers(self.sip, self.records, self._tasks, times.sip)
         requests = DialogRequests(self.sip, self.local)
         self.ending = CallEnding(
@@ -331,6 +332,7 @@ class EdgeApp:
         self._tasks.spawn(self.registry.follow_config(self._take_config), "config")
         self._tasks.spawn(self._redis.run(), "redis")
         self._tasks.spawn(self.relays.watch(self._relays_in_use), "relays")
+        self._tasks.spawn(self.relay_ports.follow(), "relay ports")
         self._tasks.spawn(
             sweep_forever(
                 self.claims, self._settings.times.reconcile_s, self._wake_sweep, self.edges.close_gone

@@ -73,6 +73,12 @@ class CallFlow:
             calls.CALL_STATE_RINGING: self._answer_when_ready,
         }
 
+    def media_wanted(self, offer: bytes, source: str, trunk: config.Trunk | None) -> relay.MediaSpec:
+        """What an INVITE from `source` asks for. Raises Rejected for what can't be served."""
+        media = media_wanted(offer, self._capabilities)
+        self._media.check_new(media, source, trunk)
+        return media
+
     async def run(self, live: LiveCall, session: calls.CallSession) -> None:
         """Go on with a call until it is answered or over."""
         try:

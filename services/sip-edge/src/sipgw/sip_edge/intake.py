@@ -15,7 +15,7 @@ from sipgw.sip import RequestReceived, SipRequest, TransactionKey, response_dest
 from sipgw.sip_edge import metrics
 from sipgw.sip_edge.admission import check_new_call
 from sipgw.sip_edge.authentication import Authentication
-from sipgw.sip_edge.call_flow import CallFlow, media_wanted
+from sipgw.sip_edge.call_flow import CallFlow
 from sipgw.sip_edge.call_limits import CallLimits
 from sipgw.sip_edge.config_holder import ConfigHolder
 from sipgw.sip_edge.deadlines import Deadlines
@@ -25,7 +25,6 @@ from sipgw.sip_edge.errors import Rejected
 from sipgw.sip_edge.identifiers import invite_call_key, local_tag
 from sipgw.sip_edge.invite_records import invite_record
 from sipgw.sip_edge.live_calls import LiveCall, LiveCalls
-from sipgw.sip_edge.media_peers import check_destination
 from sipgw.sip_edge.records import CallRecords
 from sipgw.sip_edge.replies import InviteReplies, answer_rejected, retry_after
 from sipgw.sip_edge.routing import RouteDecision, decide_route, user_of
@@ -149,8 +148,7 @@ class Intake:
             return
         try:
             live.decision = await self._limits.within(self._decide(event, trunk, call_id), call_id)
-            live.media = media_wanted(request.body, self._gateway.capabilities)
-            check_destination(live.media, event.source.host, trunk)
+            live.media = self._flow.media_wanted(request.body, event.source.host, trunk)
         except Rejected as rejected:
             refused = rejected
         with self._limits.entering(live.decision):

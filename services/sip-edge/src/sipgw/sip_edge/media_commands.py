@@ -3,6 +3,7 @@ owner epoch.
 """
 
 from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.relay.v1 import control_pb2 as relay
 from sipgw.sip_edge.clients.relays import Relays
 from sipgw.sip_edge.media_peers import MediaPeers, is_acknowledged
@@ -18,6 +19,10 @@ class MediaCommands:
     def check(self, session: calls.CallSession, media: relay.MediaSpec) -> None:
         """Raises Rejected(488) for a description of the peer's that names no place media may go to."""
         self._peers.check(session, media)
+
+    def check_new(self, media: relay.MediaSpec, source: str, trunk: config.Trunk | None) -> None:
+        """The same for a new call from `source`."""
+        self._peers.check_new(media, source, trunk)
 
     async def allocate(
         self, session: calls.CallSession, spec: relay.Allocate, *, at: calls.MediaAnchor | None = None

@@ -17,6 +17,7 @@ from sipgw.sip import SipParseError, SipUri, Via, parse_uri
 from sipgw.sip_edge import sdp_exchange
 from sipgw.sip_edge.config_holder import ConfigHolder
 from sipgw.sip_edge.errors import Rejected
+from sipgw.sip_edge.relay_ports import RelayPorts
 
 _LEAST_PREFIX: Final = {4: 8, 6: 16}
 """A wider network than these names nobody: whoever calls from it is not trusted for that."""
@@ -26,8 +27,9 @@ _NOT_ACCEPTABLE: Final = 488
 class MediaPeers:
     """Asked for each description that a relay is given."""
 
-    def __init__(self, gateway: ConfigHolder) -> None:
+    def __init__(self, gateway: ConfigHolder, relay_ports: RelayPorts) -> None:
         self._gateway = gateway
+        self._relay_ports = relay_ports
 
     def of(self, session: calls.CallSession, media: relay.MediaSpec) -> relay.MediaPeer:
         """The facts beside `media`, by the record as it stands."""
@@ -46,27 +48,30 @@ class MediaPeers:
     def check(self, session: calls.CallSession, media: relay.MediaSpec) -> None:
         """Raises Rejected(488) when media can never go where the description says, nor elsewhere."""
         source = session.legs[0].invite.source.address
-        check_destination(media, source, self._gateway.trunk(session.trunk))
+        self.check_new(media, source, self._gateway.trunk(session.trunk))
+
+    def check_new(self, media: relay.MediaSpec, source: str, trunk: config.Trunk | None) -> None:
+        """The same for a call without a record."""
+        if not media.remote_address:  # hold by 0.0.0.0, a host name: nobody is sent to until somebody latches
+            return
+        destination = Source(canonical_host(media.remote_address), media.remote_rtp_port)
+        if self._relay_ports.has(*destination) or is_hopeless(destination, source, trunk):
+            text = f"No media is sent to {destination.host} port {destination.port}"
+            raise Rejected(_NOT_ACCEPTABLE, text, headers=(("Warning", f'399 sipgw "{text}"'),))
 
 
-def check_destination(media: relay.MediaSpec, source: str, trunk: config.Trunk | None) -> None:
-    """The same for a call without a record.
+def is_hopeless(destination: Source, source: str, trunk: config.Trunk | None) -> bool:
+    """Whether media can neither go to the destination nor to where the caller really is.
 
     An address that is forbidden in this call only (of this machine, outside of the trunk's networks) is no
     reason to refuse as long as the caller may latch from another.
     """
-    if not media.remote_address:  # hold by 0.0.0.0, a host name: nobody is sent to until somebody latches
-        return
-    destination = Source(canonical_host(media.remote_address), media.remote_rtp_port)
-    is_fixed = trunk is not None and trunk.media.symmetric == config.SYMMETRIC_MEDIA_OFF
-    networks = tuple(map(ipaddress.ip_network, trunk.media.networks)) if trunk is not None else ()
-    rules = DestinationRules(canonical_host(source), networks)
-    is_hopeless = kind_of(destination.host) is HostKind.UNSENDABLE or (
-        is_fixed and is_forbidden(destination, rules, _NOWHERE)
-    )
-    if is_hopeless:
-        text = f"No media is sent to {destination.host}"
-        raise Rejected(_NOT_ACCEPTABLE, text, headers=(("Warning", f'399 sipgw "{text}"'),))
+    if kind_of(destination.host) is HostKind.UNSENDABLE:
+        return True
+    if trunk is None or trunk.media.symmetric != config.SYMMETRIC_MEDIA_OFF:
+        return False
+    networks = tuple(map(ipaddress.ip_network, trunk.media.networks))
+    return is_forbidden(destination, DestinationRules(canonical_host(source), networks), _NOWHERE)
 
 
 def wants_acknowledgement(session: calls.CallSession) -> bool:

@@ -89,7 +89,11 @@ class FakeRegistry(
             relays=[
                 pb.Relay(
                     registration=pb.RelayRegistration(
-                        relay=_identity(relay), control_address=relay.control_address
+                        relay=_identity(relay),
+                        control_address=relay.control_address,
+                        advertised_address=relay.address,
+                        rtp_first_port=20000,
+                        rtp_last_port=22399,
                     ),
                     healthy=relay.incarnation not in self.unhealthy,
                 )

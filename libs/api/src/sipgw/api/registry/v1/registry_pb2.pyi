@@ -690,6 +690,8 @@ class RelayRegistration(_message.Message):
     CODECS_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    RTP_FIRST_PORT_FIELD_NUMBER: _builtins.int
+    RTP_LAST_PORT_FIELD_NUMBER: _builtins.int
     control_address: _builtins.str
     advertised_address: _builtins.str
     ordinal: _builtins.int
@@ -697,6 +699,9 @@ class RelayRegistration(_message.Message):
     revision: _builtins.str
     capacity_units: _builtins.int
     node: _builtins.str
+    rtp_first_port: _builtins.int
+    """the range of its media; 0: not told"""
+    rtp_last_port: _builtins.int
     @_builtins.property
     def relay(self) -> _session_pb2.ProcessIdentity: ...
     @_builtins.property
@@ -718,10 +723,12 @@ class RelayRegistration(_message.Message):
         codecs: _abc.Iterable[_config_pb2.AudioCodec.ValueType] | None = ...,
         node: _builtins.str = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        rtp_first_port: _builtins.int = ...,
+        rtp_last_port: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["relay", b"relay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advertised_address", b"advertised_address", "capacity_units", b"capacity_units", "codecs", b"codecs", "control_address", b"control_address", "lane", b"lane", "node", b"node", "ordinal", b"ordinal", "relay", b"relay", "revision", b"revision", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advertised_address", b"advertised_address", "capacity_units", b"capacity_units", "codecs", b"codecs", "control_address", b"control_address", "lane", b"lane", "node", b"node", "ordinal", b"ordinal", "relay", b"relay", "revision", b"revision", "rtp_first_port", b"rtp_first_port", "rtp_last_port", b"rtp_last_port", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
