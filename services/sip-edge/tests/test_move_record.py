@@ -36,7 +36,9 @@ def session(phase: int = NONE, cause: int = calls.MOVE_CAUSE_DRAIN) -> calls.Cal
 STEPS: dict[str, Step] = {
     "begin": lambda d: move_record.begin(d, calls.MOVE_CAUSE_DRAIN, "o", now_ms=1000, limit_ms=500),
     "place": lambda d: move_record.place(d, PLACEMENT),
-    "offer": lambda d: move_record.offer(d, ALLOCATED, branch="z9hG4bK-e-1-1", generation=5),
+    "offer": lambda d: move_record.offer(
+        d, ALLOCATED, branch="z9hG4bK-e-1-1", contact="sip:c@192.0.2.3", generation=5
+    ),
     "offer_again": lambda d: move_record.offer_again(d, 1),
     "accept": lambda d: move_record.accept(d, d.move.cseq, SDP, contact="sip:a@192.0.2.9", is_held=False),
     "settle": lambda d: move_record.settle(d, 9, 7000),

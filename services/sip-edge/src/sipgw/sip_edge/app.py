@@ -19,7 +19,7 @@ from sipgw.sip_edge.allocation import Allocations
 from sipgw.sip_edge.authentication import NONCE_SECRET, Authentication, Passwords
 from sipgw.sip_edge.call_flow import CallFlow
 from sipgw.sip_edge.call_limits import CallLimits
-from sipgw.sip_edge.claims import Claims, sweep_forever
+from sipgw.sip_edge.claims import Claims, Reinviting, sweep_forever
 from sipgw.sip_edge.clients.edges import Edges
 from sipgw.sip_edge.clients.relays import Relays
 from sipgw.sip_edge.config_holder import ConfigHolder
@@ -56,6 +56,7 @@ from sipgw.sip_edge.server import SipServer
 from sipgw.sip_edge.settings import EdgeSettings, OnStop
 from sipgw.sip_edge.stranded import StrandedCalls
 from sipgw.sip_edge.takeover import Takeover
+from sipgw.sip_edge.target_refreshes import TargetRefreshes
 from sipgw.sip_edge.transfer import Transfers
 from sipgw.store import Store, StoreUnavailable
 
@@ -122,6 +123,10 @@ class EdgeApp:
             store.now_ms,
         )
         self.ghosts = Ghosts(media, self._tasks)
+        reinvites = Reinvites(self.sip, self.local)
+        refreshes = TargetRefreshes(
+            settings.limits.refreshes, self.records, media, reinvites, self.ending, self.gateway
+        )
         self.moves = Moves(
             settings,
             self.records,
@@ -129,7 +134,7 @@ class EdgeApp:
             placing,
             allocations,
             media,
-            Reinvites(self.sip, self.local),
+            reinvites,
             self.ending,
             self.gateway,
             self.ghosts,
@@ -222,7 +227,7 @@ class EdgeApp:
             self.live,
             flow,
             media,
-            self.moves,
+            Reinviting(self.moves, refreshes),
             self.losses,
             self.answers,
             self.ending,

@@ -297,6 +297,7 @@ class CallFlow:
             invite = draft.legs[0].invite
             invite.last_final, invite.final_sent_ms = serialize(ok), now_ms
             draft.legs[0].dialog.early = False
+            draft.legs[0].local_target = str(ok.contact.uri) if ok.contact is not None else ""
             if not draft.legs[0].remote_sdp:
                 draft.legs[0].offer_pending = calls.OFFER_PENDING_LOCAL
             if live.bot.done() and isinstance(outcome := live.bot.result(), relay.BotReady):

@@ -7,6 +7,7 @@ under way (ringing, the 200's copies, an end decided but not carried out) is tak
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from sipgw.api.calls.v1 import session_pb2 as calls
@@ -31,6 +32,7 @@ from sipgw.sip_edge.moves import Moves
 from sipgw.sip_edge.records import CallRecords
 from sipgw.sip_edge.relay_losses import RelayLosses
 from sipgw.sip_edge.replies import InviteReplies
+from sipgw.sip_edge.target_refreshes import TargetRefreshes
 from sipgw.store import PARTITIONS, StoreUnavailable, partition_of
 
 _log = get_logger("sipgw.sip_edge.claims")
@@ -50,6 +52,14 @@ class OwnerIndex(Protocol):
     async def owned_by(self, identity: Identity, partition: int) -> list[calls.CallSession]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Reinviting:
+    """What sends re-INVITEs of ours, and goes on with those of an edge that is gone."""
+
+    moves: Moves
+    refreshes: TargetRefreshes
+
+
 class Claims:
     """`sweep` also finds calls whose edge was gone before this one came."""
 
@@ -62,7 +72,7 @@ class Claims:
         live: LiveCalls,
         flow: CallFlow,
         media: MediaCommands,
-        moves: Moves,
+        reinviting: Reinviting,
         losses: RelayLosses,
         answers: InviteAnswers,
         ending: CallEnding,
@@ -79,7 +89,8 @@ class Claims:
         self._live = live
         self._flow = flow
         self._media = media
-        self._moves = moves
+        self._moves = reinviting.moves
+        self._refreshes = reinviting.refreshes
         self._losses = losses
         self._answers = answers
         self._ending = ending
@@ -213,8 +224,10 @@ class Claims:
             )
         if session.state in _UNANSWERED:
             await self._flow.run(live, session)
-        elif not session.legs[0].invite.ack_seen:
+            return
+        if not session.legs[0].invite.ack_seen:
             self._repeat_final(live, session)
+        await self._refreshes.see_through(live, session)
 
     async def _attend(self, live: LiveCall, session: calls.CallSession) -> bool:
         """Adopt the call's session, or leave its relay at once where that died with the call's edge."""

@@ -14,6 +14,7 @@ from sipgw.sip import (
     parse_uri,
 )
 from sipgw.sip_edge.admission import ALLOW, SDP_TYPE
+from sipgw.sip_edge.reinvite_record import SavedInvite
 from sipgw.sip_edge.replies import HeaderFields
 from sipgw.sip_edge.server import SipServer
 
@@ -73,7 +74,11 @@ class LocalContact:
 
     def contact(self, call_id: str) -> str:
         """Our Contact in a call: its user part names the call to whichever edge gets a request."""
-        return f"<sip:{call_id}@{self._bracketed}:{self.port}>"
+        return f"<{self.uri(call_id)}>"
+
+    def uri(self, call_id: str) -> str:
+        """The URI of our Contact in a call."""
+        return f"sip:{call_id}@{self._bracketed}:{self.port}"
 
     @property
     def via(self) -> Via:
@@ -121,35 +126,35 @@ class DialogRequests:
 
 @dataclass(frozen=True, slots=True)
 class OwnInvite:
-    """Our re-INVITE of a record's move, and where it goes. Made again anywhere, it is a retransmission."""
+    """A re-INVITE of ours that a record names, or its ACK, and where it goes."""
 
     request: SipRequest
     destination: Address
 
 
-def own_invite(session: calls.CallSession, local: LocalContact) -> OwnInvite:
-    """The re-INVITE that the record's move names: its CSeq, its branch, its offer."""
-    leg, move = session.legs[0], session.move
+def own_invite(session: calls.CallSession, saved: SavedInvite, local: LocalContact) -> OwnInvite:
+    """The re-INVITE that the record names: its CSeq, its branch, its offer."""
+    leg = session.legs[0]
     record = calls.DialogState()
     record.CopyFrom(leg.dialog)
-    record.local_cseq = move.cseq - 1
+    record.local_cseq = saved.cseq - 1
     dialog = dialog_of(record)
     _, request = dialog.next_request(
         "INVITE",
-        local.via.with_params(branch=move.branch),
+        local.via.with_params(branch=saved.branch),
         local.contact(session.call_id),
-        move.offer,
+        saved.offer,
         SDP_TYPE,
         headers=(ALLOW,),
     )
     return OwnInvite(request, next_hop_address(dialog, leg.invite.source))
 
 
-def own_ack(session: calls.CallSession, local: LocalContact, branch: str) -> OwnInvite:
+def own_ack(session: calls.CallSession, cseq: int, local: LocalContact, branch: str) -> OwnInvite:
     """The ACK of its 2xx: a request by itself, to the target that the 2xx named (RFC 3261 §13.2.2.4)."""
     leg = session.legs[0]
     dialog = dialog_of(leg.dialog)
-    ack = dialog.ack(local.via.with_params(branch=branch), session.move.cseq)
+    ack = dialog.ack(local.via.with_params(branch=branch), cseq)
     return OwnInvite(ack, next_hop_address(dialog, leg.invite.source))
 
 

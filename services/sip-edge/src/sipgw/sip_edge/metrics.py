@@ -31,6 +31,9 @@ MOVES = Counter("sipgw_edge_moves_total", "Calls that were to change their relay
 MOVE_SECONDS = Histogram(
     "sipgw_edge_move_seconds", "From a move's intent to its end", ["cause"], buckets=LATENCY_BUCKETS_S
 )
+TARGET_REFRESHES = Counter(
+    "sipgw_edge_target_refreshes_total", "Calls whose caller was to get this edge's Contact", ["outcome"]
+)
 TAKEN_OVER = Counter("sipgw_edge_taken_over_total", "Calls claimed from edges that are gone")
 CONFIG_VERSION = Gauge("sipgw_edge_config_version", "Version of the config in force; 0 while there is none")
 REDIS_AWAY = Gauge("sipgw_edge_redis_away", "1 while Redis does not answer")

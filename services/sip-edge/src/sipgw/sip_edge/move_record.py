@@ -11,21 +11,14 @@ from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.registry.v1 import registry_pb2 as registry
 from sipgw.api.relay.v1 import control_pb2 as relay
 from sipgw.sip_edge import sdp_exchange
+from sipgw.sip_edge.reinvite_record import ANSWERED, is_quiet
 
-ANSWERED: Final = frozenset({calls.CALL_STATE_ANSWERED, calls.CALL_STATE_ESTABLISHED})
 _BUILTIN: Final = "builtin:"
 
 
 def is_in(session: calls.CallSession, phase: calls.MovePhase.ValueType) -> bool:
     """Whether the call is answered and its move in that phase."""
     return session.state in ANSWERED and session.HasField("move") and session.move.phase == phase
-
-
-def is_quiet(session: calls.CallSession) -> bool:
-    """No INVITE is under way in the dialog, ours or theirs (RFC 3261 §14.1)."""
-    leg = session.legs[0]
-    is_settled = leg.offer_pending == calls.OFFER_PENDING_UNSPECIFIED and leg.invite.ack_seen
-    return session.state == calls.CALL_STATE_ESTABLISHED and is_settled
 
 
 def can_resume(session: calls.CallSession) -> bool:
@@ -92,7 +85,9 @@ def place_elsewhere(draft: calls.CallSession, phase: calls.MovePhase.ValueType, 
     return True
 
 
-def offer(draft: calls.CallSession, allocated: relay.Allocated, *, branch: str, generation: int) -> bool:
+def offer(
+    draft: calls.CallSession, allocated: relay.Allocated, *, branch: str, contact: str, generation: int
+) -> bool:
     """The target has the session; our re-INVITE is about to be sent. Raises Rejected."""
     if not is_in(draft, calls.MOVE_PHASE_ALLOCATING) or not is_quiet(draft):
         return False
@@ -103,13 +98,13 @@ def offer(draft: calls.CallSession, allocated: relay.Allocated, *, branch: str, 
     leg.dialog.local_cseq += 1
     leg.offer_pending = calls.OFFER_PENDING_LOCAL
     move.phase = calls.MOVE_PHASE_OFFERING
-    move.cseq, move.branch = leg.dialog.local_cseq, branch
+    move.cseq, move.branch, move.contact = leg.dialog.local_cseq, branch, contact
     move.offer = sdp_exchange.moved(draft, move.target, leg.local_sdp_version + 1).sdp
     return True
 
 
 def offer_again(draft: calls.CallSession, retries: int) -> bool:
-    """The peer's offer met ours: later, with the next CSeq."""
+    """The peer's offer met ours, or another edge can't send ours again: later, with the next CSeq."""
     if not is_in(draft, calls.MOVE_PHASE_OFFERING):
         return False
     draft.legs[0].offer_pending = calls.OFFER_PENDING_UNSPECIFIED
@@ -131,6 +126,7 @@ def accept(draft: calls.CallSession, cseq: int, answer: bytes, *, contact: str, 
     leg.remote_sdp = answer
     leg.offer_pending = calls.OFFER_PENDING_UNSPECIFIED
     leg.on_hold = is_held
+    leg.local_target = move.contact or leg.local_target
     if contact:
         leg.dialog.remote_target = contact
     return True

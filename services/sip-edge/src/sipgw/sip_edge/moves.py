@@ -32,10 +32,11 @@ from sipgw.sip_edge.ghosts import Ghosts
 from sipgw.sip_edge.live_calls import LiveCall
 from sipgw.sip_edge.media_commands import MediaCommands
 from sipgw.sip_edge.move_outcomes import note_done
-from sipgw.sip_edge.move_record import ANSWERED, can_resume, cause_name, is_in
+from sipgw.sip_edge.move_record import can_resume, cause_name, is_in
 from sipgw.sip_edge.pace import Pace
 from sipgw.sip_edge.placing import Placing
 from sipgw.sip_edge.records import CallRecords
+from sipgw.sip_edge.reinvite_record import ANSWERED, of_move
 from sipgw.sip_edge.reinvites import Answered, Gone, NotNow, Outcome, Refused, Reinvites
 from sipgw.sip_edge.settings import EdgeSettings
 from sipgw.store import StoreUnavailable
@@ -120,7 +121,6 @@ class Moves:
         self, live: LiveCall, session: calls.CallSession, cause: calls.MoveCause.ValueType
     ) -> None:
         lost = session.media.relay.incarnation
-
         limit_ms = int(self._settings.times.relay_lost_s * 1000)
 
         def change(draft: calls.CallSession) -> bool:
@@ -255,10 +255,12 @@ class Moves:
         self, live: LiveCall, session: calls.CallSession, allocated: relay.Allocated
     ) -> None:
         """Once no other INVITE is under way in the dialog (RFC 3261 §14.1)."""
-        branch = self._reinvites.new_branch()
+        branch, contact = self._reinvites.new_branch(), self._reinvites.contact(live.call_id)
 
         def change(draft: calls.CallSession) -> bool:
-            return move_record.offer(draft, allocated, branch=branch, generation=session.version)
+            return move_record.offer(
+                draft, allocated, branch=branch, contact=contact, generation=session.version
+            )
 
         while True:
             try:
@@ -284,8 +286,13 @@ class Moves:
         await self._update(live, change)
 
     async def _offer(self, live: LiveCall, session: calls.CallSession) -> None:
+        saved = of_move(session)
+        if self._reinvites.is_from_elsewhere(saved, live.call_id):
+            self._reinvites.acknowledge_once(session, saved)
+            await self._update(live, lambda draft: move_record.offer_again(draft, session.move.retries))
+            return
         with call_span("re-INVITE", live.trace) as span:
-            outcome = await self._reinvites.send(session, patience_s=self._settings.times.reinvite_s)
+            outcome = await self._reinvites.send(session, saved, patience_s=self._settings.times.reinvite_s)
             span.set("sip.status", outcome.status)
         await self._conclude(live, session, outcome)
 
@@ -310,7 +317,7 @@ class Moves:
         try:
             described = sdp_exchange.accept(session.move.offer, response.body, self._gateway.capabilities)
         except Rejected as rejected:
-            self._reinvites.acknowledge(session)
+            self._reinvites.acknowledge(session, of_move(session))
             await self._give_up(live, f"no usable answer to our re-INVITE: {rejected}")
             return
 
@@ -323,11 +330,12 @@ class Moves:
         try:
             await self._update(live, change)
         except CallOver:
-            self._reinvites.acknowledge(session)  # ended meanwhile: its 200 wants its ACK all the same
+            # Ended meanwhile: its 200 wants its ACK all the same.
+            self._reinvites.acknowledge(session, of_move(session))
             raise
 
     async def _switch(self, live: LiveCall, session: calls.CallSession) -> None:
-        self._reinvites.acknowledge(session)
+        self._reinvites.acknowledge(session, of_move(session))
         media = sdp_exchange.agreed(session, self._gateway.capabilities)
         try:
             await asyncio.gather(self._media.modify(session, media), self._media.start(session))
@@ -339,7 +347,6 @@ class Moves:
             await self._begin(live, session, _LOST_CAUSE)
             return
         self._ghosts.let_go(session, session.move.left)
-
         self._placing.confirm_soon(live.call_id, session.media.relay.incarnation)
         await self._update(live, lambda draft: move_record.settle(draft, session.version, self.now_ms()))
         note_done(live, session, "moved", self.now_ms())

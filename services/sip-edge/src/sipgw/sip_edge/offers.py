@@ -275,6 +275,7 @@ class Offers:
             )
             if request.contact is not None:
                 leg.dialog.remote_target = str(request.contact.uri)
+            leg.local_target = self._local.uri(draft.call_id)
             if is_invite:
                 leg.invite.last_final = serialize(ok)
             draft.media.generation = session.version

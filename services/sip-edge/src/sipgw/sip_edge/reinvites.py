@@ -1,7 +1,4 @@
-"""Our re-INVITE of a call that changes its relay, and what its answer means (RFC 3261 §14.1).
-
-The record names CSeq, branch and offer before it is sent: whoever sends it again sends a retransmission.
-"""
+"""Sends our re-INVITEs, a move's and a target refresh's, and tells what their answers mean (RFC 3261 §14)."""
 
 import random
 from dataclasses import dataclass
@@ -10,6 +7,7 @@ from typing import Final, TypeAlias
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.sip import SipResponse
 from sipgw.sip_edge.dialogs import LocalContact, own_ack, own_invite
+from sipgw.sip_edge.reinvite_record import SavedInvite
 from sipgw.sip_edge.server import SipServer
 
 _NO_ANSWER: Final = 408
@@ -17,8 +15,9 @@ _GONE: Final = frozenset({481})
 _GLARE: Final = 491
 _BUSY: Final = 500
 """With Retry-After: an offer of the peer's met ours (§14.2)."""
-_GLARE_PAUSE_S: Final = 2.0
-"""Who did not make the Call-ID waits up to so long: the peer, who did, waits longer than this."""
+_GLARE_PAUSE_MS: Final = range(0, 2001, 10)
+_OWNERS_GLARE_PAUSE_MS: Final = range(2100, 4001, 10)
+"""The side that made the Call-ID waits longer than the other (§14.1)."""
 _LONGEST_PAUSE_S: Final = 10.0
 
 
@@ -59,7 +58,7 @@ Outcome: TypeAlias = Answered | NotNow | Gone | Refused
 
 
 class Reinvites:
-    """Sends what the record's move says."""
+    """Sends what a record names."""
 
     def __init__(self, sip: SipServer, local: LocalContact) -> None:
         self._sip = sip
@@ -69,26 +68,42 @@ class Reinvites:
         """For the record, before anything is sent."""
         return self._sip.new_branch()
 
-    async def send(self, session: calls.CallSession, *, patience_s: float) -> Outcome:
+    def contact(self, call_id: str) -> str:
+        """The URI of our Contact in a call, as this edge gives it now."""
+        return self._local.uri(call_id)
+
+    def is_from_elsewhere(self, saved: SavedInvite, call_id: str) -> bool:
+        """Whether an edge at another address sent it: it can't be sent again from here."""
+        return saved.contact not in {"", self.contact(call_id)}
+
+    async def send(self, session: calls.CallSession, saved: SavedInvite, *, patience_s: float) -> Outcome:
         """The outcome of the re-INVITE."""
-        own = own_invite(session, self._local)
+        own = own_invite(session, saved, self._local)
         response = await self._sip.invite(own.request, own.destination, patience_s=patience_s)
-        return _outcome(response)
+        return outcome_of(response, is_owner=session.legs[0].direction == calls.LEG_DIRECTION_OUTBOUND)
 
-    def acknowledge(self, session: calls.CallSession) -> None:
+    def acknowledge(self, session: calls.CallSession, saved: SavedInvite) -> None:
         """The ACK of its 2xx, now and for each copy of it. The record has the target that the 2xx named."""
-        ack = own_ack(session, self._local, self._sip.new_branch())
-        self._sip.acknowledge(own_invite(session, self._local).request, ack.request, ack.destination)
+        ack = own_ack(session, saved.cseq, self._local, self._sip.new_branch())
+        self._sip.acknowledge(own_invite(session, saved, self._local).request, ack.request, ack.destination)
+
+    def acknowledge_once(self, session: calls.CallSession, saved: SavedInvite) -> None:
+        """The ACK of a re-INVITE that another edge sent: a caller that has answered 200 waits for it, and one
+        that has not ignores it.
+        """
+        ack = own_ack(session, saved.cseq, self._local, self._sip.new_branch())
+        self._sip.send(ack.request, ack.destination)
 
 
-def _outcome(response: SipResponse | None) -> Outcome:
+def outcome_of(response: SipResponse | None, *, is_owner: bool) -> Outcome:
+    """What a final answer means; None: there was none. `is_owner`: we made the Call-ID."""
     status = response.status if response is not None else _NO_ANSWER
     if response is not None and response.is_success:
         return Answered(response)
     if status in _GONE:
         return Gone(status)
     if status == _GLARE:
-        return NotNow(status, random.randrange(int(_GLARE_PAUSE_S * 100)) / 100)
+        return NotNow(status, random.choice(_OWNERS_GLARE_PAUSE_MS if is_owner else _GLARE_PAUSE_MS) / 1000)
     wait_s = _retry_after_s(response)
     if status == _BUSY and wait_s is not None:
         return NotNow(status, min(wait_s, _LONGEST_PAUSE_S))

@@ -12,9 +12,10 @@ from sipgw.runtime.settings import Identity
 from sipgw.runtime.tasks import TaskGroupOwner
 from sipgw.sip_edge.clients.relays import Relays
 from sipgw.sip_edge.live_calls import LiveCalls, RelayGone
-from sipgw.sip_edge.move_record import ANSWERED, hold_off_ms
+from sipgw.sip_edge.move_record import hold_off_ms
 from sipgw.sip_edge.moves import Moves
 from sipgw.sip_edge.records import CallRecords
+from sipgw.sip_edge.reinvite_record import ANSWERED
 
 
 class RelayLosses:

@@ -49,6 +49,18 @@ class EdgeTimes:
 
 
 @dataclass(frozen=True, slots=True)
+class RefreshLimits:
+    """Of re-INVITEs that give callers another Contact, after a claim."""
+
+    per_s: float = 100.0
+    """So many begin: a claimed edge's calls must not drown the others."""
+    patience_s: float = 8.0
+    """How long a caller may think about one before we CANCEL it."""
+    quiet_within_s: float = 32.0
+    """How long another INVITE of the dialog may be under way first: 64*T1."""
+
+
+@dataclass(frozen=True, slots=True)
 class EdgeLimits:
     """Bounds of what strangers can make this edge hold."""
 
@@ -60,6 +72,7 @@ class EdgeLimits:
     """Relays tried for one call."""
     moves_per_s: float = 200.0
     """Calls that begin to change their relay: the death of a full one must not drown the others."""
+    refreshes: RefreshLimits = field(default_factory=RefreshLimits)
     window: SetupWindowLimits = field(default_factory=SetupWindowLimits)
     """Calls between INVITE and a relay that has them; more get 503."""
     wrong_passwords: WrongPasswordLimits = field(default_factory=WrongPasswordLimits)

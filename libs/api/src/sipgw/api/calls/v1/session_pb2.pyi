@@ -113,6 +113,31 @@ END_CAUSE_LOST: EndCause.ValueType  # 14
 END_CAUSE_MAX_DURATION: EndCause.ValueType  # 15
 Global___EndCause: _TypeAlias = EndCause  # noqa: Y015
 
+class _RefreshPhase:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RefreshPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RefreshPhase.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REFRESH_PHASE_UNSPECIFIED: _RefreshPhase.ValueType  # 0
+    REFRESH_PHASE_WANTED: _RefreshPhase.ValueType  # 1
+    """intended; waits for its turn, and for other INVITEs to end"""
+    REFRESH_PHASE_OFFERING: _RefreshPhase.ValueType  # 2
+    """our re-INVITE is saved and perhaps sent"""
+    REFRESH_PHASE_ACCEPTED: _RefreshPhase.ValueType  # 3
+    """the caller has answered 200, which wants its ACK"""
+
+class RefreshPhase(_RefreshPhase, metaclass=_RefreshPhaseEnumTypeWrapper): ...
+
+REFRESH_PHASE_UNSPECIFIED: RefreshPhase.ValueType  # 0
+REFRESH_PHASE_WANTED: RefreshPhase.ValueType  # 1
+"""intended; waits for its turn, and for other INVITEs to end"""
+REFRESH_PHASE_OFFERING: RefreshPhase.ValueType  # 2
+"""our re-INVITE is saved and perhaps sent"""
+REFRESH_PHASE_ACCEPTED: RefreshPhase.ValueType  # 3
+"""the caller has answered 200, which wants its ACK"""
+Global___RefreshPhase: _TypeAlias = RefreshPhase  # noqa: Y015
+
 class _MoveCause:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -222,6 +247,7 @@ class CallSession(_message.Message):
     MOVE_FIELD_NUMBER: _builtins.int
     REFUSES_MOVE_FIELD_NUMBER: _builtins.int
     MOVED_MS_FIELD_NUMBER: _builtins.int
+    REFRESH_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """32 hex digits"""
     version: _builtins.int
@@ -263,6 +289,10 @@ class CallSession(_message.Message):
     def move(self) -> Global___Move:
         """absent: the call stays where it is"""
 
+    @_builtins.property
+    def refresh(self) -> Global___TargetRefresh:
+        """absent: the caller has the Contact of an edge that serves it, as far as known"""
+
     def __init__(
         self,
         *,
@@ -289,10 +319,11 @@ class CallSession(_message.Message):
         move: Global___Move | None = ...,
         refuses_move: _builtins.bool = ...,
         moved_ms: _builtins.int = ...,
+        refresh: Global___TargetRefresh | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bot", b"bot", "media", b"media", "move", b"move", "owner", b"owner", "trace", b"trace"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bot", b"bot", "media", b"media", "move", b"move", "owner", b"owner", "refresh", b"refresh", "trace", b"trace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_ms", b"answered_ms", "bot", b"bot", "call_id", b"call_id", "created_ms", b"created_ms", "deadline_ms", b"deadline_ms", "end_cause", b"end_cause", "end_reason", b"end_reason", "ended_ms", b"ended_ms", "from_display", b"from_display", "legs", b"legs", "media", b"media", "move", b"move", "moved_ms", b"moved_ms", "owner", b"owner", "owner_epoch", b"owner_epoch", "refuses_move", b"refuses_move", "route", b"route", "sip_status", b"sip_status", "state", b"state", "to_display", b"to_display", "trace", b"trace", "trunk", b"trunk", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_ms", b"answered_ms", "bot", b"bot", "call_id", b"call_id", "created_ms", b"created_ms", "deadline_ms", b"deadline_ms", "end_cause", b"end_cause", "end_reason", b"end_reason", "ended_ms", b"ended_ms", "from_display", b"from_display", "legs", b"legs", "media", b"media", "move", b"move", "moved_ms", b"moved_ms", "owner", b"owner", "owner_epoch", b"owner_epoch", "refresh", b"refresh", "refuses_move", b"refuses_move", "route", b"route", "sip_status", b"sip_status", "state", b"state", "to_display", b"to_display", "trace", b"trace", "trunk", b"trunk", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -316,6 +347,7 @@ class Move(_message.Message):
     DEADLINE_MS_FIELD_NUMBER: _builtins.int
     AVOID_FIELD_NUMBER: _builtins.int
     RETRIES_FIELD_NUMBER: _builtins.int
+    CONTACT_FIELD_NUMBER: _builtins.int
     cause: Global___MoveCause.ValueType
     phase: Global___MovePhase.ValueType
     epoch: _builtins.int
@@ -331,6 +363,8 @@ class Move(_message.Message):
     """until then another try is worth it"""
     retries: _builtins.int
     """re-INVITEs refused with 491 or 500 so far"""
+    contact: _builtins.str
+    """the URI of our Contact in it: from another address it can't be sent again"""
     @_builtins.property
     def target(self) -> Global___MediaAnchor:
         """the other relay; from SWITCHING on `media` is that"""
@@ -358,14 +392,59 @@ class Move(_message.Message):
         deadline_ms: _builtins.int = ...,
         avoid: _abc.Iterable[_builtins.str] | None = ...,
         retries: _builtins.int = ...,
+        contact: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["left", b"left", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avoid", b"avoid", "began_ms", b"began_ms", "branch", b"branch", "cause", b"cause", "cseq", b"cseq", "deadline_ms", b"deadline_ms", "epoch", b"epoch", "left", b"left", "offer", b"offer", "phase", b"phase", "retries", b"retries", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avoid", b"avoid", "began_ms", b"began_ms", "branch", b"branch", "cause", b"cause", "contact", b"contact", "cseq", b"cseq", "deadline_ms", b"deadline_ms", "epoch", b"epoch", "left", b"left", "offer", b"offer", "phase", b"phase", "retries", b"retries", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Move: _TypeAlias = Move  # noqa: Y015
+
+@_typing.final
+class TargetRefresh(_message.Message):
+    """A re-INVITE of ours that gives the caller our present Contact and changes nothing else (RFC 3261 §12.2.1.1)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHASE_FIELD_NUMBER: _builtins.int
+    CSEQ_FIELD_NUMBER: _builtins.int
+    BRANCH_FIELD_NUMBER: _builtins.int
+    OFFER_FIELD_NUMBER: _builtins.int
+    CONTACT_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
+    CHANGES_MEDIA_FIELD_NUMBER: _builtins.int
+    phase: Global___RefreshPhase.ValueType
+    cseq: _builtins.int
+    """of our re-INVITE"""
+    branch: _builtins.str
+    offer: _builtins.bytes
+    """the description last agreed, its version unchanged (RFC 3264 §8)"""
+    contact: _builtins.str
+    """the URI"""
+    retries: _builtins.int
+    """re-INVITEs refused with 491 or 500 so far"""
+    changes_media: _builtins.bool
+    """of ACCEPTED: the answer is another than the last one"""
+    def __init__(
+        self,
+        *,
+        phase: Global___RefreshPhase.ValueType = ...,
+        cseq: _builtins.int = ...,
+        branch: _builtins.str = ...,
+        offer: _builtins.bytes = ...,
+        contact: _builtins.str = ...,
+        retries: _builtins.int = ...,
+        changes_media: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "changes_media", b"changes_media", "contact", b"contact", "cseq", b"cseq", "offer", b"offer", "phase", b"phase", "retries", b"retries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TargetRefresh: _TypeAlias = TargetRefresh  # noqa: Y015
 
 @_typing.final
 class ProcessIdentity(_message.Message):
@@ -403,6 +482,7 @@ class Leg(_message.Message):
     LOCAL_SDP_VERSION_FIELD_NUMBER: _builtins.int
     OFFER_PENDING_FIELD_NUMBER: _builtins.int
     ON_HOLD_FIELD_NUMBER: _builtins.int
+    LOCAL_TARGET_FIELD_NUMBER: _builtins.int
     leg_id: _builtins.str
     """"a" the caller's, "b" ... others"""
     direction: Global___LegDirection.ValueType
@@ -412,6 +492,8 @@ class Leg(_message.Message):
     local_sdp_version: _builtins.int
     offer_pending: Global___OfferPending.ValueType
     on_hold: _builtins.bool
+    local_target: _builtins.str
+    """the URI of our Contact that the peer has; empty: that of the INVITE's last_final"""
     @_builtins.property
     def dialog(self) -> Global___DialogState: ...
     @_builtins.property
@@ -428,10 +510,11 @@ class Leg(_message.Message):
         local_sdp_version: _builtins.int = ...,
         offer_pending: Global___OfferPending.ValueType = ...,
         on_hold: _builtins.bool = ...,
+        local_target: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["dialog", b"dialog", "invite", b"invite"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dialog", b"dialog", "direction", b"direction", "invite", b"invite", "leg_id", b"leg_id", "local_sdp", b"local_sdp", "local_sdp_version", b"local_sdp_version", "offer_pending", b"offer_pending", "on_hold", b"on_hold", "remote_sdp", b"remote_sdp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dialog", b"dialog", "direction", b"direction", "invite", b"invite", "leg_id", b"leg_id", "local_sdp", b"local_sdp", "local_sdp_version", b"local_sdp_version", "local_target", b"local_target", "offer_pending", b"offer_pending", "on_hold", b"on_hold", "remote_sdp", b"remote_sdp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,59 @@
+"""What a record keeps of our re-INVITEs, a move's and a target refresh's: at most one is open in a dialog.
+
+CSeq, branch and offer are saved before the request is sent: an edge at the same address that sends it again
+sends a retransmission. From another address it would be another transaction with a CSeq that was used.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.sip import SipParseError, SipResponse, parse_message
+
+ANSWERED: Final = frozenset({calls.CALL_STATE_ANSWERED, calls.CALL_STATE_ESTABLISHED})
+
+
+@dataclass(frozen=True, slots=True)
+class SavedInvite:
+    """A re-INVITE of ours as the record names it. `contact`: our URI in it; empty: not known."""
+
+    cseq: int
+    branch: str
+    offer: bytes
+    contact: str
+
+
+def of_move(session: calls.CallSession) -> SavedInvite:
+    """The re-INVITE of the record's move."""
+    move = session.move
+    return SavedInvite(move.cseq, move.branch, move.offer, move.contact)
+
+
+def of_refresh(session: calls.CallSession) -> SavedInvite:
+    """The re-INVITE of the record's target refresh."""
+    refresh = session.refresh
+    return SavedInvite(refresh.cseq, refresh.branch, refresh.offer, refresh.contact)
+
+
+def is_quiet(session: calls.CallSession) -> bool:
+    """No INVITE is under way in the dialog, ours or theirs (RFC 3261 §14.1)."""
+    leg = session.legs[0]
+    is_settled = leg.offer_pending == calls.OFFER_PENDING_UNSPECIFIED and leg.invite.ack_seen
+    owes_ack = (session.HasField("move") and session.move.phase == calls.MOVE_PHASE_SWITCHING) or (
+        session.HasField("refresh") and session.refresh.phase == calls.REFRESH_PHASE_ACCEPTED
+    )
+    return session.state == calls.CALL_STATE_ESTABLISHED and is_settled and not owes_ack
+
+
+def contact_of_peer(leg: calls.Leg) -> str:
+    """The URI of our Contact that the peer has, "" when nothing tells. Records of older releases name it in
+    the last 2xx alone.
+    """
+    if leg.local_target or not leg.invite.last_final:
+        return leg.local_target
+    try:
+        message = parse_message(leg.invite.last_final)
+    except SipParseError:
+        return ""
+    is_response = isinstance(message, SipResponse) and message.contact is not None
+    return str(message.contact.uri) if is_response and message.contact is not None else ""
