@@ -134,6 +134,17 @@ def test_a_phone_behind_nat_is_followed_after_the_answer_and_not_before(world):
     assert real.heard() == said
 
 
+def test_one_forged_datagram_of_the_sdps_address_keeps_no_phone_from_its_call(world):
+    sdp = world.phone(address=CALLER)
+    session = call(world, sdp, behind_nat=True)
+    sdp.say()
+    world.tick(8)
+    real = at(world.phone(address=CALLER, ssrc=77), world, session)
+    spray(world, [real], packets=10)
+    assert world.plane._leg(session.row).latch.latched == (CALLER, real.port)
+    assert world.plane.receiver.totals(session.row).received >= 8
+
+
 def test_another_port_of_the_callers_host_is_followed_after_a_second(world):
     session = call(world, world.phone(address=CALLER))
     moved = at(world.phone(address=CALLER), world, session)
@@ -261,9 +272,27 @@ def test_a_trusted_trunks_media_host_gets_a_hundred_packets_in_all_and_the_rest_
     assert silent == pytest.approx((4000 - 400) * 40, abs=160)  # the pause is in the timestamps
 
 
+def test_silence_leaves_half_of_the_hundred_to_a_bot_that_begins_late(world):
+    third = world.phone(address=THIRD)
+    session = call(world, third, trusted=True)
+    for _ in range(2000):
+        world.tick()
+        third.collect()
+    assert len(third.received()) == LIMITED_PACKETS // 2
+    said = []
+    for _ in range(60):  # in real time, a frame each 20 ms
+        said += say(world, session, 1)
+        world.tick(4)
+        third.collect()
+    packets = third.received()
+    assert [packet.payload for packet in packets] == said[: LIMITED_PACKETS // 2]
+    assert [packet.marker for packet in packets] == [True] + [False] * 49
+
+
 def test_the_hundred_are_not_given_again_by_another_offer(world):
     third = world.phone(address=THIRD)
     session = call(world, third, trusted=True)
+    say(world, session, 300)
     others = [world.phone(address=f"127.0.0.{n}") for n in range(20, 24)]
     for generation, other in enumerate(others, 2):
         for _ in range(240):  # 60 packets

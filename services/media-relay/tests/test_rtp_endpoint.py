@@ -138,3 +138,15 @@ def test_reports_share_the_rtp_port_when_that_was_agreed(endpoint, caller, stran
     endpoint.send_rtcp(b"apart", is_muxed=False)
     assert all_of(caller) == [b"muxed"]
     assert stranger.recvfrom(2048) == (b"apart", endpoint.pair.rtcp.getsockname())
+
+
+def test_a_socket_of_both_families_sends_to_ipv4_callers(port_range, caller):
+    pool = PortPool("::", *port_range(8))
+    endpoint = RtpEndpoint(pool.acquire(), source_of(caller), None)
+    endpoint.sender()(b"early")
+    assert all_of(caller) == [b"early"]
+    endpoint.connect(source_of(caller))
+    endpoint.sender()(b"latched")
+    assert all_of(caller) == [b"latched"]
+    pool.release(endpoint.release(), 0.0)
+    pool.close()

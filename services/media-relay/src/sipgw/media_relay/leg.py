@@ -25,6 +25,8 @@ class Leg:
     has_started: bool = False
     is_hushed: bool = False  # the call may be elsewhere: nothing is sent
     acknowledged_host: str = ""  # of the SDP whose answer the caller has acknowledged
+    reach: Reach = Reach.HELD  # of RTP
+    may_report: bool = False  # RTCP goes only where RTP goes freely, and to a host that RTP may go to
     _rtcp_candidate: Source | None = None
 
     def take_media(self, media: MediaParameters) -> None:
@@ -38,15 +40,13 @@ class Leg:
         if self.media.remote is not None:  # a hold names nobody, and takes nothing back
             self.acknowledged_host = self.media.remote.host
 
-    def reach(self, local: LocalAddresses) -> Reach:
-        """Whether RTP goes to the present destination; nowhere while none is known."""
-        return self._judge(self.endpoint.remote, local)
-
-    def may_report(self, local: LocalAddresses) -> bool:
-        """Whether RTCP may be sent: only where RTP goes freely, and to a host that RTP may go to."""
-        if self.is_hushed or self.reach(local) is not Reach.FREE:
-            return False
-        return self.media.is_muxed or self._judge(self.endpoint.remote_rtcp, local) is Reach.FREE
+    def direct(self, local: LocalAddresses) -> Reach:
+        """Judge anew where media goes: after anything that may change it. Nowhere while nothing is known."""
+        self.reach = self._judge(self.endpoint.remote, local)
+        self.may_report = self.reach is Reach.FREE and not self.is_hushed
+        if self.may_report and not self.media.is_muxed:
+            self.may_report = self._judge(self.endpoint.remote_rtcp, local) is Reach.FREE
+        return self.reach
 
     def takes_rtcp(self, source: Source) -> bool:
         """Whether a report comes from the caller; by two in a row reports go to another port of its host."""

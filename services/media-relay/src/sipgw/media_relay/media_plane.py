@@ -84,12 +84,13 @@ class MediaPlane:
         self.playout = PlayoutQueue(rows)
         self.uplink = Uplink(rows, self.jitter, self.receiver, pipeline)
         self.transmitter = Transmitter(rows, self.playout, pipeline)
-        self._gate = OutboundGate(self.transmitter)
+        self._gate = OutboundGate(self.transmitter, self.playout)
         self.reports = RtcpReports(rows, self.receiver, self.transmitter)
         self._digits = DigitsIn()
         self._sweep = RtpSweep()
         self._listener = listener
         self._legs: list[Leg | None] = [None] * rows
+        self._unproven: set[int] = set()  # rows connected to their SDP's address by its first packet alone
         self._reported = np.zeros(rows, np.int64)
         self._tick_number = 0
         self.strange = 0  # packets from strangers, all calls
@@ -128,6 +129,7 @@ class MediaPlane:
             self.playout.recode(row, table)
         if moved:
             self._disconnect(leg)
+            self._unproven.discard(row)
             leg.latch.expect(media.remote, self._tick_number * TICK_S)
             leg.endpoint.remote, leg.endpoint.remote_rtcp = media.remote, media.remote_rtcp
         uplink_format = AudioFormat(media.wire.codec, media.wire.rate_hz, uplink_frame_ms)
@@ -155,7 +157,7 @@ class MediaPlane:
 
     def reach(self, row: int) -> Reach:
         """Whether media goes to the caller."""
-        return self._leg(row).reach(self._local)
+        return self._leg(row).reach
 
     def is_held(self, row: int) -> bool:
         """Whether what the bot says waits until it may be sent."""
@@ -170,9 +172,10 @@ class MediaPlane:
     def close(self, row: int) -> None:
         """The call is over: its ports go to rest."""
         leg = self._leg(row)
-        if self.transmitter.sent[row] and leg.may_report(self._local):
+        if self.transmitter.sent[row] and leg.may_report:
             leg.endpoint.send_rtcp(self.reports.build(row, ends=True), is_muxed=leg.media.is_muxed)
         self._legs[row] = None
+        self._unproven.discard(row)
         parts = self.uplink, self.transmitter, self._gate, self.receiver, self.playout, self.reports
         for part in (*parts, self._digits):
             part.close(row)
@@ -210,6 +213,7 @@ class MediaPlane:
         self._sweep.sweep_cold()
         for rows, lengths in self._sweep.hot_rounds(min(_ROUNDS + missed, _MOST_ROUNDS)):
             self.receiver.receive(rows, self._sweep.datagrams[: len(rows)], lengths, tick)
+        self._prove_connected()
         self.uplink.run(tick)
         self.transmitter.run(tick)
         self._follow_up(tick)
@@ -265,9 +269,10 @@ class MediaPlane:
     def _direct(self, row: int) -> None:
         """Send to the caller, or hold what is to be sent, by what is known of it now."""
         leg = self._leg(row)
+        reach = leg.direct(self._local)
         may_send = self._gate.apply(
             row,
-            leg.reach(self._local),
+            reach,
             is_sending=leg.media.is_sending,
             tick_number=self._tick_number,
         )
@@ -286,7 +291,7 @@ class MediaPlane:
             self._tell_digit(row, event)
         for row in self.reports.due(tick.number):
             leg = self._leg(row)
-            if leg.may_report(self._local):
+            if leg.may_report:
                 leg.endpoint.send_rtcp(self.reports.build(row), is_muxed=leg.media.is_muxed)
         if tick.number % _POOL_SWEEP_TICKS == 0:
             self.pool.sweep(tick.at_s)
@@ -312,8 +317,11 @@ class MediaPlane:
             datagram, address = leg.endpoint.pair.rtcp.recvfrom(SLOT)
         except OSError:
             return
+        reports_to = leg.endpoint.remote_rtcp
         if leg.takes_rtcp(_source(address)):
             self.reports.receive(row, datagram)
+            if leg.endpoint.remote_rtcp != reports_to:
+                self._direct(row)
         else:
             self._count_stranger(leg)
 
@@ -344,11 +352,11 @@ class MediaPlane:
         )
         match verdict:
             case Verdict.LATCHED:
-                early = self._connect(row, leg, source)
-                self._begin_uplink(row, leg, source)
-                self._take_one(row, datagram)
-                for each, address in early:
-                    self._judge(row, leg, each, _source(address))
+                self._unproven.discard(row)
+                self._take_first(row, leg, datagram, source)
+            case Verdict.HEARD if is_agreed and leg.latch.latched is None and row not in self._unproven:
+                self._unproven.add(row)
+                self._take_first(row, leg, datagram, source)
             case Verdict.HEARD:
                 self._begin_uplink(row, leg, source)
                 self._take_one(row, datagram)
@@ -359,8 +367,27 @@ class MediaPlane:
         if len(leg.latch.proven) != was_proven:
             self._direct(row)
 
+    def _take_first(self, row: int, leg: Leg, datagram: bytes, source: Source) -> None:
+        """Give a source a socket of its own; take its packet, and what came before the socket was there."""
+        early = self._connect(row, leg, source)
+        self._begin_uplink(row, leg, source)
+        self._take_one(row, datagram)
+        for each, address in early:
+            self._judge(row, leg, each, _source(address))
+
+    def _prove_connected(self) -> None:
+        """Tell latches what the SDP's address sent to its own socket: its second packet latches it."""
+        for row in list(self._unproven):
+            leg, heard = self._leg(row), self.receiver.heard(row, TICK_S)
+            if heard is None or leg.media.remote is None:
+                continue
+            arrival = Arrival(leg.media.remote, heard.ssrc, heard.highest_sequence)
+            if leg.latch.receive_packet(arrival, heard.at_s) is Verdict.LATCHED:
+                self._unproven.discard(row)
+                self._direct(row)
+
     def _connect(self, row: int, leg: Leg, source: Source) -> list[tuple[bytes, Any]]:
-        """Give the latched caller a socket of its own and send to it from now on."""
+        """Give the caller a socket of its own and send to it from now on."""
         self._disconnect(leg)
         try:
             early = leg.endpoint.connect(source)

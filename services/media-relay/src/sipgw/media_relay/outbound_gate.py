@@ -6,19 +6,28 @@ that is only trusted gets a bounded number of packets in all; nothing is counted
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from sipgw.rtp.media_destination import LIMITED_PACKETS, Reach
 
 if TYPE_CHECKING:
+    from sipgw.media_relay.playout import PlayoutQueue
     from sipgw.media_relay.transmitter import Transmitter
+
+_FOR_SPEECH: Final = LIMITED_PACKETS // 2
+"""Of the packets of a LIMITED destination so many are for what the bot says: its silence does not use up the
+early media of a bot that takes long to begin.
+"""
 
 
 class OutboundGate:
     """Single-threaded; the rows are the transmitter's."""
 
-    def __init__(self, transmitter: Transmitter) -> None:
+    def __init__(self, transmitter: Transmitter, playout: PlayoutQueue) -> None:
         self._transmitter = transmitter
+        self._playout = playout
         self._left: dict[int, int] = {}  # packets that a call may yet send to destinations that are LIMITED
         self._ends_at: dict[int, int] = {}  # of rows that are limited now: the count of sent packets
 
@@ -37,13 +46,19 @@ class OutboundGate:
         self._ends_at.pop(row, None)
 
     def check(self, tick_number: int) -> None:
-        """After each tick: hold the rows whose packets are used up."""
+        """After each tick: hold the rows whose packets are used up, or are kept for speech."""
         if not self._ends_at:
             return
-        sent = self._transmitter.sent
-        for row in [row for row, end in self._ends_at.items() if sent[row] >= end]:
-            self._end_limit(row)
-            self._transmitter.hold(row, tick_number, is_held=True)
+        rows = np.fromiter(self._ends_at, np.intp)
+        left = np.fromiter(self._ends_at.values(), np.int64) - self._transmitter.sent[rows]
+        waiting = self._playout.depth(rows)
+        for row, packets, speech in zip(rows.tolist(), left.tolist(), waiting.tolist(), strict=True):
+            is_quiet = not speech and not self._transmitter.is_sending_digits(row)
+            if packets <= 0:
+                self._end_limit(row)
+            self._transmitter.hold(
+                row, tick_number, is_held=packets <= 0 or (is_quiet and packets <= _FOR_SPEECH)
+            )
 
     def _end_limit(self, row: int) -> None:
         if (end := self._ends_at.pop(row, None)) is not None:

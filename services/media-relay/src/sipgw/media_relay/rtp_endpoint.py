@@ -48,7 +48,7 @@ class RtpEndpoint:
             hot.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size // 2)
             _share(lobby, hot, allowed=1)
             hot.bind(lobby.getsockname())
-            hot.connect(tuple(source))
+            hot.connect(_address(lobby, source))
         except OSError:
             hot.close()
             raise
@@ -80,7 +80,7 @@ class RtpEndpoint:
             return self.connected.send
         if self.remote is None:
             return None
-        send_to, address = self.pair.rtp.sendto, tuple(self.remote)
+        send_to, address = self.pair.rtp.sendto, _address(self.pair.rtp, self.remote)
         return lambda datagram: send_to(datagram, address)
 
     def send_rtcp(self, datagram: bytes, *, is_muxed: bool) -> None:
@@ -90,7 +90,13 @@ class RtpEndpoint:
                 if (send := self.sender()) is not None:
                     send(datagram)
             elif self.remote_rtcp is not None:
-                self.pair.rtcp.sendto(datagram, tuple(self.remote_rtcp))
+                self.pair.rtcp.sendto(datagram, _address(self.pair.rtcp, self.remote_rtcp))
+
+
+def _address(sender: socket.socket, source: Source) -> tuple[str, int]:
+    """As the sender's family writes it: a socket of both families has IPv4 inside IPv6."""
+    is_mapped = sender.family == socket.AF_INET6 and ":" not in source.host
+    return (f"::ffff:{source.host}" if is_mapped else source.host, source.port)
 
 
 def _share(*sockets: socket.socket, allowed: int) -> None:

@@ -288,7 +288,7 @@ class Transmitter:
             lost = max(due - self._paused_at.pop(row), 0) // period
             self._timestamp[row] = (int(self._timestamp[row]) + lost * int(self._step[row])) & 0xFFFFFFFF
             self._frame_seq[row] = int(self._frame_seq[row]) + lost
-            self._marker[row] = True
+            self._marker[row] |= lost > 0
         self._next[row] = due
 
     def _forget_hold(self, row: int) -> None:
