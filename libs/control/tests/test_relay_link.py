@@ -370,3 +370,34 @@ async def test_the_silence_of_a_relay_that_answers_no_pings_means_nothing(server
     assert link.is_connected
     assert len(edge.relays) == 1
     await link.aclose()
+
+
+async def test_a_link_whose_relay_was_replaced_dials_no_more(server, relay, edge, until) -> None:
+    link = RelayLink(server.address, EDGE, edge.events.append, expected=Identity("relay-0", "r0"))
+    with pytest.raises(RelayUnreachable, match="relay-0/r1 answers in place of relay-0/r0"):
+        await allocate(link, 1)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(RelayUnreachable):
+        await allocate(link, 1)
+    link.open()
+    assert asyncio.get_running_loop().time() - began < 0.1
+    await asyncio.sleep(0.7)  # dialled again every half second, if at all
+    assert relay.attached == ["edge-0"]
+    await link.aclose()
+
+
+async def test_a_host_that_refuses_connections_is_told_and_a_broken_stream_is_not(
+    server, relay, edge, until
+) -> None:
+    refused: list[float] = []
+    link = RelayLink(
+        server.address, EDGE, edge.events.append, on_refused=lambda: refused.append(link.heard_at)
+    )
+    await link.wait_connected()
+    relay.end_stream()
+    await until(lambda: len(relay.attached) == 2)
+    await link.list_sessions()
+    assert refused == []
+    await server.stop()
+    await until(lambda: refused)
+    await link.aclose()
