@@ -95,6 +95,22 @@ async def test_a_relay_whose_process_is_gone_is_left_at_once(
     await edge.until(lambda: relay_of(edge, call) == "relay-1", 3)
 
 
+async def test_a_pause_of_the_whole_machine_moves_nothing(
+    edge: TestEdge, call: CallerDialog, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
+) -> None:
+    """All calls are on one relay; the other, without any, was silent as well."""
+    await edge.until(lambda: bool(other_relay.dialled))
+    await asyncio.sleep(0.5)  # both have answered pings
+    relay.freeze()
+    other_relay.freeze()
+    await asyncio.sleep(1.3)
+    relay.thaw()
+    other_relay.thaw()
+    await asyncio.sleep(0.5)
+    assert relay_of(edge, call) == "relay-0"
+    assert all(one.method != "INVITE" for one in caller.requests)
+
+
 async def test_silence_does_not_move_a_call_again_at_once(
     start_edge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
 ) -> None:

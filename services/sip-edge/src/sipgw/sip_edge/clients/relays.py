@@ -25,6 +25,7 @@ OnEvent = Callable[[Identity, relay.MediaEvent], Awaitable[None] | None]
 ListRelays = Callable[[], Awaitable[Sequence[registry.Relay]]]
 _JUDGE_PERIOD_S = 0.05
 _KEPT_S = 5.0
+_WITNESS_KEPT_S = 5.0
 _FIRST_ATTACH_S = 2.0
 """A stream that never stood may take so long."""
 
@@ -54,6 +55,9 @@ class Relays:
         self._silent: set[Identity] = set()
         self._lapsed: set[Identity] = set()
         self._gone: set[Identity] = set()
+        self._judged: set[Identity] = set()
+        self._witness: calls.MediaAnchor | None = None
+        self._witness_until = 0.0
         self.on_event: OnEvent = _no_event
         self.on_attached: Callable[[Identity], None] = _nobody
         self.on_silent: Callable[[Identity], None] = _nobody
@@ -112,19 +116,47 @@ class Relays:
 
     async def watch(self, in_use: Callable[[], set[Identity]]) -> None:
         """Judge relays, for ever; streams to relays without calls are closed."""
-        loop = asyncio.get_running_loop()
-        next_poll = loop.time()
-        used: set[Identity] = set()
+        await asyncio.gather(self._judge_forever(), self._poll(in_use))
+
+    async def _judge_forever(self) -> None:
         while True:
             await asyncio.sleep(_JUDGE_PERIOD_S)
-            self._judge_silence(used)
-            if loop.time() >= next_poll:
-                next_poll = loop.time() + self._poll_s
-                used = in_use()  # looks at every call
-                metrics.RELAYS_CONNECTED.set(sum(link.is_connected for link in self._links.values()))
-                await self._close_unused(used)
-                if doubted := {who for who in used if self._is_doubted(who)}:
-                    await self._ask_for_leases(doubted)
+            self._judge_silence(self._judged)
+
+    async def _poll(self, in_use: Callable[[], set[Identity]]) -> None:
+        while True:
+            used = in_use()  # looks at every call
+            self._judged = used | await self._witness_for(used)
+            metrics.RELAYS_CONNECTED.set(sum(link.is_connected for link in self._links.values()))
+            await self._close_unused(self._judged)
+            if doubted := {who for who in used if self._is_doubted(who)}:
+                await self._ask_for_leases(doubted)
+            await asyncio.sleep(self._poll_s)
+
+    async def _witness_for(self, used: set[Identity]) -> set[Identity]:
+        """Listen to another relay where all calls are on one: its silence tells whose fault it is."""
+        if len(used) != 1:
+            return set()
+        now = asyncio.get_running_loop().time()
+        if now >= self._witness_until:
+            self._witness_until = now + _WITNESS_KEPT_S
+            self._witness = await self._another_than(used)
+        if self._witness is None:
+            return set()
+        self.link(self._witness)
+        return {identity_of(self._witness.relay)}
+
+    async def _another_than(self, used: set[Identity]) -> calls.MediaAnchor | None:
+        try:
+            listed = [one.registration for one in await self._list_relays() if one.healthy]
+        except ControlError:
+            return self._witness
+        for registration in listed:
+            if identity_of(registration.relay) not in used | self._silent:
+                return calls.MediaAnchor(
+                    relay=registration.relay, control_address=registration.control_address
+                )
+        return None
 
     async def aclose(self) -> None:
         """Detach from all."""
