@@ -8,7 +8,7 @@ from resources import KINDS, route
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 _LEFT = (
-    "pods,deployments,statefulsets,jobs,services,secrets,configmaps,serviceaccounts,roles,rolebindings,leases,pdb,"
+    "pods,daemonsets,deployments,statefulsets,jobs,services,secrets,configmaps,serviceaccounts,roles,rolebindings,leases,pdb,"
     "networkpolicies,persistentvolumeclaims"
 )
 

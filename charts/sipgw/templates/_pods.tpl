@@ -39,6 +39,12 @@ topologySpreadConstraints:
       matchLabels: {{- include "sipgw.selector" . | nindent 8 }}
 {{- end -}}
 
+{{/* Whether edges are a DaemonSet: "true", or nothing. A pod of it comes back on its node, at the address that callers
+in a call have. */}}
+{{- define "sipgw.hasEdgeOnEveryNode" -}}
+{{- if and (eq .Values.edge.network "host") (kindIs "invalid" .Values.edge.replicas) }}true{{ end -}}
+{{- end -}}
+
 {{- define "sipgw.securityContext" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true

@@ -44,7 +44,8 @@ def named(manifests: list[Manifest], kind: str, name: str) -> Manifest:
 def pod_templates(manifests: list[Manifest]) -> dict[str, Manifest]:
     """Every pod that the release makes, by the name of what makes it."""
     found = {
-        m["metadata"]["name"]: m["spec"]["template"] for m in of_kind(manifests, "Deployment", "StatefulSet")
+        m["metadata"]["name"]: m["spec"]["template"]
+        for m in of_kind(manifests, "DaemonSet", "Deployment", "StatefulSet")
     }
     return found | {m["metadata"]["name"]: m for m in of_kind(manifests, "Pod")}
 

@@ -128,6 +128,41 @@ def test_pods_are_probed_by_grpc_on_the_port_that_they_were_told(rendering: list
             assert container[probe]["grpc"] == {"port": health, "service": question}, name
 
 
+def _edges(manifests: list[Manifest]) -> Manifest:
+    (edges,) = [
+        m for m in of_kind(manifests, "DaemonSet", "Deployment") if m["metadata"]["name"] == "sipgw-edge"
+    ]
+    return edges
+
+
+def _budgets(manifests: list[Manifest]) -> set[str]:
+    return {m["metadata"]["name"].removeprefix("sipgw-") for m in of_kind(manifests, "PodDisruptionBudget")}
+
+
+def test_edges_keep_to_their_nodes_unless_a_number_is_given(default: list[Manifest]) -> None:
+    edges = _edges(default)
+    assert edges["kind"] == "DaemonSet"
+    assert "replicas" not in edges["spec"]
+    assert edges["spec"]["updateStrategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+    assert _budgets(default) == {"relay", "registry", "operator"}, "Kubernetes counts none for a DaemonSet"
+
+
+@pytest.mark.parametrize(
+    ("values", "replicas"),
+    [
+        ({"replicas": 3}, 3),
+        ({"network": "service", "advertise": "192.0.2.1"}, 2),
+        ({"network": "service", "advertise": "192.0.2.1", "replicas": 5}, 5),
+    ],
+)
+def test_a_number_of_edges_or_a_balancer_makes_them_a_deployment(values: Manifest, replicas: int) -> None:
+    manifests = render(values={"edge": values})
+    edges = _edges(manifests)
+    assert (edges["kind"], edges["spec"]["replicas"]) == ("Deployment", replicas)
+    assert edges["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+    assert "edge" in _budgets(manifests)
+
+
 def test_a_relay_asks_for_the_core_that_it_uses(default: list[Manifest]) -> None:
     for relay in _relays(default):
         (container,) = relay["spec"]["template"]["spec"]["containers"]

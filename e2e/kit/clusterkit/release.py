@@ -99,7 +99,7 @@ class Release:
         """Until every part has all its pods, none of an old template, and they are ready."""
 
         def settled() -> bool:
-            parts = self.kubectl.list("deployments,statefulsets", self.selector())
+            parts = self.kubectl.list("daemonsets,deployments,statefulsets", self.selector())
             pods_ready = len(self.ready_pods("relay")) >= 2 and all(map(is_ready, self.pods()))
             return pods_ready and all(map(_is_rolled_out, parts))
 
@@ -196,6 +196,12 @@ def is_ready(pod: dict[str, Any]) -> bool:
 
 def _is_rolled_out(part: dict[str, Any]) -> bool:
     status = part["status"]
-    counts = {status.get(f"{name}eplicas", 0) for name in ("r", "updatedR", "readyR")}
+    if part["kind"] == "DaemonSet":
+        wanted = status.get("desiredNumberScheduled", 0)
+        names = ("currentNumberScheduled", "updatedNumberScheduled", "numberReady")
+    else:
+        wanted = part["spec"]["replicas"]
+        names = ("replicas", "updatedReplicas", "readyReplicas")
+    counts = {status.get(name, 0) for name in names}
     is_seen = status.get("observedGeneration") == part["metadata"]["generation"]
-    return is_seen and counts == {part["spec"]["replicas"]}
+    return is_seen and counts == {wanted}
