@@ -13,7 +13,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -45,6 +45,11 @@ def sip_id(call: PhoneCall) -> str:
 def address_towards(edge: Address) -> str:
     """The address of this machine that an edge sees."""
     return local_address_towards(destination_of(parse_uri(f"sip:{edge[0]}:{edge[1]}")))
+
+
+def remote_host(call: PhoneCall) -> str:
+    """Where its requests go: what the last Contact said."""
+    return destination_of(call.session.live.next_hop).host
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,10 @@ class Callers:
         With `tries` a call that gets 503 is placed again, at the next edge, as carriers do; `refused` counts.
         """
         return self._run(self._dial(count, per_second, seconds, user or self.user, tries))
+
+    def each(self, act: Callable[[PhoneCall], Coroutine[Any, Any, None]]) -> None:
+        """`act` with every call that is up, at once. Raises what the first that failed met."""
+        self._run(_gather([act(call) for call in self.calls if not call.has_ended]))
 
     def mark(self) -> None:
         """From here on gaps and moves are counted."""
@@ -205,6 +214,10 @@ class Callers:
                 await call.hangup(3)
                 return
             call.phase = CallPhase.ANSWERED  # not ended: nobody answered the BYE
+
+
+async def _gather(acts: Sequence[Coroutine[Any, Any, None]]) -> None:
+    await asyncio.gather(*acts)
 
 
 def _is_long(gap: tuple[float, float]) -> bool:
