@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from gatewaykit.ports import free_port
 from gatewaykit.up import Up
+
+from sipgw.runtime.free_ports import free_port
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 

@@ -175,13 +175,15 @@ spec:
 async def test_two_edges_and_two_relays_share_the_calls_and_a_killed_relay_comes_back(
     up: Up, alice: SipPhone
 ) -> None:
-    await up.start("--edges=2", "--relays=2", rtp_ports="27400-27599")
+    rtp_ports = up.take_rtp_ports()
+    await up.start("--edges=2", "--relays=2", rtp_ports=rtp_ports)
     assert len(up.sip) == 2
     on_first, on_second = [await alice.call(uri_of(address)) for address in up.sip]
     await heard_back(on_first)
     await heard_back(on_second)
     ports = {call.media.current.remote_rtp_port for call in (on_first, on_second) if call.media.current}
-    assert all(27400 <= port <= 27599 for port in ports)
+    low, high = map(int, rtp_ports.split("-"))
+    assert all(low <= port <= high for port in ports)
     on_first.destination = up.sip[1]  # the rest of the first call at the other edge
     await on_first.hangup()
     await on_second.hangup()
@@ -275,7 +277,7 @@ async def test_on_a_terminal_there_is_a_live_table(up: Up, alice: SipPhone) -> N
             "up",
             "--sip-port=0",
             "--advertise=127.0.0.1",
-            "--rtp-ports=27600-27699",
+            f"--rtp-ports={up.take_rtp_ports()}",
         ),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=theirs,

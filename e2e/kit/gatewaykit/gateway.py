@@ -15,11 +15,11 @@ import grpc
 import yaml
 
 from gatewaykit.phone import Phone
-from gatewaykit.ports import free_port, free_range, give_back
 from gatewaykit.service import Service
 from sipgw.api.registry.v1 import registry_pb2
 from sipgw.config import compile_config, load_documents
 from sipgw.control import ControlError, RegistryClient, RegistryUnreachable
+from sipgw.runtime.free_ports import free_port, free_range, give_back
 from sipgw.runtime.testing import TestAuthority
 from sipgw.runtime.tls import TlsDirectory
 from sipgw.store.testing import RedisServer

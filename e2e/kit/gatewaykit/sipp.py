@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gatewaykit.ports import free_port, free_range, give_back
+from sipgw.runtime.free_ports import free_port, free_range, give_back
 
 _SCENARIOS = Path(__file__).parents[2] / "sipp"
 _KILL_AFTER_S = 5.0

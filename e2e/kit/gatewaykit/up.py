@@ -8,11 +8,14 @@ from pathlib import Path
 
 import psutil
 
+from sipgw.runtime.free_ports import free_range, give_back
+
 _TIMEOUT_S = 60.0
+_RTP_PORTS = 200
 
 
 class Up:
-    """Start with `await up.start("--edges=2")`. SIP is on a free port unless told otherwise."""
+    """Start with `await up.start("--edges=2")`. SIP and RTP are on free ports unless told otherwise."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -28,20 +31,27 @@ class Up:
         self._more = asyncio.Event()
         self._family: list[psutil.Process] = []
         self._guards: list[psutil.Process] = []
+        self._ranges: list[int] = []
 
     async def start(
         self,
         *options: str,
         sip_port: int = 0,
-        rtp_ports: str = "27000-27399",
+        rtp_ports: str = "",
         advertise: str | None = "127.0.0.1",
     ) -> None:
         """Runs until its ready line; `advertise` None: at the address that it finds itself."""
         address = [] if advertise is None else [f"--advertise={advertise}"]
+        rtp_ports = rtp_ports or self.take_rtp_ports()
         await self.run("up", f"--sip-port={sip_port}", f"--rtp-ports={rtp_ports}", *address, *options)
         await self.line("ready ")
         self._family = psutil.Process(self.pid).children(recursive=True)
         self._guards = self.services("guard.py")
+
+    def take_rtp_ports(self) -> str:
+        """LOW-HIGH that no other test has, until `aclose`."""
+        self._ranges.append(free_range(_RTP_PORTS))
+        return f"{self._ranges[-1]}-{self._ranges[-1] + _RTP_PORTS - 1}"
 
     async def run(self, *arguments: str) -> None:
         self._process = await asyncio.create_subprocess_exec(
@@ -124,6 +134,9 @@ class Up:
             await self.stop()
         for process in self.living:
             process.kill()
+        for first in self._ranges:
+            give_back(first, _RTP_PORTS)
+        self._ranges.clear()
 
     @property
     def _has_ended(self) -> bool:

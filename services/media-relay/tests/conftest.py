@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import itertools
 import os
-import random
 import socket
 
 import pytest
@@ -18,6 +16,7 @@ from sipgw.media_relay.drain import DrainTimes
 from sipgw.media_relay.pipeline.stage import Tick
 from sipgw.media_relay.tick import TICK_S
 from sipgw.rtp import RtpPacket, RtpParseError
+from sipgw.runtime.free_ports import free_range, give_back
 from sipgw.runtime.settings import Identity
 
 IDLE = b"\xff" * 160
@@ -249,26 +248,27 @@ class Bench:
         self.relay.writer.close()
 
 
-def free_range(pairs):
-    """An even port with all behind it free; below those that sockets get by chance."""
-    while True:
-        low = random.randrange(12000, 32000 - 2 * pairs, 2)
-        with contextlib.ExitStack() as stack:
-            try:
-                for port in range(low, low + 2 * pairs):
-                    each = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-                    each.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+@pytest.fixture
+def port_range():
+    """`port_range(pairs)`: the first and the last of ports that no other test process uses."""
+    given = []
+
+    def take(pairs):
+        low = free_range(2 * pairs)
+        given.append((low, 2 * pairs))
         return low, low + 2 * pairs - 1
+
+    yield take
+    for low, size in given:
+        give_back(low, size)
 
 
 @pytest.fixture
-def make_bench(tmp_path):
+def make_bench(port_range, tmp_path):
     benches = []
 
     def make(pairs=4, bots=None, **addresses):
-        bench = Bench(*free_range(pairs), tmp_path, bots, **addresses)
+        bench = Bench(*port_range(pairs), tmp_path, bots, **addresses)
         benches.append(bench)
         return bench
 
@@ -285,8 +285,3 @@ def bench(make_bench):
 @pytest.fixture
 def bot_bench(make_bench):
     return make_bench(bots=FakeBots())
-
-
-@pytest.fixture
-def port_range():
-    return free_range

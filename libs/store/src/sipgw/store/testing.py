@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from sipgw.runtime.free_ports import free_port
+
 _START_TIMEOUT_S: Final = 10.0
 _SLOTS: Final = 16384
 _SLOTS_A_COMMAND: Final = 4096  # an inline command is at most 64 KiB
@@ -146,14 +148,9 @@ def _ask_tcp(port: int, command: str) -> str:
 def _free_cluster_port() -> int:
     """A free port whose bus port, 10000 above (not to be chosen before Redis 7), is free too."""
     while True:
-        port = _free_port()
+        port = free_port()
         try:
             with socket.create_server(("127.0.0.1", port + _BUS_OFFSET)):
                 return port
-        except (OSError, OverflowError):
+        except OSError:
             continue
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
