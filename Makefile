@@ -13,8 +13,11 @@ RUNS := .venv/.runs
 READY := .venv/.ready
 PYTHON ?= >=3.11
 ARGS ?=
+# Tests wait more than they compute, so there is one process more than there are processors.
+TEST_PROCESSES ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
+FOLLOWED := --follow --durations=20 -n $(TEST_PROCESSES) --dist worksteal
 
-.PHONY: help setup demo test up pythons redis faults check lint types imports proto-check crds-check crds fmt proto lock bench sim clean sipp \
+.PHONY: help setup demo test test-system up pythons redis faults check lint types imports proto-check crds-check crds fmt proto lock bench sim clean sipp \
   images images-check chart-check chart-golden chart-docs e2e
 
 help: ## this list
@@ -53,8 +56,11 @@ demo: $(RUNS) redis ## place a real call through the whole gateway and show what
 up: $(RUNS) redis ## start the gateway here: make up ARGS="--sip-port 5070"
 	@$(BIN)/sipgw up $(ARGS)
 
-test: setup redis sipp ## every test, unit to system
-	$(BIN)/pytest $(ARGS)
+test: setup redis sipp ## the tests of daily work, from state tables to calls through the running gateway
+	$(BIN)/pytest $(FOLLOWED) -m "not slow and not cluster" $(ARGS)
+
+test-system: setup redis sipp ## the tests that are too slow for daily work; CI runs them too
+	$(BIN)/pytest $(FOLLOWED) -m slow $(ARGS)
 
 # SIPp is a system package: installed where that is possible, and its tests say so when they are skipped.
 sipp:

@@ -56,6 +56,7 @@ async def test_a_lost_ack_is_made_up_for_by_the_200_sent_again_until_an_ack_come
     assert after.count("CSeq: 1 INVITE") == 0, "a 200 came after the ACK"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 async def test_a_call_never_acked_is_ended_by_a_bye_after_64_t1(gateway: Gateway, tmp_path: Path) -> None:
     await run_sipp("uac_no_ack", gateway.sip(), tmp_path, timeout_s=45)
