@@ -17,7 +17,7 @@ ARGS ?=
 TEST_PROCESSES ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 FOLLOWED := --follow --durations=20 -n $(TEST_PROCESSES) --dist worksteal
 
-.PHONY: help setup demo test test-system up pythons redis faults check lint types imports proto-check crds-check crds fmt proto lock bench sim clean sipp \
+.PHONY: help setup demo test test-system test-loaded up pythons redis faults check lint types imports proto-check crds-check crds fmt proto lock bench sim clean sipp \
   images images-check chart-check chart-golden chart-docs e2e
 
 help: ## this list
@@ -61,6 +61,11 @@ test: setup redis sipp ## the tests of daily work, from state tables to calls th
 
 test-system: setup redis sipp ## the tests that are too slow for daily work; CI runs them too
 	$(BIN)/pytest $(FOLLOWED) -m slow $(ARGS)
+
+LOAD ?= 10
+TIMES ?= 20
+test-loaded: setup redis sipp ## tests again and again on a busy machine: make test-loaded ARGS="e2e/test_up.py" LOAD=10 TIMES=20
+	@$(BIN)/python testrun/loaded.py --load $(LOAD) --times $(TIMES) -- $(ARGS)
 
 # SIPp is a system package: installed where that is possible, and its tests say so when they are skipped.
 sipp:

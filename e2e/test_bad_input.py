@@ -10,7 +10,7 @@ from gatewaykit.mutations import mutate, sip_seeds
 from gatewaykit.phone import Phone
 from gatewaykit.rtp import Packet, echoed_share, noise
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.system
 
 MESSAGES = 10_000
 WARM_UP = 3_000

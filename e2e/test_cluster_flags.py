@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sipgw.control import RegistryClient, RegistryRefused, RegistryUnreachable
 from sipgw.runtime.testing import TestAuthority
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.system
 LOOKED_AGAIN_S = 1.2  # no event: files are looked at by the first handshake a second after the last look
 SERVING = health_pb2.HealthCheckResponse.SERVING
 

@@ -10,7 +10,7 @@ from gatewaykit.up import Up
 
 from sipgw.store.testing import RedisServer
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.system
 
 
 async def test_the_demo_shows_a_call_and_leaves_recording_and_picture(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from gatewaykit.gateway import Gateway, eventually
 from gatewaykit.phone import Phone, PhoneCall
 from gatewaykit.rtp import echoed_share, noise
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.system
 LONGEST_STOP_S = 5.0
 
 

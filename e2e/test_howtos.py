@@ -12,7 +12,7 @@ from gatewaykit.up import Up
 
 from sipgw.store.testing import RedisServer
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.system
 
 SECTION = "On a laptop"
 

@@ -7,7 +7,7 @@ from gatewaykit.gateway import Gateway, eventually
 
 from sipgw.siptest import CallRefused, SipPhone, echo_latency, speech_like
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.system
 
 
 def uri(gateway: Gateway, user: str, edge: int = 0) -> str:

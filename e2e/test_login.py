@@ -12,7 +12,7 @@ from gatewaykit.up import Up
 
 from sipgw.siptest import Login, SipPhone
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.system
 
 PASSWORD = "correct horse"
 DOCUMENTS = f"""\

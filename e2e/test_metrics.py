@@ -10,7 +10,7 @@ from gatewaykit.phone import Phone
 from gatewaykit.rtp import noise
 from prometheus_client.parser import text_string_to_metric_families
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.system
 
 
 def read(gateway: Gateway) -> Counter[str]:

@@ -14,7 +14,7 @@ from gatewaykit.rtp import SILENCE, noise, worst_gap
 
 from sipgw.bot import BotServer, Call, Dtmf, Resumed
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.system
 LOST_GAP_S = 2.0
 DRAIN_GAP_S = 0.5
 SILENCE_1S = bytes([SILENCE]) * 8000

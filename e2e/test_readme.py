@@ -11,7 +11,7 @@ from gatewaykit.up import Up
 
 from sipgw.runtime.free_ports import free_port
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parents[1]
 _PYTHON = re.compile(r"^```python\n(.*?)^```\n", re.DOTALL | re.MULTILINE)

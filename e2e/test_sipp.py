@@ -57,7 +57,6 @@ async def test_a_lost_ack_is_made_up_for_by_the_200_sent_again_until_an_ack_come
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
 async def test_a_call_never_acked_is_ended_by_a_bye_after_64_t1(gateway: Gateway, tmp_path: Path) -> None:
     await run_sipp("uac_no_ack", gateway.sip(), tmp_path, timeout_s=45)
 
@@ -70,7 +69,6 @@ async def test_options_are_answered(gateway: Gateway, tmp_path: Path) -> None:
     await run_sipp("uac_options", gateway.sip(), tmp_path, calls=20, rate=20)
 
 
-@pytest.mark.timeout(90)
 async def test_a_hundred_calls_at_ten_a_second_all_succeed(
     gateway: Gateway, phone: Phone, tmp_path: Path, speech: Path
 ) -> None:

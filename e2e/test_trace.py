@@ -16,7 +16,7 @@ from gatewaykit.rtp import longest_echo, noise
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.system
 SLACK_NS = 250_000_000  # the root begins by Redis time: off by half of a stall while the edge asks for it
 SERVICES = {"edge", "relay", "bot", "registry"}
 SPANS = {

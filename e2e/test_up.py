@@ -18,7 +18,7 @@ from gatewaykit.up import Up
 from sipgw.audio.wav import read_wav
 from sipgw.siptest import CallPhase, EndedBy, PhoneCall, SipPhone, echo_latency, speech_like
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.system
 
 
 @pytest.fixture

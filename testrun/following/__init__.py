@@ -1,1 +1,1 @@
-"""What `make test` says while it runs: an estimate first, then each test by its name."""
+"""What stands around each run of the tests: its estimate, its lines, and its order after a failure."""

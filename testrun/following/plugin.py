@@ -51,7 +51,7 @@ class Follower:
 
     def __init__(self, config: pytest.Config, write: Callable[..., None]) -> None:
         self._config = config
-        self._cache: Any = config.cache
+        self._cache: Any = getattr(config, "cache", None)  # -p no:cacheprovider has none
         self._write = write
         self._stdout = os.dup(1)  # while a test runs pytest captures what is written to 1 itself
         self._running = Running()

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 
 from gatewaykit.rtp import RtpPort
+from sipgw.runtime.patience import patient
 
 T1_S = 0.5
 _TIMEOUT_S = 10.0
@@ -161,11 +162,11 @@ class PhoneCall:
 
     async def wait_ended(self, timeout_s: float) -> None:
         """The other side hangs up."""
-        await asyncio.wait_for(self.ended.wait(), timeout_s)
+        await asyncio.wait_for(self.ended.wait(), patient(timeout_s))
 
     async def until(self, status: int, method: str = "INVITE", timeout_s: float = _TIMEOUT_S) -> Message:
         """The first response of that status, also one that has come already."""
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(patient(timeout_s)):
             while True:
                 for message in self.seen:
                     if message.status == status and message.method == method:
@@ -207,7 +208,7 @@ class PhoneCall:
         """Send `data`, again after T1, 2*T1 and so on, until a final response to it comes."""
         cseq = f"{self.cseq} {method}"
         self.send(data)
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + patient(timeout_s)
         pause = T1_S
         resend_at = time.monotonic() + pause
         while True:

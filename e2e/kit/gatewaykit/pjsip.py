@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from sipgw.runtime.patience import patient
+
 _CLIENT = Path(__file__).parents[2] / "clients" / "pjsip_client.py"
 Event = dict[str, Any]
 
@@ -61,7 +63,7 @@ class PjsipClient:
 
     async def _wait(self, matches: Callable[[Event], bool], what: str, timeout_s: float, after: int) -> Event:
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(patient(timeout_s)):
                 while True:
                     self._news.clear()
                     for event in self.events[after:]:

@@ -11,6 +11,8 @@ from typing import Any
 
 import psutil
 
+from sipgw.runtime.patience import patient
+
 _READY_TIMEOUT_S = 20.0
 _STOP_TIMEOUT_S = 15.0
 _TAIL_LINES = 40
@@ -59,7 +61,7 @@ class Service:
             self._process = subprocess.Popen(
                 self.argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self._env
             )
-        deadline = time.monotonic() + _READY_TIMEOUT_S
+        deadline = time.monotonic() + patient(_READY_TIMEOUT_S)
         while True:
             for line in self.lines(begin):
                 if line.get("event") == "ready":
@@ -89,7 +91,7 @@ class Service:
         if self.is_running:
             self._process.terminate()
             try:
-                self._process.wait(_STOP_TIMEOUT_S)
+                self._process.wait(patient(_STOP_TIMEOUT_S))
             except subprocess.TimeoutExpired:
                 self.kill()
         return self._process.returncode

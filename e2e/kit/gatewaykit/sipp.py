@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sipgw.runtime.free_ports import free_port, free_range, give_back
+from sipgw.runtime.patience import patient
 
 _SCENARIOS = Path(__file__).parents[2] / "sipp"
 _KILL_AFTER_S = 5.0
@@ -45,10 +46,11 @@ async def run_sipp(
         (directory / name).write_bytes(content)
     peer, port = destination
     media = free_range(_RTP_PORTS)
+    timeout_s = patient(timeout_s)
     argv = [
         *(sipp, "-sf", str(_SCENARIOS / f"{scenario}.xml"), f"{peer}:{port}", "-s", user),
         *("-i", host, "-p", str(free_port()), "-mi", host, "-mp", str(media)),
-        *("-m", str(calls), "-r", str(rate), "-nostdin", "-timeout", f"{timeout_s:g}s", "-timeout_error"),
+        *("-m", str(calls), "-r", str(rate), "-nostdin", "-timeout", f"{timeout_s:.0f}s", "-timeout_error"),
         *("-trace_err", "-error_file", str(directory / "errors.log"), "-error_overwrite", "true"),
         *("-trace_msg", "-message_file", str(directory / "messages.log"), "-message_overwrite", "true"),
         *("-trace_stat", "-stf", str(directory / "stat.csv"), "-fd", "1"),

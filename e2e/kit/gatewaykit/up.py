@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from sipgw.runtime.free_ports import free_range, give_back
+from sipgw.runtime.patience import patient
 
 _TIMEOUT_S = 60.0
 _RTP_PORTS = 200
@@ -72,7 +73,7 @@ class Up:
             stderr=asyncio.subprocess.STDOUT,
             env=self.environment,
         )
-        output, _ = await asyncio.wait_for(process.communicate(), _TIMEOUT_S)
+        output, _ = await asyncio.wait_for(process.communicate(), patient(_TIMEOUT_S))
         assert process.returncode is not None
         return process.returncode, output.decode()
 
@@ -108,7 +109,7 @@ class Up:
 
     async def line(self, beginning: str) -> str:
         """The first line that begins so, also one that has come already."""
-        async with asyncio.timeout(_TIMEOUT_S):
+        async with asyncio.timeout(patient(_TIMEOUT_S)):
             while True:
                 for line in self.lines:
                     if line.startswith(beginning):
@@ -121,7 +122,7 @@ class Up:
         """Its exit status."""
         assert self._process is not None
         assert self._reader is not None
-        status = await asyncio.wait_for(self._process.wait(), _TIMEOUT_S)
+        status = await asyncio.wait_for(self._process.wait(), patient(_TIMEOUT_S))
         await self._reader
         return status
 

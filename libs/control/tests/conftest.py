@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sipgw.runtime.grpc_server import GrpcServer
+from sipgw.runtime.patience import patient
 
 
 class Restartable:
@@ -45,10 +46,10 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Restartable]]]:
 
 @pytest.fixture
 def until() -> Callable[[Callable[[], object]], Awaitable[None]]:
-    """`await until(lambda: condition)`: true within five seconds."""
+    """`await until(lambda: condition)`: true within five seconds, on a quiet machine."""
 
     async def wait(condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patient(5)):
             while not condition():  # noqa: ASYNC110 - what is waited for is in the peer
                 await asyncio.sleep(0.005)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sipgw.runtime.patience import patient
 from sipgw.store import Script, Store, StoreProtocolError, StoreUnavailable, StoreUrlError
 from sipgw.store.testing import RedisServer
 
@@ -12,7 +13,7 @@ ADD = Script("add", "return redis.call('INCRBY', KEYS[1], ARGV[1])")
 
 
 async def eventually(claim: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    async with asyncio.timeout(timeout_s):
+    async with asyncio.timeout(patient(timeout_s)):
         while not claim():  # noqa: ASYNC110 - polls what has no event
             await asyncio.sleep(0.02)
 

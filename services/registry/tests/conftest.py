@@ -13,6 +13,7 @@ import pytest
 from sipgw.api.registry.v1 import registry_pb2_grpc as services
 from sipgw.registry.app import RegistryApp, RegistrySettings
 from sipgw.registry.placement import Placements
+from sipgw.runtime.patience import patient
 from sipgw.runtime.settings import HostPort
 from sipgw.store import Store
 from sipgw.store.testing import RedisServer
@@ -60,7 +61,7 @@ async def start_replica(redis_server: RedisServer) -> AsyncIterator[StartReplica
             app = RegistryApp(settings, await Store.connect(redis_server.url))
             address = (await app.start())["listen"]
             stack.push_async_callback(app.stop)
-            await app.materialised(10)
+            await app.materialised(patient(10))
             channel = await stack.enter_async_context(grpc.aio.insecure_channel(address))
             return Replica(
                 app,
@@ -84,10 +85,10 @@ Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
 
 @pytest.fixture
 def eventually() -> Eventually:
-    """Wait, 20 s at most, until an asynchronous claim holds."""
+    """Wait, 20 s at most on a quiet machine, until an asynchronous claim holds."""
 
     async def wait(claim: Callable[[], Awaitable[bool]]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             while not await claim():  # noqa: ASYNC110 - polls what has no event
                 await asyncio.sleep(0.02)
 

@@ -10,6 +10,7 @@ from sipgw.calls import CallStore, Created, EdgeLease, EdgeLeases, random_call_i
 from sipgw.registry.app import RegistryApp, RegistrySettings
 from sipgw.registry.config_store import ConfigStore
 from sipgw.registry.placement import Beat, Placed, Placements
+from sipgw.runtime.patience import patient
 from sipgw.runtime.settings import HostPort, Identity
 from sipgw.store import Store, partition_of
 from sipgw.store.testing import redis_cluster
@@ -24,7 +25,7 @@ async def test_calls_leases_placement_and_config_work_on_a_cluster(
         store = await Store.connect(url)
         registry = RegistryApp(RegistrySettings(HostPort("127.0.0.1", 0)), await Store.connect(url))
         await registry.start()
-        assert await registry.materialised(20)
+        assert await registry.materialised(patient(20))
 
         async def live(count: int) -> bool:
             return registry.calls.count().live == count

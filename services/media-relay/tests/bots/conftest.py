@@ -20,6 +20,7 @@ from sipgw.bot import BotServer
 from sipgw.media_relay.bots.interface import BotCall
 from sipgw.media_relay.pipeline import FrameBlock, Tick
 from sipgw.media_relay.stages.grpc_bridge import GrpcBridgeStage
+from sipgw.runtime.patience import patient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -44,7 +45,7 @@ class Sessions:
         self._changed = asyncio.Event()
 
     async def until(self, is_so: Callable[[], bool], timeout_s: float = 10) -> None:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(patient(timeout_s)):
             while not is_so():
                 self._changed.clear()
                 await self._changed.wait()

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from sipgw.runtime.free_ports import free_port
+from sipgw.runtime.patience import patient
 
 _START_TIMEOUT_S: Final = 10.0
 _SLOTS: Final = 16384
@@ -63,7 +64,7 @@ class RedisServer:
         self._process = subprocess.Popen(
             [self._executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        deadline = time.monotonic() + _START_TIMEOUT_S
+        deadline = time.monotonic() + patient(_START_TIMEOUT_S)
         while not self._answers():
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise RuntimeError(f"{self._executable} did not start on {self._socket}")
@@ -121,7 +122,7 @@ def redis_cluster(directory: Path) -> Generator[str]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + _START_TIMEOUT_S
+        deadline = time.monotonic() + patient(_START_TIMEOUT_S)
         while "cluster_state:ok" not in _ask_tcp(port, "CLUSTER INFO"):
             if time.monotonic() > deadline or process.poll() is not None:
                 raise RuntimeError(f"no Cluster on port {port}")

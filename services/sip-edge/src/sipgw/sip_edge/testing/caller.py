@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
+from sipgw.runtime.patience import patient
 from sipgw.sip import (
     Address,
     Dialog,
@@ -147,7 +148,7 @@ class Caller(asyncio.DatagramProtocol):
 
     async def _until(self, find: Callable[[], Any], what: str, within_s: float = _TIMEOUT_S) -> Any:
         try:
-            async with asyncio.timeout(within_s):
+            async with asyncio.timeout(patient(within_s)):
                 while (found := find()) is None:
                     self._news.clear()
                     await self._news.wait()

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from sipgw.api.config.v1 import config_pb2 as config
+from sipgw.runtime.patience import patient
 from sipgw.runtime.settings import HostPort, new_identity
 from sipgw.sip import Address, TimerValues
 from sipgw.sip_edge.app import EdgeApp
@@ -36,8 +37,8 @@ def gateway_config(**route: object) -> config.GatewayConfig:
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]], within_s: float = 10.0) -> None:
-    """Ask again and again until `holds`: for what nobody announces."""
-    async with asyncio.timeout(within_s):
+    """Ask again and again until `holds`: for what nobody announces. `within_s` is for a quiet machine."""
+    async with asyncio.timeout(patient(within_s)):
         while not await holds():  # noqa: ASYNC110 - what is watched sets no event
             await asyncio.sleep(0.005)
 
