@@ -13,7 +13,7 @@ from gatewaykit.phone import Phone, PhoneCall
 from gatewaykit.rtp import RtpPort, echoed_share, noise
 from gatewaykit.up import Up
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.system
 
 
 # -- a stranger takes the call before its caller speaks

@@ -13,7 +13,7 @@ from gatewaykit.speech import make_speech
 
 from sipgw.siptest import SipPhone
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.system
 
 
 def uri(gateway: Gateway, edge: int) -> str:

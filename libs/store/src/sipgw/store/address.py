@@ -79,7 +79,10 @@ def read_address(url: str) -> RedisAddress:
     except ValueError:  # its text may quote the password
         raise StoreUrlError(f"{shown!r} is not a Redis URL: {_ENCODE}") from None
     if parts.scheme not in SCHEMES:
-        raise StoreUrlError(f"scheme {parts.scheme!r}; allowed: {', '.join(SCHEMES)}, file")
+        allowed = ", ".join(SCHEMES)
+        raise StoreUrlError(
+            f"{shown!r} is not a Redis URL: scheme {parts.scheme!r}; allowed: {allowed}, file"
+        )
     has_stray_at = parts.scheme != "unix" and "@" in f"{parts.path}{parts.query}"
     if has_stray_at or parts.fragment or (parts.scheme != "unix" and parts.netloc.endswith(":")):
         raise StoreUrlError(f"{shown!r} is not a Redis URL: {_ENCODE}")
