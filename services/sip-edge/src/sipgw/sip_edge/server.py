@@ -47,7 +47,8 @@ class SipServer:
         self._layer = layer
         self._loop = asyncio.get_running_loop()
         self._on_event: Callable[[TransactionEvent], None] = _ignore
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_due_s = 0.0
         self._flush_handle: asyncio.Handle | None = None
         self._answers: dict[TransactionKey, asyncio.Future[SipResponse | None]] = {}
         self._unacked_failures: set[TransactionKey] = set()
@@ -101,8 +102,8 @@ class SipServer:
         key = self._layer.send_request(request, destination, self._loop.time())
         answer: asyncio.Future[SipResponse | None] = self._loop.create_future()
         self._answers[key] = answer
-        self._flush()
         try:
+            self._flush()
             return await answer
         finally:
             del self._answers[key]
@@ -128,9 +129,11 @@ class SipServer:
             answering.cancel()
 
     def acknowledge(self, invite: SipRequest, ack: SipRequest, destination: Address) -> None:
-        """The ACK of a 2xx; again for each copy of it (RFC 3261 §13.2.2.4)."""
+        """The ACK of a 2xx; again for each copy of it that comes here (RFC 3261 §13.2.2.4)."""
         data = serialize(ack)
-        self._acks[client_key(invite)] = (data, destination)
+        key = client_key(invite)
+        if self._layer.has(key):
+            self._acks[key] = (data, destination)
         self.send(data, destination)
 
     def send(self, message: SipResponse | SipRequest | bytes, destination: Address) -> None:
@@ -152,13 +155,15 @@ class SipServer:
             self._dispatch_events()
         finally:
             self._handover = None
-        sent = self._layer.datagrams_to_send(self._loop.time())
-        handover.responses += [datagram for datagram, _ in sent]
-        self._arm()
-        if expects_answer and not handover.responses:
-            await self._wait_answered(handover, wait_s)
-        for key in [key for key, waiting in self._handovers.items() if waiting is handover]:
-            del self._handovers[key]
+        try:
+            sent = self._layer.datagrams_to_send(self._loop.time())
+            handover.responses += [datagram for datagram, _ in sent]
+            self._arm()
+            if expects_answer and not handover.responses:
+                await self._wait_answered(handover, wait_s)
+        finally:  # also when the other edge waits no longer: what answers the message now goes out from here
+            for key in [key for key, waiting in self._handovers.items() if waiting is handover]:
+                del self._handovers[key]
         return handover.responses
 
     def stop_reading(self) -> None:
@@ -241,22 +246,30 @@ class SipServer:
         if self._flush_handle is not None:
             self._flush_handle.cancel()
             self._flush_handle = None
-        for data, destination in self._layer.datagrams_to_send(self._loop.time()):
-            self._listener.send(data, destination)
-        self._arm()
+        try:
+            for data, destination in self._layer.datagrams_to_send(self._loop.time()):
+                self._listener.send(data, destination)
+        finally:
+            self._arm()
 
     def _arm(self) -> None:
-        due = self._layer.next_timer()
+        """Keep one timer, and its due time with it: uvloop's handle for a time that has passed has none."""
+        due_s = self._layer.next_timer()
         if self._timer is not None:
-            if due is not None and self._timer.when() <= due:
+            if due_s is not None and self._timer_due_s <= due_s:
                 return  # wakes early at worst, and arms again
             self._timer.cancel()
-        self._timer = self._loop.call_at(due, self._fire) if due is not None else None
+            self._timer = None
+        if due_s is not None:
+            self._timer_due_s = due_s
+            self._timer = self._loop.call_at(due_s, self._fire)
 
     def _fire(self) -> None:
         self._timer = None
-        self._layer.handle_timer(self._loop.time())
-        self._turn()
+        try:
+            self._layer.handle_timer(self._loop.time())
+        finally:
+            self._turn()
 
 
 def _ignore(_event: TransactionEvent) -> None:

@@ -144,6 +144,10 @@ class TransactionLayer:
         """Drops a transaction without a word: it belongs to somebody else."""
         self._transactions.pop(key, None)
 
+    def has(self, key: TransactionKey) -> bool:
+        """Whether the transaction lives."""
+        return key in self._transactions
+
     def new_branch(self) -> str:
         """A branch for a Via of ours."""
         return f"{MAGIC_COOKIE}-{self._token()}"
