@@ -1,4 +1,4 @@
-"""SipServer over a listener that only notes what is sent: timers, and what is kept of requests and messages."""
+"""SipServer over a listener that only notes what is sent: its timer, and what it keeps of each message."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -41,7 +41,9 @@ class NotingListener(UdpListener):
         self.sent.append(data)
 
 
-def request(method: str = "OPTIONS", number: int = 1, *, via: str = "SIP/2.0/UDP 127.0.0.1:5060") -> SipRequest:
+def request(
+    method: str = "OPTIONS", number: int = 1, *, via: str = "SIP/2.0/UDP 127.0.0.1:5060"
+) -> SipRequest:
     return new_request(
         method,
         parse_uri("sip:bob@127.0.0.1"),
@@ -66,7 +68,9 @@ def run_on(new_loop: Callable[[], asyncio.AbstractEventLoop], test: Callable[[],
         runner.run(main())
 
 
-@pytest.mark.parametrize("new_loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
+@pytest.mark.parametrize(
+    "new_loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"]
+)
 def test_requests_are_sent_and_time_out_when_every_timer_is_already_due(
     new_loop: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
@@ -115,19 +119,18 @@ async def test_timers_go_on_after_one_that_failed() -> None:
 async def test_an_answer_goes_to_the_wire_when_the_edge_that_delivered_has_given_up() -> None:
     listener = NotingListener()
     server = await server_of(listener)
-    taken: list[TransactionEvent] = []
-    server.start(taken.append)
+    taken: asyncio.Queue[TransactionEvent] = asyncio.Queue()
+    server.start(taken.put_nowait)
     bye = request("BYE", via="SIP/2.0/UDP 127.0.0.1:5060;branch=z9hG4bKdelivered")
     delivering = asyncio.ensure_future(
         server.deliver(serialize(bye), PEER, PEER, wait_s=60, expects_answer=True)
     )
-    while not taken:
-        await asyncio.sleep(0)
+    event = await taken.get()
     delivering.cancel()
     with pytest.raises(asyncio.CancelledError):
         await delivering
-    assert isinstance(taken[0], RequestReceived)
-    server.respond(taken[0].key, make_response(taken[0].request, 200))
+    assert isinstance(event, RequestReceived)
+    server.respond(event.key, make_response(event.request, 200))
     await asyncio.sleep(0)
     assert [data[:11] for data in listener.sent] == [b"SIP/2.0 200"]
     server.close()

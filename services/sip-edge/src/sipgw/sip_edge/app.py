@@ -1,6 +1,7 @@
 """The edge as a whole: what it is made of, how it starts, what runs beside the calls, how it ends."""
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Final
 
 from sipgw.api.calls.v1 import session_pb2 as calls
@@ -14,7 +15,8 @@ from sipgw.runtime.settings import HostPort, Identity
 from sipgw.runtime.tasks import TaskGroupOwner
 from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.runtime.vitals import Vitals
-from sipgw.sip import TransactionLayer
+from sipgw.sip import TransactionKey, TransactionLayer
+from sipgw.sip_edge import metrics
 from sipgw.sip_edge.allocation import Allocations
 from sipgw.sip_edge.authentication import NONCE_SECRET, Authentication, Passwords
 from sipgw.sip_edge.call_flow import CallFlow
@@ -51,6 +53,7 @@ from sipgw.sip_edge.reinvites import Reinvites
 from sipgw.sip_edge.relay_losses import RelayLosses
 from sipgw.sip_edge.relay_ports import RelayPorts
 from sipgw.sip_edge.replies import InviteReplies, retry_after
+from sipgw.sip_edge.rescue import Rescue
 from sipgw.sip_edge.routing import no_bot_status
 from sipgw.sip_edge.server import SipServer
 from sipgw.sip_edge.settings import EdgeSettings, OnStop
@@ -72,8 +75,8 @@ class EdgeApp:
         times = settings.times
         self._settings = settings
         self._store = store
-        self._tasks = TaskGroupOwner("edge")
-        self._requests = TaskGroupOwner("requests")
+        self._tasks = TaskGroupOwner("edge", on_crash=self._task_crashed)
+        self._requests = TaskGroupOwner("requests", on_crash=self._task_crashed)
         self._wake_sweep = asyncio.Event()
         self.gateway = ConfigHolder()
         self.live = LiveCalls()
@@ -236,6 +239,7 @@ class EdgeApp:
             self._tasks,
             may_judge=self.leases.may_judge,
         )
+        self.rescue = Rescue(self.records, self.live, self.ending, self.deadlines, self.moves, self._tasks)
         self._redis = RedisWatch(store, self.records, self.journal)
         service = EdgeService(
             me.name, self.sip, self.live, self.ending, answer_wait_s=times.delivered_answer_s
@@ -268,7 +272,8 @@ class EdgeApp:
             return
         end = End(calls.END_CAUSE_SHUTDOWN, "the gateway is shut down")
         for live in self.live:
-            self._tasks.spawn(self.ending.end(live.call_id, end, as_owner=True), "shut down")
+            shut_down = self.ending.end(live.call_id, end, as_owner=True)
+            self._tasks.spawn(shut_down, "shut down", call_id=live.call_id)
         try:
             async with asyncio.timeout(self._settings.times.shutdown_s):
                 await self.live.all_gone()
@@ -329,24 +334,26 @@ class EdgeApp:
         self.relays.on_gone = self.losses.note_gone
 
     def _spawn_watches(self, address: str) -> None:
-        me = self._settings.identity
-        self._beating = self._tasks.spawn(
-            self.leases.run(me, address, on_lapse=self._edge_lapsed, on_change=self._note_edges), "lease"
-        )
-        self._tasks.spawn(self._sweep_when_judging(), "first sweep")
-        self._tasks.spawn(self.registry.follow_config(self._take_config), "config")
-        self._tasks.spawn(self._redis.run(), "redis")
-        self._tasks.spawn(self.relays.watch(self._relays_in_use), "relays")
-        self._tasks.spawn(self.relay_ports.follow(), "relay ports")
-        self._tasks.spawn(
-            sweep_forever(
-                self.claims, self._settings.times.reconcile_s, self._wake_sweep, self.edges.close_gone
-            ),
-            "sweep",
-        )
+        def beat() -> Coroutine[None, None, None]:
+            return self.leases.run(
+                self._settings.identity, address, on_lapse=self._edge_lapsed, on_change=self._note_edges
+            )
+
+        def sweep() -> Coroutine[None, None, None]:
+            period_s = self._settings.times.reconcile_s
+            return sweep_forever(self.claims, period_s, self._wake_sweep, self.edges.close_gone)
+
+        self._beating = self._tasks.keep(beat, "lease")
+        self._tasks.keep(self._sweep_when_judging, "first sweep")
+        self._tasks.keep(lambda: self.registry.follow_config(self._take_config), "config")
+        self._tasks.keep(self._redis.run, "redis")
+        self._tasks.keep(lambda: self.relays.watch(self._relays_in_use), "relays")
+        self._tasks.keep(self.relay_ports.follow, "relay ports")
+        self._tasks.keep(sweep, "sweep")
+        self._tasks.keep(self.rescue.run, "rescue calls")
         stranded = StrandedCalls(self.edges, self.claims, silent_s=self._settings.times.edge_silent_s)
-        self._tasks.spawn(stranded.watch(), "stranded calls")
-        self._tasks.spawn(self._learn_secret(), "secret")
+        self._tasks.keep(stranded.watch, "stranded calls")
+        self._tasks.keep(self._learn_secret, "secret")
 
     def _take_config(self, gateway: config.GatewayConfig) -> None:
         settings = self._settings
@@ -365,6 +372,9 @@ class EdgeApp:
         503 than left without an answer by a load balancer that has no edge left.
         """
         return self.gateway.taken.is_set() and self._has_lease and not self.intake.is_stopping
+
+    def _task_crashed(self, task: str) -> None:
+        self.rescue.crashed(task)
 
     async def _sweep_when_judging(self) -> None:
         """Calls that wait for an edge, the only one having been restarted, are claimed as soon as may be."""
@@ -388,9 +398,18 @@ class EdgeApp:
         live = self.live.remove(session.call_id)
         if live is None or live.invite_key is None or session.answered_ms:
             return
-        final = InviteReplies.from_record(session.legs[0], "")
-        if session.legs[0].invite.last_final and final is not None:
-            self.sip.respond(live.invite_key, final.template)  # decided elsewhere; the transaction is here
+        try:
+            self._answer_from_record(live.invite_key, session.legs[0])
+        except Exception:  # the record is saved; that its INVITE can't be told must not undo that
+            metrics.STEPS_FAILED.labels("answer").inc()
+            live.log.exception("end_step_failed", step="answer")
+            self.sip.fail(live.invite_key, session.legs[0].dialog.local_tag)
+
+    def _answer_from_record(self, invite: TransactionKey, leg: calls.Leg) -> None:
+        """The end was decided elsewhere; the transaction is here."""
+        final = InviteReplies.from_record(leg, "") if leg.invite.last_final else None
+        if final is not None:
+            self.sip.respond(invite, final.template)
 
     async def _no_ack(self, call_id: str) -> None:
         await self._end_quietly(call_id, End(calls.END_CAUSE_NO_ACK, "no ACK for our 200"))

@@ -81,6 +81,13 @@ class CallFlow:
 
     async def run(self, live: LiveCall, session: calls.CallSession) -> None:
         """Go on with a call until it is answered or over."""
+        live.is_setting_up = True
+        try:
+            await self._run(live, session)
+        finally:
+            live.is_setting_up = False
+
+    async def _run(self, live: LiveCall, session: calls.CallSession) -> None:
         try:
             while (step := self._steps.get(session.state)) is not None:
                 session = await step(live, session)

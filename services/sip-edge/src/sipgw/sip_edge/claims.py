@@ -167,9 +167,9 @@ class Claims:
         live = self.take_up(session)
         if session.state in _UNANSWERED:
             end = End(calls.END_CAUSE_REJECTED, "its set-up broke off with Redis")
-            self._tasks.spawn(self._ending.end(session.call_id, end), "take back")
+            self._tasks.spawn(self._ending.end(session.call_id, end), "take back", call_id=live.call_id)
         else:
-            self._tasks.spawn(self.go_on(live, session), "take back")
+            self._tasks.spawn(self.go_on(live, session), "take back", call_id=live.call_id)
 
     def _finish_if_stuck(self, session: calls.CallSession) -> None:
         """An edge that decided the end of our call may have died before it carried it out."""
@@ -190,7 +190,7 @@ class Claims:
             from_edge=str(identity_of(session.owner)),
             state=calls.CallState.Name(claimed.state).removeprefix("CALL_STATE_").lower(),
         )
-        self._tasks.spawn(self.go_on(live, claimed), "go on")
+        self._tasks.spawn(self.go_on(live, claimed), "go on", call_id=live.call_id)
 
     def take_up(self, session: calls.CallSession) -> LiveCall:
         """Serve a call from its record."""

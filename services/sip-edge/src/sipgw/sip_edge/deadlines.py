@@ -19,6 +19,7 @@ WHEN_DUE: Final = {
     calls.CALL_STATE_ANSWERED: (calls.END_CAUSE_NO_ACK, "no ACK"),
     calls.CALL_STATE_ESTABLISHED: (calls.END_CAUSE_MAX_DURATION, "longest call duration reached"),
 }
+_OBEYED_WITHIN_MS: Final = 2000
 Due = Callable[[calls.CallSession, calls.EndCause.ValueType, str], Awaitable[object]]
 
 
@@ -43,13 +44,21 @@ class Deadlines:
             delay_s = max(0, session.deadline_ms - self._now_ms()) / 1000
             live.timer = asyncio.get_running_loop().call_later(delay_s, self._fire, session)
 
-    def _fire(self, session: calls.CallSession) -> None:
+    def is_overdue(self, session: calls.CallSession) -> bool:
+        """Whether the call's time was over a while ago, and yet it goes on."""
+        return bool(
+            session.deadline_ms
+            and session.state in WHEN_DUE
+            and self._now_ms() > session.deadline_ms + _OBEYED_WITHIN_MS
+        )
+
+    async def obey(self, session: calls.CallSession) -> None:
+        """Do what the call's deadline asks for."""
         cause, reason = WHEN_DUE[session.state]
-        self._tasks.spawn(_run(self.on_due(session, cause, reason)), "deadline")
+        await self.on_due(session, cause, reason)
 
-
-async def _run(due: Awaitable[object]) -> None:
-    await due
+    def _fire(self, session: calls.CallSession) -> None:
+        self._tasks.spawn(self.obey(session), "deadline", call_id=session.call_id)
 
 
 async def _nobody(_session: calls.CallSession, _cause: calls.EndCause.ValueType, _reason: str) -> None:

@@ -102,6 +102,7 @@ class Dispatcher:
         try:
             await serve(event)
         except Exception:  # the outermost place: a request never goes without an answer
+            metrics.TASKS_CRASHED.labels(event.request.method).inc()
             _log.exception("request_failed", method=event.request.method, sip_call_id=event.request.call_id)
             self._respond(event, 500)
 

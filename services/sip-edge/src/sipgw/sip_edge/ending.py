@@ -2,10 +2,12 @@
 buried.
 
 The record decides between two that end a call at once: the later one finds it ENDING. A call whose end was
-saved but not carried out is carried out by whoever claims it.
+saved but not carried out is carried out by whoever claims it. A step that fails is logged and counted, and
+the next one is taken: no error keeps a call from being buried.
 """
 
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +27,7 @@ from sipgw.sip_edge.live_calls import LiveCalls, log_of, trace_of
 from sipgw.sip_edge.media_commands import MediaCommands
 from sipgw.sip_edge.records import CallRecords, Change
 from sipgw.sip_edge.replies import HeaderFields, InviteReplies
+from sipgw.sip_edge.unfinished_ends import UnfinishedEnds
 from sipgw.store import StoreUnavailable
 
 _OVER: Final = frozenset({calls.CALL_STATE_ENDING, calls.CALL_STATE_ENDED})
@@ -92,6 +95,8 @@ class CallEnding:
         self._requests = requests
         self._tasks = tasks
         self._local = local
+        self.unfinished = UnfinishedEnds()
+        """What a task that died has left to do."""
 
     async def decide(
         self,
@@ -113,8 +118,14 @@ class CallEnding:
             self._decide(draft, end)
             return True
 
+        async def again() -> None:
+            session = await self.decide(call_id, end, as_owner=as_owner, also=also)
+            if session is not None:
+                await self.carry_out(session)
+
         try:
-            session = await self._records.update(call_id, change, as_owner=as_owner, known=known)
+            with self.unfinished.saving(call_id, again, (CallOver, RecordMissing, StoreUnavailable)):
+                session = await self._records.update(call_id, change, as_owner=as_owner, known=known)
         except (CallOver, RecordMissing):
             return None
         log_of(session).info(
@@ -132,21 +143,34 @@ class CallEnding:
 
     def end_soon(self, session: calls.CallSession) -> None:
         """Carry a saved end out in the background."""
-        self._tasks.spawn(self.carry_out(session), "end call")
+        self._tasks.spawn(self.carry_out(session), "end call", call_id=session.call_id)
 
     async def carry_out(self, session: calls.CallSession) -> None:
         """Release the relay, tell the peer, bury the record. Safe to repeat."""
-        if session.end_cause in _PEER_HAS_LEFT:
-            self._answers.stop(session.call_id)
-            self._send_final(session)
-            await self._release(session)
-        elif not await self._release(session):
-            return
-        elif session.answered_ms:
-            await self._send_bye(session)
-        else:
-            self._send_final(session)
-        await self._bury(session)
+        with self.unfinished.carrying_out(session.call_id):
+            if session.end_cause in _PEER_HAS_LEFT:
+                await self._take_step(session, "answer", self._send_final(session))
+                await self._take_step(session, "release", self._release(session))
+            elif await self._take_step(session, "release", self._release(session)) is False:
+                return
+            elif session.answered_ms:
+                await self._take_step(session, "bye", self._send_bye(session))
+            else:
+                await self._take_step(session, "answer", self._send_final(session))
+            await self._bury(session)
+
+    async def _take_step(
+        self, session: calls.CallSession, name: str, step: Awaitable[bool | None]
+    ) -> bool | None:
+        """What the step gives; None also for one that fails: the caller is not to pay for it by a call that
+        never ends.
+        """
+        try:
+            return await step
+        except Exception:  # the outermost place for it
+            metrics.STEPS_FAILED.labels(name).inc()
+            log_of(session).exception("end_step_failed", step=name)
+            return None
 
     def _decide(self, draft: calls.CallSession, end: End) -> None:
         draft.state = calls.CALL_STATE_ENDING
@@ -161,16 +185,20 @@ class CallEnding:
         draft.sip_status = end.status or STATUS_BEFORE_ANSWER.get(end.cause, 503)
         live = self._live.get(draft.call_id)
         replies = live.replies if live is not None else None
-        replies = replies or InviteReplies.from_record(leg, self._local.contact(draft.call_id))
-        if replies is not None:
-            leg.invite.last_final = serialize(replies.build(draft.sip_status, headers=end.headers))
+        try:
+            replies = replies or InviteReplies.from_record(leg, self._local.contact(draft.call_id))
+            if replies is not None:
+                leg.invite.last_final = serialize(replies.build(draft.sip_status, headers=end.headers))
+        except Exception:  # the call ends all the same, and its INVITE gets a plain 500
+            metrics.STEPS_FAILED.labels("answer").inc()
+            log_of(draft).exception("end_step_failed", step="answer")
 
     async def _release(self, session: calls.CallSession) -> bool:
         """Let the relay go; False when the relay knows a higher owner: this end is stale."""
         anchor = session.media
         if not anchor.relay.incarnation:
             return True
-        self._tasks.spawn(self._free_room(session), "free room")
+        self._tasks.spawn(self._free_room(session), "free room", call_id=session.call_id)
         for anchor in (session.move.target, session.move.left):
             if anchor.relay.incarnation not in {"", session.media.relay.incarnation}:
                 self._tasks.spawn(self._release_other(session, anchor), "release")
@@ -200,17 +228,20 @@ class CallEnding:
         except ControlError:
             return  # the relay's next report replaces its reservations
 
-    def _send_final(self, session: calls.CallSession) -> None:
+    async def _send_final(self, session: calls.CallSession) -> None:
+        if session.answered_ms:
+            self._answers.stop(session.call_id)
+            return
         invite = session.legs[0].invite
         live = self._live.get(session.call_id)
-        if session.answered_ms or not invite.last_final:
-            return
-        final = InviteReplies.from_record(session.legs[0], "")
+        key = live.invite_key if live is not None else None
+        final = InviteReplies.from_record(session.legs[0], "") if invite.last_final else None
         if final is None:
+            if key is not None:
+                self._answers.fail(key, session.legs[0].dialog.local_tag)
             return
         response: SipResponse = final.template
         destination = response_destination(response.via, address_of(invite.source))
-        key = live.invite_key if live is not None else None
         self._answers.send(session.call_id, response, key, destination)
         if live is not None:
             attributes = {"sip.method": "INVITE", "sip.status": session.sip_status}
@@ -239,7 +270,7 @@ class CallEnding:
         try:
             ended = await self._records.update(session.call_id, change, known=session)
         except (EdgeError, StoreUnavailable):
-            ended = session
+            pass
         else:
             trace = trace_of(ended)
             count(metrics.CALLS_ENDED.labels(_cause_name(ended.end_cause)), trace)

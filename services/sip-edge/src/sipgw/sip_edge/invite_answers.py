@@ -7,6 +7,7 @@ asked.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 
 from sipgw.api.calls.v1 import session_pb2 as calls
@@ -44,6 +45,10 @@ class InviteAnswers:
             self._sip.send(response, destination)
         if 200 <= response.status < 300 and destination is not None:
             self._keep_sending(call_id, response, destination)
+
+    def fail(self, key: TransactionKey, to_tag: str) -> None:
+        """Answer 500 when the answer that was meant could not be made."""
+        self._sip.fail(key, to_tag)
 
     def acked(self, call_id: str, cseq: int) -> bool:
         """The ACK has come; whether it was awaited here."""
@@ -94,18 +99,19 @@ class InviteAnswers:
         if self._records.copy_of(key[0]) is not None:
             self._send_again(key)
         else:
-            self._tasks.spawn(self._ask_and_send_again(key), "ask for ACK")
+            self._tasks.spawn(self._ask_and_send_again(key), "ask for ACK", call_id=key[0])
 
     async def _ask_and_send_again(self, key: tuple[str, int]) -> None:
         call_id, cseq = key
+        session = None
         try:
-            session = await self._records.load(call_id)
-        except StoreUnavailable:
-            session = None
-        if session is not None and _is_acked(session, cseq):
-            self.acked(call_id, cseq)
-        else:
-            self._send_again(key)
+            with contextlib.suppress(StoreUnavailable):
+                session = await self._records.load(call_id)
+        finally:
+            if session is not None and _is_acked(session, cseq):
+                self.acked(call_id, cseq)
+            else:
+                self._send_again(key)
 
     def _send_again(self, key: tuple[str, int]) -> None:
         unacked = self._unacked.get(key)
@@ -113,13 +119,15 @@ class InviteAnswers:
             return
         now = self._loop.time()
         unacked.handle_timer(now)
-        for data, destination in unacked.datagrams_to_send(now):
-            self._sip.send(data, destination)
-        if unacked.gave_up:
-            self._drop(key)
-            self._tasks.spawn(self.on_no_ack(key[0]), "no ACK")
-        else:
-            self._arm(key)
+        try:
+            for data, destination in unacked.datagrams_to_send(now):
+                self._sip.send(data, destination)
+        finally:  # whatever fails, the 2xx has its last copy: an end that waits for the ACK waits for that
+            if unacked.gave_up:
+                self._drop(key)
+                self._tasks.spawn(self.on_no_ack(key[0]), "no ACK", call_id=key[0])
+            else:
+                self._arm(key)
 
 
 def _is_acked(session: calls.CallSession, cseq: int) -> bool:

@@ -55,6 +55,8 @@ class LiveCall:
     setup: Setup | None = None
     """Its place among the set-ups; None when another edge received the INVITE."""
     timer: asyncio.TimerHandle | None = None
+    is_setting_up: bool = False
+    """A task here brings it to its answer."""
     is_moving: bool = False
     """A task here sees its move through."""
     began_ns: int = field(default_factory=time.time_ns)

@@ -136,7 +136,7 @@ class MediaEvents:
         except CallOver:
             return True
         if saved is not None:
-            self._tasks.spawn(self._flow.replace_bot(live, saved), "fallback")
+            self._tasks.spawn(self._flow.replace_bot(live, saved), "fallback", call_id=live.call_id)
         return saved is not None
 
     async def _bot_hangup(self, event: relay.MediaEvent, live: LiveCall) -> None:
@@ -164,7 +164,7 @@ class MediaEvents:
 
     async def _transfer_requested(self, event: relay.MediaEvent, live: LiveCall) -> None:
         target = event.transfer_requested.target
-        self._tasks.spawn(self._transfers.transfer(live.call_id, target), "transfer")
+        self._tasks.spawn(self._transfers.transfer(live.call_id, target), "transfer", call_id=live.call_id)
 
     async def _session_ended(self, event: relay.MediaEvent, live: LiveCall, who: Identity) -> None:
         """The relay let the session go: because another edge ended the call, or of its own accord."""

@@ -14,6 +14,17 @@ RESPONSES = Counter("sipgw_edge_responses_total", "Final answers given", ["metho
 CALLS = Gauge("sipgw_edge_calls", "Calls owned by this edge")
 CALLS_STARTED = Counter("sipgw_edge_calls_started_total", "Calls that got a record")
 CALLS_ENDED = Counter("sipgw_edge_calls_ended_total", "Calls ended by this edge", ["cause"])
+STEPS_FAILED = Counter(
+    "sipgw_edge_end_steps_failed_total", "Steps of ending a call that failed and were left out", ["step"]
+)
+TASKS_CRASHED = Counter(
+    "sipgw_edge_tasks_crashed_total", "Tasks that an unexpected error has ended", ["task"]
+)
+CALLS_RESCUED = Counter(
+    "sipgw_edge_calls_rescued_total",
+    "Calls that the sweep has seen through after their task had died",
+    ["duty"],
+)
 AUTHENTICATIONS = Counter("sipgw_edge_authentications_total", "INVITEs of unknown sources", ["outcome"])
 CALL_SECONDS = Histogram(
     "sipgw_edge_call_seconds",

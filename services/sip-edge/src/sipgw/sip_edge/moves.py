@@ -95,7 +95,7 @@ class Moves:
 
     def relay_lost(self, live: LiveCall, session: calls.CallSession) -> None:
         """The relay of an answered call is silent or gone: the call leaves it."""
-        self._tasks.spawn(self._begin(live, session, _LOST_CAUSE), "re-anchor")
+        self._tasks.spawn(self._begin(live, session, _LOST_CAUSE), "re-anchor", call_id=live.call_id)
 
     async def session_missing(self, live: LiveCall, session: calls.CallSession) -> bool:
         """The relay does not know the session (any more). False: too early to move it."""
@@ -149,7 +149,7 @@ class Moves:
     def _see_through(self, live: LiveCall) -> None:
         if not live.is_moving:
             live.is_moving = True
-            self._tasks.spawn(self._run(live), "move")
+            self._tasks.spawn(self._run(live), "move", call_id=live.call_id)
 
     async def _run(self, live: LiveCall) -> None:
         try:

@@ -22,6 +22,7 @@ from sipgw.sip import (
     TransactionTerminated,
     TransactionTimedOut,
     make_cancel,
+    make_response,
     serialize,
 )
 from sipgw.sip.transactions.keys import client_key, server_key
@@ -88,6 +89,12 @@ class SipServer:
         if response.status >= 200:
             handover.answered.set()
         self._arm()
+
+    def fail(self, key: TransactionKey, to_tag: str) -> None:
+        """Answer a request with a plain 500, for want of the answer that it was to get."""
+        request = self._layer.request_of(key)
+        if request is not None:
+            self.respond(key, make_response(request, 500, to_tag=to_tag))
 
     def awaits_ack(self, ack: SipRequest) -> bool:
         """Whether the ACK is that of a 300-699 which is being repeated here."""

@@ -148,6 +148,11 @@ class TransactionLayer:
         """Whether the transaction lives."""
         return key in self._transactions
 
+    def request_of(self, key: TransactionKey) -> SipRequest | None:
+        """The request of a transaction that has no final response yet."""
+        transaction = self._transactions.get(key)
+        return transaction.request if transaction is not None else None
+
     def new_branch(self) -> str:
         """A branch for a Via of ours."""
         return f"{MAGIC_COOKIE}-{self._token()}"

@@ -36,6 +36,8 @@ class Caller(asyncio.DatagramProtocol):
     def __init__(self) -> None:
         self.responses: list[SipResponse] = []
         self.requests: list[SipRequest] = []
+        self.invites: list[SipRequest] = []
+        """Made by us, in order."""
         self._news = asyncio.Event()
         self._transport: asyncio.DatagramTransport | None = None
         self.port = 0
@@ -116,7 +118,9 @@ class Caller(asyncio.DatagramProtocol):
 
     def invite(self, uri: str = "sip:bot@127.0.0.1", *, sdp: bytes = SDP, **fields: Any) -> SipRequest:
         """An INVITE with an offer."""
-        return self.request("INVITE", uri, body=sdp, content_type="application/sdp", **fields)
+        made = self.request("INVITE", uri, body=sdp, content_type="application/sdp", **fields)
+        self.invites.append(made)
+        return made
 
     async def response(
         self, request: SipRequest, status: int | None = None, *, within_s: float = _TIMEOUT_S
