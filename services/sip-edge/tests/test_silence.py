@@ -52,6 +52,15 @@ def test_a_dead_relay_beside_one_that_answers_is_left_within_a_second() -> None:
     assert after_s < 0.9
 
 
+def test_a_dead_relay_is_left_within_a_second_beside_one_heard_once_a_ping() -> None:
+    """Between two pings the living one is not heard either; that it is heard again clears nobody."""
+    edge = Edge("a", "b")
+    for turn in range(1, 18):
+        if edge.turn(heard="b" if turn % 4 == 0 else ""):
+            return
+    raise AssertionError("still there after 0.85 s")
+
+
 def test_of_two_dead_beside_one_that_answers_both_are_left_within_a_second() -> None:
     edge = Edge("a", "b", "c")
     judged, after_s = edge.until_judged(heard="c")

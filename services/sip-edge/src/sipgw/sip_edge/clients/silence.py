@@ -33,6 +33,10 @@ class _Listened:
     def total_s(self) -> float:
         return self.alone_s + self.shared_s
 
+    @property
+    def is_suspect(self) -> bool:
+        return self.total_s > SUSPECT_AFTER_S
+
 
 class SilenceJudge(Generic[KeyT]):
     """`observe` is called once per turn of the loop, every `turn_s`."""
@@ -57,7 +61,7 @@ class SilenceJudge(Generic[KeyT]):
         last, self._observed_at = self._observed_at, now
         elapsed_s = min(max(0.0, now - last), self._turn_s) if last is not None else 0.0
         returned = self._note_heard(heard_at)
-        suspects = {relay for relay, one in self._relays.items() if one.total_s > SUSPECT_AFTER_S}
+        suspects = {relay for relay, one in self._relays.items() if one.is_suspect}
         for relay, listened in self._relays.items():
             if relay not in returned:
                 self._count(relay, listened, suspects, elapsed_s)
@@ -74,7 +78,7 @@ class SilenceJudge(Generic[KeyT]):
         for relay, at in heard_at.items():
             listened = self._relays.get(relay)
             if listened is None or at > listened.heard_at:
-                was_shared = was_shared or (listened is not None and listened.shared_s > 0)
+                was_shared = was_shared or (listened is not None and listened.is_suspect)
                 self._relays[relay] = _Listened(at)
                 returned.add(relay)
         if was_shared:
