@@ -238,6 +238,7 @@ def test_held_voice_is_not_dropped_and_begins_at_the_ack_with_its_first_word_who
     world.actions.bot_mark(session.handle, "word")
     world.tick(400)
     assert world.plane.playout.played[session.row] == 0
+    assert world.plane.transmitter.held == 1
     assert not [event for _, event in world.bots.events if event.HasField("played")]
     assert world.bots.consumed_bytes == {}
     world.command("call-1", generation=2, acknowledge=pb.Acknowledge())

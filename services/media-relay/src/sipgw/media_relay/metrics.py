@@ -85,6 +85,10 @@ class RelayParts(Protocol):
 Reading = tuple[str, "Callable[[RelayParts], float]"]
 GAUGES: Final[dict[str, Reading]] = {
     "calls": ("Calls on this relay", lambda of: len(of.sessions)),
+    "calls_held": (
+        "Calls whose bot waits: its voice may not go to the caller's address yet",
+        lambda of: of.plane.transmitter.held,
+    ),
     "used_units": ("Cost units in use", lambda of: of.sessions.used_units),
     "capacity_units": ("Cost units that the relay says it can take", lambda of: of.capacity_units),
     "ports_free": ("RTP port pairs free", lambda of: of.plane.pool.free),

@@ -8,7 +8,6 @@ silent. Taken ports are passed over.
 
 from __future__ import annotations
 
-import ipaddress
 import select
 import socket
 from collections import deque
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sipgw.media_relay.errors import PortRangeError
+from sipgw.media_relay.local_addresses import is_own_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,19 +168,7 @@ def bind_address(bind: str, advertise: str) -> str:
     get none of what the caller sends to the address in the SDP, and would send from an address that the SDP
     does not name. Behind a NAT the advertised address is the router's, and packets come to one of ours.
     """
-    return advertise if _is_ours(advertise) else bind
-
-
-def _is_ours(address: str) -> bool:
-    """The way to an own address begins at itself. Binding tells less: with ip_nonlocal_bind all can be."""
-    if ipaddress.ip_address(address).is_loopback:
-        return True
-    try:
-        with socket.socket(_family_of(address), socket.SOCK_DGRAM) as probe:
-            probe.connect((address, 9))
-            return probe.getsockname()[0] == address
-    except OSError:
-        return False
+    return advertise if is_own_address(advertise) else bind
 
 
 def _family_of(address: str) -> socket.AddressFamily:

@@ -130,6 +130,11 @@ class Transmitter:
             if row in self._started:
                 self._go_on(row, tick_number)
 
+    @property
+    def held(self) -> int:
+        """How many rows are held."""
+        return len(self._held)
+
     def is_held(self, row: int) -> bool:
         return row in self._held
 
