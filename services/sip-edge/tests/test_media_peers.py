@@ -206,6 +206,27 @@ async def test_the_trunk_says_who_is_trusted_and_where_media_is(
     assert registry
 
 
+async def test_a_later_command_does_not_keep_the_ack_from_the_relay(
+    edge: TestEdge, relay: FakeRelay, caller: Caller
+) -> None:
+    call = await CallerDialog.answered(caller, edge.sip)
+
+    async def overtake(command: relay_api.Command) -> None:
+        if command.HasField("acknowledge") and "acknowledge" not in (one.kind for one in relay.handled):
+            saved = await edge.app.records.update(call.call_id, note)
+            relay.sessions[call.call_id].generation = saved.version
+
+    def note(draft: calls.CallSession) -> bool:
+        draft.to_display = "noted"
+        return True
+
+    relay.on_command = overtake
+    call.ack(edge.sip)
+    await acknowledged(edge, relay, call)
+    answers = [one.status for one in relay.handled if one.kind == "acknowledge"]
+    assert answers == [relay_api.COMMAND_STATUS_STALE, relay_api.COMMAND_STATUS_OK]
+
+
 async def test_a_reinvite_to_another_host_waits_for_its_own_ack(
     edge: TestEdge, relay: FakeRelay, caller: Caller
 ) -> None:

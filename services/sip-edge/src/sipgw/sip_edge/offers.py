@@ -22,7 +22,7 @@ from sipgw.sip_edge.invite_answers import InviteAnswers
 from sipgw.sip_edge.invite_records import invite_record
 from sipgw.sip_edge.live_calls import log_of
 from sipgw.sip_edge.media_commands import MediaCommands
-from sipgw.sip_edge.media_peers import wants_acknowledgement
+from sipgw.sip_edge.media_peers import is_acknowledged, wants_acknowledgement
 from sipgw.sip_edge.records import CallRecords
 from sipgw.sip_edge.replies import answer, retry_after
 from sipgw.sip_edge.sdp_exchange import Described
@@ -117,11 +117,21 @@ class Offers:
             await self._let_speak(saved)
 
     async def _let_speak(self, session: calls.CallSession) -> None:
-        """The relay may hold the bot's voice until now. One that is not reached is told by the next Adopt."""
-        try:
-            await self._media.acknowledge(session)
-        except ControlError as error:
-            log_of(session).info("acknowledge_failed", error=str(error))
+        """Tell the relay, which may hold the bot's voice until now; again if another command came first.
+
+        One that is not reached is told by the next Adopt.
+        """
+        while True:
+            try:
+                await self._media.acknowledge(session)
+                return
+            except ControlError as error:
+                is_stale = isinstance(error, RelayRefused) and error.status == relay.COMMAND_STATUS_STALE
+                later = await self._records.reload(session.call_id) if is_stale else None
+                if later is None or later.version == session.version or not is_acknowledged(later):
+                    log_of(session).info("acknowledge_failed", error=str(error))
+                    return
+                session = later
 
     async def _tell_relay(self, session: calls.CallSession, described: Described) -> None:
         """What the ACK agreed on. There is no answer to an ACK: what can't be served is a BYE."""
