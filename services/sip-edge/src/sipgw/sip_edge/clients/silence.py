@@ -60,14 +60,14 @@ class SilenceJudge(Generic[KeyT]):
         """
         last, self._observed_at = self._observed_at, now
         elapsed_s = min(max(0.0, now - last), self._turn_s) if last is not None else 0.0
-        returned = self._note_heard(heard_at)
+        returned = self._note_heard(heard_at, now)
         suspects = {relay for relay, one in self._relays.items() if one.is_suspect}
         for relay, listened in self._relays.items():
             if relay not in returned:
                 self._count(relay, listened, suspects, elapsed_s)
         return {relay for relay, listened in self._relays.items() if self._is_too_long(listened)}
 
-    def _note_heard(self, heard_at: Mapping[KeyT, float]) -> set[KeyT]:
+    def _note_heard(self, heard_at: Mapping[KeyT, float], now: float) -> set[KeyT]:
         """Those that were heard since the last turn. A suspect that returns clears the others of the
         silence that they shared with it.
         """
@@ -79,7 +79,7 @@ class SilenceJudge(Generic[KeyT]):
             listened = self._relays.get(relay)
             if listened is None or at > listened.heard_at:
                 was_shared = was_shared or (listened is not None and listened.is_suspect)
-                self._relays[relay] = _Listened(at)
+                self._relays[relay] = _Listened(at, alone_s=min(max(0.0, now - at), self._turn_s))
                 returned.add(relay)
         if was_shared:
             for listened in self._relays.values():
@@ -103,4 +103,5 @@ class SilenceJudge(Generic[KeyT]):
             listened.alone_s += elapsed_s
 
     def _is_too_long(self, listened: _Listened) -> bool:
-        return listened.alone_s > self._limit_s or listened.total_s > SHARED_FACTOR * self._limit_s
+        limit_s = self._limit_s - self._turn_s / 2  # the turn at the limit, not the one after it
+        return listened.alone_s > limit_s or listened.total_s > SHARED_FACTOR * limit_s
