@@ -10,7 +10,10 @@ from sipgw.sip import (
     MalformedReceived,
     RequestReceived,
     ResponseStray,
+    Screening,
     make_response,
+    new_request,
+    parse_uri,
 )
 
 INVITE = "INVITE sip:bot@example.com SIP/2.0"
@@ -199,3 +202,67 @@ def test_no_timer_is_left_when_all_transactions_are_gone(wire, sip_text) -> None
     wire.run_until(100)
     assert wire.layer.live_transactions == 0
     assert wire.layer.next_timer() is None
+
+
+def screened_wire(wire, outcome):
+    asked = []
+
+    def screen(request, source, now):
+        asked.append((request.method, source.host, now))
+        return outcome(request) if callable(outcome) else outcome
+
+    return type(wire)(screen=screen), asked
+
+
+def test_a_request_that_is_screened_out_leaves_no_trace(wire, sip_text) -> None:
+    wire, asked = screened_wire(wire, Screening.DROP)
+    assert wire.receive(sip_text(INVITE)) == []
+    assert wire.sent() == []
+    assert wire.layer.live_transactions == 0
+    assert wire.layer.next_timer() is None
+    assert asked == [("INVITE", "192.0.2.1", 0.0)]
+
+
+def test_a_stateless_refusal_is_sent_once_for_each_copy_and_nothing_is_remembered(wire, sip_text) -> None:
+    wire, _ = screened_wire(wire, lambda request: make_response(request, 403, to_tag="t"))
+    for _ in range(2):
+        assert wire.receive(sip_text(INVITE)) == []
+        ((response, destination),) = wire.sent()
+        assert (response.status, response.to.tag, destination.host) == (403, "t", "192.0.2.1")
+    assert wire.layer.live_transactions == 0
+    assert wire.layer.next_timer() is None
+
+
+def test_only_what_begins_a_transaction_is_screened(wire, sip_text) -> None:
+    wire, asked = screened_wire(wire, Screening.TAKE)
+    wire.receive(sip_text(INVITE))
+    wire.receive(sip_text(INVITE))
+    wire.receive(sip_text("ACK sip:bot@example.com SIP/2.0", cseq="1 ACK"))
+    wire.receive(sip_text("CANCEL sip:bot@example.com SIP/2.0", cseq="1 CANCEL"))
+    assert [method for method, *_ in asked] == ["INVITE", "CANCEL"]
+
+
+def test_an_open_invite_and_an_open_request_are_known_by_name_until_they_end(wire, sip_text) -> None:
+    assert not wire.layer.has_invite("call-1@192.0.2.1")
+    (event,) = wire.receive(sip_text(INVITE))
+    (other,) = wire.receive(sip_text(INVITE, cseq="2 INVITE"))
+    wire.layer.forget(event.key)
+    assert wire.layer.has_invite("call-1@192.0.2.1")
+    wire.layer.forget(other.key)
+    wire.layer.forget(other.key)
+    assert not wire.layer.has_invite("call-1@192.0.2.1")
+    (ping,) = wire.receive(sip_text("OPTIONS sip:bot@example.com SIP/2.0"))
+    assert not wire.layer.has_invite(ping.key.call_id)
+    request = new_request(
+        "BYE",
+        parse_uri("sip:alice@192.0.2.1"),
+        from_="<sip:bot@example.com>;tag=b",
+        to="<sip:alice@example.net>;tag=a1",
+        call_id="call-1",
+        cseq=1,
+        via="SIP/2.0/UDP 192.0.2.50;branch=z9hG4bK-edge-1",
+    )
+    wire.layer.send_request(request, NATTED, 0.0)
+    assert wire.layer.has_request("z9hG4bK-edge-1")
+    wire.run_until(100.0)
+    assert not wire.layer.has_request("z9hG4bK-edge-1")

@@ -32,7 +32,7 @@ from sipgw.sip.serializer import serialize
 from sipgw.sip.status import reason_phrase
 from sipgw.sip.timers import TimerValues
 from sipgw.sip.transactions.keys import TransactionKey
-from sipgw.sip.transactions.layer import TransactionLayer
+from sipgw.sip.transactions.layer import Screening, TransactionLayer
 from sipgw.sip.uri import OtherUri, SipUri, parse_uri
 from sipgw.sip.via import Via
 
@@ -58,6 +58,7 @@ __all__ = [
     "RequestReceived",
     "ResponseReceived",
     "ResponseStray",
+    "Screening",
     "SipError",
     "SipParseError",
     "SipRequest",

@@ -7,7 +7,8 @@ is malformed, and reports the rest. It opens no socket, reads no clock, and deci
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter, deque
+from enum import Enum
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +25,7 @@ from sipgw.sip.events import (
     TransactionTimedOut,
     TransportFailed,
 )
-from sipgw.sip.message import SipRequest
+from sipgw.sip.message import SipRequest, SipResponse
 from sipgw.sip.parser import DEFAULT_LIMITS, ParserLimits, parse_message
 from sipgw.sip.requests import make_ack
 from sipgw.sip.responses import make_response
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sipgw.sip.events import TransactionEvent
-    from sipgw.sip.message import SipResponse
     from sipgw.sip.routing import Address
     from sipgw.sip.timers import Timer
     from sipgw.sip.transactions.keys import TransactionKey
@@ -62,6 +62,18 @@ _REPORTS: Final = {
 _OVERLOADED = (("Retry-After", "5"),)
 
 
+class Screening(Enum):
+    """What is to become of a request that begins a transaction."""
+
+    TAKE = "take"
+    DROP = "drop"
+    """It leaves no trace and gets no answer."""
+
+
+def _take_all(_request: SipRequest, _source: Address, _now: float) -> Screening:
+    return Screening.TAKE
+
+
 class TransactionLayer:
     """All transactions of one endpoint. `token` gives a fresh random token at each call (branches, tags)."""
 
@@ -72,13 +84,20 @@ class TransactionLayer:
         token: Callable[[], str],
         max_transactions: int = 100_000,
         limits: ParserLimits = DEFAULT_LIMITS,
+        screen: Callable[[SipRequest, Address, float], Screening | SipResponse] = _take_all,
     ) -> None:
-        """Above `max_transactions` a new request gets 503 with Retry-After and leaves no trace."""
+        """Above `max_transactions` a new request gets 503 with Retry-After and leaves no trace.
+
+        `screen` is asked before a request begins a transaction. A response of it is sent once and nothing is
+        remembered (RFC 3261 8.2.7): no 100, no retransmission, and an ACK of it is nobody's.
+        """
+        self._screen = screen
         self._values = timers or TimerValues()
         self._token = token
         self._max_transactions = max_transactions
         self._limits = limits
         self._transactions: dict[TransactionKey, Transaction] = {}
+        self._open_names: Counter[str] = Counter()
         self._deadlines: list[tuple[float, int, TransactionKey, Timer]] = []
         self._deadline_number = count()
         self._outbox: list[tuple[bytes, Address]] = []
@@ -142,7 +161,8 @@ class TransactionLayer:
 
     def forget(self, key: TransactionKey) -> None:
         """Drops a transaction without a word: it belongs to somebody else."""
-        self._transactions.pop(key, None)
+        if key in self._transactions:
+            self._remove(key)
 
     def has(self, key: TransactionKey) -> bool:
         """Whether the transaction lives."""
@@ -195,6 +215,14 @@ class TransactionLayer:
     def live_transactions(self) -> int:
         return len(self._transactions)
 
+    def has_invite(self, call_id: str) -> bool:
+        """Whether an INVITE with this Call-ID has a server transaction, which ACK or CANCEL may be for."""
+        return f"invite {call_id}" in self._open_names
+
+    def has_request(self, branch: str) -> bool:
+        """Whether a request of ours with this branch has a client transaction, which responses are for."""
+        return f"branch {branch}" in self._open_names
+
     # inside
 
     def _receive_request(
@@ -213,10 +241,14 @@ class TransactionLayer:
         if transaction is not None:
             self._step(transaction, Input.REQUEST, now)
             return
+        screened = self._screen(request, source, now)
+        if screened is Screening.DROP:
+            return
         peer = response_destination(request.via, source)
         if len(self._transactions) >= self._max_transactions:
-            refusal = make_response(request, 503, to_tag=self._token(), headers=_OVERLOADED)
-            self._outbox.append((serialize(refusal), peer))
+            screened = make_response(request, 503, to_tag=self._token(), headers=_OVERLOADED)
+        if isinstance(screened, SipResponse):
+            self._outbox.append((serialize(screened), peer))
             return
         machine = INVITE_SERVER if request.method == "INVITE" else NON_INVITE_SERVER
         if request.method == "CANCEL":
@@ -262,6 +294,8 @@ class TransactionLayer:
         event: TransactionEvent | None = None,
     ) -> None:
         self._transactions[transaction.key] = transaction
+        if (name := _open_name(transaction.key)) is not None:
+            self._open_names[name] += 1
         self._apply(transaction, transaction.machine.initial, now, outgoing, event)
 
     def _step(
@@ -289,12 +323,20 @@ class TransactionLayer:
             self._do(action, transaction, outgoing, event)
         transaction.state = transition.state
         if transition.state is State.TERMINATED:
-            del self._transactions[transaction.key]
+            self._remove(transaction.key)
             self._events.append(TransactionTerminated(transaction.key))
             return
         for deadline, timer in transaction.start_timers(transition, self._values, now):
             heapq.heappush(self._deadlines, (deadline, next(self._deadline_number), transaction.key, timer))
         transaction.settle()
+
+    def _remove(self, key: TransactionKey) -> None:
+        del self._transactions[key]
+        name = _open_name(key)
+        if name is not None:
+            self._open_names[name] -= 1
+            if not self._open_names[name]:
+                del self._open_names[name]
 
     def _do(
         self, action: Action, transaction: Transaction, outgoing: bytes, event: TransactionEvent | None
@@ -326,6 +368,13 @@ class TransactionLayer:
             return None
         running = transaction.timers.get(timer)
         return transaction if running is not None and running[0] == deadline else None
+
+
+def _open_name(key: TransactionKey) -> str | None:
+    """By what a message names the transaction before it has been parsed: see `has_invite`, `has_request`."""
+    if key.role == "client":
+        return f"branch {key.branch}"
+    return f"invite {key.call_id}" if key.method == "INVITE" else None
 
 
 def _response_input(response: SipResponse) -> Input:
