@@ -34,6 +34,7 @@ def test_every_field_of_the_config_can_be_said_in_documents(example: str):
         "trunks[0].digest[0].sealed_password",
         "trunks[0].digest[0].algorithms",
         "trunks[1].source_cidrs",
+        "trunks[1].calls_per_second",
         "trunks[1].media[0].networks",
         "routes[0].bots[0].tls",
     ]
@@ -72,6 +73,7 @@ def test_the_example_compiles_to_what_it_says(example: str):
         symmetric=pb.SYMMETRIC_MEDIA_OFF, networks=["203.0.113.0/24", "198.51.100.64/26"]
     )
     assert config.trunks[1].media == pb.TrunkMedia(symmetric=pb.SYMMETRIC_MEDIA_AUTO)
+    assert config.trunks[0].calls_per_second == 50
     assert config.trunks[1].digest.username == "office-pbx"
     assert list(config.trunks[1].digest.algorithms) == [pb.DIGEST_ALGORITHM_SHA256]
     assert unseal_password(config.trunks[1], KEY) == b"correct horse battery staple"

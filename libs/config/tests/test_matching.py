@@ -4,6 +4,7 @@ import pytest
 
 from sipgw.api.config.v1 import config_pb2 as pb
 from sipgw.config import choose_bot, match_route, match_trunk, rank_bots
+from sipgw.config.matching import vouched_networks
 
 
 class Headers:
@@ -43,6 +44,31 @@ def test_the_longest_network_wins_and_a_trunk_without_takes_the_rest(source: str
         rest=[], wide=["198.51.100.0/24", "203.0.113.0/24"], narrow=["203.0.113.0/28"], six=["2001:db8::/32"]
     )
     assert trunk_of(config, source) == trunk
+
+
+@pytest.mark.parametrize(
+    ("cidrs", "is_any"),
+    [
+        ([], True),
+        (["0.0.0.0/0"], True),
+        (["::/0"], True),
+        (["203.0.113.0/24", "0.0.0.0/0"], True),
+        (["0.0.0.0/1", "128.0.0.0/1"], True),
+        (["203.0.113.0/24", "2001:db8::/32"], False),
+        (["0.0.0.0/1"], False),
+        (["::ffff:0:0/96"], False),
+    ],
+    ids=str,
+)
+def test_a_trunk_of_any_source_vouches_for_nobody(cidrs: list[str], is_any: bool):
+    found = vouched_networks(trunks(it=cidrs, carrier=["198.51.100.7"]))
+    assert sorted(found) == sorted(["198.51.100.7", *([] if is_any else cidrs)])
+
+
+def test_a_trunk_with_a_password_vouches_for_no_network():
+    config = trunks(pbx=[])
+    config.trunks[0].digest.username = "alice"
+    assert vouched_networks(config) == []
 
 
 def test_an_unknown_source_has_no_trunk():

@@ -75,7 +75,12 @@ def _gateway(gateway: SipGateway, addresses: Mapping[str, str]) -> pb.GatewaySet
 def _trunk(trunk: SipTrunk, secrets: Secrets, seal_key: SealKey | None) -> pb.Trunk:
     name, spec = trunk.metadata.name, trunk.spec
     media = pb.TrunkMedia(symmetric=_SYMMETRIC[spec.media.symmetric], networks=spec.media.networks)
-    compiled = pb.Trunk(name=name, source_cidrs=spec.source_cidrs, media=media)
+    compiled = pb.Trunk(
+        name=name,
+        source_cidrs=spec.source_cidrs,
+        calls_per_second=spec.limits.calls_per_second,
+        media=media,
+    )
     if spec.auth is not None:
         if seal_key is None:
             raise ValueError(f"SipTrunk {name!r} has a password, and there is no key to seal it with")

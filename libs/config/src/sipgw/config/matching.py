@@ -42,6 +42,24 @@ def match_trunk(config: pb.GatewayConfig, source_ip: str) -> pb.Trunk | None:
     return best
 
 
+def vouched_networks(config: pb.GatewayConfig) -> list[str]:
+    """The networks of the trunks that say where they are. One that takes any source vouches for nobody."""
+    return [cidr for trunk in config.trunks if not takes_any_source(trunk) for cidr in trunk.source_cidrs]
+
+
+def takes_any_source(trunk: pb.Trunk) -> bool:
+    """Whether a trunk has no networks and asks nothing, or its networks are all of IPv4 or all of IPv6."""
+    if trunk.HasField("digest"):
+        return False
+    if not trunk.source_cidrs:
+        return True
+    networks = [_network(cidr) for cidr in trunk.source_cidrs]
+    in_v4 = [network for network in networks if isinstance(network, ipaddress.IPv4Network)]
+    in_v6 = [network for network in networks if isinstance(network, ipaddress.IPv6Network)]
+    whole = [*ipaddress.collapse_addresses(in_v4), *ipaddress.collapse_addresses(in_v6)]
+    return any(network.prefixlen == 0 for network in whole)
+
+
 def match_digest_trunk(config: pb.GatewayConfig, username: str) -> pb.Trunk | None:
     """The trunk whose user name this is; what it sends still has to be proved."""
     return next((trunk for trunk in digest_trunks(config) if trunk.digest.username == username), None)

@@ -65,6 +65,17 @@ class TrunkMedia(Document):
     )
 
 
+class TrunkLimits(Document):
+    """What the trunk may ask of the gateway."""
+
+    calls_per_second: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="New calls a second, as each edge counts; above it 503 with Retry-After. 0: no limit.",
+    )
+
+
 class SipTrunkSpec(Document):
     """A carrier or PBX."""
 
@@ -89,6 +100,7 @@ class SipTrunkSpec(Document):
         default=None, description="For a trunk with changing addresses. Not beside sourceCidrs."
     )
     media: TrunkMedia = TrunkMedia()
+    limits: TrunkLimits = TrunkLimits()
 
     @model_validator(mode="after")
     def _check_one_way(self) -> SipTrunkSpec:

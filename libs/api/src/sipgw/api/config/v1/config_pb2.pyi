@@ -320,8 +320,11 @@ class Trunk(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     SOURCE_CIDRS_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    CALLS_PER_SECOND_FIELD_NUMBER: _builtins.int
     MEDIA_FIELD_NUMBER: _builtins.int
     name: _builtins.str
+    calls_per_second: _builtins.int
+    """new calls, as each edge counts; 0: no limit"""
     @_builtins.property
     def source_cidrs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """none, without digest: any source"""
@@ -338,11 +341,12 @@ class Trunk(_message.Message):
         name: _builtins.str = ...,
         source_cidrs: _abc.Iterable[_builtins.str] | None = ...,
         digest: Global___DigestCredentials | None = ...,
+        calls_per_second: _builtins.int = ...,
         media: Global___TrunkMedia | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "media", b"media"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "media", b"media", "name", b"name", "source_cidrs", b"source_cidrs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_per_second", b"calls_per_second", "digest", b"digest", "media", b"media", "name", b"name", "source_cidrs", b"source_cidrs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from sipgw.api.calls.v1 import session_pb2 as sipgw_dot_api_dot_calls_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csipgw/api/edge/v1/edge.proto\x12\x11sipgw.api.edge.v1\x1a sipgw/api/calls/v1/session.proto\"\xa6\x01\n\x0e\x44\x65liverRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\x0c\x12,\n\x06source\x18\x03 \x01(\x0b\x32\x1c.sipgw.api.calls.v1.Endpoint\x12\x31\n\x0breceived_on\x18\x04 \x01(\x0b\x32\x1c.sipgw.api.calls.v1.Endpoint\x12\x11\n\tfrom_edge\x18\x05 \x01(\t\"X\n\x0f\x44\x65liverResponse\x12\x32\n\x07outcome\x18\x01 \x01(\x0e\x32!.sipgw.api.edge.v1.DeliverOutcome\x12\x11\n\tresponses\x18\x02 \x03(\x0c\"0\n\rHangupRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x1f\n\x0eHangupResponse\x12\r\n\x05\x66ound\x18\x01 \x01(\x08*l\n\x0e\x44\x65liverOutcome\x12\x1f\n\x1b\x44\x45LIVER_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44\x45LIVER_OUTCOME_HANDLED\x10\x01\x12\x1c\n\x18\x44\x45LIVER_OUTCOME_NOT_MINE\x10\x02\x32\xae\x01\n\x0b\x45\x64geService\x12P\n\x07\x44\x65liver\x12!.sipgw.api.edge.v1.DeliverRequest\x1a\".sipgw.api.edge.v1.DeliverResponse\x12M\n\x06Hangup\x12 .sipgw.api.edge.v1.HangupRequest\x1a!.sipgw.api.edge.v1.HangupResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csipgw/api/edge/v1/edge.proto\x12\x11sipgw.api.edge.v1\x1a sipgw/api/calls/v1/session.proto\"\xa6\x01\n\x0e\x44\x65liverRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\x0c\x12,\n\x06source\x18\x03 \x01(\x0b\x32\x1c.sipgw.api.calls.v1.Endpoint\x12\x31\n\x0breceived_on\x18\x04 \x01(\x0b\x32\x1c.sipgw.api.calls.v1.Endpoint\x12\x11\n\tfrom_edge\x18\x05 \x01(\t\"X\n\x0f\x44\x65liverResponse\x12\x32\n\x07outcome\x18\x01 \x01(\x0e\x32!.sipgw.api.edge.v1.DeliverOutcome\x12\x11\n\tresponses\x18\x02 \x03(\x0c\"0\n\rHangupRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x1f\n\x0eHangupResponse\x12\r\n\x05\x66ound\x18\x01 \x01(\x08\"\x11\n\x0fListBansRequest\"8\n\x10ListBansResponse\x12$\n\x04\x62\x61ns\x18\x01 \x03(\x0b\x32\x16.sipgw.api.edge.v1.Ban\"Z\n\x03\x42\x61n\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x10\n\x08since_ms\x18\x03 \x01(\x03\x12\x10\n\x08until_ms\x18\x04 \x01(\x03\x12\x0f\n\x07refused\x18\x05 \x01(\x04\" \n\x0eLiftBanRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\" \n\x0fLiftBanResponse\x12\r\n\x05\x66ound\x18\x01 \x01(\x08*l\n\x0e\x44\x65liverOutcome\x12\x1f\n\x1b\x44\x45LIVER_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44\x45LIVER_OUTCOME_HANDLED\x10\x01\x12\x1c\n\x18\x44\x45LIVER_OUTCOME_NOT_MINE\x10\x02\x32\xd5\x02\n\x0b\x45\x64geService\x12P\n\x07\x44\x65liver\x12!.sipgw.api.edge.v1.DeliverRequest\x1a\".sipgw.api.edge.v1.DeliverResponse\x12M\n\x06Hangup\x12 .sipgw.api.edge.v1.HangupRequest\x1a!.sipgw.api.edge.v1.HangupResponse\x12S\n\x08ListBans\x12\".sipgw.api.edge.v1.ListBansRequest\x1a#.sipgw.api.edge.v1.ListBansResponse\x12P\n\x07LiftBan\x12!.sipgw.api.edge.v1.LiftBanRequest\x1a\".sipgw.api.edge.v1.LiftBanResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sipgw.api.edge.v1.edge_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DELIVEROUTCOME']._serialized_start=427
-  _globals['_DELIVEROUTCOME']._serialized_end=535
+  _globals['_DELIVEROUTCOME']._serialized_start=664
+  _globals['_DELIVEROUTCOME']._serialized_end=772
   _globals['_DELIVERREQUEST']._serialized_start=86
   _globals['_DELIVERREQUEST']._serialized_end=252
   _globals['_DELIVERRESPONSE']._serialized_start=254
@@ -42,6 +42,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HANGUPREQUEST']._serialized_end=392
   _globals['_HANGUPRESPONSE']._serialized_start=394
   _globals['_HANGUPRESPONSE']._serialized_end=425
-  _globals['_EDGESERVICE']._serialized_start=538
-  _globals['_EDGESERVICE']._serialized_end=712
+  _globals['_LISTBANSREQUEST']._serialized_start=427
+  _globals['_LISTBANSREQUEST']._serialized_end=444
+  _globals['_LISTBANSRESPONSE']._serialized_start=446
+  _globals['_LISTBANSRESPONSE']._serialized_end=502
+  _globals['_BAN']._serialized_start=504
+  _globals['_BAN']._serialized_end=594
+  _globals['_LIFTBANREQUEST']._serialized_start=596
+  _globals['_LIFTBANREQUEST']._serialized_end=628
+  _globals['_LIFTBANRESPONSE']._serialized_start=630
+  _globals['_LIFTBANRESPONSE']._serialized_end=662
+  _globals['_EDGESERVICE']._serialized_start=775
+  _globals['_EDGESERVICE']._serialized_end=1116
 # @@protoc_insertion_point(module_scope)

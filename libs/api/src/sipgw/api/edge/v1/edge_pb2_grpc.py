@@ -44,6 +44,16 @@ class EdgeServiceStub(object):
                 request_serializer=sipgw_dot_api_dot_edge_dot_v1_dot_edge__pb2.HangupRequest.SerializeToString,
                 response_deserializer=sipgw_dot_api_dot_edge_dot_v1_dot_edge__pb2.HangupResponse.FromString,
                 _registered_method=True)
+        self.ListBans = channel.unary_unary(
+                '/sipgw.api.edge.v1.EdgeService/ListBans',
+                request_serializer=sipgw_dot_api_dot_edge_dot_v1_dot_edge__pb2.ListBansRequest.SerializeToString,
+                response_deserializer=sipgw_dot_api_dot_edge_dot_v1_dot_edge__pb2.ListBansResponse.FromString,
+                _registered_method=True)
+        self.LiftBan = channel.unary_unary(
+                '/sipgw.api.edge.v1.EdgeService/LiftBan',
+                request_serializer=sipgw_dot_api_dot_edge_dot_v1_dot_edge__pb2.LiftBanRequest.SerializeToString,
+                response_deserializer=sipgw_dot_api_dot_edge_dot_v1_dot_edge__pb2.LiftBanResponse.FromString,
+                _registered_method=True)
 
 
 class EdgeServiceServicer(object):
@@ -62,6 +72,19 @@ class EdgeServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListBans(self, request, context):
+        """The sources that this edge keeps out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LiftBan(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EdgeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -74,6 +97,16 @@ def add_EdgeServiceServicer_to_server(servicer, server):
                     servicer.Hangup,
                     request_deserializer=sipgw_dot_api_dot_edge_dot_v1_dot_edge__pb2.HangupRequest.FromString,
                     response_serializer=sipgw_dot_api_dot_edge_dot_v1_dot_edge__pb2.HangupResponse.SerializeToString,
+            ),
+            'ListBans': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBans,
+                    request_deserializer=sipgw_dot_api_dot_edge_dot_v1_dot_edge__pb2.ListBansRequest.FromString,
+                    response_serializer=sipgw_dot_api_dot_edge_dot_v1_dot_edge__pb2.ListBansResponse.SerializeToString,
+            ),
+            'LiftBan': grpc.unary_unary_rpc_method_handler(
+                    servicer.LiftBan,
+                    request_deserializer=sipgw_dot_api_dot_edge_dot_v1_dot_edge__pb2.LiftBanRequest.FromString,
+                    response_serializer=sipgw_dot_api_dot_edge_dot_v1_dot_edge__pb2.LiftBanResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -130,6 +163,60 @@ class EdgeService(object):
             '/sipgw.api.edge.v1.EdgeService/Hangup',
             sipgw_dot_api_dot_edge_dot_v1_dot_edge__pb2.HangupRequest.SerializeToString,
             sipgw_dot_api_dot_edge_dot_v1_dot_edge__pb2.HangupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBans(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sipgw.api.edge.v1.EdgeService/ListBans',
+            sipgw_dot_api_dot_edge_dot_v1_dot_edge__pb2.ListBansRequest.SerializeToString,
+            sipgw_dot_api_dot_edge_dot_v1_dot_edge__pb2.ListBansResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LiftBan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sipgw.api.edge.v1.EdgeService/LiftBan',
+            sipgw_dot_api_dot_edge_dot_v1_dot_edge__pb2.LiftBanRequest.SerializeToString,
+            sipgw_dot_api_dot_edge_dot_v1_dot_edge__pb2.LiftBanResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -34,6 +34,9 @@ class EdgeServiceStub:
     Deliver: _grpc.UnaryUnaryMultiCallable[_edge_pb2.DeliverRequest, _edge_pb2.DeliverResponse]
     """Hands a SIP message of a live transaction to its owner. Callers wait 300 ms at most."""
     Hangup: _grpc.UnaryUnaryMultiCallable[_edge_pb2.HangupRequest, _edge_pb2.HangupResponse]
+    ListBans: _grpc.UnaryUnaryMultiCallable[_edge_pb2.ListBansRequest, _edge_pb2.ListBansResponse]
+    """The sources that this edge keeps out."""
+    LiftBan: _grpc.UnaryUnaryMultiCallable[_edge_pb2.LiftBanRequest, _edge_pb2.LiftBanResponse]
 
 @_typing.type_check_only
 class EdgeServiceAsyncStub(EdgeServiceStub):
@@ -41,6 +44,9 @@ class EdgeServiceAsyncStub(EdgeServiceStub):
     Deliver: _aio.UnaryUnaryMultiCallable[_edge_pb2.DeliverRequest, _edge_pb2.DeliverResponse]  # type: ignore[assignment]
     """Hands a SIP message of a live transaction to its owner. Callers wait 300 ms at most."""
     Hangup: _aio.UnaryUnaryMultiCallable[_edge_pb2.HangupRequest, _edge_pb2.HangupResponse]  # type: ignore[assignment]
+    ListBans: _aio.UnaryUnaryMultiCallable[_edge_pb2.ListBansRequest, _edge_pb2.ListBansResponse]  # type: ignore[assignment]
+    """The sources that this edge keeps out."""
+    LiftBan: _aio.UnaryUnaryMultiCallable[_edge_pb2.LiftBanRequest, _edge_pb2.LiftBanResponse]  # type: ignore[assignment]
 
 class EdgeServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -57,5 +63,20 @@ class EdgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _edge_pb2.HangupRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_edge_pb2.HangupResponse, _abc.Awaitable[_edge_pb2.HangupResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListBans(
+        self,
+        request: _edge_pb2.ListBansRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_edge_pb2.ListBansResponse, _abc.Awaitable[_edge_pb2.ListBansResponse]]:
+        """The sources that this edge keeps out."""
+
+    @_abc_1.abstractmethod
+    def LiftBan(
+        self,
+        request: _edge_pb2.LiftBanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_edge_pb2.LiftBanResponse, _abc.Awaitable[_edge_pb2.LiftBanResponse]]: ...
 
 def add_EdgeServiceServicer_to_server(servicer: EdgeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -64,6 +64,16 @@ class CallRegistryServiceStub(object):
                 request_serializer=sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.HangupCallRequest.SerializeToString,
                 response_deserializer=sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.HangupCallResponse.FromString,
                 _registered_method=True)
+        self.ListBans = channel.unary_unary(
+                '/sipgw.api.registry.v1.CallRegistryService/ListBans',
+                request_serializer=sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListBansRequest.SerializeToString,
+                response_deserializer=sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListBansResponse.FromString,
+                _registered_method=True)
+        self.LiftBan = channel.unary_unary(
+                '/sipgw.api.registry.v1.CallRegistryService/LiftBan',
+                request_serializer=sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.LiftBanRequest.SerializeToString,
+                response_deserializer=sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.LiftBanResponse.FromString,
+                _registered_method=True)
 
 
 class CallRegistryServiceServicer(object):
@@ -108,6 +118,20 @@ class CallRegistryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListBans(self, request, context):
+        """The sources that edges keep out: each edge judges by itself, all are asked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LiftBan(self, request, context):
+        """NOT_FOUND when no edge that answers has banned the source.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CallRegistryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -140,6 +164,16 @@ def add_CallRegistryServiceServicer_to_server(servicer, server):
                     servicer.HangupCall,
                     request_deserializer=sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.HangupCallRequest.FromString,
                     response_serializer=sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.HangupCallResponse.SerializeToString,
+            ),
+            'ListBans': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBans,
+                    request_deserializer=sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListBansRequest.FromString,
+                    response_serializer=sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListBansResponse.SerializeToString,
+            ),
+            'LiftBan': grpc.unary_unary_rpc_method_handler(
+                    servicer.LiftBan,
+                    request_deserializer=sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.LiftBanRequest.FromString,
+                    response_serializer=sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.LiftBanResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -304,6 +338,60 @@ class CallRegistryService(object):
             '/sipgw.api.registry.v1.CallRegistryService/HangupCall',
             sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.HangupCallRequest.SerializeToString,
             sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.HangupCallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBans(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sipgw.api.registry.v1.CallRegistryService/ListBans',
+            sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListBansRequest.SerializeToString,
+            sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.ListBansResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LiftBan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sipgw.api.registry.v1.CallRegistryService/LiftBan',
+            sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.LiftBanRequest.SerializeToString,
+            sipgw_dot_api_dot_registry_dot_v1_dot_registry__pb2.LiftBanResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,10 @@ class CallRegistryServiceStub:
     """The edges that hold a lease."""
     HangupCall: _grpc.UnaryUnaryMultiCallable[_registry_pb2.HangupCallRequest, _registry_pb2.HangupCallResponse]
     """Asks the owner edge to end the call."""
+    ListBans: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ListBansRequest, _registry_pb2.ListBansResponse]
+    """The sources that edges keep out: each edge judges by itself, all are asked."""
+    LiftBan: _grpc.UnaryUnaryMultiCallable[_registry_pb2.LiftBanRequest, _registry_pb2.LiftBanResponse]
+    """NOT_FOUND when no edge that answers has banned the source."""
 
 @_typing.type_check_only
 class CallRegistryServiceAsyncStub(CallRegistryServiceStub):
@@ -53,6 +57,10 @@ class CallRegistryServiceAsyncStub(CallRegistryServiceStub):
     """The edges that hold a lease."""
     HangupCall: _aio.UnaryUnaryMultiCallable[_registry_pb2.HangupCallRequest, _registry_pb2.HangupCallResponse]  # type: ignore[assignment]
     """Asks the owner edge to end the call."""
+    ListBans: _aio.UnaryUnaryMultiCallable[_registry_pb2.ListBansRequest, _registry_pb2.ListBansResponse]  # type: ignore[assignment]
+    """The sources that edges keep out: each edge judges by itself, all are asked."""
+    LiftBan: _aio.UnaryUnaryMultiCallable[_registry_pb2.LiftBanRequest, _registry_pb2.LiftBanResponse]  # type: ignore[assignment]
+    """NOT_FOUND when no edge that answers has banned the source."""
 
 class CallRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -99,6 +107,22 @@ class CallRegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_registry_pb2.HangupCallResponse, _abc.Awaitable[_registry_pb2.HangupCallResponse]]:
         """Asks the owner edge to end the call."""
+
+    @_abc_1.abstractmethod
+    def ListBans(
+        self,
+        request: _registry_pb2.ListBansRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.ListBansResponse, _abc.Awaitable[_registry_pb2.ListBansResponse]]:
+        """The sources that edges keep out: each edge judges by itself, all are asked."""
+
+    @_abc_1.abstractmethod
+    def LiftBan(
+        self,
+        request: _registry_pb2.LiftBanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.LiftBanResponse, _abc.Awaitable[_registry_pb2.LiftBanResponse]]:
+        """NOT_FOUND when no edge that answers has banned the source."""
 
 def add_CallRegistryServiceServicer_to_server(servicer: CallRegistryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
