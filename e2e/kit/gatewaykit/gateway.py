@@ -176,7 +176,7 @@ class Gateway:
         edge.argv = [
             *(str(_BIN / "sipgw-edge"), "--name", edge.name, "--sip", sip, "--advertise", sip),
             *("--listen", f"{HOST}:0", "--registry", self.registry_target, "--redis", self.redis.url),
-            *("--admin", f"{HOST}:0"),
+            *("--admin", f"{HOST}:0", "--trust", HOST),
             *self._cluster_flags("edge", "--node", f"node-{number}", "--on-stop", "hand-over"),
         ]
         edge.start()

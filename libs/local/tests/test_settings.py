@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,7 @@ import pytest
 from sipgw.config import ConfigError
 from sipgw.local import plan
 from sipgw.local.errors import BadOptions
-from sipgw.local.ports import PortRange
+from sipgw.local.ports import PortRange, default_route_address
 from sipgw.local.service import Stage
 from sipgw.local.settings import GatewayOptions, GatewaySettings, settle
 
@@ -95,6 +96,8 @@ def test_a_bound_address_is_the_one_advertised(file: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (GatewayOptions(trust=("203.0.113.1/24",)), "--trust 203.0.113.1/24: 203.0.113.1/24 has host bits"),
+        (GatewayOptions(trust=("pbx",)), "such as 203.0.113.0/24"),
         (GatewayOptions(relays=0), "--relays 0: from 1 to 8"),
         (GatewayOptions(edges=17), "--edges 17: from 1 to 16"),
         (GatewayOptions(bot="127.0.0.1"), "--bot 127.0.0.1: not HOST:PORT"),
@@ -124,3 +127,13 @@ def test_every_service_ends_in_its_stage() -> None:
     assert {s.stage for s in plan.relay_services(settings, "r")} == {Stage.RELAY}
     assert {s.stage for s in plan.edge_services(settings, "r", "u", Path("k"))} == {Stage.EDGE}
     assert plan.registry_service("u").stage < plan.redis_service(Path("r"), Path("s")).stage
+
+
+def test_this_machine_and_what_trust_names_are_trusted_and_not_all_of_the_loopback() -> None:
+    settings = settle(GatewayOptions(trust=("203.0.113.0/24", "2001:db8::7")))
+    assert {"127.0.0.1", "::1", "203.0.113.0/24", "2001:db8::7/128"} <= set(settings.trusted)
+    assert "127.0.0.0/8" not in settings.trusted
+    assert default_route_address() in settings.trusted
+    (edge,) = plan.edge_services(settings, "registry:1", "redis://x", Path("key"))
+    trusted = [value for flag, value in pairwise(edge.command) if flag == "--trust"]
+    assert trusted == list(settings.trusted)

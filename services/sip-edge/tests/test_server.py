@@ -21,6 +21,10 @@ from sipgw.sip import (
 )
 from sipgw.sip_edge.listeners import UdpListener
 from sipgw.sip_edge.server import SipServer
+from sipgw.sip_edge.strangers.door import Door
+from sipgw.sip_edge.strangers.glance import LiveNames
+from sipgw.sip_edge.strangers.ledger import StrangerLedger, StrangerLimits
+from sipgw.sip_edge.strangers.sources import Networks
 
 PEER = Address("UDP", "127.0.0.1", 9)
 NO_TIME = TimerValues(t1_s=0.0001, t2_s=0.0004, t4_s=0.0002)
@@ -57,7 +61,10 @@ def request(
 
 async def server_of(listener: NotingListener, times: TimerValues | None = None) -> SipServer:
     tokens = iter(range(1_000_000))
-    return SipServer(listener, TransactionLayer(times, token=lambda: f"t{next(tokens)}"))
+    ledger = StrangerLedger(StrangerLimits(), Networks(), lambda *_: None)  # with no config: lets all in
+    names = LiveNames(*[lambda *_: False] * 4)
+    layer = TransactionLayer(times, token=lambda: f"t{next(tokens)}")
+    return SipServer(listener, layer, Door(ledger, names))
 
 
 def run_on(new_loop: Callable[[], asyncio.AbstractEventLoop], test: Callable[[], Awaitable[None]]) -> None:

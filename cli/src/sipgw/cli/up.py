@@ -41,6 +41,13 @@ def up(
     ] = None,
     relays: Annotated[int, typer.Option(help="Media relays: lanes 0 to N-1 share the ports.")] = 1,
     edges: Annotated[int, typer.Option(help="SIP edges: edge i listens on the SIP port + 10 i.")] = 1,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CIDR",
+            help="Sources that may send as much as they like; this machine may anyway. Repeatable.",
+        ),
+    ] = None,
     redis: RedisFlag = None,
     no_recording: Annotated[bool, typer.Option("--no-recording", help="Record no call.")] = False,
     recordings: Annotated[
@@ -67,6 +74,7 @@ def up(
             redis_url=redis,
             recordings=recordings or (None if file else _state_home() / "recordings"),
             is_recording_wanted=not no_recording,
+            trust=tuple(trust or ()),
         )
         status = asyncio.run(_run(settle(options)))
     except ConfigError as error:

@@ -73,6 +73,7 @@ def edge_services(
                 *("--listen", "{listen}", "--admin", "{admin}"),
                 *("--registry", registry, "--redis", redis_url),
                 *("--seal-key-file", str(seal_key_file)),
+                *(flag for network in settings.trusted for flag in ("--trust", network)),
             ),
             binds={"sip": f"{settings.sip_host}:{port}", "listen": _ANY, "admin": _ANY},
         )

@@ -43,6 +43,17 @@ class PortRange:
         return f"{self.low}-{self.high}"
 
 
+def own_addresses() -> list[str]:
+    """127.0.0.1, ::1 and what the interfaces have now; the rest of 127.0.0.0/8 is no address of its own."""
+    found = [
+        address.address.partition("%")[0]
+        for addresses in psutil.net_if_addrs().values()
+        for address in addresses
+        if address.family in (socket.AF_INET, socket.AF_INET6)
+    ]
+    return list(dict.fromkeys(("127.0.0.1", "::1", *found)))
+
+
 def default_route_address() -> str:
     """The IPv4 address that other machines reach us at by default; 127.0.0.1 when there is no route."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

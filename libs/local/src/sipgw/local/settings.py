@@ -1,11 +1,12 @@
 """What a gateway on this machine is made of: the command line over the documents of the file."""
 
+import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sipgw.config import BUILTIN_ECHO, Documents, builtin_documents, complete, load_documents
 from sipgw.local.errors import BadOptions
-from sipgw.local.ports import PortRange, default_route_address
+from sipgw.local.ports import PortRange, default_route_address, own_addresses
 
 MOST_RELAYS = 8
 MOST_EDGES = 16
@@ -32,11 +33,12 @@ class GatewayOptions:
     redis_url: str | None = None
     recordings: Path | None = None
     is_recording_wanted: bool = True
+    trust: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
-    """As decided. `recordings` None: no call is recorded."""
+    """As decided. `recordings` None: no call is recorded. `trusted`: sources that are never banned."""
 
     documents: Documents | None  # None: the built-in ones, made when the bot's address is known
     sip_host: str
@@ -46,6 +48,7 @@ class GatewaySettings:
     bot: str | None
     redis_url: str | None
     recordings: Path | None
+    trusted: tuple[str, ...] = ()
 
     @property
     def starts_echo_bot(self) -> bool:
@@ -84,7 +87,17 @@ def settle(options: GatewayOptions) -> GatewaySettings:
         bot=options.bot,
         redis_url=options.redis_url,
         recordings=_recordings_of(options, documents),
+        trusted=(*own_addresses(), *map(_network, options.trust)),
     )
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text.strip()))
+    except ValueError as error:
+        raise BadOptions(
+            f"--trust {text}: {error}; an address or a network without host bits, such as 203.0.113.0/24"
+        ) from error
 
 
 def _require_endpoint(bot: str) -> None:

@@ -15,6 +15,7 @@ from sipgw.runtime.tls import tls_directory
 from sipgw.sip_edge.app import EdgeApp
 from sipgw.sip_edge.listeners import UdpListener
 from sipgw.sip_edge.settings import EdgeSettings, OnStop
+from sipgw.sip_edge.strangers.sources import Networks
 from sipgw.store import Store, StoreUrlError
 
 SERVICE = "edge"
@@ -75,6 +76,10 @@ def run(
     seal_key_file: Annotated[
         Path | None, typer.Option(help="Key that the passwords of trunks in the config are sealed with.")
     ] = None,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CIDR", help="Sources that are never banned, as those of trunks. Repeatable."),
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """The SIP edge of the gateway."""
@@ -83,6 +88,10 @@ def run(
 
     async def main(lifecycle: Lifecycle) -> None:
         advertised = advertised_address(advertise)
+        try:
+            Networks(trust or ())
+        except ValueError as error:
+            raise StartupError(f"--trust: {error}") from error
         settings = EdgeSettings(
             identity=new_identity(name),
             sip=HostPort.parse(sip),
@@ -97,6 +106,7 @@ def run(
             node=node,
             on_stop=on_stop,
             seal_key_file=seal_key_file,
+            trusted=tuple(trust or ()),
         )
         await serve(settings, lifecycle)
 

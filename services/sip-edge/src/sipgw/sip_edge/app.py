@@ -30,6 +30,7 @@ from sipgw.sip_edge.dialogs import DialogRequests, LocalContact
 from sipgw.sip_edge.dispatcher import Dispatcher
 from sipgw.sip_edge.edge_service import SERVICE_NAME, EdgeService
 from sipgw.sip_edge.ending import CallEnding, End
+from sipgw.sip_edge.entry import Entry
 from sipgw.sip_edge.fallback import Fallbacks
 from sipgw.sip_edge.ghosts import Ghosts
 from sipgw.sip_edge.identifiers import branch_tokens
@@ -57,7 +58,9 @@ from sipgw.sip_edge.rescue import Rescue
 from sipgw.sip_edge.routing import no_bot_status
 from sipgw.sip_edge.server import SipServer
 from sipgw.sip_edge.settings import EdgeSettings, OnStop
+from sipgw.sip_edge.setup_window import SetupWindow
 from sipgw.sip_edge.stranded import StrandedCalls
+from sipgw.sip_edge.strangers.guard import StrangerGuard
 from sipgw.sip_edge.takeover import Takeover
 from sipgw.sip_edge.target_refreshes import TargetRefreshes
 from sipgw.sip_edge.transfer import Transfers
@@ -87,8 +90,19 @@ class EdgeApp:
         call_store = CallStore(store)
         self.records = CallRecords(call_store, me, self.journal)
         self.local = LocalContact(settings.advertise_host, settings.advertise_port or listener.address.port)
-        layer = TransactionLayer(times.sip, token=branch_tokens(me.name))
-        self.sip = SipServer(listener, layer)
+        self.guard = StrangerGuard(settings, self.gateway, self._serves, store.now_ms)
+        self._authentication = Authentication(
+            Passwords(settings.seal_key_file),
+            settings.limits.wrong_passwords,
+            lambda: store.shared_secret(NONCE_SECRET),
+            store.now_ms,
+            retry_after(times.retry_after_s),
+            self.guard.note_proof,
+        )
+        layer = TransactionLayer(
+            times.sip, token=branch_tokens(me.name), screen=self.guard.screen(self._authentication)
+        )
+        self.sip = SipServer(listener, layer, self.guard.door(layer, self._authentication))
         self.relays = Relays(
             me,
             self.registry.list_relays,
@@ -165,11 +179,10 @@ class EdgeApp:
             takeover,
             self.gateway,
             self.local,
-            Authentication(
-                Passwords(settings.seal_key_file),
-                settings.limits.wrong_passwords,
-                lambda: store.shared_secret(NONCE_SECRET),
-                store.now_ms,
+            Entry(
+                self._authentication,
+                self.guard.ledger,
+                SetupWindow(settings.limits.window),
                 retry_after(times.retry_after_s),
             ),
             CallLimits(
@@ -242,7 +255,7 @@ class EdgeApp:
         self.rescue = Rescue(self.records, self.live, self.ending, self.deadlines, self.moves, self._tasks)
         self._redis = RedisWatch(store, self.records, self.journal)
         service = EdgeService(
-            me.name, self.sip, self.live, self.ending, answer_wait_s=times.delivered_answer_s
+            me.name, self.sip, self.live, self.ending, self.guard, answer_wait_s=times.delivered_answer_s
         )
         self._grpc = GrpcServer(settings.listen, tls=settings.tls)
         self._grpc.add(service, add_EdgeServiceServicer_to_server, SERVICE_NAME)
@@ -360,10 +373,14 @@ class EdgeApp:
         addresses = gateway.gateway.advertised_addresses
         self.local.host = addresses.get(settings.node) or settings.advertise_host
         self.gateway.take(gateway)
+        self.guard.take_config(gateway)
 
     def _note_edges(self, leases: list[EdgeLease]) -> None:
         self._has_lease = True
         self.edges.note(leases)
+
+    def _serves(self, call_id: str) -> bool:
+        return self.live.get(call_id) is not None or self.records.copy_of(call_id) is not None
 
     def _is_ready(self) -> bool:
         """There is a config to route by, and Redis has known this edge.
@@ -387,7 +404,7 @@ class EdgeApp:
         while True:
             try:
                 await self._store.shared_secret(CALL_ID_SECRET)
-                await self._store.shared_secret(NONCE_SECRET)
+                await self._authentication.learn_key()
                 return
             except StoreUnavailable:
                 await asyncio.sleep(0.25)

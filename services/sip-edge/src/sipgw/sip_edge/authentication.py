@@ -27,6 +27,7 @@ from sipgw.sip import (
 )
 from sipgw.sip.nonces import NoncePurpose, NonceState, check_nonce, make_nonce
 from sipgw.sip_edge import metrics
+from sipgw.sip_edge.credentials_glance import read_nonces, read_purpose
 from sipgw.sip_edge.errors import Rejected
 from sipgw.sip_edge.routing import user_of
 
@@ -109,12 +110,51 @@ class Authentication:
         nonce_key: Callable[[], Awaitable[bytes]],
         now_ms: Callable[[], int],
         retry_after: tuple[tuple[str, str], ...],
+        on_proof: Callable[[str], None],
     ) -> None:
+        """`on_proof` hears the host of each right password."""
         self._passwords = passwords
         self._wrong = WrongPasswords(wrong)
         self._nonce_key = nonce_key
         self._now_ms = now_ms
         self._retry_after = retry_after
+        self._on_proof = on_proof
+        self._known_key: bytes | None = None
+
+    async def learn_key(self) -> bytes:
+        """The key of nonces. Raises StoreUnavailable until it is known."""
+        self._known_key = await self._nonce_key()
+        return self._known_key
+
+    def challenge_of(
+        self, gateway: config.GatewayConfig, request: SipRequest, source: str
+    ) -> Rejected | None:
+        """The refusal of an INVITE that brings no fresh answer to a challenge; None: see its password first.
+
+        None also while the key of nonces is not known.
+        """
+        if self._known_key is None:
+            return None
+        try:
+            self._fresh_credentials(gateway, request, source, self._known_key)
+        except Rejected as rejected:
+            return rejected
+        return None
+
+    def has_challenged(self, realm: str, head: bytes, source: str) -> bool:
+        """Tell by the head of an INVITE, unparsed, whether this gateway has asked its source for a password.
+
+        False says nothing; only who heard a challenge can make it true.
+        """
+        if self._known_key is None or self._wrong.are_too_many(source, self._now_ms()):
+            return False
+        purpose = read_purpose(head, realm, source)
+        if purpose is None:
+            return False
+        key, now_ms = self._known_key, self._now_ms()
+        return any(
+            check_nonce(key, nonce, purpose, now_ms) is NonceState.FRESH for nonce in read_nonces(head)
+        )
 
     async def trunk_of(self, gateway: config.GatewayConfig, event: RequestReceived) -> config.Trunk | None:
         """The trunk; None when the config has no trunk for the source and none to ask for.
@@ -123,18 +163,25 @@ class Authentication:
         """
         source = event.source.host
         trunk = match_trunk(gateway, source)
-        asked = digest_trunks(gateway)
-        if trunk is not None or not asked:
+        if trunk is not None or not digest_trunks(gateway):
             return trunk
-        key = await self._nonce_key()
-        realm, request = gateway.gateway.name, event.request
+        credentials = self._fresh_credentials(gateway, event.request, source, await self.learn_key())
+        return self._proved(gateway, event.request, credentials, source)
+
+    def _fresh_credentials(
+        self, gateway: config.GatewayConfig, request: SipRequest, source: str, key: bytes
+    ) -> Credentials:
+        """Raises Rejected: with a challenge, or with 400."""
+        realm = gateway.gateway.name
         purpose = NoncePurpose(realm, source, request.call_id, request.from_.tag or "", request.cseq.number)
         credentials = _credentials_of(request, realm)
-        if credentials is None:
-            raise self._challenge(key, purpose, _algorithms(asked, request), is_stale=False)
-        if check_nonce(key, credentials.nonce, purpose, self._now_ms()) is not NonceState.FRESH:
-            raise self._challenge(key, purpose, _algorithms(asked, request), is_stale=True)
-        return self._proved(gateway, request, credentials, source)
+        is_stale = credentials is not None
+        if credentials is not None:
+            state = check_nonce(key, credentials.nonce, purpose, self._now_ms())
+            if state is NonceState.FRESH:
+                return credentials
+        asked = digest_trunks(gateway)
+        raise self._challenge(key, purpose, _algorithms(asked, request), is_stale=is_stale)
 
     def _proved(
         self, gateway: config.GatewayConfig, request: SipRequest, credentials: Credentials, source: str
@@ -153,6 +200,7 @@ class Authentication:
             _log.warning("wrong_credentials", source=source, trunk=trunk.name if trunk is not None else None)
             raise Rejected(403, "Wrong Credentials")
         metrics.AUTHENTICATIONS.labels("right").inc()
+        self._on_proof(source)
         return trunk
 
     def _password_of(self, trunk: config.Trunk) -> bytes:

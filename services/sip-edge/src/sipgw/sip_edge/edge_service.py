@@ -1,6 +1,7 @@
 """edge/v1: messages that other edges hand over, and the registry's wish to end a call."""
 
-from typing import TYPE_CHECKING
+import grpc
+import grpc.aio
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.edge.v1 import edge_pb2 as pb
@@ -12,10 +13,8 @@ from sipgw.sip_edge.identifiers import is_branch_of
 from sipgw.sip_edge.invite_records import address_of
 from sipgw.sip_edge.live_calls import LiveCalls
 from sipgw.sip_edge.server import SipServer
+from sipgw.sip_edge.strangers.guard import StrangerGuard
 from sipgw.store import StoreUnavailable
-
-if TYPE_CHECKING:
-    import grpc.aio
 
 SERVICE_NAME = "sipgw.api.edge.v1.EdgeService"
 _OF_THE_INVITE = frozenset({"INVITE", "CANCEL"})
@@ -25,8 +24,16 @@ class EdgeService(EdgeServiceServicer):
     """Serves what is this edge's and says NOT_MINE to the rest."""
 
     def __init__(
-        self, name: str, sip: SipServer, live: LiveCalls, ending: CallEnding, *, answer_wait_s: float
+        self,
+        name: str,
+        sip: SipServer,
+        live: LiveCalls,
+        ending: CallEnding,
+        guard: StrangerGuard,
+        *,
+        answer_wait_s: float,
     ) -> None:
+        self._guard = guard
         self._name = name
         self._sip = sip
         self._live = live
@@ -68,6 +75,25 @@ class EdgeService(EdgeServiceServicer):
         if session is not None:
             self._ending.end_soon(session)
         return pb.HangupResponse(found=session is not None)
+
+    async def ListBans(
+        self,
+        request: pb.ListBansRequest,
+        context: "grpc.aio.ServicerContext[pb.ListBansRequest, pb.ListBansResponse]",
+    ) -> pb.ListBansResponse:
+        await require_role(context, "registry", "operator")
+        return pb.ListBansResponse(bans=self._guard.list_bans())
+
+    async def LiftBan(
+        self,
+        request: pb.LiftBanRequest,
+        context: "grpc.aio.ServicerContext[pb.LiftBanRequest, pb.LiftBanResponse]",
+    ) -> pb.LiftBanResponse:
+        await require_role(context, "registry", "operator")
+        try:
+            return pb.LiftBanResponse(found=self._guard.lift(request.source))
+        except ValueError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
 
     def _is_mine(self, call_id: str, message: SipRequest | SipResponse) -> bool:
         if isinstance(message, SipResponse):

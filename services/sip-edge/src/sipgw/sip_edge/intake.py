@@ -14,13 +14,13 @@ from sipgw.runtime.telemetry.traces import new_trace
 from sipgw.sip import RequestReceived, SipRequest, TransactionKey, response_destination, serialize
 from sipgw.sip_edge import metrics
 from sipgw.sip_edge.admission import check_new_call
-from sipgw.sip_edge.authentication import Authentication
 from sipgw.sip_edge.call_flow import CallFlow
 from sipgw.sip_edge.call_limits import CallLimits
 from sipgw.sip_edge.config_holder import ConfigHolder
 from sipgw.sip_edge.deadlines import Deadlines
 from sipgw.sip_edge.dialogs import LocalContact, dialog_record
 from sipgw.sip_edge.ending import CallEnding, End
+from sipgw.sip_edge.entry import Entry
 from sipgw.sip_edge.errors import Rejected
 from sipgw.sip_edge.identifiers import invite_call_key, local_tag
 from sipgw.sip_edge.invite_records import invite_record
@@ -30,7 +30,7 @@ from sipgw.sip_edge.replies import InviteReplies, answer_rejected, retry_after
 from sipgw.sip_edge.routing import RouteDecision, decide_route, user_of
 from sipgw.sip_edge.server import SipServer
 from sipgw.sip_edge.settings import EdgeSettings
-from sipgw.sip_edge.setup_window import Setup, SetupWindow
+from sipgw.sip_edge.setup_window import Setup
 from sipgw.sip_edge.takeover import Takeover
 from sipgw.store import Store, StoreUnavailable
 
@@ -54,7 +54,7 @@ class Intake:
         takeover: Takeover,
         gateway: ConfigHolder,
         local: LocalContact,
-        authentication: Authentication,
+        entry: Entry,
         limits: CallLimits,
     ) -> None:
         self._settings = settings
@@ -69,8 +69,7 @@ class Intake:
         self._gateway = gateway
         self._local = local
         self._setting_up = 0
-        self._window = SetupWindow(settings.limits.window)
-        self._authentication = authentication
+        self._entry = entry
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._starting: dict[TransactionKey, bool] = {}
@@ -113,16 +112,11 @@ class Intake:
         check_new_call(event.request)
         self._check_room()
         assert self._gateway.current is not None
-        trunk = await self._authentication.trunk_of(self._gateway.current, event)
-        setup = self._window.enter(self._loop.time())
-        if setup is None:
-            metrics.OVERLOADED.inc()
-            raise self._unavailable("Overloaded")
+        entered = await self._entry.enter(self._gateway.current, event, self._loop.time())
         try:
-            await self._take(event, setup, trunk)
+            await self._take(event, entered.setup, entered.trunk)
         finally:
-            setup.done(self._loop.time(), is_set_up=False)
-            metrics.SETUP_WINDOW.set(self._window.size)
+            self._entry.leave(entered.setup, self._loop.time())
 
     async def _take(self, event: RequestReceived, setup: Setup, trunk: config.Trunk | None) -> None:
         request = event.request

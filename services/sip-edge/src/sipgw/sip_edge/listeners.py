@@ -35,8 +35,14 @@ class UdpListener:
         host, port = self._socket.getsockname()[:2]
         self.address = Address(UDP, host, port)
 
-    def start(self, on_datagram: Callable[[bytes, Address], None], on_drained: Callable[[], None]) -> None:
-        """Hand each datagram to `on_datagram`, and say when a batch is through."""
+    def start(
+        self,
+        admits: Callable[[bytes, str], bool],
+        on_datagram: Callable[[bytes, Address], None],
+        on_drained: Callable[[], None],
+    ) -> None:
+        """Hand what `admits` takes to `on_datagram`, and say when a batch of it is through."""
+        self._admits = admits
         self._on_datagram = on_datagram
         self._on_drained = on_drained
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._drain)
@@ -60,6 +66,7 @@ class UdpListener:
         self._socket.close()
 
     def _drain(self) -> None:
+        read = admitted = 0
         for _ in range(_DRAIN):
             try:
                 data, source = self._socket.recvfrom(_MAX_DATAGRAM)
@@ -67,5 +74,10 @@ class UdpListener:
                 break
             except OSError:  # an ICMP error of an earlier send
                 continue
-            self._on_datagram(data, Address(UDP, source[0], source[1]))
-        self._on_drained()
+            read += 1
+            if self._admits(data, source[0]):
+                admitted += 1
+                self._on_datagram(data, Address(UDP, source[0], source[1]))
+        metrics.DATAGRAMS_RECEIVED.inc(read)
+        if admitted:
+            self._on_drained()

@@ -25,6 +25,13 @@ CALLS_RESCUED = Counter(
     "Calls that the sweep has seen through after their task had died",
     ["duty"],
 )
+BANS = Counter("sipgw_edge_bans_total", "Bans of sources that nobody vouches for", ["kind"])
+BANNED = Gauge("sipgw_edge_banned_sources", "Sources that are banned")
+OVER_CALL_RATE = Counter(
+    "sipgw_edge_over_call_rate_total",
+    "New calls refused since their trunk began too many a second",
+    ["trunk"],
+)
 AUTHENTICATIONS = Counter("sipgw_edge_authentications_total", "INVITEs of unknown sources", ["outcome"])
 CALL_SECONDS = Histogram(
     "sipgw_edge_call_seconds",

@@ -11,6 +11,7 @@ from sipgw.sip import SipRequest, SipUri
 from sipgw.sip_edge.errors import Rejected
 
 _DEFAULT_NO_BOT_STATUS = 480
+NO_TRUNK = Rejected(403, "No Trunk For This Source")
 _NOT_FOR_BOTS = frozenset({"authorization", "proxy-authorization"})
 
 
@@ -26,9 +27,7 @@ class RouteDecision:
 def decide_route(
     gateway: config.GatewayConfig, request: SipRequest, trunk: config.Trunk | None, call_id: str
 ) -> RouteDecision:
-    """The route of a new INVITE. Raises Rejected: 403 for one of no trunk, 404 when no route matches."""
-    if trunk is None and gateway.trunks:
-        raise Rejected(403, "No Trunk For This Source")
+    """The route of a new INVITE. Raises Rejected: 404 when no route matches."""
     to_user, from_user = user_of(request.uri), user_of(request.from_.uri)
     route = match_route(gateway, trunk, to_user, from_user, request.headers)
     if route is None:

@@ -28,6 +28,7 @@ from sipgw.sip import (
 from sipgw.sip.transactions.keys import client_key, server_key
 from sipgw.sip_edge import metrics
 from sipgw.sip_edge.listeners import UdpListener
+from sipgw.sip_edge.strangers.door import Door
 
 _log = get_logger("sipgw.sip_edge.server")
 
@@ -41,10 +42,11 @@ class _Handover:
 
 
 class SipServer:
-    """Give it a listener and a layer, `start` it with whoever handles events."""
+    """Give it a listener, a layer and a door, `start` it with whoever handles events."""
 
-    def __init__(self, listener: UdpListener, layer: TransactionLayer) -> None:
+    def __init__(self, listener: UdpListener, layer: TransactionLayer, door: Door) -> None:
         self._listener = listener
+        self._door = door
         self._layer = layer
         self._loop = asyncio.get_running_loop()
         self._on_event: Callable[[TransactionEvent], None] = _ignore
@@ -71,7 +73,7 @@ class SipServer:
     def start(self, on_event: Callable[[TransactionEvent], None]) -> None:
         """Begin to read."""
         self._on_event = on_event
-        self._listener.start(self._receive, self._turn)
+        self._listener.start(self._admits, self._receive, self._turn)
 
     def respond(self, key: TransactionKey, response: SipResponse) -> None:
         """Answer a request by its transaction; one that is over takes no more answers."""
@@ -199,8 +201,10 @@ class SipServer:
         except TimeoutError:
             return
 
+    def _admits(self, data: bytes, host: str) -> bool:
+        return self._door.admits(data, host, self._loop.time())
+
     def _receive(self, data: bytes, source: Address) -> None:
-        metrics.DATAGRAMS_RECEIVED.inc()
         self._layer.receive_datagram(data, source, self._loop.time(), self._listener.address)
 
     def _turn(self) -> None:
@@ -230,6 +234,7 @@ class SipServer:
                 key = getattr(event, "key", None)
                 if self._handover is not None and key is not None:
                     self._handovers[key] = self._handover
+        self._door.note(event, self._loop.time())
         self._on_event(event)
 
     def _receive_response(self, event: ResponseReceived) -> None:

@@ -9,6 +9,7 @@ from sipgw.runtime.tls import TlsDirectory
 from sipgw.sip import TimerValues
 from sipgw.sip_edge.authentication import WrongPasswordLimits
 from sipgw.sip_edge.setup_window import SetupWindowLimits
+from sipgw.sip_edge.strangers.ledger import StrangerLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ class EdgeLimits:
     """Calls between INVITE and a relay that has them; more get 503."""
     wrong_passwords: WrongPasswordLimits = field(default_factory=WrongPasswordLimits)
     """Of one source; then 403 without a look."""
+    strangers: StrangerLimits = field(default_factory=StrangerLimits)
+    """What sources may send that are in no trunk's network and not trusted."""
 
 
 class OnStop(StrEnum):
@@ -108,5 +111,7 @@ class EdgeSettings:
     on_stop: OnStop = OnStop.END
     seal_key_file: Path | None = None
     """Unseals the passwords of trunks."""
+    trusted: tuple[str, ...] = ()
+    """Networks whose sources are never banned, besides those of trunks."""
     times: EdgeTimes = EdgeTimes()
     limits: EdgeLimits = EdgeLimits()

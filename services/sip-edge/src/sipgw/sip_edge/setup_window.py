@@ -32,6 +32,7 @@ class SetupWindow:
         self._limits = limits
         self._size = float(limits.most)
         self._in_hand = 0
+        self._strangers = 0
         self._quickest_s: float | None = None
         self._judge_at = 0.0
         self._was_full = False
@@ -46,17 +47,21 @@ class SetupWindow:
         """How many may be in hand."""
         return int(self._size)
 
-    def enter(self, now: float) -> "Setup | None":
-        """A place for one more call; None when the window is full."""
+    def enter(self, now: float, *, is_stranger: bool = False) -> "Setup | None":
+        """A place for one more call; None when the window is full. Strangers get half of it at most."""
+        if is_stranger and self._strangers >= self.size // 2:
+            return None
         if self._in_hand >= self.size:
             self._was_full = True
             return None
         self._in_hand += 1
-        return Setup(self, now)
+        self._strangers += is_stranger
+        return Setup(self, now, is_stranger=is_stranger)
 
-    def leave(self, took_s: float, now: float, *, is_set_up: bool) -> None:
+    def leave(self, took_s: float, now: float, *, is_set_up: bool, is_stranger: bool = False) -> None:
         """A call is set up, or will not be: only what was carried through tells how long that takes."""
         self._in_hand -= 1
+        self._strangers -= is_stranger
         if not is_set_up:
             return
         if self._quickest_s is None:
@@ -77,9 +82,10 @@ class SetupWindow:
 class Setup:
     """One call's place in the window; the first `done` counts."""
 
-    __slots__ = ("_began", "_window")
+    __slots__ = ("_began", "_is_stranger", "_window")
 
-    def __init__(self, window: SetupWindow, now: float) -> None:
+    def __init__(self, window: SetupWindow, now: float, *, is_stranger: bool) -> None:
+        self._is_stranger = is_stranger
         self._window: SetupWindow | None = window
         self._began = now
 
@@ -87,4 +93,4 @@ class Setup:
         """Give the place back."""
         window, self._window = self._window, None
         if window is not None:
-            window.leave(now - self._began, now, is_set_up=is_set_up)
+            window.leave(now - self._began, now, is_set_up=is_set_up, is_stranger=self._is_stranger)

@@ -40,7 +40,7 @@ class Caller(asyncio.DatagramProtocol):
         """Made by us, in order."""
         self._news = asyncio.Event()
         self._transport: asyncio.DatagramTransport | None = None
-        self.port = 0
+        self.host, self.port = "", 0
         self.answer_requests = True
         self.answers: dict[str, int | None] = {}
         """By method: another status than 200; None: no answer at all."""
@@ -48,15 +48,15 @@ class Caller(asyncio.DatagramProtocol):
         self.is_deaf = False
 
     @classmethod
-    async def open(cls) -> "Caller":
+    async def open(cls, host: str = "127.0.0.1") -> "Caller":
         """On a free port of the loopback."""
         loop = asyncio.get_running_loop()
-        _, caller = await loop.create_datagram_endpoint(cls, local_addr=("127.0.0.1", 0))
+        _, caller = await loop.create_datagram_endpoint(cls, local_addr=(host, 0))
         return caller
 
     def connection_made(self, transport: asyncio.DatagramTransport) -> None:
         self._transport = transport
-        self.port = transport.get_extra_info("sockname")[1]
+        self.host, self.port = transport.get_extra_info("sockname")[:2]
 
     def close(self) -> None:
         """Hear no more."""
@@ -96,17 +96,17 @@ class Caller(asyncio.DatagramProtocol):
     @property
     def via(self) -> str:
         """A new Via of ours."""
-        return f"SIP/2.0/UDP 127.0.0.1:{self.port};rport;branch=z9hG4bK{secrets.token_hex(8)}"
+        return f"SIP/2.0/UDP {self.host}:{self.port};rport;branch=z9hG4bK{secrets.token_hex(8)}"
 
     @property
     def contact(self) -> str:
         """Where we are reached."""
-        return f"<sip:alice@127.0.0.1:{self.port}>"
+        return f"<sip:alice@{self.host}:{self.port}>"
 
     def request(self, method: str, uri: str = "sip:bot@127.0.0.1", **fields: Any) -> SipRequest:
         """A request outside any dialog."""
         fields = {
-            "from_": f"<sip:alice@127.0.0.1:{self.port}>;tag={secrets.token_hex(4)}",
+            "from_": f"<sip:alice@{self.host}:{self.port}>;tag={secrets.token_hex(4)}",
             "to": f"<{uri}>",
             "call_id": secrets.token_hex(8),
             "cseq": 1,

@@ -66,6 +66,7 @@ class TestEdge:
         *,
         on_stop: OnStop = OnStop.END,
         sip_port: int = 0,
+        trusted: tuple[str, ...] = ("127.0.0.1",),
     ) -> "TestEdge":
         """On free ports of the loopback."""
         settings = EdgeSettings(
@@ -80,6 +81,7 @@ class TestEdge:
             limits=limits or EdgeLimits(),
             seal_key_file=seal_key_file,
             on_stop=on_stop,
+            trusted=trusted,
         )
         app = EdgeApp(settings, await Store.connect(redis_url), UdpListener(settings.sip))
         edge = cls(app, await app.start())

@@ -1,0 +1,68 @@
+"""How much may come: of each source in any period, and of all together by the second. Bounded memory, no
+clock.
+"""
+
+from collections import OrderedDict, deque
+
+
+class SourceBudget:
+    """At most `count` of each source in any `period_s`, for the `most_sources` that were heard last."""
+
+    def __init__(self, count: int, period_s: float, most_sources: int) -> None:
+        self._count = count
+        self._period_s = period_s
+        self._most_sources = most_sources
+        self._spent: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._spent)
+
+    def knows(self, source: str) -> bool:
+        """Tell whether the source has been heard and not been forgotten since."""
+        return source in self._spent
+
+    def spend(self, source: str, now: float) -> bool:
+        """Take one more from a source; False when that is too many, and the source begins anew."""
+        times = self._spent.get(source)
+        if times is None:
+            times = self._spent[source] = deque()
+            if len(self._spent) > self._most_sources:
+                self._spent.popitem(last=False)
+        else:
+            self._spent.move_to_end(source)
+        horizon = now - self._period_s
+        while times and times[0] <= horizon:
+            times.popleft()
+        times.append(now)
+        if len(times) <= self._count:
+            return True
+        del self._spent[source]
+        return False
+
+    def forget(self, source: str) -> None:
+        """Let a source begin anew."""
+        self._spent.pop(source, None)
+
+
+class Rate:
+    """A token bucket: `per_s` in the long run, `burst` at once."""
+
+    def __init__(self, per_s: float, burst: float) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._left = burst
+        self._at = float("-inf")
+
+    def take(self, now: float) -> bool:
+        """Take one; False when none is left."""
+        if self.is_spent(now):
+            return False
+        self._left -= 1
+        return True
+
+    def is_spent(self, now: float) -> bool:
+        """Tell whether none is left."""
+        if now > self._at:
+            self._left = min(self._burst, self._left + (now - self._at) * self._per_s)
+            self._at = now
+        return self._left < 1
