@@ -23,6 +23,8 @@ def nothing_runs_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["hangup", "0a1b"], "no gateway runs here"),
         (["relays"], "no gateway runs here"),
         (["drain", "relay-0"], "no gateway runs here"),
+        (["bans"], "no gateway runs here"),
+        (["up", "--trust", "10.0.0.1/8"], "--trust 10.0.0.1/8: 10.0.0.1/8 has host bits set"),
         (["call", "tel:+491234"], "tel:+491234 is not a sip: URI"),
         (["call", "sip:x@127.0.0.1;transport=tcp"], "only UDP is spoken here"),
         (["call", "sip:x@127.0.0.1", "--wav", "/no/such.wav"], "/no/such.wav"),
@@ -48,7 +50,7 @@ def test_help_names_every_option_of_up() -> None:
     shown = re.sub(r"\x1b\[[0-9;]*m", "", runner.invoke(app, ["up", "--help"], env={"COLUMNS": "200"}).output)
     for option in (
         *("--file", "-f", "--sip-port", "--rtp-ports", "--advertise", "--bot", "--relays", "--edges"),
-        *("--redis", "--no-recording", "--recordings"),
+        *("--redis", "--no-recording", "--recordings", "--trust"),
     ):
         assert option in shown
     for default in ("5060", "20000-22399 for each relay", "that of the default route", "a built-in echo"):

@@ -280,6 +280,7 @@ class Edge(edge_pb2_grpc.EdgeServiceServicer):
 
     def __init__(self, calls: set[str]) -> None:
         self.calls = calls
+        self.banned: set[str] = set()
         self.asked: list[tuple[str, str]] = []
         self.before_answer: Callable[[], Awaitable[None]] = nothing
 
@@ -291,6 +292,17 @@ class Edge(edge_pb2_grpc.EdgeServiceServicer):
         found = request.call_id in self.calls
         await self.before_answer()
         return edge_pb2.HangupResponse(found=found)
+
+    async def ListBans(self, request: edge_pb2.ListBansRequest, context: Any) -> edge_pb2.ListBansResponse:
+        bans = [edge_pb2.Ban(source=one, reason="too much", until_ms=9, refused=3) for one in self.banned]
+        return edge_pb2.ListBansResponse(bans=bans)
+
+    async def LiftBan(self, request: edge_pb2.LiftBanRequest, context: Any) -> edge_pb2.LiftBanResponse:
+        if request.source == "nonsense":
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no source")
+        found = request.source in self.banned
+        self.banned.discard(request.source)
+        return edge_pb2.LiftBanResponse(found=found)
 
 
 @pytest.fixture
@@ -344,6 +356,32 @@ async def test_hangup_follows_a_call_that_was_claimed_meanwhile(
     edge.before_answer = claim_meanwhile
     await replica.calls.HangupCall(pb.HangupCallRequest(call_id=session.call_id))
     assert len(edge.asked) == 2
+
+
+async def test_bans_are_those_of_all_edges_and_who_does_not_answer_is_named(
+    replica: Any, store: Store, edge: Edge
+) -> None:
+    edge.banned = {"203.0.113.7"}
+    leases = await EdgeLeases(store).live()
+    await EdgeLeases(store).beat(Identity("edge-1", "bbbb"), leases[0].grpc_address)
+    await EdgeLeases(store).beat(Identity("edge-2", "cccc"), "127.0.0.1:1")
+    found = await replica.calls.ListBans(pb.ListBansRequest())
+    assert [(ban.source, ban.reason, ban.refused, ban.edge) for ban in found.bans] == [
+        ("203.0.113.7", "too much", 3, EDGE.name),
+        ("203.0.113.7", "too much", 3, "edge-1"),
+    ]
+    assert found.silent_edges == ["edge-2"]
+
+
+async def test_a_ban_is_lifted_at_the_edges_that_have_it(replica: Any, store: Store, edge: Edge) -> None:
+    edge.banned = {"203.0.113.7"}
+    lifted = await replica.calls.LiftBan(pb.LiftBanRequest(source="203.0.113.7"))
+    assert (lifted.edges, lifted.silent_edges) == ([EDGE.name], [])
+    for source, code in (
+        ("203.0.113.7", grpc.StatusCode.NOT_FOUND),
+        ("nonsense", grpc.StatusCode.INVALID_ARGUMENT),
+    ):
+        assert await refused(replica.calls.LiftBan(pb.LiftBanRequest(source=source))) is code
 
 
 async def test_the_state_of_an_ended_call_is_told(replica: Any, store: Store, eventually: Eventually) -> None:

@@ -2,6 +2,7 @@
 
 import typer
 
+from sipgw.cli.bans import bans
 from sipgw.cli.call import call
 from sipgw.cli.calls import calls, hangup
 from sipgw.cli.demo.command import demo
@@ -21,6 +22,7 @@ app.command()(calls)
 app.command()(hangup)
 app.command()(relays)
 app.command()(drain)
+app.command()(bans)
 app.command()(demo)
 
 

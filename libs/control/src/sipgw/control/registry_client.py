@@ -82,6 +82,20 @@ class RegistryClient:
             raise
         return True
 
+    async def list_bans(self) -> pb.ListBansResponse:
+        """The sources that edges keep out, and the edges that did not say."""
+        return await ask_registry(self._calls.ListBans(pb.ListBansRequest(), timeout=_TIMEOUT_S))
+
+    async def lift_ban(self, source: str) -> pb.LiftBanResponse | None:
+        """Let a source in again, at all edges; None when none keeps it out. RegistryRefused: no source."""
+        request = pb.LiftBanRequest(source=source)
+        try:
+            return await ask_registry(self._calls.LiftBan(request, timeout=_TIMEOUT_S))
+        except RegistryRefused as error:
+            if error.code is grpc.StatusCode.NOT_FOUND:
+                return None
+            raise
+
     async def place(self, call_id: str, cost_units: int, avoid: Sequence[str] = ()) -> pb.Placement:
         """A relay with room, held for the call; none of the incarnations in `avoid`. Raises NoPlacement."""
         return await self._placements.reserve(call_id, cost_units, avoid)

@@ -14,6 +14,8 @@ from sipgw.registry.call_registry import DATA_LOSS_GRACE_S, CallRegistry
 from sipgw.registry.call_service import CALL_SERVICE, CallService
 from sipgw.registry.config_service import CONFIG_SERVICE, ConfigService
 from sipgw.registry.config_store import ConfigStore
+from sipgw.registry.edge_bans import EdgeBans
+from sipgw.registry.edge_channels import EdgeChannels
 from sipgw.registry.edge_hangups import EdgeHangups
 from sipgw.registry.lost_calls import LostCalls
 from sipgw.registry.materializer import Materializer
@@ -58,7 +60,8 @@ class RegistryApp:
         self._placements = Placements(store)
         self._configs = ConfigStore(store)
         call_store, leases = CallStore(store), EdgeLeases(store)
-        self._hangups = EdgeHangups(call_store, leases, tls=settings.tls)
+        self._edges = EdgeChannels(leases, tls=settings.tls)
+        self._hangups = EdgeHangups(call_store, self._edges)
         consumer = EndedOutbox(store, str(new_identity(platform.node())))
         self._outbox = Outbox(consumer, numbers=settings.numbers)
         self._materializer = Materializer(store, self.calls, on_ended=self._outbox.wake)
@@ -85,7 +88,7 @@ class RegistryApp:
         await self._server.stop(_STOP_GRACE_S)
         await self._outbox.finish(_LAST_RECORDS_S)
         await self._tasks.aclose()
-        await self._hangups.aclose()
+        await self._edges.aclose()
         await self._probes.aclose()
         await self._store.aclose()
 
@@ -99,7 +102,7 @@ class RegistryApp:
 
     def _add_services(self) -> None:
         self._server.add(
-            CallService(self._store, self.calls, self._hangups),
+            CallService(self._store, self.calls, self._hangups, EdgeBans(self._edges)),
             services.add_CallRegistryServiceServicer_to_server,
             CALL_SERVICE,
         )

@@ -14,6 +14,7 @@ from sipgw.calls import CallStore, CallStream, EdgeLeases, is_ended
 from sipgw.registry import metrics
 from sipgw.registry.call_registry import CallRegistry, newer_than
 from sipgw.registry.call_watch import CallChanged
+from sipgw.registry.edge_bans import EdgeBans, NoSource
 from sipgw.registry.edge_hangups import EdgeGone, EdgeHangups
 from sipgw.registry.errors import RegistryError, WatchExpired
 from sipgw.registry.resource_version import ResourceVersion, order_of
@@ -29,7 +30,8 @@ _BOOKMARK_PERIOD_S: Final = 30.0
 class CallService(CallRegistryServiceServicer):
     """Serves a CallRegistry; what is not in it yet is looked up in Redis."""
 
-    def __init__(self, store: Store, registry: CallRegistry, hangups: EdgeHangups) -> None:
+    def __init__(self, store: Store, registry: CallRegistry, hangups: EdgeHangups, bans: EdgeBans) -> None:
+        self._bans = bans
         self._calls = CallStore(store)
         self._stream = CallStream(store)
         self._edges = EdgeLeases(store)
@@ -122,6 +124,32 @@ class CallService(CallRegistryServiceServicer):
         except (StoreUnavailable, EdgeGone) as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         return pb.HangupCallResponse()
+
+    async def ListBans(
+        self,
+        request: pb.ListBansRequest,
+        context: "grpc.aio.ServicerContext[pb.ListBansRequest, pb.ListBansResponse]",
+    ) -> pb.ListBansResponse:
+        try:
+            return await self._bans.list_all()
+        except StoreUnavailable as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+
+    async def LiftBan(
+        self,
+        request: pb.LiftBanRequest,
+        context: "grpc.aio.ServicerContext[pb.LiftBanRequest, pb.LiftBanResponse]",
+    ) -> pb.LiftBanResponse:
+        await require_role(context, "operator")
+        try:
+            lifted = await self._bans.lift(request.source)
+        except NoSource as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except StoreUnavailable as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        if not lifted.edges and not lifted.silent_edges:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"no edge keeps {request.source} out")
+        return lifted
 
     async def _look_up(
         self, call_id: str, context: "grpc.aio.ServicerContext[pb.GetCallRequest, pb.GetCallResponse]"

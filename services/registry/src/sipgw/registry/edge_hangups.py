@@ -7,9 +7,8 @@ import grpc.aio
 from sipgw.api.calls.v1.session_pb2 import CallSession
 from sipgw.api.edge.v1.edge_pb2 import HangupRequest
 from sipgw.api.edge.v1.edge_pb2_grpc import EdgeServiceStub
-from sipgw.calls import CallStore, EdgeLeases, identity_of, is_ended
-from sipgw.runtime.grpc_channel import open_channel
-from sipgw.runtime.tls import TlsDirectory
+from sipgw.calls import CallStore, identity_of, is_ended
+from sipgw.registry.edge_channels import EdgeChannels
 
 _TIMEOUT_S: Final = 2.0
 
@@ -19,13 +18,11 @@ class EdgeGone(Exception):  # noqa: N818 - a state of the world
 
 
 class EdgeHangups:
-    """Keeps a channel for each edge that it has talked to."""
+    """Asks by the edges' channels."""
 
-    def __init__(self, calls: CallStore, leases: EdgeLeases, *, tls: TlsDirectory | None = None) -> None:
-        self._tls = tls
+    def __init__(self, calls: CallStore, edges: EdgeChannels) -> None:
         self._calls = calls
-        self._leases = leases
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._edges = edges
 
     async def hang_up(self, session: CallSession, reason: str) -> bool:
         """Whether an edge took the wish; False when the call has ended. Raises EdgeGone, StoreUnavailable."""
@@ -38,26 +35,14 @@ class EdgeHangups:
             raise EdgeGone(f"edge {session.owner.name} does not know the call")
         return await self._ask(current, reason)
 
-    async def aclose(self) -> None:
-        for channel in self._channels.values():
-            await channel.close()
-        self._channels.clear()
-
     async def _ask(self, session: CallSession, reason: str) -> bool:
         owner = identity_of(session.owner)
-        leases = {lease.identity: lease.grpc_address for lease in await self._leases.live()}
+        leases = {lease.identity: lease for lease in await self._edges.live()}
         if owner not in leases:
             raise EdgeGone(f"edge {owner.name} is gone; another claims the call in a few seconds")
-        stub = EdgeServiceStub(await self._channel(leases[owner], set(leases.values())))
+        stub = EdgeServiceStub(await self._edges.of(leases[owner]))
         request = HangupRequest(call_id=session.call_id, reason=reason)
         try:
             return (await stub.Hangup(request, timeout=_TIMEOUT_S)).found
         except grpc.aio.AioRpcError as error:
             raise EdgeGone(f"edge {owner.name} does not answer: {error.code().name}") from error
-
-    async def _channel(self, address: str, live: set[str]) -> grpc.aio.Channel:
-        for gone in [known for known in self._channels if known not in live]:
-            await self._channels.pop(gone).close()
-        if address not in self._channels:
-            self._channels[address] = open_channel(address, role="edge", tls=self._tls)
-        return self._channels[address]
