@@ -10,6 +10,7 @@ HERE = Path(__file__).parent
 BENCHES = (
     "sip_parse",
     "trunk_batch",
+    "recorder_cost",
     "placement",
     "mtls_control",
     "edge_options_rate",

@@ -49,6 +49,20 @@ def test_a_row_alone_is_written_as_in_columns(position, length):
     assert (columns.bytes == alone.bytes).all()
 
 
+@settings(max_examples=200)
+@given(places, lengths, st.binary(min_size=CAPACITY, max_size=CAPACITY))
+def test_a_row_alone_is_taken_as_columns_are_read_and_filled(position, length, held):
+    columns, alone = SlotRing(ROWS, SLOTS), SlotRing(ROWS, SLOTS)
+    for ring in (columns, alone):
+        ring.write_row(1, 0, np.frombuffer(held, np.uint8))
+    row = np.array([1])
+    read = columns.read(row, at(position), length)[0]
+    columns.fill(row, at(position), length, np.array([9], np.uint8))
+    taken = alone.take_row(1, position, length, 9)
+    assert taken.tobytes() == read.tobytes()
+    assert (columns.bytes == alone.bytes).all()
+
+
 @given(places, lengths)
 def test_filling_leaves_the_rest_as_it_was(position, length):
     ring = SlotRing(ROWS, SLOTS)

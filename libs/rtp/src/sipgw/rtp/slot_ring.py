@@ -66,6 +66,22 @@ class SlotRing:
         self._flat[row, start : start + first] = data[:first]
         self._flat[row, : len(data) - first] = data[first:]
 
+    def take_row(self, row: int, position: int, length: int, value: int) -> BytesU8:
+        """A copy of `length` bytes from `position` of one row (at most the capacity), which become `value`.
+
+        Two slices: what `read` and `fill` do for one row in a step a slot.
+        """
+        start = position % self.capacity
+        first = min(length, self.capacity - start)
+        out = np.empty(length, np.uint8)
+        for data, taken in (
+            (self._flat[row, start : start + first], out[:first]),
+            (self._flat[row, : length - first], out[first:]),
+        ):
+            taken[:] = data
+            data[:] = value
+        return out
+
     def reset_row(self, row: int, value: int) -> None:
         self._flat[row] = value
 

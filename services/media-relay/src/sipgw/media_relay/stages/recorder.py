@@ -1,6 +1,7 @@
 """RecorderStage: keeps what caller (left) and bot (right) said, as both were at the relay's clock.
 
-The audio of half a second gathers in columns; then the call's piece goes to the writer thread.
+The audio of half a second gathers in columns; then the call's piece goes to the writer thread. The first
+piece is shorter, by the row, so that calls which began together do not all hand over theirs in one tick.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 PIECE: Final = 4000  # bytes of a channel: half a second
 _SLOTS: Final = 4 * PIECE // SLOT_BYTES
+_SHORTER: Final = 2 * SLOT_BYTES  # the first piece of a row than that of the row before
 _BYTES_A_TICK: Final = 8 * TICK_MS
 _LEFT, _RIGHT = 0, 1
 
@@ -44,6 +46,7 @@ class RecorderStage:
         self._has_base = np.zeros((rows, 2), np.bool_)
         self._reached = np.zeros((rows, 2), np.int64)
         self._flushed = np.zeros(rows, np.int64)
+        self._due = np.zeros(rows, np.int64)  # where the piece that gathers ends
         self._last_number = 0
 
     def open(self, row: int, path: Path, audio_format: AudioFormat) -> None:
@@ -56,6 +59,7 @@ class RecorderStage:
         self._has_base[row] = False
         self._reached[row] = 0
         self._flushed[row] = 0
+        self._due[row] = PIECE - row * _SHORTER % PIECE
         for channel in (_LEFT, _RIGHT):
             self._ring.reset_row(2 * row + channel, audio_format.silence)
         self._is_mine[row] = True
@@ -110,9 +114,9 @@ class RecorderStage:
             rows, positions, payload = rows[fits], positions[fits], payload[fits]
         self._ring.write(rows.astype(np.int64) * 2 + channel, positions, payload)
         self._reached[rows, channel] = positions + length
-        whole = self._reached[rows].min(axis=1) - self._flushed[rows] >= PIECE
+        whole = self._reached[rows].min(axis=1) >= self._due[rows]
         for row in rows[whole].tolist():
-            self._flush(row, PIECE)
+            self._flush(row, int(self._due[row] - self._flushed[row]))
 
     def _set_bases(
         self, rows: npt.NDArray[np.integer], offsets: npt.NDArray[np.int64], tick: Tick, channel: int
@@ -139,13 +143,10 @@ class RecorderStage:
 
     def _flush(self, row: int, length: int) -> None:
         """Hand the next `length` bytes of both channels to the writer."""
-        pair = np.array([2 * row + _LEFT, 2 * row + _RIGHT])
-        start = int(self._flushed[row])
-        at = np.array([start, start])
-        both = self._ring.read(pair, at, length)
-        silence = np.full(2, self._formats[row].silence, np.uint8)
-        self._ring.fill(pair, at, length, silence)
-        self._flushed[row] = start + length
-        self._writer.write(
-            RecordingPiece(int(self._number[row]), start, self._formats[row], both[_LEFT], both[_RIGHT])
+        start, audio_format = int(self._flushed[row]), self._formats[row]
+        left, right = (
+            self._ring.take_row(2 * row + channel, start, length, audio_format.silence)
+            for channel in (_LEFT, _RIGHT)
         )
+        self._flushed[row], self._due[row] = start + length, start + length + PIECE
+        self._writer.write(RecordingPiece(int(self._number[row]), start, audio_format, left, right))
