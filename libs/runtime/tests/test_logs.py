@@ -42,6 +42,14 @@ def test_a_line_is_json_with_service_instance_and_bound_fields(stream: io.String
     }
 
 
+def test_no_event_changes_who_logs(stream: io.StringIO) -> None:
+    configure_logging("relay", instance="relay-0", stream=stream)
+    get_logger("x").info("trunk_opened", instance="bot-7", service="a bot")
+    (line,) = lines(stream)
+    assert (line["service"], line["instance"]) == ("relay", "relay-0")
+    assert (line["event_service"], line["event_instance"]) == ("a bot", "bot-7")
+
+
 def test_a_line_is_one_line_whatever_is_in_it(stream: io.StringIO) -> None:
     configure_logging("edge", stream=stream)
     get_logger("x").info("message_received", data=b"\r\n\x00", text="a\nb", thing=object())

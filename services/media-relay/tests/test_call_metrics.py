@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from dataclasses import fields
 
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -132,6 +133,19 @@ def test_the_parts_are_read_when_they_are_scraped(bench):
     bench.relay.set_draining(True)
     assert registry.get_sample_value("sipgw_relay_draining") == 1
     assert len(read) == len(GAUGES) + len(COUNTERS)
+
+
+def test_each_counter_of_the_bot_streams_is_shown(bench):
+    counters, registry = bench.relay.bridge.counters, CollectorRegistry()
+    registry.register(RelayMetrics(bench.relay))
+    numbers = {field.name: 1000 + n for n, field in enumerate(fields(counters))}
+    for name, number in numbers.items():
+        setattr(counters, name, number)
+    bench.relay.events.dropped = 7
+    read = {sample.name: sample.value for family in registry.collect() for sample in family.samples}
+    assert set(numbers.values()) <= set(read.values())
+    assert read["sipgw_relay_bot_audio_malformed_total"] == numbers["audio_malformed"]
+    assert read["sipgw_relay_media_events_dropped_total"] == 7
 
 
 def test_without_parts_it_describes_the_same_instruments(bench):

@@ -8,6 +8,7 @@ import grpc
 import grpc.aio
 import numpy as np
 import pytest
+import structlog.testing
 
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.api import voicebot_pb2_grpc
@@ -192,3 +193,24 @@ async def test_a_row_used_again_never_hears_the_old_calls_bot(relay, bots):
     assert await relay.sessions.heard(0x20001, FRAME) == b"\x02" * FRAME
     assert relay.sessions.said[0x10001] == b""
     assert relay.bridge.counters.audio_unknown_handle == 1
+
+
+async def test_the_log_of_a_trunk_names_the_bots_instance_as_the_bots(relay, bots):
+    class Named(voicebot_pb2_grpc.VoiceBotServicer):
+        async def Trunk(self, request_iterator, context):
+            hello = pb.TrunkAction(hello=pb.Hello(instance="bot-7"))
+            await context.write(pb.TrunkActions(items=[hello]))
+            async for message in request_iterator:
+                for item in message.items:
+                    if item.HasField("start"):
+                        accept = pb.CallAction(accept=pb.Accept())
+                        action = pb.HandleAction(handle=item.start.handle, action=accept)
+                        await context.write(pb.TrunkActions(items=[pb.TrunkAction(action=action)]))
+
+    bot = await bots(Named())
+    with structlog.testing.capture_logs() as logs:
+        relay.open(1, bot.address)
+        await relay.sessions.told_of("ready", 1)
+    (line,) = [log for log in logs if log["event"] == "trunk_opened"]
+    assert (line["bot"], line["bot_instance"]) == (bot.address, "bot-7")
+    assert "instance" not in line  # that is the relay's own, in each of its lines

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from sipgw.media_relay.drain import Drain
+    from sipgw.media_relay.event_log import EventLog
     from sipgw.media_relay.head_room import RelayHeadRoom
     from sipgw.media_relay.media_plane import MediaPlane
     from sipgw.media_relay.recording_writer import RecordingWriter
@@ -79,6 +80,8 @@ class RelayParts(Protocol):
     @property
     def bridge(self) -> GrpcBridgeStage: ...
     @property
+    def events(self) -> EventLog: ...
+    @property
     def capacity_units(self) -> int: ...
 
 
@@ -122,10 +125,26 @@ COUNTERS: Final[dict[str, Reading]] = {
         lambda of: of.writer.refused,
     ),
     "recordings_failed": ("Recordings that could not be written", lambda of: of.writer.failed),
+    "media_events_dropped": (
+        "Events of calls that no edge acknowledged in time",
+        lambda of: of.events.dropped,
+    ),
     "moves_requested": ("Calls that edges were asked to move elsewhere", lambda of: of.drain.requested),
     "bot_audio_dropped": (
         "Batches and frames that a slow bot did not get",
         lambda of: of.bridge.counters.audio_dropped_unacked,
+    ),
+    "bot_audio_malformed": (
+        "Batches of bots whose lengths don't add up: not played",
+        lambda of: of.bridge.counters.audio_malformed,
+    ),
+    "bot_audio_unknown_handle": (
+        "Frames of bots for a call that is not, or no longer, on their stream: not played",
+        lambda of: of.bridge.counters.audio_unknown_handle,
+    ),
+    "bot_events_dropped": (
+        "Events that a bot without their feature did not get",
+        lambda of: of.bridge.counters.events_dropped_undeclared,
     ),
     "bot_reconnects": (
         "Attaches to a bot that broke and were begun anew",

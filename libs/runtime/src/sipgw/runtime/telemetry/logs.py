@@ -46,7 +46,9 @@ def _processors(service: str, instance: str) -> list[Processor]:
 
     def add_fixed(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         for key, value in fixed.items():
-            event.setdefault(key, value)
+            if key in event:  # a field of the event's own may not hide who logs
+                event[f"event_{key}"] = event[key]
+            event[key] = value
         return event
 
     return [

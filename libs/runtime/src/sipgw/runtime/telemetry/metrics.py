@@ -14,9 +14,6 @@ from sipgw.runtime.telemetry.traces import TraceIds
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """From a Redis round trip to a bot that takes its time."""
 
-TICK_BUCKETS_S = (0.00025, 0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.02, 0.05)
-"""Around the media plane's 5 ms."""
-
 
 def observe(histogram: Histogram, value: float, trace: TraceIds | None = None) -> None:
     """Observe `value`; a sampled trace becomes the bucket's exemplar."""

@@ -113,7 +113,7 @@ class TrunkStream:
         if self._hello.done():
             self.max_calls = self._hello.result().max_calls
             self._counters.trunks_opened += 1
-            _log.info("trunk_opened", bot=self.address, instance=self._hello.result().instance)
+            _log.info("trunk_opened", bot=self.address, bot_instance=self._hello.result().instance)
             return
         if not call.status.done():
             await self.aclose("no Hello")
