@@ -1,6 +1,7 @@
 """A call's sockets, for real: the lobby, and the one that is connected to the caller."""
 
 import contextlib
+import random
 import socket
 
 import pytest
@@ -12,14 +13,14 @@ from sipgw.rtp.source_latch import Source
 
 @pytest.fixture
 def pool(port_range):
-    pool = PortPool("127.0.0.1", *port_range(8))
+    pool = PortPool("127.0.0.1", *port_range(8), random.Random(1))
     yield pool
     pool.close()
 
 
 @pytest.fixture
 def endpoint(pool):
-    endpoint = RtpEndpoint(pool.acquire(), None, None)
+    endpoint = RtpEndpoint(pool.acquire(0.0), None, None)
     yield endpoint
     pair = endpoint.release()
     for each in (pair.rtp, pair.rtcp, *pair.extra):
@@ -80,7 +81,7 @@ def test_answers_leave_from_the_port_that_was_advertised(endpoint, caller):
 
 
 def test_before_the_latch_answers_go_where_the_sdp_says(pool, caller):
-    endpoint = RtpEndpoint(pool.acquire(), source_of(caller), None)
+    endpoint = RtpEndpoint(pool.acquire(0.0), source_of(caller), None)
     endpoint.sender()(b"early")
     assert caller.recvfrom(2048) == (b"early", endpoint.pair.rtp.getsockname())
     pool.release(endpoint.release(), 0.0)
@@ -119,7 +120,7 @@ def test_an_address_that_cannot_be_reached_leaves_the_lobby_serving(endpoint, ca
 
 
 def test_a_released_pair_has_the_connected_socket_with_it_so_that_it_is_read_until_silent(pool, caller):
-    endpoint = RtpEndpoint(pool.acquire(), None, None)
+    endpoint = RtpEndpoint(pool.acquire(0.0), None, None)
     endpoint.connect(source_of(caller))
     address, free = endpoint.pair.rtp.getsockname(), pool.free
     pool.release(endpoint.release(), 0.0)
@@ -141,8 +142,8 @@ def test_reports_share_the_rtp_port_when_that_was_agreed(endpoint, caller, stran
 
 
 def test_a_socket_of_both_families_sends_to_ipv4_callers(port_range, caller):
-    pool = PortPool("::", *port_range(8))
-    endpoint = RtpEndpoint(pool.acquire(), source_of(caller), None)
+    pool = PortPool("::", *port_range(8), random.Random(1))
+    endpoint = RtpEndpoint(pool.acquire(0.0), source_of(caller), None)
     endpoint.sender()(b"early")
     assert all_of(caller) == [b"early"]
     endpoint.connect(source_of(caller))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import resource
 import sys
 from dataclasses import dataclass
@@ -274,7 +275,8 @@ def _port_pool(settings: RelaySettings) -> tuple[PortPool, list[str]]:
     low, high = settings.first_port, settings.last_port
     try:
         check_range(low, high)
-        pool = PortPool(bind_address(settings.bind, settings.advertise), low, high)
+        bind = bind_address(settings.bind, settings.advertise)
+        pool = PortPool(bind, low, high, random.SystemRandom())
         taken = pool.probe()
     except PortRangeError as error:
         raise StartupError(str(error)) from error

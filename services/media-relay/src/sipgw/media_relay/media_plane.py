@@ -186,7 +186,7 @@ class MediaPlane:
         pair = leg.endpoint.release()
         if leg.latch.latched is not None and self.receiver.has_ssrc[row]:
             pair.heard = (leg.latch.latched, int(self.receiver.ssrc[row]))
-        self.pool.release(pair, self._tick_number * TICK_S)
+        self.pool.release(pair, self.now_s)
 
     def send_digits(self, row: int, digits: str, duration_ms: int) -> None:
         """Send keys to the caller. Raises ValueError for what is no key, or when keys were not agreed."""
@@ -200,6 +200,11 @@ class MediaPlane:
             payload_type=media.events.send_payload_type,
             clock_rate_hz=media.events.clock_rate_hz,
         )
+
+    @property
+    def now_s(self) -> float:
+        """The time of the present tick."""
+        return self._tick_number * TICK_S
 
     def media_of(self, row: int) -> MediaParameters:
         return self._leg(row).media

@@ -1,16 +1,17 @@
 """PortPool: pairs of UDP ports, even for RTP and the next for RTCP, out of the range that the flags give.
 
-First in, first out, so that a port rests the longest. A released pair stays bound and read until nobody has
+Drawn at random, so that nobody knows the next call's port, among those that have rested for 10 s; when none
+of them is free, the one that has rested the longest. A released pair stays bound and read until nobody has
 sent to it for a second: who still talks after the call's end is never heard in the next one. A sender that
 never stops gets no port for ever: it is barred by address and SSRC instead, in each call until the port was
-silent. Taken ports are passed over.
+silent. Ports that others hold are passed over.
 """
 
 from __future__ import annotations
 
+import heapq
 import select
 import socket
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,7 @@ from sipgw.media_relay.errors import PortRangeError
 from sipgw.media_relay.local_addresses import is_own_address
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterator
 
     from sipgw.rtp.source_latch import Source
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     Barred = tuple[Source, int]  # with the SSRC
 
 SILENT_S: Final = 1.0
+RESTED_S: Final = 10.0  # after its release a port is given again only when no other is free
 LONGEST_REST_S: Final = 30.0  # a sender that never stops may not keep a port for ever
 _MOST_BARRED: Final = 8
 _MOST_READ: Final = 32  # datagrams of one resting socket in one sweep
@@ -59,12 +62,14 @@ class _Resting:
 class PortPool:
     """Ports `low` to `high`, both included, on the address `bind`."""
 
-    def __init__(self, bind: str, low: int, high: int) -> None:
-        """Raises PortRangeError."""
+    def __init__(self, bind: str, low: int, high: int, tokens: random.Random) -> None:
+        """`tokens` draws the ports. Raises PortRangeError."""
         check_range(low, high)
         self._bind = bind
         self._family = _family_of(bind)
-        self._free: deque[int] = deque(range(low, high, 2))
+        self._tokens = tokens
+        self._rested = list(range(low, high, 2))
+        self._unrested: list[tuple[float, int]] = []  # a heap: when it has rested, the port
         self._barred: dict[int, tuple[Barred, ...]] = {}
         self._resting: dict[int, _Resting] = {}  # by RTP port
         self._epoll = select.epoll()
@@ -73,7 +78,7 @@ class PortPool:
     @property
     def free(self) -> int:
         """Pairs that can be given out now, as far as we know."""
-        return len(self._free)
+        return len(self._rested) + len(self._unrested)
 
     @property
     def resting(self) -> int:
@@ -85,24 +90,45 @@ class PortPool:
 
     def probe(self) -> list[int]:
         """RTP ports of pairs that somebody else holds. Raises PortRangeError when that is all of them."""
-        taken = [port for port in self._free if (pair := self._open(port)) is None or _close(pair)]
-        if len(taken) == len(self._free):
+        taken = [port for port in self._rested if (pair := self._open(port)) is None or _close(pair)]
+        if len(taken) == len(self._rested):
             raise PortRangeError(
                 f"every RTP port from {taken[0]} to {taken[-1] + 1} is taken or {self._bind} is no address "
                 "of this machine: stop what holds them or give another --rtp-ports or --bind"
             )
         return taken
 
-    def acquire(self) -> PortPair | None:
-        """The pair that has rested the longest; None when there is none."""
-        for _ in range(len(self._free)):
-            port = self._free.popleft()
-            pair = self._open(port)
-            if pair is not None:
-                pair.barred = self._barred.pop(port, ())
+    def acquire(self, now_s: float) -> PortPair | None:
+        """A pair for a call; None when there is none."""
+        while self._unrested and self._unrested[0][0] <= now_s:
+            self._rested.append(heapq.heappop(self._unrested)[1])
+        return self._acquire_rested() or self._acquire_unrested()
+
+    def _acquire_rested(self) -> PortPair | None:
+        """Drawn by moving what was drawn behind what is left to draw from."""
+        ports = self._rested
+        for left in range(len(ports), 0, -1):
+            drawn = self._tokens.randrange(left)
+            ports[drawn], ports[left - 1] = ports[left - 1], ports[drawn]
+            if (pair := self._take(ports[left - 1])) is not None:
+                del ports[left - 1]
                 return pair
-            self._free.append(port)  # somebody else's just now
         return None
+
+    def _acquire_unrested(self) -> PortPair | None:
+        self._unrested.sort()  # a heap yet, in the order of rest
+        for number, (_, port) in enumerate(self._unrested):
+            if (pair := self._take(port)) is not None:
+                del self._unrested[number]
+                return pair
+        return None
+
+    def _take(self, port: int) -> PortPair | None:
+        """None: somebody else has it just now."""
+        pair = self._open(port)
+        if pair is not None:
+            pair.barred = self._barred.pop(port, ())
+        return pair
 
     def release(self, pair: PortPair, now_s: float) -> None:
         """The call is over: let the pair rest. It is the pool's from here on."""
@@ -124,7 +150,7 @@ class PortPool:
                 del self._resting[port]
                 self._forget(resting.pair)
                 self._barred[port] = _barred_next(resting.pair, is_silent=is_silent)
-                self._free.append(port)
+                heapq.heappush(self._unrested, (resting.since_s + RESTED_S, port))
 
     def close(self) -> None:
         for resting in self._resting.values():

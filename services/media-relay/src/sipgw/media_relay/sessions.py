@@ -160,7 +160,7 @@ class Sessions:
             raise SpecError("recording.path: empty, a directory is wanted")
         if refusal := self._head_room.refusal():
             return _refused(pb.COMMAND_STATUS_NO_ROOM, refusal)
-        pair = self.plane.pool.acquire() if self._free_rows else None
+        pair = self.plane.pool.acquire(self.plane.now_s) if self._free_rows else None
         if pair is None:
             return _refused(
                 pb.COMMAND_STATUS_NO_PORTS,
