@@ -15,7 +15,7 @@ from sipgw.control.errors import ConfigConflict, RegistryRefused
 from sipgw.control.placements import PlacementStream
 from sipgw.control.unary import ask_registry
 from sipgw.control.watches import CallsChanged, ConfigFollower, ConfigHandler, watch_calls
-from sipgw.runtime.grpc_channel import open_channel
+from sipgw.runtime.grpc_channel import REGISTRY_KEEPALIVE_S, open_channel
 from sipgw.runtime.tls import TlsDirectory
 
 _TIMEOUT_S = 2.0
@@ -28,7 +28,7 @@ class RegistryClient:
     def __init__(self, target: str, *, tls: TlsDirectory | None = None, deadline_s: float = 1.0) -> None:
         """`target`: "host:port", or several with commas between. `deadline_s` is of placement commands."""
         self.target = target
-        self._channel = open_channel(target, role="registry", tls=tls)
+        self._channel = open_channel(target, role="registry", tls=tls, keepalive_s=REGISTRY_KEEPALIVE_S)
         self._calls = CallRegistryServiceStub(self._channel)
         self._relays = RelayRegistrationServiceStub(self._channel)
         self._configs = ConfigServiceStub(self._channel)

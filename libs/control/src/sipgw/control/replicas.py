@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import grpc.aio
 
-from sipgw.runtime.grpc_channel import open_channel
+from sipgw.runtime.grpc_channel import REGISTRY_KEEPALIVE_S, open_channel
 from sipgw.runtime.tls import TlsDirectory
 
 
@@ -26,5 +26,7 @@ class Replicas:
         """A channel, closed at the end of the block."""
         address = self._addresses[self._next]
         self._next = (self._next + 1) % len(self._addresses)
-        async with open_channel(address, role="registry", tls=self._tls) as channel:
+        async with open_channel(
+            address, role="registry", tls=self._tls, keepalive_s=REGISTRY_KEEPALIVE_S
+        ) as channel:
             yield channel

@@ -72,6 +72,7 @@ def _options(max_connection_age_s: float | None) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),  # on by default: two servers would share the port unseen
         ("grpc.keepalive_time_ms", 5000),
         ("grpc.keepalive_timeout_ms", 3000),
+        ("grpc.http2.ping_timeout_ms", 3000),  # of gRPC's own pings, which stand in for a keepalive
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 500),  # our clients ping when idle
         ("grpc.http2.max_ping_strikes", 0),

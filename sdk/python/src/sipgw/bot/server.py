@@ -127,6 +127,7 @@ class GrpcListener:
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.keepalive_time_ms", 10_000),
                 ("grpc.keepalive_timeout_ms", 5_000),
+                ("grpc.http2.ping_timeout_ms", 5_000),  # of gRPC's own pings, which stand in for a keepalive
             ]
         )
         voicebot_pb2_grpc.add_VoiceBotServicer_to_server(self._servicer, self._server)

@@ -1,0 +1,111 @@
+"""Two registries, of which one is cut off: its connections stand, and nothing comes over them any more."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from sipgw.api.registry.v1 import registry_pb2 as pb
+from sipgw.api.registry.v1.registry_pb2_grpc import (
+    PlacementServiceServicer,
+    add_PlacementServiceServicer_to_server,
+)
+from sipgw.control import RegistryClient, RegistryUnreachable
+
+WITHIN_S = 4.0
+"""New calls come again within 5 s of a node's end."""
+
+
+class Places(PlacementServiceServicer):
+    """Places everything on a relay of its own name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def Place(self, request_iterator: AsyncIterator[pb.PlaceRequest], context: Any) -> Any:
+        async for request in request_iterator:
+            results = [
+                pb.PlacementResult(
+                    command_id=command.command_id,
+                    placed=True,
+                    placement=pb.Placement(control_address=self.name),
+                )
+                for command in request.commands
+            ]
+            yield pb.PlaceResponse(results=results)
+
+
+class Link:
+    """A way to a server that can be cut: bytes are read no more, and new connections are taken in silence."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self._is_whole = asyncio.Event()
+        self._is_whole.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
+        self._server: asyncio.Server | None = None
+
+    async def open(self, target: str) -> None:
+        host, _, port = target.rpartition(":")
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self._writers.append(writer)
+            await self._is_whole.wait()
+            there, back = await asyncio.open_connection(host, int(port))
+            self._writers.append(back)
+            for source, sink in ((reader, back), (there, writer)):
+                task = asyncio.ensure_future(self._copy(source, sink))
+                self._tasks.add(task)
+
+        self._server = await asyncio.start_server(connected, "127.0.0.1", 0)
+        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def cut(self) -> None:
+        self._is_whole.clear()
+
+    async def aclose(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+        if self._server is not None:
+            self._server.close()
+
+    async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await source.read(1 << 16):
+                await self._is_whole.wait()
+                sink.write(data)
+                await sink.drain()
+        sink.close()
+
+
+@pytest.fixture
+async def links() -> AsyncIterator[list[Link]]:
+    made = [Link(), Link()]
+    yield made
+    await asyncio.gather(*(link.aclose() for link in made))
+
+
+async def test_a_registry_that_is_cut_off_is_left_for_the_next_within_seconds(
+    serve: Callable[..., Any], links: list[Link]
+) -> None:
+    for name, link in zip("ab", links, strict=True):
+        server = await serve(Places(name), add_PlacementServiceServicer_to_server, "sipgw.test")
+        await link.open(server.address)
+    client = RegistryClient(f"{links[0].address},{links[1].address}")
+    first = (await client.place("call-0", 1)).control_address
+    links["ab".index(first)].cut()
+    began = time.monotonic()
+    placed = ""
+    while not placed and time.monotonic() - began < 20:
+        with contextlib.suppress(RegistryUnreachable):
+            placed = (await client.place("call-1", 1)).control_address
+    await client.aclose()
+    assert placed not in {"", first}
+    assert time.monotonic() - began < WITHIN_S
