@@ -4,7 +4,7 @@ import pytest
 
 from sipgw.api.config.v1 import config_pb2 as pb
 from sipgw.config import choose_bot, match_route, match_trunk, rank_bots
-from sipgw.config.matching import vouched_networks
+from sipgw.config.matching import shadowed_routes, vouched_networks
 
 
 class Headers:
@@ -190,3 +190,48 @@ def test_the_rank_names_the_next_bots():
     ]
     assert without == ranked[1:]
     assert choose_bot(bots(off=0), "call") is None
+
+
+def header(name: str, **value: str) -> pb.HeaderMatch:
+    return pb.HeaderMatch(name=name, value=pb.StringMatch(**value))
+
+
+TO_100, TO_1 = {"exact": "100"}, {"prefix": "1"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_shadowed"),
+    [
+        ({}, {}, True),
+        ({}, {"to": TO_100}, True),
+        ({"to": TO_100}, {}, False),
+        ({"to": TO_100}, {"to": TO_100}, True),
+        ({"to": TO_1}, {"to": TO_100}, True),
+        ({"to": TO_1}, {"to": {"prefix": "12"}}, True),
+        ({"to": TO_100}, {"to": TO_1}, False),
+        ({"to": TO_1}, {"to": {"regex": "1.*"}}, False),
+        ({"to": {"regex": "1.*"}}, {"to": {"regex": "1.*"}}, True),
+        ({"to": TO_100}, {"from": TO_100}, False),
+        ({"from": TO_1}, {"from": TO_100, "to": TO_1}, True),
+        ({"trunks": ["a", "b"]}, {"trunks": ["b"]}, True),
+        ({"trunks": ["a"]}, {"trunks": ["a", "b"]}, False),
+        ({"trunks": ["a"]}, {}, False),
+        ({"headers": [header("X-Q", exact="1")]}, {"headers": [header("x-q", exact="1")]}, True),
+        ({"headers": [header("X-Q", exact="1")]}, {}, False),
+        ({}, {"headers": [header("X-Q", exact="1")]}, True),
+    ],
+)
+def test_a_route_whose_calls_another_takes_before_it_is_shadowed(
+    first: dict[str, object], second: dict[str, object], is_shadowed: bool
+):
+    config = routes(first=route_match(**first), second=route_match(**second))
+    assert shadowed_routes(config) == ({"second": "first"} if is_shadowed else {})
+
+
+def route_match(**conditions: object) -> pb.RouteMatch:
+    return pb.RouteMatch(
+        **{  # type: ignore[arg-type]
+            name: pb.StringMatch(**value) if isinstance(value, dict) else value
+            for name, value in conditions.items()
+        }
+    )

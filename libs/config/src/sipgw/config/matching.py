@@ -81,6 +81,16 @@ def match_route(
     return None
 
 
+def shadowed_routes(config: pb.GatewayConfig) -> dict[str, str]:
+    """Routes that no call ever reaches, by name, each with the one before it that takes all of its calls."""
+    shadowed: dict[str, str] = {}
+    for place, route in enumerate(config.routes):
+        before = (one for one in config.routes[:place] if _covers(one.match, route.match))
+        if (first := next(before, None)) is not None:
+            shadowed[route.name] = first.name
+    return shadowed
+
+
 def rank_bots(route: pb.Route, seed: str) -> list[pb.BotTarget]:
     """The route's bots: the one that the seed (a call id) falls to, then those for when it is not there.
 
@@ -119,6 +129,32 @@ def _route_takes(
         any(_value_matches(header.value, value) for value in headers.get_all(header.name))
         for header in match.headers
     )
+
+
+def _covers(wide: pb.RouteMatch, narrow: pb.RouteMatch) -> bool:
+    """Whether `wide` takes each call that `narrow` takes; False where that is not plain to see."""
+    if wide.trunks and not (narrow.trunks and set(narrow.trunks) <= set(wide.trunks)):
+        return False
+    for name in ("to", "from"):
+        if wide.HasField(name) and not (
+            narrow.HasField(name) and _value_covers(getattr(wide, name), getattr(narrow, name))
+        ):
+            return False
+    return all(
+        any(
+            one.name.lower() == header.name.lower() and _value_covers(header.value, one.value)
+            for one in narrow.headers
+        )
+        for header in wide.headers
+    )
+
+
+def _value_covers(wide: pb.StringMatch, narrow: pb.StringMatch) -> bool:
+    if wide == narrow:
+        return True
+    value = getattr(narrow, narrow.WhichOneof("match") or "exact")
+    is_text = narrow.WhichOneof("match") in {"exact", "prefix"}
+    return wide.WhichOneof("match") == "prefix" and is_text and value.startswith(wide.prefix)
 
 
 def _value_matches(match: pb.StringMatch, value: str) -> bool:
