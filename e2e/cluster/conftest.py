@@ -31,6 +31,7 @@ _ORDER = [
         "test_scale",
         "test_network_policy",
         "test_failures",
+        "test_node_cut",
     ),
     *("test_upgrade", "test_uninstall", "test_install_howto", "test_gitops"),
 ]

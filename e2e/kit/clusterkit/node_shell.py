@@ -56,6 +56,26 @@ for way in src dst; do conntrack -D -p udp --orig-port-$way {port} || true; done
 echo left
 for way in src dst; do conntrack -L -p udp --orig-port-$way {port}; done
 """
+_CUT = """
+set -e
+PATH=$PATH:/usr/sbin:/sbin
+card=$(ip -o route get {toward} | sed 's/.* dev \\([^ ]*\\).*/\\1/')
+mend() {{
+  iptables -w -t mangle -D PREROUTING -i $card -j DROP
+  iptables -w -t mangle -D POSTROUTING -o $card -j DROP
+}}
+(
+  sleep 1  # the answer has to get out first
+  trap mend EXIT  # also when it is ended before its time
+  trap 'exit 1' TERM
+  trap '' HUP
+  iptables -w -t mangle -I PREROUTING -i $card -j DROP
+  iptables -w -t mangle -I POSTROUTING -o $card -j DROP
+  sleep {seconds} &
+  wait
+) >/dev/null 2>&1 </dev/null &
+echo $card
+"""
 _SOCKETS = """
 import json, os, re, sys
 uid = sys.argv[1]
@@ -134,6 +154,16 @@ class NodeShell:
         """The words in hex: where nodes share a machine, our own commands, which tell them, are not meant."""
         told = [word.encode().hex() for word in words]
         return int(self._exec(node, "/opt/sipgw/bin/python", "-c", _SIGNAL, signal, str(after_s), *told))
+
+    def cut_network(self, node: str, toward: str, seconds: float) -> None:
+        """Drops every packet that comes to the node or leaves it, a second from now, and mends it by itself.
+
+        `toward`: an address beyond the node, which tells its network card. Nobody gets a refusal: peers hear
+        nothing, as when the machine is gone.
+        """
+        script = _CUT.format(toward=toward, seconds=seconds)
+        said = self._exec(node, "/opt/sipgw/bin/python", "-c", _ON_THE_NODE, script)
+        assert said.strip(), f"{node} has no network card toward {toward}"
 
     def forget_connections(self, node: str, port: int) -> int:
         """Deletes the connection tracking entries of that UDP port; how many there were."""

@@ -1,0 +1,103 @@
+"""A node is cut off from the network, as when it dies: nobody on it says anything more, not even goodbye."""
+
+import time
+from typing import Any
+
+import pytest
+from clusterkit.callers import Callers, address_towards
+from clusterkit.kubectl import eventually
+from clusterkit.node_shell import NodeShell
+from clusterkit.release import Release
+from clusterkit.report import Report
+from resources import condition, gateway, remove_all
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600, func_only=True)]
+
+CALLS = 30
+RELAYS = 4
+CUT_S = 45.0
+GAP_MS = 2000
+NEW_CALLS_WITHIN_S = 5.0
+Json = dict[str, Any]
+
+
+@pytest.fixture
+def relays(release: Release) -> Any:
+    """So many that those of any two nodes have room for all calls."""
+    release.kubectl.apply(gateway(RELAYS, 2 * RELAYS))
+    eventually(lambda: len(release.relays()) == RELAYS, 120, f"{RELAYS} relays")
+    yield
+    remove_all(release.kubectl)
+    eventually(lambda: all(map(_is_up, release.kubectl.list("nodes", ""))), 120, "every node is back")
+    release.wait_ready()
+
+
+def test_a_node_cut_off_under_calls(release: Release, nodes: NodeShell, relays: None, report: Report) -> None:
+    assert len(set(_places(release))) > 2, "relays are on all three nodes"
+    assert condition(release.kubectl, "sipgateway", "gateway", "RelaysTogether")["status"] == "False"
+    with Callers(release.edges()) as callers:
+        callers.dial(CALLS)
+        callers.rest(3)
+        cut = _node_to_cut(release)
+        staying = [edge for edge in release.edges() if edge[0] != _address(release, cut)]
+        assert staying, "an edge lives elsewhere"
+        on_it = sum(
+            count for name, count in release.calls_by_relay().items() if _node_of(release, name) == cut
+        )
+        assert on_it > 0
+        callers.mark()
+        nodes.cut_network(cut, address_towards(staying[0]), CUT_S)
+        began = time.monotonic() + 1  # that is when it is cut
+        callers.rest(1)
+        answered_s = _seconds_until_answered(staying, began)
+        callers.rest(max(0.0, began + 15 - time.monotonic()))
+        findings = callers.findings()
+        note = f"{on_it} calls on its relay; new calls after {answered_s:.1f} s"
+        report.add("node cut off (all packets dropped)", findings, note)
+        eventually(
+            lambda: sum(place != cut for place in _places(release)) >= RELAYS,
+            60,
+            "as many relays as before on the nodes that are left",
+        )
+        assert findings.lost == 0, findings.why_lost
+        assert findings.worst_gap_ms < GAP_MS
+        assert answered_s < NEW_CALLS_WITHIN_S
+
+
+def _node_to_cut(release: Release) -> str:
+    """Where the busiest relay is, but not the release's only Redis: no gateway outlives that by itself."""
+    redis = release.pods("redis")[0]["spec"]["nodeName"]
+    for name, _ in release.calls_by_relay().most_common():
+        if (node := _node_of(release, name)) != redis:
+            return node
+    pytest.fail("every relay with calls is where Redis is")
+
+
+def _node_of(release: Release, pod: str) -> str:
+    return str(release.kubectl.get("pod", pod)["spec"]["nodeName"])
+
+
+def _places(release: Release) -> list[str]:
+    return [pod["spec"]["nodeName"] for pod in release.ready_pods("relay")]
+
+
+def _address(release: Release, node: str) -> str:
+    addresses = release.kubectl.get("node", node)["status"]["addresses"]
+    return next(str(one["address"]) for one in addresses if one["type"] == "InternalIP")
+
+
+def _is_up(node: Json) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"]["conditions"])
+
+
+def _seconds_until_answered(edges: list[tuple[str, int]], began: float) -> float:
+    """From the cut until each edge that is left answers a new call."""
+    with Callers(edges) as others:
+        while time.monotonic() - began < 60:
+            try:
+                others.dial(len(edges), per_second=50)
+            except Exception:  # whatever a caller may get in such a moment
+                time.sleep(0.2)
+            else:
+                return time.monotonic() - began
+    pytest.fail("no new call is answered within a minute")
