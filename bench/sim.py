@@ -21,7 +21,7 @@ from scaling.plot import draw
 from scaling.rules import HpaRule, OperatorRule, Rule
 from scaling.run import Outcome, run_day
 
-from sipgw.operator.plan import SizingSpec
+from sipgw.operator.fleet import SizingSpec
 
 STEP_S = 5.0
 

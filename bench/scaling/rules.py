@@ -8,7 +8,9 @@ from typing import Final, Protocol
 import numpy as np
 
 from scaling.fleet import Fleet
-from sipgw.operator.plan import Memory, Observed, RelayState, SizingSpec, plan, replicas_of, total_of
+from sipgw.operator.fleet import Memory, Observed, RelayState, SizingSpec
+from sipgw.operator.plan import plan
+from sipgw.operator.spread import numbers_of
 
 _MOVED_IN_A_STEP: Final = 0.5
 """Of a draining relay's calls, those that meet a pause in speech within 5 s."""
@@ -38,12 +40,13 @@ class OperatorRule:
     def __init__(self, spec: SizingSpec) -> None:
         self._spec = spec
         self._memory = Memory()
+        self._replicas: tuple[int, ...] = ()
         self._names = {str(number): number for number in range(spec.most + 1)}
 
     def act(self, fleet: Fleet, setups_per_s: float, now: float) -> Told:
         moved = fleet.move(_MOVED_IN_A_STEP, now)
         observed = Observed(
-            replicas=replicas_of(fleet.total, self._spec.lanes),
+            replicas=self._replicas or _replicas_of(fleet.total, self._spec.lanes),
             relays=_states(fleet, now),
             setups_per_s=setups_per_s,
         )
@@ -51,10 +54,16 @@ class OperatorRule:
         for name in made.undrain:
             fleet.draining[self._names[name]] = False
         fleet.drain([self._names[name] for name in made.drain], now)
-        total = total_of(made.replicas)
+        self._replicas = made.replicas
+        total = max(numbers_of(made.replicas), default=-1) + 1
         dropped = fleet.shrink(total) if total < fleet.total else 0
         fleet.grow(total, now)
         return Told(moved, dropped)
+
+
+def _replicas_of(total: int, lanes: int) -> tuple[int, ...]:
+    """Of each lane, for relays 0 to total - 1."""
+    return tuple(max(-(-(total - lane) // lanes), 0) for lane in range(lanes))
 
 
 def _states(fleet: Fleet, now: float) -> dict[int, RelayState]:

@@ -1,6 +1,7 @@
 """A small apiserver in memory, a registry that answers from fields, and a clock that the test moves."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -33,7 +34,7 @@ class ManualClock:
 
 class FakeKube:
     """What of an apiserver KubeClient uses: versions, conflicts, status and scale apart. `away` breaks it;
-    `budget_is_spent` lets it evict nobody, `refuses_events` is a right taken away."""
+    `budget_is_spent` lets it evict nobody, `refuses_events` and `refuses_statuses` are rights taken away."""
 
     def __init__(self) -> None:
         self.objects: dict[str, Json] = {}
@@ -41,17 +42,18 @@ class FakeKube:
         self.away = False
         self.budget_is_spent = False
         self.refuses_events = False
+        self.refuses_statuses = False
         self._version = 0
 
     async def get(self, path: str) -> Json | None:
         self._asked("GET", path)
         return copy.deepcopy(self.objects.get(path))
 
-    async def list(self, path: str, *, labels: str = "") -> list[Json]:
+    async def list(self, path: str, *, labels: str = "", read: Callable[[Json], Any] = dict) -> list[Any]:
         self._asked("LIST", path)
         depth = path.count("/") + 1
         return [
-            copy.deepcopy(body)
+            read(copy.deepcopy(body))
             for where, body in sorted(self.objects.items())
             if where.startswith(f"{path}/") and where.count("/") == depth
         ]
@@ -68,6 +70,7 @@ class FakeKube:
             raise KubeForbidden(403, "events are refused")
         metadata = body["metadata"]
         name = metadata.get("name") or f"{metadata['generateName']}{self._version}"
+        body = {**body, "metadata": {**metadata, "name": name}}
         where = f"{path}/{name}"
         if where in self.objects:
             raise KubeConflict(409, f"{where} exists")
@@ -82,6 +85,8 @@ class FakeKube:
 
     async def merge(self, path: str, body: Json) -> Json:
         self._asked("PATCH", path)
+        if self.refuses_statuses and path.endswith("/status"):
+            raise KubeForbidden(403, "statuses are refused")
         where = path.removesuffix("/status").removesuffix("/scale")
         if where not in self.objects:
             raise KubeError(404, where)
@@ -106,6 +111,15 @@ class FakeKube:
         ]
         self.requests.clear()
         return found
+
+    def events(self, reason: str) -> "list[Json]":
+        """The events with that reason."""
+        events = (body for where, body in self.objects.items() if "/events/" in where)
+        return [body for body in events if body["reason"] == reason]
+
+    def requests_for(self, part: str) -> int:
+        """How many since `written`."""
+        return sum(part in path for _, path in self.requests)
 
     def told(self) -> set[str]:
         """Reasons of the events."""

@@ -1,6 +1,7 @@
 """KubeClient against a server that answers as an apiserver does."""
 
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -16,6 +17,13 @@ class Apiserver:
         self.asked: list[tuple[str, str, str, str]] = []
         self.token = "Bearer one"
         self.address = ""
+        self.expires = 0
+
+    def page(self, token: str) -> dict[str, Any]:
+        """Three pages; the second is refused `expires` times."""
+        start = int(token or 0)
+        more = {"continue": str(start + 1)} if start < 2 else {}
+        return {"metadata": more, "items": [{"metadata": {"name": f"n{start}"}, "status": "large"}]}
 
     async def answer(self, request: web.Request) -> web.Response:
         kind = request.headers.get("Content-Type", "")
@@ -25,6 +33,11 @@ class Apiserver:
         match request.path:
             case "/found":
                 return web.json_response({"items": [{"metadata": {"name": "a"}}], "kind": "List"})
+            case "/paged" if self.expires and "continue" in request.query:
+                self.expires -= 1
+                return web.json_response({"message": "expired"}, status=410)
+            case "/paged":
+                return web.json_response(self.page(request.query.get("continue", "")))
             case "/taken":
                 return web.json_response({"message": "exists"}, status=409)
             case "/forbidden":
@@ -67,7 +80,29 @@ async def test_what_is_not_there_is_none_and_a_list_of_nothing(client: KubeClien
 
 async def test_a_list_gives_its_items_and_asks_by_label(client: KubeClient, apiserver: Apiserver) -> None:
     assert await client.list("/found", labels="a=b,c=d") == [{"metadata": {"name": "a"}}]
-    assert apiserver.asked[-1][1] == "/found?labelSelector=a=b,c=d"
+    assert apiserver.asked[-1][1] == "/found?limit=100&labelSelector=a=b,c=d"
+
+
+async def test_a_list_comes_by_pages_of_which_only_what_is_read_is_kept(
+    client: KubeClient, apiserver: Apiserver
+) -> None:
+    assert await client.list("/paged", read=lambda body: body["metadata"]["name"]) == ["n0", "n1", "n2"]
+    assert [path for _, path, _, _ in apiserver.asked] == [
+        "/paged?limit=100",
+        "/paged?limit=100&continue=1",
+        "/paged?limit=100&continue=2",
+    ]
+
+
+async def test_a_list_that_expired_between_its_pages_begins_anew(
+    client: KubeClient, apiserver: Apiserver
+) -> None:
+    apiserver.expires = 1
+    names = await client.list("/paged", read=lambda body: body["metadata"]["name"])
+    assert names == ["n0", "n1", "n2"]
+    apiserver.expires = 100
+    with pytest.raises(KubeError, match="expire"):
+        await client.list("/paged")
 
 
 async def test_a_patch_is_a_merge_patch(client: KubeClient, apiserver: Apiserver) -> None:

@@ -7,15 +7,18 @@ from typing import Any
 import pytest
 import yaml
 
-from sipgw.operator.plan import Memory, Observed, Plan, RelayState, SizingSpec, plan
+from sipgw.operator.fleet import GoneRelay, Memory, Observed, Plan, RelayState, SizingSpec
+from sipgw.operator.plan import plan
 from sipgw.operator.resources.stateful_sets import relay_name
+from sipgw.operator.spread import NodeState
 
 STORIES = sorted((Path(__file__).parent / "golden").glob("*.yaml"))
 Json = dict[str, Any]
 
 
 def relay(number: int, text: str, lanes: int) -> RelayState:
-    """`used/capacity [N calls] [N ports] [draining] [asked] [old]`"""
+    """`used/capacity [N calls] [N ports] [draining] [asked] [old] [at NODE]`"""
+    text, _, node = text.partition(" at ")
     figures, *words = text.split()
     used, capacity = map(int, figures.split("/"))
     named = {unit: int(count) for count, unit in pairwise(words) if count.isdigit()}
@@ -28,13 +31,25 @@ def relay(number: int, text: str, lanes: int) -> RelayState:
         is_draining="draining" in words,
         is_drain_requested="asked" in words,
         is_outdated="old" in words,
+        node=node,
     )
+
+
+def node_state(text: str) -> NodeState:
+    """`ZONE [cordoned]`"""
+    zone, *words = text.split()
+    return NodeState(zone, takes_relays="cordoned" not in words)
 
 
 def observed(step: Json, lanes: int) -> Observed:
     return Observed(
         replicas=tuple(step["replicas"]),
         relays={number: relay(number, text, lanes) for number, text in step["relays"].items()},
+        gone={
+            number: GoneRelay(text.removesuffix(" drained"), was_draining=text.endswith(" drained"))
+            for number, text in step.get("gone", {}).items()
+        },
+        nodes={name: node_state(text) for name, text in step.get("nodes", {}).items()},
         setups_per_s=step.get("setups_per_s", 0.0),
         outdated_silent=frozenset(step.get("outdated_silent", [])),
         is_rolling=step.get("rolling", False),

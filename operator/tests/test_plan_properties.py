@@ -1,22 +1,16 @@
 """plan() against a small model of a cluster: pods start late, relays die, calls fill the lowest first."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sipgw.operator.plan import (
-    Memory,
-    Observed,
-    Plan,
-    RelayState,
-    SizingSpec,
-    plan,
-    relays_needed,
-    replicas_of,
-    total_of,
-)
+from sipgw.operator.fleet import GoneRelay, Memory, Observed, Plan, RelayState, SizingSpec
+from sipgw.operator.plan import LOST_AFTER_S, plan
 from sipgw.operator.resources.stateful_sets import relay_name
+from sipgw.operator.sizing import relays_needed
+from sipgw.operator.spread import NodeState, first_to_go, numbers_of
 
 STEP_S = 2.0
 CAPACITY = 100
@@ -25,6 +19,7 @@ CAPACITY = 100
 @dataclass
 class Relay:
     starts_at: float
+    node: str
     calls: int = 0
     is_asked: bool = False
     is_old: bool = False
@@ -33,16 +28,22 @@ class Relay:
 
 @dataclass
 class Fleet:
-    """What the plan is about; `now` moves by `step`."""
+    """What the plan is about; `now` moves by `step`. A pod without a node is Pending."""
 
     spec: SizingSpec
+    nodes: dict[str, NodeState] = field(default_factory=dict[str, NodeState])
     start_s: float = 8.0
     now: float = 0.0
+    replicas: tuple[int, ...] = ()
     relays: dict[int, Relay] = field(default_factory=dict[int, Relay])
+    dead_nodes: set[str] = field(default_factory=set[str])
+    """Of which Kubernetes knows nothing yet."""
+    chooses_badly: bool = False
+    """The scheduler: the node with the most relays instead of the least."""
 
     def observed(self) -> Observed:
         return Observed(
-            replicas=replicas_of(len(self.relays), self.spec.lanes),
+            replicas=self.replicas or (0,) * self.spec.lanes,
             relays={
                 n: RelayState(
                     name=relay_name("gw", n, self.spec.lanes),
@@ -52,12 +53,24 @@ class Fleet:
                     is_draining=relay.is_asked,
                     is_drain_requested=relay.is_asked,
                     is_outdated=relay.is_old,
+                    node=relay.node,
                 )
                 for n, relay in self.relays.items()
-                if relay.starts_at <= self.now and not relay.is_dead
+                if self.beats(relay)
             },
+            gone={n: GoneRelay(relay.node) for n, relay in self.relays.items() if self.is_gone(relay)},
+            nodes=self.nodes,
             is_rolling=any(relay.is_old for relay in self.relays.values()),
         )
+
+    def beats(self, relay: Relay) -> bool:
+        return relay.starts_at <= self.now and not self.is_gone(relay) and self.is_placed(relay)
+
+    def is_gone(self, relay: Relay) -> bool:
+        return relay.is_dead or (relay.node in self.dead_nodes and relay.starts_at <= self.now)
+
+    def is_placed(self, relay: Relay) -> bool:
+        return bool(relay.node) or not self.nodes
 
     def obey(self, made: Plan) -> None:
         by_name = {relay_name("gw", n, self.spec.lanes): n for n in self.relays}
@@ -65,21 +78,29 @@ class Fleet:
             self.relays[by_name[name]].is_asked = True
         for name in made.undrain:
             self.relays[by_name[name]].is_asked = False
-        for name in made.restart:
-            self.relays[by_name[name]] = Relay(self.now + self.start_s)
-        total = total_of(made.replicas)
-        assert made.replicas == replicas_of(total, self.spec.lanes)
-        for n in range(total):
-            self.relays.setdefault(n, Relay(self.now + self.start_s))
-        for n in [n for n in self.relays if n >= total]:
+        self.replicas = made.replicas
+        wanted = numbers_of(made.replicas)
+        for n in [n for n in self.relays if n not in wanted]:
             del self.relays[n]
+        restarted = {by_name[name] for name in made.restart} & wanted
+        for n in sorted((wanted - self.relays.keys()) | restarted):
+            self.relays.pop(n, None)
+            self.relays[n] = Relay(self.now + self.start_s, self.schedule(n))
+
+    def schedule(self, number: int) -> str:
+        """As the scheduler does: one of a lane on a node, and of those nodes that with the fewest relays."""
+        lane = number % self.spec.lanes
+        taken = {relay.node for n, relay in self.relays.items() if n % self.spec.lanes == lane}
+        free = [name for name, node in self.nodes.items() if node.takes_relays and name not in taken]
+        crowd = Counter(relay.node for relay in self.relays.values())
+        sign = -1 if self.chooses_badly else 1
+        return min(free, key=lambda name: (sign * crowd[name], name), default="")
 
     def offer(self, calls: int) -> int:
         """Calls, the lowest relay first; those of draining ones have moved. Gives how many found no room."""
         for n in sorted(self.relays):
             relay = self.relays[n]
-            is_up = relay.starts_at <= self.now and not relay.is_dead and not relay.is_asked
-            relay.calls = min(calls, CAPACITY) if is_up else 0
+            relay.calls = min(calls, CAPACITY) if self.beats(relay) and not relay.is_asked else 0
             calls -= relay.calls
         return calls
 
@@ -88,6 +109,18 @@ class Fleet:
         self.offer(calls)
         made, memory = plan(self.spec, self.observed(), memory, self.now)
         return made, memory
+
+    def play(self, memory: Memory, calls: int, seconds: float) -> Memory:
+        for _ in range(int(seconds / STEP_S)):
+            made, memory = self.step(memory, calls)
+            self.obey(made)
+        return memory
+
+    def places(self) -> Counter[str]:
+        """How many that take calls each node has."""
+        return Counter(
+            relay.node for relay in self.relays.values() if self.beats(relay) and not relay.is_asked
+        )
 
 
 specs = st.builds(
@@ -120,10 +153,10 @@ def test_never_more_than_the_most_and_never_a_drain_of_what_is_needed(
         seen = fleet.observed()
         serving = {relay.name for relay in seen.relays.values() if not relay.is_draining}
         assert spec.least <= made.wanted <= spec.most
-        assert total_of(made.replicas) <= spec.most
+        assert sum(made.replicas) <= spec.most
         if made.drain:
             assert len(serving - set(made.drain)) >= relays_needed(spec, seen, memory)
-        kept = set(range(total_of(made.replicas)))
+        kept = numbers_of(made.replicas)
         busy = {n for n, relay in fleet.relays.items() if relay.calls and not relay.is_asked}
         assert busy <= kept, "a relay with calls goes only after a drain"
         fleet.obey(made)
@@ -168,8 +201,8 @@ def test_a_roll_reaches_every_relay_and_leaves_room_for_the_calls_throughout(
         relay.is_old = True
     for _ in range(60 * max(before, 1)):
         made, memory = fleet.step(memory, calls)
-        asked_for = total_of(fleet.observed().replicas)
-        assert total_of(made.replicas) >= min(asked_for, made.wanted), "what restarts is not taken away"
+        asked_for = sum(fleet.observed().replicas)
+        assert sum(made.replicas) >= min(asked_for, made.wanted), "what restarts is not taken away"
         fleet.obey(made)
         assert not had_room or fleet.offer(calls) == 0
     can_spare = spec.most > max(-(-calls // CAPACITY), 1)
@@ -190,18 +223,96 @@ def test_more_calls_never_want_fewer_relays(
     assert needed(some, slow) <= needed(some, slow + faster)
 
 
-def test_numbers_and_replicas_are_two_words_for_one_thing() -> None:
-    for lanes in range(1, 9):
-        for total in range(40):
-            assert total_of(replicas_of(total, lanes)) == total
-            assert sum(replicas_of(total, lanes)) == total
+def cluster(zones: list[int]) -> dict[str, NodeState]:
+    """A node for each entry, in the zone that it names."""
+    return {f"n{i}": NodeState(f"zone-{zone}") for i, zone in enumerate(zones)}
+
+
+clusters = st.lists(st.integers(0, 2), min_size=2, max_size=5).map(cluster)
+small = st.builds(
+    lambda lanes, least, more: SizingSpec(
+        lanes=lanes, least=least, most=least + more, warm=1, lookahead_s=20.0, scale_in_after_s=10.0
+    ),
+    st.integers(2, 5),
+    st.integers(2, 4),
+    st.integers(1, 6),
+)
+"""With two lanes and more, two nodes have room for the least."""
+
+
+@settings(max_examples=20, deadline=None)
+@given(small, clusters, st.lists(st.integers(0, 600), max_size=4), st.booleans())
+def test_relays_come_to_rest_on_more_nodes_than_one_and_stay_there(
+    spec: SizingSpec, nodes: dict[str, NodeState], loads: list[int], chooses_badly: bool
+) -> None:
+    """However they began, and also with a scheduler that fills the fullest node."""
+    fleet, memory = Fleet(spec, nodes, chooses_badly=chooses_badly), Memory()
+    for calls in loads:
+        memory = fleet.play(memory, calls, 60)
+    memory = fleet.play(memory, 50, 600)
+    assert len(fleet.places()) > 1
+    before = fleet.places()
+    fleet.play(memory, 50, 1200)
+    assert fleet.places() == before
+
+
+@settings(max_examples=20, deadline=None)
+@given(small, clusters, st.integers(0, 600), st.data())
+def test_a_node_that_dies_takes_no_place_for_long_and_a_new_leader_knows(
+    spec: SizingSpec, nodes: dict[str, NodeState], calls: int, data: st.DataObject
+) -> None:
+    """Kubernetes takes the node for alive; the leader that knew its relays may have been on it."""
+    fleet, memory = Fleet(spec, nodes), Memory()
+    memory = fleet.play(memory, calls, 700)
+    fleet.dead_nodes = {data.draw(st.sampled_from(sorted(nodes)))}
+    memory = data.draw(st.sampled_from([Memory(), memory]))
+    left = sum(fleet.places().values())
+    memory = fleet.play(memory, min(calls, left * CAPACITY), LOST_AFTER_S + fleet.start_s + 2 * STEP_S)
+    room = spec.lanes * (len(nodes) - 1)
+    assert sum(fleet.places().values()) >= min(spec.least, room)
+
+
+@settings(max_examples=20, deadline=None)
+@given(small, st.integers(3, 5), st.integers(0, 400), st.data())
+def test_after_each_node_was_drained_and_came_back_the_relays_are_spread(
+    spec: SizingSpec, count: int, calls: int, data: st.DataObject
+) -> None:
+    nodes = cluster([0] * count)
+    fleet, memory = Fleet(spec, nodes), Memory()
+    memory = fleet.play(memory, calls, 200)
+    kept = data.draw(st.sampled_from(sorted(nodes)))
+    for name in nodes:  # at once, so that all relays come back on the one that is left
+        fleet.nodes = {**fleet.nodes, name: NodeState("zone-0", takes_relays=name == kept)}
+    for n in [n for n, relay in fleet.relays.items() if relay.node != kept]:
+        del fleet.relays[n]
+    fleet.obey(Plan(0, fleet.replicas))
+    fleet.nodes = nodes
+    fleet.play(memory, calls, 900)
+    assert len(fleet.places()) > 1
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=5), clusters, st.data())
+def test_the_order_to_go_is_whole_takes_tops_alone_and_leaves_the_fullest_node_first(
+    replicas: list[int], nodes: dict[str, NodeState], data: st.DataObject
+) -> None:
+    lanes, usable = len(replicas), numbers_of(replicas)
+    places = {n: data.draw(st.sampled_from(sorted(nodes))) for n in sorted(usable)}
+    order = first_to_go(usable, lanes, places, nodes, {})
+    assert sorted(order) == sorted(usable)
+    left = set(usable)
+    for chosen in order:
+        tops = {max(n for n in left if n % lanes == lane) for lane in {n % lanes for n in left}}
+        crowd = Counter(places[n] for n in left)
+        assert chosen in tops
+        assert crowd[places[chosen]] == max(crowd[places[n]] for n in tops)
+        left.remove(chosen)
 
 
 def test_calls_of_relays_that_are_heard_late_are_no_growth() -> None:
     """A new leader looks while registries come back: half of the leases have lapsed."""
     spec = SizingSpec(lanes=4, least=2, most=64)
     relays = {n: RelayState(relay_name("gw", n, 4), 20, used_units=5, calls=5) for n in range(3)}
-    replicas = replicas_of(3, 4)
+    replicas = (1, 1, 1, 0)
     _, memory = plan(spec, Observed(replicas, {0: relays[0]}), Memory(), 0.0)
     for now in (2.0, 4.0, 6.0, 8.0):
         made, memory = plan(spec, Observed(replicas, relays), memory, now)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from sipgw.api.registry.v1 import registry_pb2 as pb
 from sipgw.operator.kept_secrets import KeptSecrets
@@ -64,6 +65,13 @@ class Bench:
         made.registration.lane, made.registration.ordinal = number % 2, number // 2
         made.registration.capacity_units = capacity
         self.registry.relays.append(made)
+
+    def node(self, name: str, *, cordoned: bool = False) -> None:
+        self.kube.objects[f"/api/v1/nodes/{name}"] = {
+            "metadata": {"name": name},
+            "spec": {"unschedulable": cordoned},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        }
 
     def replicas(self) -> list[int]:
         return [self.kube.objects[f"{SETS}/gw-relay-{lane}"]["spec"]["replicas"] for lane in range(2)]
@@ -174,7 +182,7 @@ async def test_load_scales_out_and_quiet_drains_the_highest_before_it_goes(bench
     for relay in bench.registry.relays:
         relay.used_units = relay.calls = 0
     bench.registry.relays[3].used_units = bench.registry.relays[3].calls = 1
-    await bench.passes(8)
+    await bench.passes(20)
     assert bench.registry.drains == [("gw-relay-1-1", True)]
     assert bench.replicas() == [2, 2]
     bench.registry.relays[3].used_units = bench.registry.relays[3].calls = 0
@@ -261,10 +269,9 @@ async def test_what_relays_complain_of_is_shown(bench: Bench) -> None:
 async def test_without_a_gateway_document_what_relays_complain_of_is_told_once_of_their_lane(
     bench: Bench,
 ) -> None:
-    def told() -> list[tuple[str, str]]:
-        events = [body for where, body in bench.kube.objects.items() if "/events/" in where]
-        warnings = [one for one in events if one["reason"] == "RelayWarning" and one["type"] == "Warning"]
-        return [(one["involvedObject"]["name"], one["message"]) for one in warnings]
+    def told() -> list[tuple[str, str, int]]:
+        warnings = [one for one in bench.kube.events("RelayWarning") if one["type"] == "Warning"]
+        return [(one["involvedObject"]["name"], one["message"], one["count"]) for one in warnings]
 
     complaints = bench.registry.relays[1].registration.warnings
     complaints.append("port 20000 is taken")
@@ -272,13 +279,117 @@ async def test_without_a_gateway_document_what_relays_complain_of_is_told_once_o
     await bench.passes()
     assert told() == []
     bench.kube.refuses_events = False
-    await bench.passes(3)
-    assert told() == [("gw-relay-1", "relay gw-relay-1-0: port 20000 is taken")]
+    await bench.passes(6)
+    assert told() == [("gw-relay-1", "relay gw-relay-1-0: port 20000 is taken", 1)]
     complaints.clear()
-    await bench.passes()
+    await bench.passes(20)
     complaints.append("port 20000 is taken")
     await bench.passes()
-    assert len(told()) == 2
+    assert told() == [("gw-relay-1", "relay gw-relay-1-0: port 20000 is taken", 2)]
+
+
+async def test_a_status_that_is_refused_is_tried_ever_more_seldom_and_told_as_one_event(bench: Bench) -> None:
+    await bench.apply("BotRoute", "sales", bots=[{"endpoint": "nowhere"}])
+    bench.kube.refuses_statuses = True
+    bench.kube.written()
+    await bench.passes(150)  # five minutes
+    assert len(bench.kube.written("/status")) <= 8
+    (event,) = bench.kube.events("Refused")
+    assert bench.kube.requests_for("/events") <= 8
+    assert event["count"] > 1
+    bench.kube.refuses_statuses = False
+    await bench.passes(60)
+    assert bench.condition("botroutes", "sales", "Accepted") == ("False", "Invalid")
+
+
+async def test_without_a_gateway_document_an_act_is_told_of_its_own_lane(bench: Bench) -> None:
+    for relay in bench.registry.relays:
+        relay.used_units = relay.calls = 65
+    await bench.passes()
+    assert bench.replicas() == [2, 1]
+    bench.relay(2, used=20)
+    await bench.passes()
+    for relay in bench.registry.relays:
+        relay.used_units = relay.calls = 70
+    await bench.passes()
+    assert bench.replicas() == [2, 2]
+    told = {(one["involvedObject"]["name"], one["message"]) for one in bench.kube.events("ScaledOut")}
+    assert told == {
+        ("gw-relay-0", "gw-relay-0: 1 -> 2 relays (3 wanted in all)"),
+        ("gw-relay-1", "gw-relay-1: 1 -> 2 relays (4 wanted in all)"),
+    }
+
+
+async def test_of_two_equal_routes_the_second_is_not_ready(bench: Bench) -> None:
+    for name in ("first", "second"):
+        await bench.apply("BotRoute", name, bots=[{"endpoint": "bot:1"}], match={"to": {"exact": "100"}})
+    await bench.passes()
+    assert bench.condition("botroutes", "first", "Ready") == ("True", "Ready")
+    assert bench.condition("botroutes", "second", "Ready") == ("False", "Shadowed")
+
+
+@pytest.mark.parametrize("kind", ["deployments", "daemonsets"])
+async def test_fewer_edges_than_asked_for_is_a_condition(bench: Bench, kind: str) -> None:
+    await bench.apply("SipGateway", "main")
+    await bench.passes()
+    assert bench.condition("sipgateways", "main", "EdgesMissing") == ("False", "AllThere")
+    asked = (
+        {"spec": {"replicas": 2}}
+        if kind == "deployments"
+        else {"spec": {}, "status": {"desiredNumberScheduled": 2}}
+    )
+    bench.kube.objects[f"/apis/apps/v1/namespaces/ns/{kind}/gw-edge"] = {
+        "metadata": {"name": "gw-edge"},
+        **asked,
+    }
+    await bench.passes(6)
+    assert bench.condition("sipgateways", "main", "EdgesMissing") == ("True", "FewerThanAsked")
+    bench.registry.edges = 2
+    await bench.passes()
+    assert bench.condition("sipgateways", "main", "EdgesMissing") == ("False", "AllThere")
+
+
+async def test_all_relays_on_one_node_is_a_condition_an_event_and_a_metric(bench: Bench) -> None:
+    await bench.apply("SipGateway", "main")
+    for relay in bench.registry.relays:
+        relay.registration.node = "a"
+    bench.node("a")
+    await bench.passes(17)
+    assert bench.condition("sipgateways", "main", "RelaysTogether") == ("True", "OnOneNode")
+    (event,) = bench.kube.events("RelaysTogether")
+    assert event["type"] == "Warning"
+    assert "node a" in event["message"]
+    assert _gauge("node") == 1
+    bench.registry.relays[1].registration.node = "b"
+    await bench.passes()
+    assert bench.condition("sipgateways", "main", "RelaysTogether") == ("False", "Spread")
+    assert _gauge("node") == 0
+
+
+async def test_a_node_that_comes_back_gets_one_of_the_relays_that_are_all_on_another(bench: Bench) -> None:
+    for relay in bench.registry.relays:
+        relay.registration.node = "a"
+    bench.node("a")
+    bench.node("b", cordoned=True)
+    await bench.passes(60)
+    assert bench.replicas() == [1, 1]
+    bench.node("b")
+    bench.reconciler.notice_nodes()
+    await bench.passes(2)
+    assert bench.replicas() == [2, 1], "lane 0 can't have another on node a"
+
+
+async def test_nodes_are_listed_when_one_changed_and_seldom_otherwise(bench: Bench) -> None:
+    await bench.passes(100)
+    assert bench.kube.requests_for("/api/v1/nodes") == 1
+    bench.reconciler.notice_nodes()
+    bench.reconciler.notice()
+    await bench.passes(2)
+    assert bench.kube.requests_for("/api/v1/nodes") == 2
+
+
+def _gauge(kind: str) -> float | None:
+    return REGISTRY.get_sample_value("sipgw_operator_relays_together", {"in": kind})
 
 
 async def test_ports_that_the_chart_has_otherwise_are_shown(bench: Bench) -> None:

@@ -78,6 +78,10 @@ async def requests_of_a_life(kube: FakeKube, registry: FakeRegistry, clock: Manu
     bench.relay(2)
     await bench.passes(2)
     assert "RelayRestarted" in kube.told()
+    registry.relays[0].registration.node = registry.relays[1].registration.node = "a"
+    del registry.relays[2:]
+    await bench.passes(60)
+    assert "RelaysTogether" in kube.told()  # told again, and counted up
     found: Rights = defaultdict(set)
     for method, path in kube.requests:
         resource, verb = right(method, path)
@@ -87,7 +91,8 @@ async def requests_of_a_life(kube: FakeKube, registry: FakeRegistry, clock: Manu
 
 def watched() -> Rights:
     loop = asyncio.get_running_loop()
-    selectors = Watching("ns", lambda: None, with_nodes=True)._registry(loop)._watching.get_all_selectors()
+    watching = Watching("ns", lambda: None, lambda: None, with_nodes=True)
+    selectors = watching._registry(loop)._watching.get_all_selectors()
     return {f"{one.group}/{one.plural or one.any_name}": {"list", "watch"} for one in selectors}
 
 

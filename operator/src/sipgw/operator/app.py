@@ -5,7 +5,7 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from sipgw.operator.errors import KubeError
-from sipgw.operator.handlers.login import log_in
+from sipgw.operator.handlers.login import LogIn
 from sipgw.operator.handlers.watching import Watching
 from sipgw.operator.kept_secrets import Keeper, KeptSecrets
 from sipgw.operator.kube_client import KubeClient
@@ -37,7 +37,7 @@ class OperatorApp:
         self._clock = clock or SystemClock()
         self._log = get_logger("sipgw.operator.app")
         self._tasks = TaskGroupOwner("operator")
-        self._client = KubeClient(log_in)
+        self._client = KubeClient(LogIn())
         self._owners: list[Json] = []
         common: dict[str, Any] = {
             "namespace": settings.namespace,
@@ -96,7 +96,12 @@ class OperatorApp:
         self._tasks.spawn(self.reconciler.run(), "reconcile")
         await self._wait_for_kinds()
         with_nodes = self._settings.watches_nodes
-        self._watching = Watching(self._settings.namespace, self.reconciler.notice, with_nodes=with_nodes)
+        self._watching = Watching(
+            self._settings.namespace,
+            self.reconciler.notice,
+            self.reconciler.notice_nodes,
+            with_nodes=with_nodes,
+        )
         self._watching.start()
 
     async def _find_owner(self) -> None:

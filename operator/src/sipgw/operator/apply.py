@@ -10,12 +10,13 @@ from sipgw.api.config.v1.config_pb2 import GatewayConfig
 from sipgw.control import ConfigConflict, ControlError, RegistryClient
 from sipgw.operator import metrics
 from sipgw.operator.errors import KubeError
+from sipgw.operator.event_log import EventLog
+from sipgw.operator.fleet import Plan
 from sipgw.operator.gather import Lanes
 from sipgw.operator.kube_client import KubeClient
-from sipgw.operator.plan import Plan
 from sipgw.operator.resources import paths
 from sipgw.operator.resources.documents import key_of
-from sipgw.operator.resources.events import Subject, event_manifest
+from sipgw.operator.resources.events import Subject, subject_of_lane, subject_of_relay
 from sipgw.operator.resources.json_parts import Json, part
 from sipgw.operator.resources.stateful_sets import eviction_manifest, scale_manifest
 from sipgw.runtime.clock import Clock
@@ -30,12 +31,14 @@ class Applier:
         client: KubeClient,
         registry: RegistryClient,
         *,
+        events: EventLog,
         namespace: str,
         clock: Clock,
         may_act: Callable[[], bool],
     ) -> None:
         self._client = client
         self._registry = registry
+        self._events = events
         self._namespace = namespace
         self._clock = clock
         self._may_act = may_act
@@ -59,18 +62,27 @@ class Applier:
         metrics.CONFIG_PUTS.labels("done" if is_done else "failed").inc()
         return is_done
 
-    async def apply_plan(self, plan: Plan, lanes: Lanes, subject: Subject | None) -> None:
-        """Take back first, then add, then drain, then take away: capacity comes before it goes."""
+    async def apply_plan(self, plan: Plan, lanes: Lanes, gateway: Subject | None) -> None:
+        """Take back first, then add, then drain, then take away: capacity comes before it goes.
+
+        It is told of the `gateway`, or without one of the lane that it is about.
+        """
+
+        def subject(relay: str) -> Subject | None:
+            return gateway or subject_of_relay(relay, lanes.lanes)
+
         for name in plan.undrain:
             if await self._drain(name, is_draining=False):
-                await self.tell(subject, "RelayTakenBack", f"relay {name} takes calls again")
-        await self._scale(plan, lanes, subject)
+                await self.tell(subject(name), "RelayTakenBack", f"relay {name} takes calls again")
+        await self._scale(plan, lanes, gateway)
         for name in plan.drain:
             if await self._drain(name, is_draining=True):
-                await self.tell(subject, "RelayDraining", f"relay {name} gives its calls to others")
+                await self.tell(subject(name), "RelayDraining", f"relay {name} gives its calls to others")
         for name in plan.restart:
             if await self._act("restart", lambda name=name: self._evict(name)):
-                await self.tell(subject, "RelayRestarted", f"relay {name} restarts with the new template")
+                await self.tell(
+                    subject(name), "RelayRestarted", f"relay {name} restarts with the new template"
+                )
 
     async def write_status(self, body: Json, status: Json) -> bool:
         """Through the status subresource, so that no generation changes."""
@@ -84,15 +96,20 @@ class Applier:
         self, subject: Subject | None, reason: str, message: str, *, is_warning: bool = False
     ) -> bool:
         """An Event, where there is an object to tell it of; whether it was told."""
-        self._log.info("told", reason=reason, message=message)
         if subject is None:
+            self._log.info("told", reason=reason, message=message)
             return False
-        event = event_manifest(
-            subject, self._namespace, reason, message, now=self.now(), is_warning=is_warning
-        )
-        return await self._act("event", lambda: self._client.create(paths.events(self._namespace), event))
+        is_told = False
 
-    async def _scale(self, plan: Plan, lanes: Lanes, subject: Subject | None) -> None:
+        async def tell() -> None:
+            nonlocal is_told
+            is_told = await self._events.tell(
+                subject, reason, message, is_warning=is_warning, now=self._clock.monotonic(), stamp=self.now()
+            )
+
+        return await self._act("event", tell) and is_told
+
+    async def _scale(self, plan: Plan, lanes: Lanes, gateway: Subject | None) -> None:
         for lane, wanted in zip(lanes.lanes, plan.replicas, strict=True):
             if lane.replicas == wanted:
                 continue
@@ -101,7 +118,7 @@ class Applier:
             if await self._act("scale", lambda p=path, m=manifest: self._client.merge(p, m)):
                 message = f"{lane.name}: {lane.replicas} -> {wanted} relays ({plan.wanted} wanted in all)"
                 reason = "ScaledOut" if wanted > lane.replicas else "ScaledIn"
-                await self.tell(subject, reason, message)
+                await self.tell(gateway or subject_of_lane(lane), reason, message)
 
     async def _drain(self, name: str, *, is_draining: bool) -> bool:
         return await self._act(

@@ -10,6 +10,7 @@ from typing import Final
 
 from sipgw.api.config.v1.config_pb2 import GatewayConfig
 from sipgw.config import ConfigProblem, Documents, SealKey, compile_config, complete, documents_from_objects
+from sipgw.config.matching import shadowed_routes
 from sipgw.operator.resources.documents import ObjectKey, key_of
 from sipgw.operator.resources.json_parts import Json
 
@@ -26,6 +27,8 @@ class Verdict:
     keeps_last_good: bool = False
     is_resolved: bool = True
     """False: it serves, except for what it refers to that is not there."""
+    shadowed_by: str = ""
+    """The route that takes all calls of this one before it is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,10 @@ def check(
     for key in _keep_last_good(config, present, kept):
         message = f"{verdicts[key].message}; the last good version keeps serving"
         verdicts[key] = replace(verdicts[key], message=message, keeps_last_good=True)
+    for name, first in shadowed_routes(config).items():
+        key = ("BotRoute", name)
+        if key in verdicts:
+            verdicts[key] = replace(verdicts[key], shadowed_by=first)
     has_gateway = any(kind == "SipGateway" for kind, _ in served)
     return Checked(config, documents, verdicts, has_gateway)
 

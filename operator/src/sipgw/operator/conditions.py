@@ -8,6 +8,7 @@ from sipgw.config.summaries import auth_in_words, bots_in_words, match_in_words
 from sipgw.operator.checks import Verdict
 from sipgw.operator.resources.documents import generation_of, key_of
 from sipgw.operator.resources.json_parts import Json, part, parts
+from sipgw.operator.spread import Together
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,9 @@ class GatewayFacts:
     calls_by_trunk: Mapping[str, int] | None = None
     ignored_ports: str = ""
     relay_warnings: str = ""
+    edges_asked: int = 0
+    """0: nobody knows."""
+    together: Together | None = None
 
 
 Document = SipGateway | SipTrunk | BotRoute
@@ -51,7 +55,12 @@ def status_of(body: Json, document: Document | None, verdict: Verdict, facts: Ga
     before = part(body, "status")
     wanted = [_accepted(verdict), _programmed(verdict, facts), _ready(kind, verdict, facts)]
     if kind == "SipGateway":
-        wanted += [_ports_ignored(facts), _relay_warnings(before, facts)]
+        wanted += [
+            _ports_ignored(facts),
+            _of_now(before, facts, _relay_warnings(facts)),
+            _of_now(before, facts, relays_together(facts.together)),
+            _of_now(before, facts, _edges_missing(facts)),
+        ]
     generation = generation_of(body)
     status: Json = {
         "observedGeneration": generation,
@@ -141,6 +150,9 @@ def _ready(kind: str, verdict: Verdict, facts: GatewayFacts) -> Condition:
         return _no("Ready", verdict.reason, verdict.message)
     if not facts.is_config_in_force:
         return _no("Ready", "Pending", "the registry has not taken the config yet")
+    if verdict.shadowed_by:
+        first = f"route {verdict.shadowed_by} goes before it and takes every call that it would take"
+        return _no("Ready", "Shadowed", first)
     if facts.relays_ready == 0:
         return _no("Ready", "NoRelay", "no relay takes calls")
     if facts.edges == 0:
@@ -157,13 +169,34 @@ def _ports_ignored(facts: GatewayFacts) -> Condition:
     return _no("PortsIgnored", "NoneSet", "no ports are set that the cluster has otherwise")
 
 
-def _relay_warnings(before: Json, facts: GatewayFacts) -> Condition:
-    if facts.registry_problem:
-        held = next(
-            (one for one in parts(before, "conditions") if one.get("type") == "RelayWarnings"), Json()
-        )
-        said = str(held.get("message", ""))
-        return (_yes if held.get("status") == "True" else _no)("RelayWarnings", "RegistryUnreachable", said)
+def _of_now(before: Json, facts: GatewayFacts, condition: Condition) -> Condition:
+    """The condition; while the registry is away as it was."""
+    if not facts.registry_problem:
+        return condition
+    held = next((one for one in parts(before, "conditions") if one.get("type") == condition.type), Json())
+    said = str(held.get("message", ""))
+    return (_yes if held.get("status") == "True" else _no)(condition.type, "RegistryUnreachable", said)
+
+
+def relays_together(found: Together | None) -> Condition:
+    """Whether all relays share one fate."""
+    if found is None:
+        return _no("RelaysTogether", "Spread", "no single node or zone has all relays")
+    cure = f"the operator moves one to another {found.kind}"
+    if not found.has_elsewhere:
+        cure = f"no other {found.kind} takes a relay: add or uncordon a node"
+    said = f"all relays are on {found.kind} {found.name}: its loss would end every call; {cure}"
+    return _yes("RelaysTogether", "OnOneNode" if found.kind == "node" else "InOneZone", said)
+
+
+def _edges_missing(facts: GatewayFacts) -> Condition:
+    if facts.edges < facts.edges_asked:
+        said = f"{facts.edges} of {facts.edges_asked} edges hold a lease; is a pod Pending for a node?"
+        return _yes("EdgesMissing", "FewerThanAsked", said)
+    return _no("EdgesMissing", "AllThere", "as many edges as asked for hold a lease")
+
+
+def _relay_warnings(facts: GatewayFacts) -> Condition:
     if facts.relay_warnings:
         return _yes("RelayWarnings", "ToldByRelays", facts.relay_warnings)
     return _no("RelayWarnings", "None", "no relay has anything to complain of")

@@ -1,28 +1,36 @@
 """What there is: custom resources and what they refer to, the lanes, and what the registry knows."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sipgw.api.config.v1.config_pb2 import GatewayConfig
 from sipgw.api.registry.v1 import registry_pb2 as pb
 from sipgw.control import RegistryClient, RegistryRefused, RegistryUnreachable
 from sipgw.operator.errors import KubeForbidden
+from sipgw.operator.fleet import GoneRelay, Observed, RelayState
 from sipgw.operator.kube_client import KubeClient
-from sipgw.operator.plan import Observed, RelayState
 from sipgw.operator.resources import paths
 from sipgw.operator.resources.documents import secrets_wanted
 from sipgw.operator.resources.json_parts import Json
-from sipgw.operator.resources.stateful_sets import Lane, outdated_pods, read_lanes, selector
+from sipgw.operator.resources.nodes import Node, Placing, node_states, read_node
+from sipgw.operator.resources.stateful_sets import (
+    Lane,
+    edge_selector,
+    outdated_pods,
+    pods_asked,
+    read_lanes,
+    selector,
+)
+from sipgw.operator.spread import number_of
 
 
 @dataclass(frozen=True, slots=True)
 class Objects:
-    """What people wrote, and the nodes."""
+    """What people wrote."""
 
     documents: tuple[Json, ...] = ()
     secrets: tuple[Json, ...] = ()
-    nodes: tuple[Json, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +52,21 @@ class RegistryView:
     edges: int = 0
 
 
-async def read_objects(client: KubeClient, namespace: str, *, with_nodes: bool) -> Objects:
+async def read_edges_asked(client: KubeClient, namespace: str, release: str) -> int:
+    """How many edges the release's Deployment or DaemonSet asks for. Raises KubeError."""
+    labels = edge_selector(release)
+    found = await asyncio.gather(*(client.list(path, labels=labels) for path in paths.edge_sets(namespace)))
+    return sum(pods_asked(body) for bodies in found for body in bodies)
+
+
+async def read_objects(client: KubeClient, namespace: str) -> Objects:
     """Lists, always: what a watch missed between two connections is seen here. Raises KubeError."""
     listed = await asyncio.gather(*(_list_kind(client, namespace, kind) for kind in paths.PLURALS))
     documents = tuple(body for bodies in listed for body in bodies)
     names = secrets_wanted(documents)
     found = await asyncio.gather(*(client.get(paths.secrets(namespace, name)) for name in names))
     secrets = tuple({**body, "apiVersion": "v1", "kind": "Secret"} for body in found if body is not None)
-    return Objects(documents, secrets, await _nodes(client) if with_nodes else ())
+    return Objects(documents, secrets)
 
 
 async def read_lane_sets(client: KubeClient, namespace: str, release: str) -> Lanes:
@@ -75,15 +90,20 @@ async def read_registry(registry: RegistryClient) -> RegistryView:
     return RegistryView("", config, tuple(relays), counts, len(edges))
 
 
-def observed(view: RegistryView, lanes: Lanes) -> Observed:
-    """What the plan works from: live relays by number."""
+def observed(view: RegistryView, lanes: Lanes, nodes: Iterable[Node] = ()) -> Observed:
+    """What the plan works from: relays by number, those that beat and those that did until lately."""
     count = len(lanes.lanes)
     relays: dict[int, RelayState] = {}
+    gone: dict[int, GoneRelay] = {}
     for relay in view.relays:
         registration = relay.registration
-        if not relay.healthy or registration.lane >= count:
+        if registration.lane >= count:
             continue
-        relays[registration.ordinal * count + registration.lane] = RelayState(
+        number = number_of(registration.lane, registration.ordinal, count)
+        if not relay.healthy:
+            gone[number] = GoneRelay(registration.node, was_draining=relay.draining)
+            continue
+        relays[number] = RelayState(
             name=registration.relay.name,
             capacity_units=registration.capacity_units,
             used_units=relay.used_units,
@@ -92,11 +112,14 @@ def observed(view: RegistryView, lanes: Lanes) -> Observed:
             is_draining=relay.draining,
             is_drain_requested=relay.drain_requested,
             is_outdated=registration.relay.name in lanes.outdated,
+            node=registration.node,
         )
     beating = {relay.name for relay in relays.values()}
     return Observed(
         replicas=tuple(lane.replicas for lane in lanes.lanes),
         relays=relays,
+        gone={number: one for number, one in gone.items() if number not in relays},
+        nodes=node_states(nodes, lanes.lanes[0].placing if lanes.lanes else Placing()),
         setups_per_s=view.counts.setups_per_s,
         outdated_silent=lanes.outdated - beating,
         is_rolling=bool(lanes.outdated),
@@ -113,8 +136,9 @@ async def _list_kind(client: KubeClient, namespace: str, kind: str) -> Sequence[
     ]
 
 
-async def _nodes(client: KubeClient) -> tuple[Json, ...]:
+async def read_nodes(client: KubeClient) -> tuple[Node, ...]:
+    """The nodes; none where they may not be read. Raises KubeError."""
     try:
-        return tuple(await client.list(paths.NODES))
+        return tuple(await client.list(paths.NODES, read=read_node))
     except KubeForbidden:
         return ()  # said once at the start; pods then advertise their own host's address

@@ -9,22 +9,36 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlencode
 
 import aiohttp
 
 from sipgw.operator.errors import KubeAway, KubeConflict, KubeError, KubeForbidden
-from sipgw.operator.resources.json_parts import Json
+from sipgw.operator.resources.json_parts import Json, part, parts
+
+if TYPE_CHECKING:
+    import builtins
 
 MERGE: Final = "application/merge-patch+json"
 _TIMEOUT_S: Final = 10.0
+_PAGE: Final = 100
+_LISTINGS: Final = 3
+T = TypeVar("T")
 _TOKEN_AGE_S: Final = 60.0
-"""A service account's token is a file that the kubelet renews; it is read anew so often."""
+"""A service account's token and authority are files that the kubelet renews; they are read anew so often."""
+
+
+def _as_it_is(body: Json) -> Any:
+    return body
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Where the apiserver is, and how we show who we are."""
+    """Where the apiserver is, and how we show who we are.
+
+    `tls`: the same context as long as its certificates are the same, since connections are kept by context.
+    """
 
     server: str
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -57,10 +71,32 @@ class KubeClient:
                 return None
             raise
 
-    async def list(self, path: str, *, labels: str = "") -> list[Json]:
-        """All objects of a collection; none where the kind itself is unknown."""
-        found = await self.get(f"{path}?labelSelector={labels}" if labels else path)
-        return list(found["items"]) if found is not None else []
+    async def list(
+        self, path: str, *, labels: str = "", read: Callable[[Json], T] = _as_it_is
+    ) -> "builtins.list[T]":
+        """All objects of a collection, each as `read` gives it; none where the kind itself is unknown.
+
+        A page at a time, so that of large objects only what `read` keeps is held.
+        """
+        for _ in range(_LISTINGS):
+            try:
+                return await self._list(path, labels, read)
+            except KubeError as error:
+                if error.status != 410:  # the list changed too much between two of its pages
+                    raise
+        raise KubeError(410, f"{path}: the list expires before its last page")
+
+    async def _list(self, path: str, labels: str, read: Callable[[Json], T]) -> "builtins.list[T]":
+        found: builtins.list[T] = []
+        query = {"limit": str(_PAGE)} | ({"labelSelector": labels} if labels else {})
+        while True:
+            page = await self.get(f"{path}?{urlencode(query, safe='=,')}")
+            if page is None:
+                return found
+            found += map(read, parts(page, "items"))
+            if not (token := part(page, "metadata").get("continue")):
+                return found
+            query["continue"] = str(token)
 
     async def create(self, path: str, body: Json) -> Json:
         """POST. Raises KubeConflict when it exists."""
@@ -91,12 +127,16 @@ class KubeClient:
             session = self._fresh_session()
             headers |= self._credentials.headers
             url = f"{self._credentials.server}{path}"
-            async with session.request(method, url, data=data, headers=headers) as response:
+            tls = self._credentials.tls or True
+            async with session.request(method, url, data=data, headers=headers, ssl=tls) as response:
                 text = await response.text()
                 if response.status >= 400:
                     self._logged_in_at = float("-inf") if response.status == 401 else self._logged_in_at
                     raise _error(response.status, text)
                 return json.loads(text)
+        except aiohttp.ClientSSLError as error:
+            self._logged_in_at = float("-inf")  # the cluster's authority may be another now
+            raise KubeAway(f"{type(error).__name__}: {error}") from error
         except (aiohttp.ClientError, TimeoutError, OSError, json.JSONDecodeError) as error:
             raise KubeAway(f"{type(error).__name__}: {error}") from error
 
@@ -106,7 +146,7 @@ class KubeClient:
             self._logged_in_at = self._monotonic()
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self._credentials.tls or True, limit=8),
+                connector=aiohttp.TCPConnector(limit=8),
                 timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S),
             )
         return self._session

@@ -14,6 +14,9 @@ PASSES = Counter("sipgw_operator_passes_total", "Passes of the reconcile", ["out
 CONFIG_PUTS = Counter("sipgw_operator_config_puts_total", "Configs put into the registry", ["outcome"])
 REFUSED_DOCUMENTS = Gauge("sipgw_operator_refused_documents", "Custom resources that can't be used", ["kind"])
 RELAYS = Gauge("sipgw_operator_relays", "Relays by what the operator makes of them", ["state"])
+RELAYS_TOGETHER = Gauge(
+    "sipgw_operator_relays_together", "1 while all relays are on one node, or in one zone", ["in"]
+)
 ACTS = Counter("sipgw_operator_acts_total", "What was done", ["act", "outcome"])
 CERTIFICATE_EXPIRY = Gauge(
     "sipgw_operator_certificate_expiry_timestamp_seconds", "When a certificate of ours runs out", ["role"]

@@ -15,6 +15,8 @@ from sipgw.operator import metrics
 from sipgw.operator.apply import Applier
 from sipgw.operator.checks import Checked, check, differs
 from sipgw.operator.errors import KubeError
+from sipgw.operator.event_log import EventLog
+from sipgw.operator.fleet import Memory, Observed, Plan, SizingSpec
 from sipgw.operator.gather import (
     Lanes,
     Objects,
@@ -26,13 +28,14 @@ from sipgw.operator.gather import (
 )
 from sipgw.operator.kept_secrets import KeptSecrets
 from sipgw.operator.kube_client import KubeClient
-from sipgw.operator.plan import Memory, Plan, SizingSpec, plan
+from sipgw.operator.plan import plan
 from sipgw.operator.registry_access import RegistryAccess
 from sipgw.operator.relay_warnings import RelayWarnings
 from sipgw.operator.resources.events import Subject, subject_of, subject_of_lane
 from sipgw.operator.resources.nodes import advertised_addresses
 from sipgw.operator.settings import OperatorSettings
-from sipgw.operator.statuses import Statuses
+from sipgw.operator.statuses import Statuses, facts_of
+from sipgw.operator.surroundings import Surroundings, SurroundingsReader
 from sipgw.runtime.clock import Clock
 from sipgw.runtime.telemetry.logs import get_logger
 
@@ -71,12 +74,21 @@ class Reconciler:
         self._seen_config: GatewayConfig | None = None
         self._gateway: SipGateway | None = None
         self._statuses = Statuses()
+        self._events = EventLog(client, settings.namespace)
+        self._surroundings = SurroundingsReader(
+            client, settings.namespace, settings.release, with_nodes=settings.watches_nodes
+        )
         self._relay_warnings = RelayWarnings()
         self._log = get_logger("sipgw.operator.reconcile")
 
     def notice(self) -> None:
         """Something changed: list again, soon."""
         self._objects = None
+        self._noticed.set()
+
+    def notice_nodes(self) -> None:
+        """A node changed."""
+        self._surroundings.notice_nodes()
         self._noticed.set()
 
     async def run(self) -> None:
@@ -114,50 +126,48 @@ class Reconciler:
         view = await read_registry(registry) if registry is not None else RegistryView(_NO_CERTIFICATE)
         self._seen_config = view.config if not view.problem else self._seen_config
         lanes = await read_lane_sets(self._client, self._settings.namespace, self._settings.release)
-        checked = self._check(objects, seal_key)
+        surroundings = await self._surroundings.read(self._clock.monotonic())
+        checked = self._check(objects, surroundings, seal_key)
         self._gateway = self._gateway_of(objects, checked)
         sizing = sizing_of(self._gateway or checked.documents.gateway, len(lanes.lanes))
         is_in_force = not view.problem and not differs(checked.config, view.config)
         made: Plan | None = None
         if registry is not None:
             applier = self._applier(registry)
-            subject = _subject(objects, lanes)
+            subject = _gateway_subject(objects)
             for name in renewed:
                 secret = Subject("v1", "Secret", name)
                 await applier.tell(secret, "CertificateRotated", "made anew before it expires")
             if not view.problem:
                 is_in_force = is_in_force or await self._put(applier, checked, view)
-                made = await self._size(applier, sizing, view, lanes, subject)
+                made = await self._size(
+                    applier, sizing, observed(view, lanes, surroundings.nodes), lanes, subject
+                )
                 await self._relay_warnings.tell(applier, view.relays, lanes.lanes)
-            await self._statuses.write(
-                applier,
-                self._settings,
-                objects,
-                checked,
-                view,
-                made,
-                sizing,
-                is_in_force=is_in_force,
-                now=self._clock.monotonic(),
+            facts = facts_of(
+                self._settings, checked, view, made, sizing, surroundings, is_in_force=is_in_force
             )
+            if not view.problem:
+                await self._relay_warnings.tell_together(
+                    applier, facts.together, subject or _first_lane(lanes), self._clock.monotonic()
+                )
+            await self._statuses.write(applier, objects, checked, facts, now=self._clock.monotonic())
 
     async def _read_objects(self) -> Objects:
         now = self._clock.monotonic()
         if self._objects is None or now - self._listed_at >= RELIST_S:
-            read = await read_objects(
-                self._client, self._settings.namespace, with_nodes=self._settings.watches_nodes
-            )
+            read = await read_objects(self._client, self._settings.namespace)
             if self._noticed.is_set():
                 return read  # changed again while we listed: not to be kept
             self._objects, self._listed_at = read, now
         return self._objects
 
-    def _check(self, objects: Objects, seal_key: SealKey) -> Checked:
+    def _check(self, objects: Objects, surroundings: Surroundings, seal_key: SealKey) -> Checked:
         present = self._seen_config
         policy = self._gateway.spec.advertise.policy if self._gateway is not None else "HostIP"
 
         def with_addresses(policy: str) -> Checked:
-            addresses = advertised_addresses(objects.nodes, policy)
+            addresses = advertised_addresses(surroundings.nodes, policy)
             return check(
                 objects.documents, objects.secrets, present=present, seal_key=seal_key, addresses=addresses
             )
@@ -185,20 +195,21 @@ class Reconciler:
         self,
         applier: Applier,
         sizing: SizingSpec,
-        view: RegistryView,
+        seen: Observed,
         lanes: Lanes,
-        subject: Subject | None,
+        gateway: Subject | None,
     ) -> Plan | None:
         if not lanes.lanes or len(lanes.lanes) < self._settings.lanes:
             return None
-        made, self._memory = plan(sizing, observed(view, lanes), self._memory, self._clock.monotonic())
-        await applier.apply_plan(made, lanes, subject)
+        made, self._memory = plan(sizing, seen, self._memory, self._clock.monotonic())
+        await applier.apply_plan(made, lanes, gateway)
         return made
 
     def _applier(self, registry: RegistryClient) -> Applier:
         return Applier(
             self._client,
             registry,
+            events=self._events,
             namespace=self._settings.namespace,
             clock=self._clock,
             may_act=self._may_act,
@@ -220,9 +231,11 @@ def sizing_of(gateway: SipGateway, lanes: int) -> SizingSpec:
     )
 
 
-def _subject(objects: Objects, lanes: Lanes) -> Subject | None:
-    """Of events about the gateway as a whole: the SipGateway, else the first lane."""
-    for body in objects.documents:
-        if body["kind"] == "SipGateway":
-            return subject_of(body)
+def _first_lane(lanes: Lanes) -> Subject | None:
+    """Of events about all relays where there is no SipGateway."""
     return subject_of_lane(lanes.lanes[0]) if lanes.lanes else None
+
+
+def _gateway_subject(objects: Objects) -> Subject | None:
+    """Of events about the gateway as a whole: the SipGateway, where there is one."""
+    return next((subject_of(body) for body in objects.documents if body["kind"] == "SipGateway"), None)

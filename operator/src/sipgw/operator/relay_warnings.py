@@ -4,12 +4,18 @@ A gateway with no documents has no SipGateway to show a condition.
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 from sipgw.api.registry.v1 import registry_pb2 as pb
 from sipgw.operator.apply import Applier
 from sipgw.operator.checks import MAX_MESSAGE
-from sipgw.operator.resources.events import subject_of_lane
+from sipgw.operator.conditions import relays_together
+from sipgw.operator.resources.events import Subject, subject_of_lane
 from sipgw.operator.resources.stateful_sets import Lane
+from sipgw.operator.spread import Together
+
+_TOGETHER_FOR_S: Final = 30.0
+"""Not told before: while relays start, roll and go they may be on one node for a moment."""
 
 
 class RelayWarnings:
@@ -17,6 +23,7 @@ class RelayWarnings:
 
     def __init__(self) -> None:
         self._told: set[tuple[str, str]] = set()
+        self._together_since: float | None = None
 
     async def tell(self, applier: Applier, relays: Iterable[pb.Relay], lanes: Iterable[Lane]) -> None:
         """What is new."""
@@ -33,6 +40,15 @@ class RelayWarnings:
                 subjects[lane], "RelayWarning", f"relay {name}: {warning}", is_warning=True
             ):
                 self._told.add((lane, warning))
+
+    async def tell_together(
+        self, applier: Applier, found: Together | None, subject: Subject | None, now: float
+    ) -> None:
+        """That all relays share one fate, when they have for a while. The EventLog repeats it seldom."""
+        self._together_since = None if found is None else self._together_since or now
+        if self._together_since is not None and now - self._together_since >= _TOGETHER_FOR_S:
+            condition = relays_together(found)
+            await applier.tell(subject, condition.type, condition.message, is_warning=True)
 
 
 def in_words(relays: Iterable[pb.Relay]) -> str:

@@ -1,5 +1,6 @@
 """Statuses: what each document is told of itself, written only when it changed and counts not too often."""
 
+from dataclasses import dataclass
 from typing import Final
 
 from sipgw.operator import metrics
@@ -12,15 +13,28 @@ from sipgw.operator.conditions import (
     ignored_ports,
     status_of,
 )
+from sipgw.operator.fleet import Plan, SizingSpec
 from sipgw.operator.gather import Objects, RegistryView
-from sipgw.operator.plan import Plan, SizingSpec
 from sipgw.operator.relay_warnings import in_words
 from sipgw.operator.resources.documents import ObjectKey, key_of
 from sipgw.operator.resources.events import subject_of
 from sipgw.operator.resources.json_parts import Json, part, parts
+from sipgw.operator.resources.nodes import Placing, node_states
 from sipgw.operator.settings import OperatorSettings
+from sipgw.operator.spread import together
+from sipgw.operator.surroundings import Surroundings
 
 COUNTS_EVERY_S: Final = 10.0
+_FIRST_WAIT_S: Final = 4.0
+_LONGEST_WAIT_S: Final = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """The apiserver did not take a status; it is written again at `again`, and after twice the wait then."""
+
+    again: float
+    wait_s: float
 
 
 class Statuses:
@@ -28,22 +42,18 @@ class Statuses:
 
     def __init__(self) -> None:
         self._written_at: dict[ObjectKey, float] = {}
+        self._refused: dict[ObjectKey, _Refused] = {}
 
     async def write(
         self,
         applier: Applier,
-        settings: OperatorSettings,
         objects: Objects,
         checked: Checked,
-        view: RegistryView,
-        made: Plan | None,
-        sizing: SizingSpec,
+        facts: GatewayFacts,
         *,
-        is_in_force: bool,
         now: float,
     ) -> None:
         """Of every document; the events of those that are refused."""
-        facts = facts_of(settings, checked, view, made, sizing, is_in_force=is_in_force)
         _measure(checked, facts)
         documents = _documents(checked)
         for body in objects.documents:
@@ -57,9 +67,16 @@ class Statuses:
             if await applier.write_status(body, status):
                 body["status"] = status  # the next pass need not list again to know
                 self._written_at[key] = now
+                self._refused.pop(key, None)
+            else:
+                wait_s = min(
+                    2 * self._refused.get(key, _Refused(0, _FIRST_WAIT_S / 2)).wait_s, _LONGEST_WAIT_S
+                )
+                self._refused[key] = _Refused(now + wait_s, wait_s)
 
     def _is_due(self, key: ObjectKey, before: Json, after: Json, now: float) -> bool:
-        if before == after:
+        refused = self._refused.get(key)
+        if before == after or (refused is not None and now < refused.again):
             return False
         waited = now - self._written_at.get(key, float("-inf"))
         return differs_beyond_counts(before, after) or waited >= COUNTS_EVERY_S
@@ -71,11 +88,14 @@ def facts_of(
     view: RegistryView,
     made: Plan | None,
     sizing: SizingSpec,
+    surroundings: Surroundings,
     *,
     is_in_force: bool,
 ) -> GatewayFacts:
     """The gateway as its documents tell it."""
     live = [relay for relay in view.relays if relay.healthy]
+    nodes = node_states(surroundings.nodes, Placing())
+    serving = sorted(relay.registration.node for relay in live if not relay.draining)
     return GatewayFacts(
         registry_problem=view.problem,
         is_config_in_force=is_in_force,
@@ -88,6 +108,8 @@ def facts_of(
         calls_by_route=dict(view.counts.by_route),
         calls_by_trunk=dict(view.counts.by_trunk),
         relay_warnings=in_words(live),
+        edges_asked=surroundings.edges_asked,
+        together=together(serving, nodes),
         ignored_ports=ignored_ports(checked.documents.gateway, settings.sip_port, settings.rtp_ports),
     )
 
@@ -115,3 +137,6 @@ def _measure(checked: Checked, facts: GatewayFacts) -> None:
         metrics.RELAYS.labels("wanted").set(facts.relays_wanted)
         metrics.RELAYS.labels("ready").set(facts.relays_ready)
         metrics.RELAYS.labels("draining").set(facts.relays_draining)
+        kind = facts.together.kind if facts.together is not None else ""
+        for one in ("node", "zone"):
+            metrics.RELAYS_TOGETHER.labels(one).set(one == kind)

@@ -2,11 +2,20 @@
 
 import os
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import kopf
 
 from sipgw.operator.kube_client import Credentials
 from sipgw.runtime.errors import StartupError
+
+if TYPE_CHECKING:
+    import ssl
+
+WATCH_LOGIN_S: Final = 600.0
+"""kopf logs in anew so often; it would keep an authority that the cluster has replaced."""
 
 
 def connection(settings: kopf.OperatorSettings) -> kopf.ConnectionInfo:
@@ -23,7 +32,30 @@ def connection(settings: kopf.OperatorSettings) -> kopf.ConnectionInfo:
     return found
 
 
-def log_in() -> Credentials:
-    """The same for KubeClient."""
-    info = connection(kopf.OperatorSettings())
-    return Credentials(info.server, info.as_http_headers(), info.as_ssl_context())
+def connection_for_a_while(settings: kopf.OperatorSettings) -> kopf.ConnectionInfo:
+    """The same for kopf's watches, which ask for it again when it has expired."""
+    expiration = datetime.now(UTC) + timedelta(seconds=WATCH_LOGIN_S)
+    return replace(connection(settings), expiration=expiration)
+
+
+class LogIn:
+    """The same for KubeClient. Files are read at each call; the TLS context is another when they changed."""
+
+    def __init__(self) -> None:
+        self._read: tuple[object, ...] = ()
+        self._tls: ssl.SSLContext | None = None
+
+    def __call__(self) -> Credentials:
+        """Raises StartupError when there is no cluster to be seen."""
+        info = connection(kopf.OperatorSettings())
+        read = tls_material(info)
+        if self._tls is None or read != self._read:
+            self._read, self._tls = read, info.as_ssl_context()
+        return Credentials(info.server, info.as_http_headers(), self._tls)
+
+
+def tls_material(info: kopf.ConnectionInfo) -> tuple[object, ...]:
+    """All that a TLS context is made of: what is in the files, not where they are."""
+    paths = (info.ca_path, info.certificate_path, info.private_key_path)
+    files = [Path(os.fsdecode(path)).read_bytes() if path else None for path in paths]
+    return (*files, info.ca_data, info.certificate_data, info.private_key_data, info.insecure)

@@ -15,7 +15,7 @@ import kopf
 
 from sipgw.operator.handlers import login
 from sipgw.operator.resources import paths
-from sipgw.operator.resources.nodes import addresses_of
+from sipgw.operator.resources.nodes import read_node
 from sipgw.runtime.telemetry.logs import get_logger
 
 _AGAIN_AFTER_S: Final = 2.0
@@ -24,11 +24,19 @@ _HELM_RELEASES: Final = "type!=helm.sh/release.v1"
 
 
 class Watching:
-    """`start` when the kinds are known to the apiserver; `notice` is called in the caller's loop."""
+    """`start` when the kinds are known to the apiserver; the notices are called in the caller's loop."""
 
-    def __init__(self, namespace: str, notice: Callable[[], None], *, with_nodes: bool) -> None:
+    def __init__(
+        self,
+        namespace: str,
+        notice: Callable[[], None],
+        notice_nodes: Callable[[], None],
+        *,
+        with_nodes: bool,
+    ) -> None:
         self._namespace = namespace
         self._notice = notice
+        self._notice_nodes = notice_nodes
         self._with_nodes = with_nodes
         self._seen: dict[str, object] = {}
         self._stop = threading.Event()
@@ -68,11 +76,12 @@ class Watching:
         registry = kopf.OperatorRegistry()
 
         async def log_in(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo:
-            return login.connection(settings)
+            return login.connection_for_a_while(settings)
 
         async def changed(type: str | None, body: Mapping[str, Any], **_: Any) -> None:  # noqa: A002 - kopf's
             if self._is_news(type, body):
-                loop.call_soon_threadsafe(self._notice)
+                is_node = body.get("kind") == "Node"
+                loop.call_soon_threadsafe(self._notice_nodes if is_node else self._notice)
 
         kopf.on.login(registry=registry)(log_in)
         for plural in paths.PLURALS.values():
@@ -97,7 +106,7 @@ def fingerprint(body: Mapping[str, Any]) -> object:
     metadata = body["metadata"]
     match body.get("kind"):
         case "Node":
-            return addresses_of(dict(body))
+            return read_node(dict(body))
         case "Secret":
             return metadata.get("resourceVersion")
         case _:

@@ -1,5 +1,6 @@
 """Events: what a person should follow, on the object that `kubectl describe` is asked about."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +29,12 @@ def subject_of(body: Json) -> Subject:
 
 def subject_of_lane(lane: Lane) -> Subject:
     return Subject("apps/v1", "StatefulSet", lane.name, lane.uid)
+
+
+def subject_of_relay(relay: str, lanes: Iterable[Lane]) -> Subject | None:
+    """The lane of the relay with that name."""
+    name = relay.rpartition("-")[0]
+    return next((subject_of_lane(lane) for lane in lanes if lane.name == name), None)
 
 
 def event_manifest(

@@ -1,23 +1,91 @@
-"""Nodes: the addresses that peers may be told."""
+"""Nodes: what of them matters to us, which is little of a large object."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
 
 from sipgw.operator.resources.json_parts import Json, part, parts
+from sipgw.operator.spread import NodeState
 
-_TYPES = {"HostIP": "InternalIP", "ExternalIP": "ExternalIP"}
+ZONE_LABEL: Final = "topology.kubernetes.io/zone"
+_TYPES: Final = {"HostIP": "InternalIP", "ExternalIP": "ExternalIP"}
+_KEEP_OFF: Final = frozenset({"NoSchedule", "NoExecute"})
 
 
-def advertised_addresses(nodes: Iterable[Json], policy: str) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node. `addresses`: type to address; `taints`: those that keep pods off, as (key, value, effect)."""
+
+    name: str
+    addresses: Mapping[str, str] = field(default_factory=dict[str, str])
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    taints: frozenset[tuple[str, str, str]] = frozenset()
+    is_ready: bool = True
+    is_cordoned: bool = False
+
+    @property
+    def zone(self) -> str:
+        return self.labels.get(ZONE_LABEL, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """What of a pod template says where its pods may run, as far as we look."""
+
+    node_selector: Mapping[str, str] = field(default_factory=dict[str, str])
+    tolerations: tuple[Json, ...] = ()
+
+
+def read_node(body: Json) -> Node:
+    """Of several addresses of a type the first. A node that says nothing of its readiness is not ready."""
+    metadata, spec, status = body["metadata"], part(body, "spec"), part(body, "status")
+    return Node(
+        name=str(metadata["name"]),
+        addresses={str(one["type"]): str(one["address"]) for one in reversed(parts(status, "addresses"))},
+        labels={str(key): str(value) for key, value in part(metadata, "labels").items()},
+        taints=frozenset(
+            (str(one.get("key") or ""), str(one.get("value") or ""), str(one.get("effect")))
+            for one in parts(spec, "taints")
+            if one.get("effect") in _KEEP_OFF
+        ),
+        is_ready=any(
+            one.get("type") == "Ready" and one.get("status") == "True" for one in parts(status, "conditions")
+        ),
+        is_cordoned=bool(spec.get("unschedulable")),
+    )
+
+
+def read_placing(template: Json) -> Placing:
+    """Of a pod template."""
+    spec = part(template, "spec")
+    selector = {str(key): str(value) for key, value in part(spec, "nodeSelector").items()}
+    return Placing(selector, tuple(parts(spec, "tolerations")))
+
+
+def advertised_addresses(nodes: Iterable[Node], policy: str) -> dict[str, str]:
     """Node to address by the policy. A node without such an address is left out: its pods keep their own."""
-    found: dict[str, str] = {}
-    for node in nodes:
-        addresses = addresses_of(node)
-        if (address := addresses.get(_TYPES[policy])) is not None:
-            found[str(node["metadata"]["name"])] = address
-    return found
+    type_ = _TYPES[policy]
+    return {node.name: node.addresses[type_] for node in nodes if type_ in node.addresses}
 
 
-def addresses_of(node: Json) -> dict[str, str]:
-    """Type to address; of several of a type the first."""
-    listed = parts(part(node, "status"), "addresses")
-    return {str(one["type"]): str(one["address"]) for one in reversed(listed)}
+def node_states(nodes: Iterable[Node], placing: Placing) -> dict[str, NodeState]:
+    """For the plan. Affinities and free CPU are the scheduler's to know."""
+    return {node.name: NodeState(node.zone, takes_relays=_takes(node, placing)) for node in nodes}
+
+
+def _takes(node: Node, placing: Placing) -> bool:
+    return (
+        node.is_ready
+        and not node.is_cordoned
+        and placing.node_selector.items() <= node.labels.items()
+        and all(any(_tolerates(one, taint) for one in placing.tolerations) for taint in node.taints)
+    )
+
+
+def _tolerates(toleration: Json, taint: tuple[str, str, str]) -> bool:
+    key, value, effect = taint
+    if toleration.get("effect") not in {None, "", effect}:
+        return False
+    if toleration.get("operator") == "Exists":
+        return toleration.get("key") in {None, "", key}
+    return toleration.get("key") == key and (toleration.get("value") or "") == value

@@ -22,12 +22,18 @@ def pods(namespace: str, name: str = "") -> str:
     return _join(f"/api/v1/namespaces/{namespace}/pods", name)
 
 
-def events(namespace: str) -> str:
-    return f"/api/v1/namespaces/{namespace}/events"
+def events(namespace: str, name: str = "") -> str:
+    return _join(f"/api/v1/namespaces/{namespace}/events", name)
 
 
 def leases(namespace: str, name: str = "") -> str:
     return _join(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases", name)
+
+
+def edge_sets(namespace: str) -> tuple[str, str]:
+    """Where edges are asked for: Deployments and DaemonSets."""
+    prefix = f"/apis/apps/v1/namespaces/{namespace}"
+    return f"{prefix}/deployments", f"{prefix}/daemonsets"
 
 
 def stateful_sets(namespace: str, name: str = "") -> str:

@@ -1,10 +1,11 @@
 """The lanes: a StatefulSet of relays each. Relay number i is lane i % L, ordinal i // L."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sipgw.operator.resources.json_parts import Json, part
+from sipgw.operator.resources.nodes import Placing, read_placing
 
 LANE_LABEL: Final = "sipgw.io/lane"
 REVISION_LABEL: Final = "controller-revision-hash"
@@ -19,6 +20,7 @@ class Lane:
     update_revision: str
     is_current: bool
     uid: str
+    placing: Placing = field(default_factory=Placing)
 
 
 def lane_name(release: str, lane: int) -> str:
@@ -35,6 +37,17 @@ def selector(release: str) -> str:
     return f"app.kubernetes.io/instance={release},app.kubernetes.io/component=relay"
 
 
+def edge_selector(release: str) -> str:
+    """Of what asks for edges."""
+    return f"app.kubernetes.io/instance={release},app.kubernetes.io/component=edge"
+
+
+def pods_asked(body: Json) -> int:
+    """How many pods a Deployment, or a DaemonSet, asks for."""
+    scheduled: object = part(body, "status").get("desiredNumberScheduled")
+    return int(body["spec"].get("replicas", 1)) if scheduled is None else int(str(scheduled))
+
+
 def read_lane(body: Json) -> Lane:
     status = part(body, "status")
     replicas = int(body["spec"].get("replicas", 1))
@@ -44,6 +57,7 @@ def read_lane(body: Json) -> Lane:
         replicas=replicas,
         update_revision=str(status.get("updateRevision") or ""),
         uid=str(body["metadata"].get("uid") or ""),
+        placing=read_placing(part(body["spec"], "template")),
         is_current=int(status.get("updatedReplicas") or 0) >= int(status.get("replicas") or 0),
     )
 
