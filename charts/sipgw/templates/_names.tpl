@@ -44,6 +44,7 @@ app.kubernetes.io/part-of: sipgw
 {{ $image.repository }}:{{ $image.tag | default $root.Values.image.tag | default $root.Chart.AppVersion }}
 {{- end -}}
 
+{{/* The registries, one by one: whose connection dies takes the next, and never asks a Service that still names the dead. */}}
 {{- define "sipgw.registry" -}}
-{{ include "sipgw.fullname" . }}-registry.{{ .Release.Namespace }}.svc:{{ .Values.registry.ports.api }}
+{{ include "sipgw.fullname" . }}-registries.{{ .Release.Namespace }}.svc:{{ .Values.registry.ports.api }}
 {{- end -}}

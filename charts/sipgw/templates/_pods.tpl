@@ -1,5 +1,17 @@
 {{/* What the pods of several components share. */}}
 
+{{/* Over zones too, where there are any. Not as a spread constraint: a node without the zone's label would then count
+for none of them. All lanes of relays count as one. Called with (list $ "edge"). */}}
+{{- define "sipgw.zoneAffinity" -}}
+podAntiAffinity:
+  preferredDuringSchedulingIgnoredDuringExecution:
+    - weight: 50
+      podAffinityTerm:
+        topologyKey: topology.kubernetes.io/zone
+        labelSelector:
+          matchLabels: {{- include "sipgw.selector" . | nindent 12 }}
+{{- end -}}
+
 {{/* Fields of a pod spec that a component's values set. Called with (list $ "edge"). */}}
 {{- define "sipgw.podSpec" -}}
 {{- $root := index . 0 -}}
@@ -28,7 +40,9 @@ nodeSelector: {{- toYaml . | nindent 2 }}
 {{- with $values.tolerations }}
 tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with $values.affinity }}
+{{- /* Redis is one, and its template is left as it was: a release of ours does not restart it. */}}
+{{- $affinity := ternary dict (include "sipgw.zoneAffinity" . | fromYaml) (eq (index . 1) "redis") }}
+{{- with merge (deepCopy $values.affinity) $affinity }}
 affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
 topologySpreadConstraints:
