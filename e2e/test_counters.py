@@ -14,6 +14,7 @@ PROCESSES = {
     "operator": ROOT / "operator/src/sipgw/operator",
 }
 NOT_SHOWN = {
+    ("edge", "tries"): "of one rescue: it sets the pause before the next",
     ("relay", "dropped_audio"): "a trunk's, from which audio_dropped_unacked is summed",
     ("relay", "items"): "what is owed as an ack",
 }
@@ -40,7 +41,7 @@ def zeroes(function: ast.AST) -> Iterator[str]:
                 ast.Assign(targets=[ast.Attribute(attr=name)], value=ast.Constant(value=0))
                 | ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=0))
                 | ast.AnnAssign(target=ast.Attribute(attr=name), value=ast.Constant(value=0))
-            ) if not name.startswith("_"):
+            ) if not name.startswith("_") and not name.endswith(("_s", "_ms")):  # a time is no count
                 yield name
             case _:
                 pass

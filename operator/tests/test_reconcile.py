@@ -379,6 +379,20 @@ async def test_a_node_that_comes_back_gets_one_of_the_relays_that_are_all_on_ano
     assert bench.replicas() == [2, 1], "lane 0 can't have another on node a"
 
 
+async def test_a_relay_that_the_registry_calls_gone_is_replaced_in_seconds_by_a_leader_that_never_heard_it(
+    bench: Bench,
+) -> None:
+    for relay, node in zip(bench.registry.relays, "ab", strict=True):
+        relay.registration.node = node
+    bench.registry.relays[0].healthy = False
+    for name in "abc":
+        bench.node(name)
+    await bench.passes(7)
+    assert bench.replicas() == [1, 1]
+    await bench.passes(2)  # 16 s
+    assert bench.replicas() == [2, 1], "lane 0 can't have another on node a"
+
+
 async def test_nodes_are_listed_when_one_changed_and_seldom_otherwise(bench: Bench) -> None:
     await bench.passes(100)
     assert bench.kube.requests_for("/api/v1/nodes") == 1
