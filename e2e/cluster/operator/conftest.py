@@ -24,7 +24,7 @@ import yaml
 
 from sipgw.control import RegistryClient
 from sipgw.operator.errors import KubeError
-from sipgw.operator.handlers.login import log_in
+from sipgw.operator.handlers.login import LogIn
 from sipgw.operator.kube_client import KubeClient
 from sipgw.operator.resources import paths
 from sipgw.store.testing import RedisServer
@@ -94,7 +94,7 @@ def wait_for(claim: Callable[[], bool], what: str) -> None:
 @pytest.fixture
 async def kube(kubeconfig: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KubeClient]:
     monkeypatch.setenv("KUBECONFIG", kubeconfig)  # for this process and the operators it starts
-    client = KubeClient(log_in)
+    client = KubeClient(LogIn())
     yield client
     await client.aclose()
 
