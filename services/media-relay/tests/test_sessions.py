@@ -118,6 +118,14 @@ def test_a_caller_on_hold_is_not_silent(bench):
     assert bench.edge.of("media_timed_out") == []
 
 
+def test_an_allocate_that_its_release_has_overtaken_makes_no_session(bench):
+    assert bench.command("a", generation=3, release=pb.Release(reason="placed elsewhere")).status == OK
+    assert bench.command("a", generation=2, allocate=allocate(bench, bench.phone())).status == STALE
+    assert bench.command("a", generation=3, allocate=allocate(bench, bench.phone())).status == STALE
+    assert len(bench.sessions) == 0
+    assert bench.command("a", generation=4, allocate=allocate(bench, bench.phone())).status == OK
+
+
 def test_events_are_replayed_to_who_adopts_until_acked(bench, make_bench):
     phone = bench.phone()
     bench.call(phone)

@@ -26,6 +26,11 @@ class TaskGroupOwner:
     def __len__(self) -> int:
         return len(self._tasks)
 
+    @property
+    def is_closed(self) -> bool:
+        """It starts no more tasks."""
+        return self._is_closed
+
     def spawn(self, coro: Coroutine[Any, Any, T], name: str, *, call_id: str = "") -> asyncio.Task[T]:
         """Start `coro` as a task named "owner/name"; its crash is logged with the call that it served."""
         if self._is_closed:

@@ -123,6 +123,7 @@ class Sessions:
             return self._allocate(session, command, fence, edge)
         if session is None:
             if kind == "release":
+                self._note_released(command.call_id, fence)  # its Allocate may come yet, by an older stream
                 return pb.CommandResult(status=pb.COMMAND_STATUS_OK)
             return _refused(pb.COMMAND_STATUS_NOT_FOUND, "the relay has no such call: allocate it again")
         self._confirm(session, fence, edge, is_adopted=kind == "adopt")
@@ -367,12 +368,15 @@ class Sessions:
         del self._by_call[session.call_id]
         self._by_row[session.row] = None
         self._free_rows.append(session.row)
-        self._released[session.call_id] = session.fence
-        if len(self._released) > _REMEMBERED:
-            self._released.popitem(last=False)
+        self._note_released(session.call_id, session.fence)
         self.tell(session, session_ended=pb.SessionEnded(reason=reason, totals=totals))
         _log.info("session_ended", **session.log_ids, reason=reason)
         self.on_change()
+
+    def _note_released(self, call_id: str, fence: tuple[int, int]) -> None:
+        self._released[call_id] = fence
+        if len(self._released) > _REMEMBERED:
+            self._released.popitem(last=False)
 
     def _totals(self, session: Session) -> pb.MediaTotals:
         plane, row = self.plane, session.row

@@ -114,16 +114,18 @@ class EdgeApp:
         media = MediaCommands(self.relays, MediaPeers(self.gateway, self.relay_ports))
         self.answers = InviteAnswers(self.sip, self.records, self._tasks, times.sip)
         requests = DialogRequests(self.sip, self.local)
-        self.ending = CallEnding(
-            self.records, self.live, media, self.registry, self.answers, requests, self._tasks, self.local
-        )
-        self.deadlines = Deadlines(self.live, self._tasks, store.now_ms)
+        self.ghosts = Ghosts(media, self._tasks, self.relays.is_silent)
         placing = Placing(
             self.registry,
             self._tasks,
             lambda: self.relays.silent_incarnations,
             RegistryOutage(times.registry_away_s),
+            self.ghosts,
         )
+        self.ending = CallEnding(
+            self.records, self.live, media, placing, self.answers, requests, self._tasks, self.local
+        )
+        self.deadlines = Deadlines(self.live, self._tasks, store.now_ms)
         allocations = Allocations(self.gateway)
         fallbacks = Fallbacks(self.records, self.gateway, store.now_ms)
         flow = CallFlow(
@@ -139,7 +141,6 @@ class EdgeApp:
             fallbacks,
             store.now_ms,
         )
-        self.ghosts = Ghosts(media, self._tasks)
         reinvites = Reinvites(self.sip, self.local)
         refreshes = TargetRefreshes(
             settings.limits.refreshes, self.records, media, reinvites, self.ending, self.gateway

@@ -124,8 +124,8 @@ class CallFlow:
         def change(draft: calls.CallSession) -> bool:
             if draft.state not in _UNANSWERED:
                 return False
-            if draft.state == calls.CALL_STATE_RINGING:
-                draft.bot.epoch += 1  # the relay it leaves may have the bot's stream
+            if draft.media.relay.incarnation:
+                draft.bot.epoch += 1  # the relay it leaves has the bot's stream, or opens it late
             draft.state = calls.CALL_STATE_PLACED
             draft.media.Clear()
             draft.media.relay.CopyFrom(placement.relay)
@@ -167,10 +167,13 @@ class CallFlow:
         metrics.RELAY_REFUSALS.labels("allocate").inc()
         live.log.warning("relay_refused", relay=relay_of_call.name, reason=why)
         live.refused.add(relay_of_call.incarnation)
-        self._placing.release_soon(live.call_id, relay_of_call.incarnation)
         if len(live.refused) >= self._settings.limits.placements:
             raise Rejected(503, "No Relay Takes The Call", headers=self._retry_after)
-        return await self._place(live, session)
+        saved = await self._place(live, session)
+        # Now that the record names another relay, what the one left says of the call means nothing.
+        live.await_bot_again()
+        self._placing.leave(session, session.media)
+        return saved
 
     async def _ring(
         self, live: LiveCall, session: calls.CallSession, allocated: relay.Allocated
@@ -238,7 +241,6 @@ class CallFlow:
         """
         if b"m=" in session.legs[0].invite.last_provisional:
             raise Rejected(503, "Media Relay Lost", headers=self._retry_after)
-        live.await_bot_again()
         return await self._place_elsewhere(live, session, why)
 
     async def _fall_back(self, live: LiveCall, session: calls.CallSession, why: str) -> calls.CallSession:

@@ -13,7 +13,7 @@ from typing import Final
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay
-from sipgw.control import ControlError, RegistryClient, RelayRefused
+from sipgw.control import ControlError, RelayRefused
 from sipgw.runtime.tasks import TaskGroupOwner
 from sipgw.runtime.telemetry.metrics import count, observe
 from sipgw.runtime.telemetry.traces import call_span, record_span
@@ -25,6 +25,7 @@ from sipgw.sip_edge.invite_answers import InviteAnswers
 from sipgw.sip_edge.invite_records import address_of
 from sipgw.sip_edge.live_calls import LiveCalls, log_of, trace_of
 from sipgw.sip_edge.media_commands import MediaCommands
+from sipgw.sip_edge.placing import Placing
 from sipgw.sip_edge.records import CallRecords, Change
 from sipgw.sip_edge.replies import HeaderFields, InviteReplies
 from sipgw.sip_edge.unfinished_ends import UnfinishedEnds
@@ -81,7 +82,7 @@ class CallEnding:
         records: CallRecords,
         live: LiveCalls,
         media: MediaCommands,
-        registry: RegistryClient,
+        placing: Placing,
         answers: InviteAnswers,
         requests: DialogRequests,
         tasks: TaskGroupOwner,
@@ -90,7 +91,7 @@ class CallEnding:
         self._records = records
         self._live = live
         self._media = media
-        self._registry = registry
+        self._placing = placing
         self._answers = answers
         self._requests = requests
         self._tasks = tasks
@@ -195,17 +196,18 @@ class CallEnding:
 
     async def _release(self, session: calls.CallSession) -> bool:
         """Let the relay go; False when the relay knows a higher owner: this end is stale."""
-        anchor = session.media
-        if not anchor.relay.incarnation:
+        if not session.media.relay.incarnation:
             return True
-        self._tasks.spawn(self._free_room(session), "free room", call_id=session.call_id)
+        self._placing.release_soon(session.call_id, session.media.relay.incarnation)
         for anchor in (session.move.target, session.move.left):
             if anchor.relay.incarnation not in {"", session.media.relay.incarnation}:
-                self._tasks.spawn(self._release_other(session, anchor), "release")
+                self._placing.end_at(session, anchor, "the call is over")
+        reason = session.end_reason or _cause_name(session.end_cause)
         if session.end_cause == calls.END_CAUSE_RELAY_LOST:
+            self._placing.end_at(session, session.media, reason)  # it may come back
             return True
         try:
-            await self._media.release(session, session.end_reason or _cause_name(session.end_cause))
+            await self._media.release(session, reason)
         except RelayRefused as refused:
             if refused.status == relay.COMMAND_STATUS_STALE and self._records.is_away:
                 log_of(session).warning("end_is_stale", message=refused.message)
@@ -213,20 +215,8 @@ class CallEnding:
                 return False
         except ControlError as error:
             log_of(session).warning("release_unanswered", error=str(error))
+            self._placing.end_at(session, session.media, reason)
         return True
-
-    async def _release_other(self, session: calls.CallSession, anchor: calls.MediaAnchor) -> None:
-        """The relay that a move would have brought the call to, or that it was leaving."""
-        try:
-            await self._media.release(session, "the call is over", at=anchor)
-        except ControlError as error:
-            log_of(session).warning("release_unanswered", relay=anchor.relay.name, error=str(error))
-
-    async def _free_room(self, session: calls.CallSession) -> None:
-        try:
-            await self._registry.release_placement(session.call_id, session.media.relay.incarnation)
-        except ControlError:
-            return  # the relay's next report replaces its reservations
 
     async def _send_final(self, session: calls.CallSession) -> None:
         if session.answered_ms:

@@ -278,12 +278,12 @@ class Moves:
         target = session.move.target.relay
         metrics.RELAY_REFUSALS.labels("move").inc()
         live.log.warning("relay_refused", relay=target.name, reason=why)
-        self._placing.release_soon(live.call_id, target.incarnation)
 
         def change(draft: calls.CallSession) -> bool:
             return move_record.place_elsewhere(draft, session.move.phase, target.incarnation)
 
         await self._update(live, change)
+        self._placing.leave(session, session.move.target)
 
     async def _offer(self, live: LiveCall, session: calls.CallSession) -> None:
         saved = of_move(session)

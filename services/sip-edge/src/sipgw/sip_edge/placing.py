@@ -8,9 +8,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
+from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.registry.v1 import registry_pb2 as registry
 from sipgw.control import ControlError, NoPlacement, RegistryClient, RegistryUnreachable
 from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.sip_edge.ghosts import Ghosts
 from sipgw.sip_edge.registry_outage import RegistryOutage
 
 _RETRY_S: Final = 0.1
@@ -25,12 +27,14 @@ class Placing:
         tasks: TaskGroupOwner,
         silent: Callable[[], Iterable[str]],
         outage: RegistryOutage,
+        ghosts: Ghosts,
     ) -> None:
         """`silent`: incarnations of relays that say nothing; their leases may stand for seconds yet."""
         self._client = client
         self._tasks = tasks
         self._silent = silent
         self._outage = outage
+        self._ghosts = ghosts
 
     async def place(self, call_id: str, cost_units: int, avoid: Iterable[str]) -> registry.Placement:
         """A relay with room, none of the incarnations in `avoid`. Raises NoPlacement, RegistryUnreachable."""
@@ -63,15 +67,28 @@ class Placing:
 
     def confirm_soon(self, call_id: str, relay_incarnation: str) -> None:
         """The record names the relay now."""
-        self._tasks.spawn(_settle(self._client.confirm_placement(call_id, relay_incarnation)), "confirm")
+        confirm = _settle(self._client.confirm_placement, call_id, relay_incarnation)
+        self._tasks.spawn(confirm, "confirm", call_id=call_id)
 
     def release_soon(self, call_id: str, relay_incarnation: str) -> None:
         """The relay does not get the call."""
-        self._tasks.spawn(_settle(self._client.release_placement(call_id, relay_incarnation)), "release")
+        release = _settle(self._client.release_placement, call_id, relay_incarnation)
+        self._tasks.spawn(release, "release", call_id=call_id)
+
+    def leave(self, session: calls.CallSession, anchor: calls.MediaAnchor) -> None:
+        """The call is placed elsewhere. Whatever the relay has of it, or will have late, is released."""
+        self.release_soon(session.call_id, anchor.relay.incarnation)
+        self._ghosts.let_go(session, anchor)
+
+    def end_at(self, session: calls.CallSession, anchor: calls.MediaAnchor, reason: str) -> None:
+        """The call is over, and the relay has not said that it knows."""
+        self._ghosts.let_go(session, anchor, reason=reason, moved=False)
 
 
-async def _settle(command: Awaitable[None]) -> None:
+async def _settle(
+    command: Callable[[str, str], Awaitable[None]], call_id: str, relay_incarnation: str
+) -> None:
     try:
-        await command
+        await command(call_id, relay_incarnation)
     except ControlError:
         return

@@ -59,6 +59,8 @@ class FakeRelay(RelayControlServiceServicer):
         self.can_resume = True
         self.ends_late = False
         """The end of a released session is told when the test says so."""
+        self.loses_answers_to: set[str] = set()
+        """Kinds of commands that are served, and whose results do not arrive."""
         self._thawed = asyncio.Event()
         self._thawed.set()
         self.absent_bots: set[str] = set()
@@ -72,6 +74,7 @@ class FakeRelay(RelayControlServiceServicer):
         self.dialled = 0
         """How many streams were opened."""
         self._outboxes: set[Outbox] = set()
+        self._released: dict[str, tuple[int, int]] = {}
         self._ports = itertools.count(20000, 2)
         self._event_ids = itertools.count(1)
         self._server: grpc.aio.Server | None = None
@@ -151,7 +154,13 @@ class FakeRelay(RelayControlServiceServicer):
                     for command in request.commands.commands:
                         await self.on_command(command)
                     results = [self._command(command, outbox) for command in request.commands.commands]
-                    outbox.put_nowait(pb.ControlResponse(results=pb.ResultBatch(results=results)))
+                    kinds = [command.WhichOneof("command") for command in request.commands.commands]
+                    heard = [
+                        result
+                        for kind, result in zip(kinds, results, strict=True)
+                        if kind not in self.loses_answers_to
+                    ]
+                    outbox.put_nowait(pb.ControlResponse(results=pb.ResultBatch(results=heard)))
                     for command in request.commands.commands:
                         self._after(command)
                 case _:
@@ -173,7 +182,12 @@ class FakeRelay(RelayControlServiceServicer):
         outbox: Outbox,
     ) -> pb.CommandStatus.ValueType:
         session = self.sessions.get(command.call_id)
+        fence = (command.owner_epoch, command.generation)
+        if session is None and kind == "release":
+            self._released[command.call_id] = fence
         if kind == "allocate" and session is None:
+            if fence <= self._released.get(command.call_id, (0, 0)):
+                return pb.COMMAND_STATUS_STALE
             if self.refuse_allocate:
                 return pb.CommandStatus.ValueType(self.refuse_allocate)
             session = self.sessions[command.call_id] = FakeSession(
@@ -186,8 +200,7 @@ class FakeRelay(RelayControlServiceServicer):
                 outbox,
             )
         if session is None:
-            return pb.COMMAND_STATUS_NOT_FOUND
-        fence = (command.owner_epoch, command.generation)
+            return pb.COMMAND_STATUS_OK if kind == "release" else pb.COMMAND_STATUS_NOT_FOUND
         if fence < (session.owner_epoch, session.generation):
             return pb.COMMAND_STATUS_STALE
         if kind == "modify" and self.refuse_modify:
@@ -224,6 +237,7 @@ class FakeRelay(RelayControlServiceServicer):
                 if not self.ends_late:
                     self.emit(session.call_id, session_ended=pb.SessionEnded(reason=command.release.reason))
                 del self.sessions[session.call_id]
+                self._released[session.call_id] = (session.owner_epoch, session.generation)
             case _:
                 return
 
