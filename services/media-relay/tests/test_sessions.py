@@ -118,6 +118,10 @@ def test_a_caller_on_hold_is_not_silent(bench):
     assert bench.edge.of("media_timed_out") == []
 
 
+def test_rtp_on_the_last_port_leaves_none_for_rtcp(bench):
+    assert bench.command("a", allocate=allocate(bench, bench.phone(), remote_rtp_port=65535)).status == OK
+
+
 def test_an_allocate_that_its_release_has_overtaken_makes_no_session(bench):
     assert bench.command("a", generation=3, release=pb.Release(reason="placed elsewhere")).status == OK
     assert bench.command("a", generation=2, allocate=allocate(bench, bench.phone())).status == STALE

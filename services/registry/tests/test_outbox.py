@@ -220,8 +220,16 @@ def test_a_record_says_who_where_when_how_long_and_why() -> None:
         "ended": "2023-11-14T22:14:21.500+00:00",
         "duration_ms": 60_500,
         "cause": "bot_hangup",
+        "reason": None,
         "status": 200,
     }
+
+
+def test_a_record_of_a_refused_call_says_why() -> None:
+    end = an_end()
+    end.session.end_cause, end.session.sip_status = pb.END_CAUSE_REJECTED, 488
+    end.session.end_reason = "it offers G729, and PCMU PCMA are carried"
+    assert call_record(end, Numbers.FULL)["reason"] == end.session.end_reason
 
 
 def test_a_record_has_no_address_of_the_caller_no_token_and_no_word_of_the_bot() -> None:

@@ -3,8 +3,12 @@ answers.
 """
 
 import random
+import re
 
+from sipgw.sdp import MediaCapabilities
 from sipgw.sip import serialize
+from sipgw.sip_edge import sdp_exchange
+from sipgw.sip_edge.errors import Rejected
 from sipgw.sip_edge.testing.caller import SDP, Caller, CallerDialog
 from sipgw.sip_edge.testing.edges import TestEdge
 from sipgw.sip_edge.testing.fake_relay import FakeRelay
@@ -54,6 +58,32 @@ async def test_ten_thousand_mutated_messages_and_the_call_under_way_goes_on(
             assert (await caller.response(probe)).status == 200
     assert (await call.ask("BYE", edge.sip)).status == 200
     stranger.close()
+
+
+_FILLINGS = (
+    b"0 1 -1 9 65535 65536 127 128 256 4294967296 99999999999999999999 host.example 0.0.0.0 :: "
+    b"255.255.255.255 8000 20.5 \xff 1/2 PCMU telephone-event 2001:db8::1%eth0 +1"
+).split(b" ")
+
+
+def test_no_offer_is_anybodys_fault_but_its_senders() -> None:
+    """Whatever stands in any place of it: served, 400 or 488."""
+    chance = random.Random(5)
+    capabilities = sdp_exchange.capabilities_of(None)
+    for _ in range(4000):
+        offer = SDP
+        for _ in range(chance.randint(1, 3)):
+            word = chance.choice(list(re.finditer(rb"[^ :/\r\n=]+", offer)))
+            offer = offer[: word.start()] + chance.choice(_FILLINGS) + offer[word.end() :]
+        assert _status_of(offer, capabilities) in {200, 400, 488}, offer
+
+
+def _status_of(offer: bytes, capabilities: MediaCapabilities) -> int:
+    try:
+        media = sdp_exchange.negotiate(sdp_exchange.read_offer(offer), capabilities)
+    except Rejected as rejected:
+        return rejected.status
+    return 200 if max(media.remote_rtp_port, media.remote_rtcp_port) <= 65535 else 500
 
 
 async def test_an_rtpmap_that_is_malformed_costs_only_its_own_format(

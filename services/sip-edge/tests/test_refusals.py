@@ -3,6 +3,7 @@
 import pytest
 
 from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.relay.v1 import control_pb2 as relay_api
 from sipgw.sip import Address, SipResponse, serialize
 from sipgw.sip_edge.settings import EdgeLimits
 from sipgw.sip_edge.setup_window import SetupWindowLimits
@@ -29,7 +30,17 @@ async def test_options_says_what_is_served(edge: TestEdge, caller: Caller) -> No
 
 @pytest.mark.parametrize(
     ("method", "status"),
-    [("REGISTER", 405), ("MESSAGE", 405), ("REFER", 405), ("PRACK", 405), ("BREW", 501), ("BYE", 481)],
+    [
+        ("REGISTER", 405),
+        ("MESSAGE", 405),
+        ("REFER", 405),
+        ("PRACK", 481),
+        ("UPDATE", 481),
+        ("INFO", 481),
+        ("NOTIFY", 481),
+        ("BREW", 501),
+        ("BYE", 481),
+    ],
 )
 async def test_methods_that_make_no_call(edge: TestEdge, caller: Caller, method: str, status: int) -> None:
     refusal = await _final(caller, edge, method)
@@ -83,6 +94,8 @@ async def test_no_codec_in_common_gets_488_and_a_tombstone(edge: TestEdge, calle
     session = await edge.app.records.load((refusal.to.tag or "")[:32])
     assert session is not None
     assert (session.state, session.sip_status) == (calls.CALL_STATE_ENDED, 488)
+    assert session.end_reason == "it offers G729 telephone-event, and PCMU PCMA are carried"
+    assert session.end_reason in (refusal.headers.get("Warning") or "")
     assert session.end_cause == calls.END_CAUSE_REJECTED
 
 
@@ -177,7 +190,9 @@ async def test_a_request_out_of_order_gets_500(edge: TestEdge, caller: Caller) -
 
 async def test_info_with_a_body_gets_415_and_notify_of_nothing_489(edge: TestEdge, caller: Caller) -> None:
     call = await CallerDialog.established(caller, edge.sip)
-    assert (await call.ask("INFO", edge.sip, body=b"Signal=5")).status == 415
+    refusal = await call.ask("INFO", edge.sip, body=b"Signal=5")
+    assert (refusal.status, refusal.headers.get("Accept")) == (415, "application/sdp")
+    assert (await call.ask("PRACK", edge.sip, headers=(("RAck", "1 1 INVITE"),))).status == 481
     assert (await call.ask("NOTIFY", edge.sip, headers=(("Event", "presence"),))).status == 489
     assert (await call.ask("REFER", edge.sip)).status == 405
 
@@ -193,7 +208,9 @@ async def test_stray_acks_and_responses_are_dropped(edge: TestEdge, caller: Call
 
 
 async def test_a_cancel_of_nothing_gets_481(edge: TestEdge, caller: Caller) -> None:
-    assert (await _final(caller, edge, "CANCEL")).status == 481
+    refusal = await _final(caller, edge, "CANCEL")
+    assert refusal.status == 481
+    assert refusal.to.tag  # RFC 3261 §8.2.6.2
 
 
 async def test_an_address_is_a_place_to_answer(edge: TestEdge, caller: Caller) -> None:
@@ -223,3 +240,33 @@ async def test_more_calls_than_are_set_up_get_503_and_the_others_go_on(
     again = caller.invite()
     caller.send(again, edge.sip)
     assert (await caller.response(again)).status == 200  # answered calls take no place
+
+
+async def test_media_on_the_last_port_have_no_rtcp_and_are_served(
+    edge: TestEdge, caller: Caller, relay: FakeRelay
+) -> None:
+    sdp = SDP.replace(b"m=audio 40000", b"m=audio 65535")
+    call = await CallerDialog.established(caller, edge.sip, sdp=sdp)
+    media = relay.sessions[call.call_id].media
+    assert (media.remote_rtp_port, media.remote_rtcp_port) == (65535, 0)
+
+
+async def test_an_offer_that_no_relay_can_serve_gets_488_and_not_500(
+    edge: TestEdge, caller: Caller, relay: FakeRelay
+) -> None:
+    relay.refuse_allocate = relay_api.COMMAND_STATUS_INVALID
+    invite = caller.invite()
+    caller.send(invite, edge.sip)
+    refusal = await caller.response(invite)
+    assert (refusal.status, bool(refusal.headers.get("Warning"))) == (488, True)
+
+
+async def test_a_message_that_is_too_large_gets_a_513_that_its_sender_knows(
+    edge: TestEdge, caller: Caller
+) -> None:
+    request = caller.request("OPTIONS")
+    start, _, rest = serialize(request).partition(b"\r\n")
+    caller.send(start + b"\r\n" + b"X-Filler: x\r\n" * 3000 + rest, edge.sip)
+    refusal = await caller.response(request)
+    assert (refusal.status, refusal.call_id, refusal.from_.tag) == (513, request.call_id, request.from_.tag)
+    assert refusal.to.tag

@@ -5,6 +5,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, cast
 
+import grpc
 import grpc.aio
 
 from sipgw.runtime.telemetry.logs import get_logger
@@ -12,6 +13,8 @@ from sipgw.runtime.telemetry.logs import get_logger
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 0.5
 _END = cast(Any, grpc.aio).EOF  # not in the stubs
+_AGED = "max connection age"
+_WROTE_TOO_LATE = "Internal error from Core"
 _log = get_logger("sipgw.control")
 
 Session = Callable[[Callable[[], None]], Awaitable[None]]
@@ -25,11 +28,12 @@ class StreamStalled(Exception):  # noqa: N818 - internal: a reason, never seen b
 async def keep_connected(name: str, session: Session, on_down: Callable[[bool], None]) -> NoReturn:
     """Run `session` for ever. After each, `on_down(was_established)`: False says that nobody is there.
 
-    A session that was established is followed by the next at once, since servers close connections by age.
+    A session that was established is followed by the next at once, since servers close connections by age:
+    that is no trouble, and no warning, unless nobody is there afterwards.
     """
     failures = 0
     while True:
-        is_established = False
+        is_established = is_aged = False
 
         def established() -> None:
             nonlocal is_established, failures
@@ -41,12 +45,14 @@ async def keep_connected(name: str, session: Session, on_down: Callable[[bool], 
             await session(established)
             reason = "ended by the peer"
         except (grpc.aio.AioRpcError, StreamStalled, asyncio.InvalidStateError) as error:
-            reason = reason_of(error)
-        if is_established or failures == 0:
+            reason, is_aged = reason_of(error), is_established and is_of_age(error)
+        if is_aged:
+            _log.info("stream_renewed", stream=name, reason=reason)
+        elif is_established or failures == 0:
             _log.warning("stream_broken", stream=name, reason=reason, was_attached=is_established)
         on_down(is_established)
         await asyncio.sleep(0 if is_established else _pause_s(failures))
-        failures += 1
+        failures += not is_aged
 
 
 async def pump(
@@ -67,7 +73,7 @@ async def pump(
     tasks = [asyncio.ensure_future(read_all()), asyncio.ensure_future(write_all())]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if tasks[0] in done or call.done():
+        if tasks[0] in done or call.done() or isinstance(tasks[1].exception(), asyncio.InvalidStateError):
             await tasks[0]  # the reader knows why the stream ended
         else:
             await tasks[1]
@@ -76,6 +82,20 @@ async def pump(
             task.cancel()
         call.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def is_of_age(error: BaseException) -> bool:
+    """Whether a stream that stood ended since its connection had grown old, as far as gRPC lets us know.
+
+    A message that is written in the moment of the end hides its reason: gRPC then says that the RPC is
+    finished, or that its own batch failed.
+    """
+    if isinstance(error, grpc.aio.AioRpcError):
+        details = error.details() or ""
+        if error.code() is grpc.StatusCode.INTERNAL:
+            return details == _WROTE_TOO_LATE
+        return error.code() is grpc.StatusCode.UNAVAILABLE and _AGED in details
+    return isinstance(error, asyncio.InvalidStateError)
 
 
 def reason_of(error: BaseException) -> str:

@@ -12,7 +12,7 @@ import grpc.aio
 from sipgw.api.config.v1.config_pb2 import GatewayConfig
 from sipgw.api.registry.v1 import registry_pb2 as pb
 from sipgw.api.registry.v1.registry_pb2_grpc import CallRegistryServiceStub, ConfigServiceStub
-from sipgw.control.reconnect import keep_connected, reason_of
+from sipgw.control.reconnect import is_of_age, keep_connected, reason_of
 from sipgw.runtime.telemetry.logs import get_logger
 
 ConfigHandler = Callable[[GatewayConfig], Awaitable[None] | None]
@@ -76,6 +76,9 @@ async def watch_calls(channel: grpc.aio.Channel) -> AsyncIterator[CallsChanged]:
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.OUT_OF_RANGE:
                 version = ""
+                continue
+            if is_of_age(error):
+                _log.info("stream_renewed", stream="calls", reason=reason_of(error))
                 continue
             _log.warning("stream_broken", stream="calls", reason=reason_of(error))
         await asyncio.sleep(_PAUSE_S)

@@ -226,7 +226,7 @@ def accept_answer(
     ours = {_key(rtpmap): rtpmap for rtpmap in reversed(offered.rtp_formats)}
     codec = next((one for one in _carried(answered, capabilities) if _key(one) in ours), None)
     if codec is None:
-        raise NoCommonCodec(f"the answer has none of the codecs offered: {' '.join(answered.formats[:20])}")
+        raise NoCommonCodec(f"the answer has none of the codecs offered: {_names_of(answered)}")
     event = _telephone_event_of(answered, codec.clock_rate_hz)
     our_event = ours.get(_key(event)) if event else None
     return _negotiated(
@@ -251,8 +251,19 @@ def _choose_stream(offer: SessionDescription, capabilities: MediaCapabilities) -
         elif codec := next(_carried(stream, capabilities), None):
             return index, codec
         else:
-            problems.append(f"no codec of ours in {' '.join(stream.formats[:20])!r}")
+            problems.append(f"it offers {_names_of(stream)}, and {_names_carried(capabilities)} are carried")
     raise NoCommonCodec("; ".join(problems[:5]) or "the offer has no m= line")
+
+
+def _names_of(stream: MediaDescription) -> str:
+    """The stream's formats by their names, or by their numbers where nothing names them."""
+    names = {rtpmap.payload_type: rtpmap.encoding for rtpmap in stream.rtp_formats}
+    shown = [names.get(int(one), one) if one.isdecimal() else one for one in stream.formats[:20]]
+    return " ".join(dict.fromkeys(one[:20] for one in shown)) or "no codec"
+
+
+def _names_carried(capabilities: MediaCapabilities) -> str:
+    return " ".join(codec.name for codec in capabilities.codecs)
 
 
 def _why_unusable(offer: SessionDescription, stream: MediaDescription) -> str | None:

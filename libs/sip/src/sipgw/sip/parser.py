@@ -25,6 +25,8 @@ _FOLD = re.compile(r"\n[ \t]++")
 _REQUEST_LIKE = re.compile(r"(\S++)\s(.*)SIP/[0-9]++\.[0-9]++\s*+", re.IGNORECASE)
 _STATUS_LINE = re.compile(r"SIP/2\.0 ([1-6][0-9]{2})(?: (.*))?", re.IGNORECASE)
 _VERSION = re.compile(r"SIP/[0-9]{1,3}\.[0-9]{1,3}", re.IGNORECASE)
+_REPEATED = re.compile(r"(?:via|v|from|f|to|t|call-id|i|cseq)[ \t]*+:", re.IGNORECASE)
+_TOO_LARGE: Final = 513
 _SINGLE_VALUED: Final = {
     name.lower(): name
     for name in ("From", "To", "Call-ID", "CSeq", "Content-Length", "Max-Forwards", "Content-Type")
@@ -33,7 +35,7 @@ _SINGLE_VALUED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ParserLimits:
-    """What a message may be at most. Beyond it: 513, with what fits of its headers."""
+    """What a message may be at most. Beyond it: 513, with the headers that a response repeats."""
 
     head_bytes: int = 32_768
     line_characters: int = 8_192
@@ -51,7 +53,8 @@ def parse_message(data: bytes, limits: ParserLimits = DEFAULT_LIMITS) -> SipRequ
     """
     text, body, fault = _split_head(data, limits)
     start_line, *lines = text.split("\n")
-    headers, header_fault = _read_headers(lines, limits)
+    is_too_large = fault is not None and fault.status == _TOO_LARGE
+    headers, header_fault = _read_headers(lines, limits, is_too_large=is_too_large)
     fault = fault or header_fault
     if start_line[:4].upper() == "SIP/":
         message: SipRequest | SipResponse = _read_status_line(start_line, headers, body)
@@ -85,8 +88,7 @@ def _split_head(data: bytes, limits: ParserLimits) -> tuple[str, bytes, SipParse
         else:
             head, body = data[: match.start()], data[match.end() :]
     if len(head) > limits.head_bytes:
-        fault = SipParseError(513, "Message Too Large")
-        head = head[: limits.head_bytes]
+        fault = SipParseError(_TOO_LARGE, "Message Too Large")
     try:
         text = head.decode()
     except UnicodeDecodeError:
@@ -100,17 +102,25 @@ def _split_head(data: bytes, limits: ParserLimits) -> tuple[str, bytes, SipParse
     return text, body, fault
 
 
-def _read_headers(lines: list[str], limits: ParserLimits) -> tuple[Headers, SipParseError | None]:
-    """The lines that are headers, and the first fault in those that are not."""
+def _read_headers(
+    lines: list[str], limits: ParserLimits, *, is_too_large: bool
+) -> tuple[Headers, SipParseError | None]:
+    """The lines that are headers, and the first fault in those that are not.
+
+    Of a message beyond the limits only the headers that its response repeats are kept, however long and
+    wherever they are: by these its sender knows the response.
+    """
     fault: SipParseError | None = None
     items: list[tuple[str, str]] = []
     if len(lines) > limits.header_lines:
-        fault = SipParseError(513, "Too Many Header Lines")
-        lines = lines[: limits.header_lines]
+        fault, is_too_large = SipParseError(_TOO_LARGE, "Too Many Header Lines"), True
     line_limit = limits.line_characters
     for line in lines:
+        is_kept_only_if_repeated = is_too_large
         if len(line) > line_limit:
-            fault = fault or SipParseError(513, "Header Line Too Long")
+            fault = fault or SipParseError(_TOO_LARGE, "Header Line Too Long")
+            is_kept_only_if_repeated = True
+        if is_kept_only_if_repeated and _REPEATED.match(line) is None:
             continue
         name, colon, value = line.partition(":")
         known = NAMES.get(name)

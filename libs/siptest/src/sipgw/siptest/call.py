@@ -118,7 +118,7 @@ class PhoneCall:
             return self
         final = self.final_response
         if final is not None and final.status >= 300:
-            raise CallRefused(final.status, final.reason)
+            raise CallRefused.by(final)
         if self.end is not None and self.end.by is EndedBy.TIMEOUT:
             raise CallTimedOut("no final answer: the INVITE transaction timed out")
         raise CallOver("the call has ended")
@@ -205,7 +205,7 @@ class PhoneCall:
 
         response = await self.session.transact(request, timeout_s, ack_if_ok)
         if not response.is_success:
-            raise CallRefused(response.status, response.reason)
+            raise CallRefused.by(response)
         self.session.dialog = self.session.live.refreshed(response)
         self.media.apply(self.negotiation.accept(response.body))
         return response

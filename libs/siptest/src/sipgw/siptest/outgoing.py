@@ -6,6 +6,7 @@ from sipgw.sdp import NegotiatedMedia, SdpError
 from sipgw.sip import Address, Dialog, SipRequest, SipResponse, make_cancel
 from sipgw.siptest.changes import Changes
 from sipgw.siptest.dialog_session import DialogSession
+from sipgw.siptest.errors import refusal_of
 from sipgw.siptest.login import MAX_CHALLENGES, Login
 from sipgw.siptest.negotiation import CONTENT_TYPE, Negotiation
 
@@ -72,7 +73,7 @@ class OutgoingInvite:
         elif response.is_success:
             self._on_success(response)
         elif not self._log_in(response):
-            self._progress.was_refused(f"{response.status} {response.reason}")
+            self._progress.was_refused(f"{response.status} {refusal_of(response)}")
         self.changes.notify()
 
     def _log_in(self, refusal: SipResponse) -> bool:

@@ -32,6 +32,7 @@ _SYMMETRIC = {
     config_pb2.SYMMETRIC_MEDIA_ALWAYS: SymmetricMode.ALWAYS,
     config_pb2.SYMMETRIC_MEDIA_OFF: SymmetricMode.OFF,
 }
+_LAST_PORT = 65535
 _PTIMES_MS = (10, 20, 30, 40, 50, 60)
 _BOT_FRAMES_MS = (10, 20, 30, 40, 60, 80, 100)
 
@@ -85,7 +86,8 @@ def read_media(spec: pb.MediaSpec) -> MediaParameters:
         raise SpecError(f"media.ptime_ms: {ptime_ms}, one of {_PTIMES_MS} is wanted")
     remote = _source(spec.remote_address, spec.remote_rtp_port, "media.remote")
     rtcp_address = spec.remote_rtcp_address or spec.remote_address
-    rtcp_port = spec.remote_rtcp_port or (spec.remote_rtp_port + 1 if spec.remote_rtp_port else 0)
+    has_next = 0 < spec.remote_rtp_port < _LAST_PORT  # RTP on the last port leaves none for RTCP
+    rtcp_port = spec.remote_rtcp_port or (spec.remote_rtp_port + 1 if has_next else 0)
     return MediaParameters(
         remote=remote,
         remote_rtcp=_source(rtcp_address, rtcp_port, "media.remote_rtcp"),
@@ -178,6 +180,6 @@ def _source(address: str, port: int, field: str) -> Source | None:
         ipaddress.ip_address(address)
     except ValueError as error:
         raise SpecError(f"{field}_address: {address!r} is no IP address") from error
-    if port > 65535:
+    if port > _LAST_PORT:
         raise SpecError(f"{field}_port: {port}, 1 to 65535 is wanted")
     return Source(canonical_host(address), port)

@@ -55,6 +55,8 @@ def call_record(end: EndedCall, numbers: Numbers) -> dict[str, object]:
         "ended": _time(ended_ms),
         "duration_ms": max(ended_ms - session.answered_ms, 0) if session.answered_ms else 0,
         "cause": cause_name(session.end_cause),
+        # Only the gateway's own words: a bot's may say anything of the caller.
+        "reason": session.end_reason or None if session.end_cause == calls.END_CAUSE_REJECTED else None,
         "status": session.sip_status or None,
     }
 

@@ -4,7 +4,7 @@ call needs.
 
 from typing import Final
 
-from sipgw.sip import SipRequest, SipResponse, SipUri, UasCapabilities, inspect_request
+from sipgw.sip import SipRequest, SipResponse, SipUri, UasCapabilities, inspect_request, make_response
 from sipgw.sip_edge.errors import Rejected
 
 SDP_TYPE: Final = "application/sdp"
@@ -13,12 +13,18 @@ CAPABILITIES: Final = UasCapabilities(
 )
 ALLOW: Final = ("Allow", ", ".join(CAPABILITIES.methods))
 ACCEPT: Final = ("Accept", ", ".join(CAPABILITIES.content_types))
-OPTIONS_HEADERS: Final = (ALLOW, ACCEPT, ("Accept-Encoding", "identity"), ("Supported", ""))
+ACCEPT_ENCODING: Final = ("Accept-Encoding", "identity")
+OPTIONS_HEADERS: Final = (ALLOW, ACCEPT, ACCEPT_ENCODING, ("Supported", ""))
 """What a 200 to OPTIONS says of this gateway (RFC 3261 §11.2)."""
 
 
 def refusal_of(request: SipRequest, to_tag: str) -> SipResponse | None:
-    """The answer to a request that is not served, in a dialog or not; None when it may be."""
+    """The answer to a request that is not served, in a dialog or not; None when it may be.
+
+    A PRACK acknowledges nothing of ours, as no provisional response of ours is reliable: 481 (RFC 3262 §3).
+    """
+    if request.method == "PRACK":
+        return make_response(request, 481, to_tag=to_tag)
     return inspect_request(request, CAPABILITIES, to_tag=to_tag)
 
 

@@ -95,7 +95,7 @@ class CallFlow:
             live.log.info("call_overtaken", state=_state_name(over.session))
         except Rejected as rejected:
             await self._refuse(
-                live, End(calls.END_CAUSE_REJECTED, rejected.reason or "", rejected.status, rejected.headers)
+                live, End(calls.END_CAUSE_REJECTED, rejected.detail, rejected.status, rejected.headers)
             )
         except _NoBot as no_bot:
             await self._refuse(live, no_bot.end)
@@ -153,6 +153,8 @@ class CallFlow:
         except RelayRefused as refused:
             if refused.status == relay.COMMAND_STATUS_STALE:
                 raise CallOver(live.call_id, await self._records.reload(live.call_id)) from refused
+            if refused.status == relay.COMMAND_STATUS_INVALID:  # by the caller's offer
+                raise sdp_exchange.not_acceptable(refused.message) from refused
             if refused.status not in _TRY_ANOTHER:
                 raise Rejected(500, f"Relay: {refused.message}"[:80]) from refused
             return await self._place_elsewhere(live, session, refused.message)

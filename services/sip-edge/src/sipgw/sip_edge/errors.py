@@ -13,15 +13,23 @@ class EdgeError(Exception):
 
 
 class Rejected(EdgeError):  # noqa: N818 - a past-tense outcome reads better where it is caught
-    """A request that gets a final answer other than 2xx. `headers` go into it."""
+    """A request that gets a final answer other than 2xx. `headers` go into it; `detail` says in the log and
+    in the call's record what `reason` has no room for.
+    """
 
     def __init__(
-        self, status: int, reason: str | None = None, *, headers: tuple[tuple[str, str], ...] = ()
+        self,
+        status: int,
+        reason: str | None = None,
+        *,
+        headers: tuple[tuple[str, str], ...] = (),
+        detail: str = "",
     ) -> None:
-        super().__init__(f"{status} {reason or ''}".strip())
+        super().__init__(f"{status} {detail or reason or ''}".strip())
         self.status = status
         self.reason = reason
         self.headers = headers
+        self.detail = detail or reason or ""
 
 
 class CallOver(EdgeError):  # noqa: N818

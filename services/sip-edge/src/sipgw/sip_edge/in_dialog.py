@@ -5,17 +5,18 @@ re-INVITE and UPDATE are in `offers`, NOTIFY in `transfer`.
 """
 
 import contextlib
+import secrets
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.runtime.telemetry.traces import call_span
 from sipgw.sip import AckReceived, CancelReceived, RequestReceived, SipRequest, SipResponse
-from sipgw.sip_edge.admission import OPTIONS_HEADERS
+from sipgw.sip_edge.admission import ACCEPT, ACCEPT_ENCODING, OPTIONS_HEADERS
 from sipgw.sip_edge.dialogs import is_of_dialog
 from sipgw.sip_edge.ending import CallEnding, End
 from sipgw.sip_edge.errors import CallOver, RecordMissing, Rejected
-from sipgw.sip_edge.identifiers import call_id_of_tag
+from sipgw.sip_edge.identifiers import call_id_of_tag, local_tag
 from sipgw.sip_edge.intake import Intake
 from sipgw.sip_edge.invite_answers import InviteAnswers
 from sipgw.sip_edge.live_calls import trace_of
@@ -110,12 +111,14 @@ class InDialog:
         request = event.request
         try:
             call_id = await self._call_id_of_cancel(request)
+            tag = local_tag(call_id) if call_id is not None else secrets.token_hex(8)
             if event.invite_key is not None and self._intake.cancel_early(event.invite_key):
-                self._sip.respond(event.key, answer(request, 200))
+                self._sip.respond(event.key, answer(request, 200, to_tag=tag))
                 return
             session = await self._records.load(call_id) if call_id is not None else None
             if session is None or session.legs[0].invite.branch != (request.via.branch or ""):
-                self._sip.respond(event.key, answer(request, 200 if event.invite_key else 481))
+                status = 200 if event.invite_key else 481
+                self._sip.respond(event.key, answer(request, status, to_tag=tag))
                 return
             is_mine = event.invite_key is not None
             if not is_mine and await self._takeover.deliver(
@@ -165,7 +168,7 @@ class InDialog:
     async def _info(self, event: RequestReceived, session: calls.CallSession) -> None:
         _check_live(session)
         if event.request.body:  # RFC 6086: nothing here reads INFO bodies; digits come as RTP events
-            raise Rejected(415, headers=(("Accept", ""),))
+            raise Rejected(415, headers=(ACCEPT, ACCEPT_ENCODING))  # what is taken at all (RFC 3261 §21.4.13)
         await self._seen(event.request, session)
         self._sip.respond(event.key, answer(event.request, 200))
 
@@ -210,7 +213,8 @@ class InDialog:
             self._sip.respond(event.key, self._try_later(request))
 
     def _try_later(self, request: SipRequest) -> SipResponse:
-        return answer(request, 500, headers=retry_after(self._settings.times.retry_after_s))
+        headers = retry_after(self._settings.times.retry_after_s)
+        return answer(request, 500, to_tag=secrets.token_hex(8), headers=headers)
 
 
 def _check_order(session: calls.CallSession, request: SipRequest) -> None:

@@ -174,7 +174,7 @@ class Intake:
             return End(calls.END_CAUSE_CALLER_CANCELLED, "the caller cancelled")
         if refused is None:
             return None
-        reason = refused.reason or str(refused)
+        reason = refused.detail or str(refused)
         return End(calls.END_CAUSE_REJECTED, reason, refused.status, refused.headers)
 
     def _check_room(self) -> None:

@@ -57,7 +57,7 @@ class MediaPeers:
         destination = Source(canonical_host(media.remote_address), media.remote_rtp_port)
         if self._relay_ports.has(*destination) or is_hopeless(destination, source, trunk):
             text = f"No media is sent to {destination.host} port {destination.port}"
-            raise Rejected(_NOT_ACCEPTABLE, text, headers=(("Warning", f'399 sipgw "{text}"'),))
+            raise Rejected(_NOT_ACCEPTABLE, text, headers=(("Warning", f'399 sipgw "{text}"'),), detail=text)
 
 
 def is_hopeless(destination: Source, source: str, trunk: config.Trunk | None) -> bool:

@@ -182,10 +182,15 @@ class Offers:
             outcome = self._negotiate(request, intended)
             if outcome.is_changed:
                 await self._media.modify(intended, outcome.described.media)
-        except Rejected:
+        except Rejected as rejected:
+            log_of(intended).info("offer_refused", status=rejected.status, reason=rejected.detail)
             await self._withdraw(intended)
             raise
         except ControlError as error:
+            if isinstance(error, RelayRefused) and error.status == relay.COMMAND_STATUS_INVALID:
+                log_of(intended).info("offer_refused", status=488, reason=error.message)
+                await self._withdraw(intended)
+                raise sdp_exchange.not_acceptable(error.message) from error
             log_of(intended).warning("modify_failed", error=str(error))
             await self._withdraw(intended)
             raise Rejected(500, "Media Relay Trouble", headers=retry_after(_RETRY_AFTER_S)) from error

@@ -37,6 +37,7 @@ _DIRECTIONS = {
 }
 _DEFAULT_PTIME_MS = 20
 NOT_ACCEPTABLE = 488
+_LONGEST_WARNING = 200
 _parse = lru_cache(maxsize=256)(SessionDescription.parse)
 """An offer is read twice within milliseconds: before its relay is known, and after. The value is frozen."""
 
@@ -118,7 +119,7 @@ def moved(session: calls.CallSession, anchor: calls.MediaAnchor, version: int) -
             session_version=version,
         )
     except (SdpParseError, NoCommonCodec) as error:
-        raise Rejected(NOT_ACCEPTABLE, _one_line(str(error))) from error
+        raise not_acceptable(str(error)) from error
     return Described(offer.to_bytes(), relay.MediaSpec())
 
 
@@ -158,7 +159,7 @@ def accept(local_sdp: bytes, answer: bytes, capabilities: MediaCapabilities) -> 
             SessionDescription.parse(local_sdp), SessionDescription.parse(answer), capabilities
         )
     except (SdpParseError, NoCommonCodec, AnswerMismatch) as error:
-        raise Rejected(NOT_ACCEPTABLE, _one_line(str(error))) from error
+        raise not_acceptable(str(error)) from error
     return Described(local_sdp, media_spec(media), is_held=media.is_held_by_peer)
 
 
@@ -206,10 +207,14 @@ def _answer(
             session_version=version,
         )
     except NoCommonCodec as error:
-        raise Rejected(
-            NOT_ACCEPTABLE, headers=(("Warning", f'305 sipgw "{_one_line(str(error))}"'),)
-        ) from error
+        raise not_acceptable(str(error)) from error
     return Described(answer.session.to_bytes(), media_spec(answer.media), answer.media.is_held_by_peer)
+
+
+def not_acceptable(why: str) -> Rejected:
+    """488 that says why in its Warning (RFC 3261 §20.43), and in the log and the record."""
+    detail = _one_line(why)
+    return Rejected(NOT_ACCEPTABLE, headers=(("Warning", f'305 sipgw "{detail}"'),), detail=detail)
 
 
 def _session_id(session: calls.CallSession) -> int:
@@ -217,4 +222,6 @@ def _session_id(session: calls.CallSession) -> int:
 
 
 def _one_line(text: str) -> str:
-    return "".join(c if c.isprintable() and c.isascii() and c != '"' else " " for c in text)[:100]
+    return "".join(c if c.isprintable() and c.isascii() and c != '"' else " " for c in text)[
+        :_LONGEST_WARNING
+    ]
