@@ -8,8 +8,10 @@ import dataclasses
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import grpc
 import yaml
@@ -29,6 +31,7 @@ HOST = "127.0.0.1"
 _BIN = Path(sys.executable).parent
 _CALLS_PER_RELAY = 200
 _CONFIG_TIMEOUT_S = 20.0
+_Result = TypeVar("_Result")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,13 +133,15 @@ class Gateway:
     def start(self) -> Self:
         """Start all parts, put the config, and wait until a call can come."""
         self.redis.start()
+        if self._in_cluster:
+            for role in ("registry", "relay", "edge"):
+                self.tls_path(role)
         try:
-            self.bot.start()
-            self._start_registry()
-            for number in range(len(self.relays)):
-                self.start_relay(number)
-            for number in range(len(self.edges)):
-                self.start_edge(number)
+            at_once(self.bot.start, self._start_registry)
+            at_once(
+                *(partial(self.start_relay, number) for number in range(len(self.relays))),
+                *(partial(self.start_edge, number) for number in range(len(self.edges))),
+            )
             asyncio.run(self._configure())
         except BaseException:
             self.stop()
@@ -145,8 +150,10 @@ class Gateway:
 
     def stop(self) -> dict[str, int]:
         """Stop all that runs, edges first; exit status by name."""
-        order = [*self.edges, *self.relays, self.bot, self.registry]
-        statuses = {service.name: service.stop() for service in order}
+        statuses: dict[str, int] = {}
+        for together in (self.edges, self.relays, [self.bot, self.registry]):
+            names = [service.name for service in together]
+            statuses.update(zip(names, at_once(*(service.stop for service in together)), strict=True))
         self.redis.stop()
         for first in self._ranges:
             give_back(first, 2 * self._calls_per_relay)
@@ -266,6 +273,12 @@ class Gateway:
 
 def _keep_listening(service: Service) -> None:
     service.argv[service.argv.index("--listen") + 1] = service.ready["listen"]
+
+
+def at_once(*works: Callable[[], _Result]) -> list[_Result]:
+    """What these return, each called in a thread of its own: processes start and end beside each other."""
+    with ThreadPoolExecutor(max(1, len(works))) as pool:
+        return [started.result() for started in [pool.submit(work) for work in works]]
 
 
 def gateway_yaml(chosen: Sequence[BotRoute]) -> str:

@@ -11,6 +11,7 @@ import os
 import random
 import socket
 import tempfile
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -27,12 +28,17 @@ class PortLedger:
         # The file is opened once a process: closing any other descriptor of it would drop the locks.
         self._file = path.open("a+b")
         self._given: set[int] = set()
+        self._mutex = threading.Lock()
 
     def take(self, size: int, among: range) -> int:
         """Take `size` ports in a row that are free for UDP and TCP; return the first, an even one.
 
         Raises RuntimeError when there is no such row.
         """
+        with self._mutex:
+            return self._take(size, among)
+
+    def _take(self, size: int, among: range) -> int:
         starts = range(among.start, among.stop - size, 2)
         for first in random.sample(starts, len(starts)):
             ports = range(first, first + size)
@@ -46,8 +52,9 @@ class PortLedger:
 
     def give_back(self, first: int, size: int) -> None:
         """Let others have these ports: their user has ended."""
-        self._given.difference_update(range(first, first + size))
-        self._unlock(first, size)
+        with self._mutex:
+            self._given.difference_update(range(first, first + size))
+            self._unlock(first, size)
 
     def close(self) -> None:
         """Give everything back."""
