@@ -2,16 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from gatewaykit.gateway import Gateway, eventually
 from gatewaykit.phone import Phone, PhoneCall
-from gatewaykit.rtp import echoed_share, noise
+from gatewaykit.rtp import FRAME, SILENCE, echoed_share, noise
+
+from sipgw.runtime.patience import patient
 
 pytestmark = pytest.mark.system
-LONGEST_STOP_S = 5.0
+LONGEST_STOP_S = 5.0  # on a quiet machine
 
 
 @pytest.fixture
@@ -30,12 +33,31 @@ async def hears_itself(call: PhoneCall, seed: int, seconds: float = 1.0) -> bool
     return echoed_share(audio, call.rtp.audio())[0] >= 0.5
 
 
+@asynccontextmanager
+async def breathing(calls: list[PhoneCall]) -> AsyncIterator[None]:
+    """Let each caller send a frame of silence now and then.
+
+    One that sends nothing for 30 s is hung up on, and on a busy machine a roll takes longer.
+    """
+
+    async def breathe() -> None:
+        while True:
+            for call in calls:
+                if not call.ended.is_set():
+                    call.rtp.send(bytes([SILENCE]) * FRAME, call.media)
+            await asyncio.sleep(2)
+
+    task = asyncio.create_task(breathe())
+    yield
+    task.cancel()
+
+
 async def stop(gateway: Gateway, edge: int) -> None:
     """SIGTERM and its end, in time, while the loop of this test runs on."""
     began = time.monotonic()
     assert await asyncio.to_thread(gateway.edges[edge].stop) == 0
     took_s = time.monotonic() - began
-    assert took_s < LONGEST_STOP_S, f"edge-{edge} took {took_s:.1f} s to leave"
+    assert took_s < patient(LONGEST_STOP_S), f"edge-{edge} took {took_s:.1f} s to leave"
 
 
 async def owners(gateway: Gateway) -> dict[str, str]:
@@ -65,11 +87,12 @@ async def test_edges_are_rolled_one_after_the_other_under_twenty_calls(
 ) -> None:
     gateway = cluster_gateway
     calls = [await phone.call("builtin", gateway.sip(n % 2)) for n in range(20)]
-    for edge in (0, 1):
-        await stop(gateway, edge)
-        assert await hears_itself(calls[edge], seed=50 + edge), "media needs no edge"
-        await asyncio.to_thread(gateway.start_edge, edge)
-        await eventually(lambda: are_owned(gateway, calls), 10)
+    async with breathing(calls):
+        for edge in (0, 1):
+            await stop(gateway, edge)
+            assert await hears_itself(calls[edge], seed=50 + edge), "media needs no edge"
+            await asyncio.to_thread(gateway.start_edge, edge)
+            await eventually(lambda: are_owned(gateway, calls), 10)
     assert not [call.call_id for call in calls if call.ended.is_set()], "somebody was hung up on"
     heard = await asyncio.gather(*(hears_itself(call, seed=60 + n) for n, call in enumerate(calls[:6])))
     assert all(heard)
@@ -93,9 +116,10 @@ async def test_the_only_edge_is_restarted_and_its_calls_wait_for_it(one_edge: Ga
     ]
     await asyncio.gather(*talking)
     assert all(task.result() for task in talking), "without an edge the relay keeps its sessions"
-    await asyncio.to_thread(gateway.start_edge, 0)
-    assert (await calls[0].bye()).status == 200, "before anybody has claimed the call"
-    await eventually(lambda: are_owned(gateway, calls[1:]), 10)
+    async with breathing(calls):
+        await asyncio.to_thread(gateway.start_edge, 0)
+        assert (await calls[0].bye()).status == 200, "before anybody has claimed the call"
+        await eventually(lambda: are_owned(gateway, calls[1:]), 10)
     assert not [call.call_id for call in calls[1:] if call.ended.is_set()]
     assert (await calls[1].reinvite("sendonly")).status == 200
     assert await operator_hangs_up(gateway, calls[2])

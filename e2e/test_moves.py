@@ -13,9 +13,10 @@ from gatewaykit.phone import Phone, PhoneCall
 from gatewaykit.rtp import SILENCE, noise, worst_gap
 
 from sipgw.bot import BotServer, Call, Dtmf, Resumed
+from sipgw.runtime.patience import patient
 
 pytestmark = pytest.mark.system
-LOST_GAP_S = 2.0
+LOST_GAP_S = 2.0  # both on a quiet machine: see `patient`
 DRAIN_GAP_S = 0.5
 SILENCE_1S = bytes([SILENCE]) * 8000
 
@@ -150,7 +151,7 @@ async def test_a_call_outlives_its_relay_and_the_bot_hears_one_conversation(
     await talking
     gap = worst_gap(call.rtp, audio)
     print(f"gap at the caller {gap:.3f} s, at the bot {bot.worst_gap():.3f} s")
-    assert gap < LOST_GAP_S
+    assert gap < patient(LOST_GAP_S)
     assert len(call.moves) == 1
     bot.assert_each_is_one(1)
     assert len(bot.resumed) == 1
@@ -175,8 +176,8 @@ async def test_five_calls_leave_a_draining_relay_each_once_without_a_gap(
     await asyncio.gather(*talking)
     gaps = [worst_gap(call.rtp, said) for call, said in zip(calls, audio, strict=True)]
     print(f"gaps at callers {[f'{gap:.3f}' for gap in gaps]} s, at the bot {bot.worst_gap():.3f} s")
-    assert max(gaps) < DRAIN_GAP_S
-    assert bot.worst_gap() < DRAIN_GAP_S
+    assert max(gaps) < patient(DRAIN_GAP_S)
+    assert bot.worst_gap() < patient(DRAIN_GAP_S)
     assert [len(call.moves) for call in calls] == [1] * 5
     bot.assert_each_is_one(5)
     await moved_to(gateway, "relay-1", *calls)
@@ -214,7 +215,7 @@ async def test_a_caller_that_refuses_stays_until_the_relays_time_is_over(
     await eventually(lambda: _is(any(m.method == "INVITE" and not m.status for m in call.seen)), 5)
     audio = noise(1, seed=70)
     await call.rtp.stream(audio, call.media)
-    assert worst_gap(call.rtp, audio) < DRAIN_GAP_S, "it is still served"
+    assert worst_gap(call.rtp, audio) < patient(DRAIN_GAP_S), "it is still served"
     assert not call.ended.is_set()
     await call.wait_ended(15)
     assert time.monotonic() - began > 11, "not before"
@@ -265,7 +266,7 @@ async def test_an_old_bot_stays_on_a_draining_relay_and_gets_a_new_stream_after_
     assert not call.moves, "at the deadline"
     gateway.relays[0].kill()
     await asyncio.gather(talking, beside_it)
-    assert worst_gap(call.rtp, audio) < LOST_GAP_S
+    assert worst_gap(call.rtp, audio) < patient(LOST_GAP_S)
     await eventually(lambda: _is(len(bot.said("call_started")) == 2), 5)
     assert (await call.bye()).status == 200
     await eventually(lambda: _is(len(bot.said("call_ended")) == 2), 5)
@@ -287,7 +288,7 @@ async def test_the_other_edge_goes_on_with_a_move_whose_edge_dies(
     call.destination = gateway.sip(1)
     audio = noise(1, seed=74)
     await call.rtp.stream(audio, call.media)
-    assert worst_gap(call.rtp, audio) < DRAIN_GAP_S
+    assert worst_gap(call.rtp, audio) < patient(DRAIN_GAP_S)
     bot.assert_each_is_one(1)
     invites = {m["cseq"] for m in call.seen if m.method == "INVITE" and not m.status}
     assert len(invites) == 2, "an edge at another address can't send the same one again"
@@ -314,7 +315,7 @@ async def test_a_frozen_relay_is_left_and_is_silent_when_it_wakes(
     await talking
     gap = worst_gap(call.rtp, audio)
     print(f"gap at the caller {gap:.3f} s")
-    assert gap < LOST_GAP_S
+    assert gap < patient(LOST_GAP_S)
     stale = [packet for packet in call.rtp.received if packet.ssrc in old_ssrc and packet.at > woken + 0.005]
     assert not stale, f"{len(stale)} packets of the relay that was left"
     bot.assert_each_is_one(1)
@@ -345,5 +346,5 @@ async def test_with_mtls_calls_outlive_their_relay_and_leave_a_draining_one_too(
     await moved_to(gateway, "relay-0", call, timeout_s=15)
     audio = noise(1, seed=76)
     await call.rtp.stream(audio, call.media)
-    assert worst_gap(call.rtp, audio) < DRAIN_GAP_S
+    assert worst_gap(call.rtp, audio) < patient(DRAIN_GAP_S)
     assert (await call.bye()).status == 200

@@ -16,6 +16,7 @@ from gatewaykit.speech import make_speech, share_heard
 from gatewaykit.up import Up
 
 from sipgw.audio.wav import read_wav
+from sipgw.runtime.patience import patient
 from sipgw.siptest import CallPhase, EndedBy, PhoneCall, SipPhone, echo_latency, speech_like
 
 pytestmark = pytest.mark.system
@@ -43,11 +44,11 @@ async def alice() -> AsyncIterator[SipPhone]:
 
 
 async def heard_back(call: PhoneCall, packets: int = 10) -> None:
-    await call.changes.until(lambda: len(call.received.packets) >= packets, 10, "audio back")
+    await call.changes.until(lambda: len(call.received.packets) >= packets, patient(10), "audio back")
 
 
 async def outcome(call: PhoneCall) -> CallPhase:
-    await call.changes.until(lambda: call.is_answered or call.has_ended, 10, "final answer")
+    await call.changes.until(lambda: call.is_answered or call.has_ended, patient(10), "final answer")
     return call.phase
 
 
@@ -55,19 +56,40 @@ def uri_of(address: tuple[str, int]) -> str:
     return f"sip:echo@{address[0]}:{address[1]}"
 
 
+async def speak_until_echoed(alice: SipPhone, uri: str, keys: str = "") -> list[PhoneCall]:
+    """Call and speak until the speech comes back; the calls that it took, the last of them echoed.
+
+    A second call is made only where the machine was too busy for the first: what this phone sends late, or
+    the gateway plays late, is skipped, by rule, and a relay whose ticks come late takes no call.
+    """
+    calls: list[PhoneCall] = []
+    while True:
+        call = alice.invite(uri, audio=speech_like(1.5))
+        if await outcome(call) is not CallPhase.ANSWERED:
+            assert patient(1.0) > 1.0, f"refused on a quiet machine: {call.final_response}"
+            await asyncio.sleep(1)
+            continue
+        calls.append(call)
+        if keys:
+            await call.send_dtmf(keys)
+        await call.played()
+        await asyncio.sleep(0.3)
+        await call.hangup()
+        latency = echo_latency(call.media)
+        if latency is not None and latency.found >= 0.8 * latency.expected:
+            return calls
+        assert len(calls) < 10, f"only {latency} came back"
+        assert patient(1.0) > 1.0 or call.statistics().worst_own_clock_ms > 10, (
+            f"{latency} on a quiet machine"
+        )
+
+
 async def test_a_call_is_echoed_and_sigterm_leaves_no_process(up: Up, alice: SipPhone) -> None:
     await up.start()
-    call = await alice.call(uri_of(up.sip[0]), audio=speech_like(1.5))
-    await call.send_dtmf("42")
-    await call.played()
-    await asyncio.sleep(0.3)
-    await call.hangup()
-    latency = echo_latency(call.media)
-    assert latency is not None
-    assert latency.found >= 0.8 * latency.expected  # on a busy machine late frames are skipped
-    assert call.statistics().packets_lost == 0
+    calls = await speak_until_echoed(alice, uri_of(up.sip[0]), keys="42")
+    assert sum(call.statistics().packets_lost for call in calls) == 0
     pressed = [line.split()[-1] for line in up.lines if " digit " in line]
-    assert pressed == ["4", "2"]
+    assert pressed == ["4", "2"] * len(calls)
     assert up.living
     assert await up.stop() == 0
     assert up.living == []
@@ -78,24 +100,18 @@ async def test_at_its_own_address_a_caller_on_this_machine_hears_itself_from_whe
     up: Up, alice: SipPhone
 ) -> None:
     await up.start(advertise=None)
-    call = await alice.call(uri_of(("127.0.0.1", up.sip[0][1])), audio=speech_like(1.5))
-    await call.played()
-    await asyncio.sleep(0.3)
-    await call.hangup()
-    media = call.media.current
-    assert media is not None
-    assert media.remote_address == up.sip[0][0]
-    sources = {packet.source for packet in call.received.packets}
-    assert sources == {(media.remote_address, media.remote_rtp_port)}
-    latency = echo_latency(call.media)
-    assert latency is not None
-    assert latency.found >= 0.8 * latency.expected
+    for call in await speak_until_echoed(alice, uri_of(("127.0.0.1", up.sip[0][1]))):
+        media = call.media.current
+        assert media is not None
+        assert media.remote_address == up.sip[0][0]
+        sources = {packet.source for packet in call.received.packets}
+        assert sources == {(media.remote_address, media.remote_rtp_port)}
 
 
 async def test_every_caller_gets_a_bye_at_sigterm(up: Up, alice: SipPhone) -> None:
     await up.start()
     calls = [await alice.call(uri_of(up.sip[0])) for _ in range(3)]
-    ending = asyncio.gather(*(call.ended(15) for call in calls))
+    ending = asyncio.gather(*(call.ended(patient(15)) for call in calls))
     assert await up.stop() == 0
     assert {end.by for end in await ending} == {EndedBy.PEER}
     assert up.living == []
@@ -104,7 +120,7 @@ async def test_every_caller_gets_a_bye_at_sigterm(up: Up, alice: SipPhone) -> No
 async def test_ctrl_c_in_the_terminal_ends_it_in_order_too(up: Up, alice: SipPhone) -> None:
     await up.start()
     call = await alice.call(uri_of(up.sip[0]))
-    ending = asyncio.create_task(call.ended(15))
+    ending = asyncio.create_task(call.ended(patient(15)))
     assert await up.stop(signal.SIGINT) == 0
     assert (await ending).by is EndedBy.PEER
     assert up.lines[-1] == "stopped"
@@ -124,7 +140,7 @@ async def test_killing_it_leaves_no_process_and_callers_get_their_bye(up: Up, al
     call = await alice.call(uri_of(up.sip[0]))
     await up.stop(signal.SIGKILL)  # returns when nobody has its standard output any more
     await up.guard_gone()
-    assert (await call.ended(15)).by is EndedBy.PEER
+    assert (await call.ended(patient(15))).by is EndedBy.PEER
     assert up.living == []
 
 
@@ -169,7 +185,7 @@ spec:
     await heard_back(call)
     await call.hangup()
     refused = alice.invite(f"sip:nobody@127.0.0.1:{up.sip[0][1]}")
-    assert (await refused.ended(10)).by is EndedBy.REFUSED
+    assert (await refused.ended(patient(10))).by is EndedBy.REFUSED
 
 
 async def test_two_edges_and_two_relays_share_the_calls_and_a_killed_relay_comes_back(
@@ -223,7 +239,7 @@ async def test_calls_and_hangup_find_the_running_gateway(up: Up, alice: SipPhone
     assert (status, listed["to"]) == (0, "echo")
     status, output = await up.command("hangup", listed["call_id"][:8])
     assert (status, output) == (0, f"ended {listed['call_id']}\n")
-    assert (await call.ended(10)).by is EndedBy.PEER
+    assert (await call.ended(patient(10))).by is EndedBy.PEER
     assert (await up.command("hangup", "ffffffff"))[0] == 1
 
 
@@ -346,13 +362,13 @@ async def test_a_drained_relay_and_a_killed_one_cost_a_call_nothing_but_a_moment
     (relay_1,) = [p for p in up.services("media_relay") if "relay-1" in p.cmdline()]
     relay_1.kill()
     await call.changes.until(
-        lambda: len([r for r in call.requests if r.method == "INVITE"]) == 2, 10, "re-INVITE"
+        lambda: len([r for r in call.requests if r.method == "INVITE"]) == 2, patient(10), "re-INVITE"
     )
     before = len(call.received.packets)
-    await call.changes.until(lambda: len(call.received.packets) > before + 20, 10, "audio back")
+    await call.changes.until(lambda: len(call.received.packets) > before + 20, patient(10), "audio back")
     print(f"gap by the drain {drained_ms:.0f} ms, by the death {call.received.longest_gap_ms:.0f} ms")
-    assert drained_ms < 500
-    assert call.received.longest_gap_ms < 2000
+    assert drained_ms < patient(500)
+    assert call.received.longest_gap_ms < patient(2000)
     code, said = await up.command("drain", "relay-9")
     assert code == 1
     assert "no relay relay-9 lives" in said
