@@ -11,7 +11,7 @@ from gatewaykit.up import Up
 
 from sipgw.siptest import SipPhone
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.system
 
 STRANGER, NEIGHBOUR = "127.0.0.66", "127.0.0.67"
 FLOOD_S, INVITES_PER_S, NOISE_PER_S = 4.0, 500, 2000

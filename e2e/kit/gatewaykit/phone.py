@@ -144,10 +144,14 @@ class PhoneCall:
         self.send(self.request("ACK", branch="" if ok else self.branch), to)
 
     async def reinvite(self, direction: str = "sendrecv") -> Message:
-        """A new offer in the dialog."""
-        self.cseq += 1
-        self.sdp = self.offer(direction).replace("o=- 1 1", f"o=- 1 {self.cseq}")
-        return await self.invite()
+        """A new offer in the dialog; again while one of the gateway is open (RFC 3261 §14.1)."""
+        while True:
+            self.cseq += 1
+            self.sdp = self.offer(direction).replace("o=- 1 1", f"o=- 1 {self.cseq}")
+            answer = await self.invite()
+            if answer.status != 491:
+                return answer
+            await asyncio.sleep(0.2)
 
     async def cancel(self) -> Message:
         """CANCEL of the INVITE under way; gives the CANCEL's own answer."""

@@ -65,7 +65,7 @@ async def test_its_calls_are_claimed_without_waiting_for_a_lapse(
         if number % 2:
             assert (await call.ask("BYE", b.sip)).status == 200
         else:
-            ok = await call.ask("INVITE", b.sip, body=HELD_SDP)
+            ok = await call.reinvite(b.sip, body=HELD_SDP)
             assert ok.status == 200
             call.ack(b.sip, cseq=ok.cseq.number)
 

@@ -215,6 +215,14 @@ class CallerDialog:
         self.caller.send(request, edge)
         return await self.caller.response(request)
 
+    async def reinvite(self, edge: Address, *, body: bytes) -> SipResponse:
+        """A re-INVITE and its final answer; again while an offer of the gateway is open (RFC 3261 §14.1)."""
+        while True:
+            answer = await self.ask("INVITE", edge, body=body)
+            if answer.status != 491:
+                return answer
+            await asyncio.sleep(0.05)
+
     def cancel(self) -> SipRequest:
         """The CANCEL of the INVITE."""
         return make_cancel(self.invite)
