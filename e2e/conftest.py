@@ -40,7 +40,7 @@ def own_gateway(tmp_path: Path) -> Iterator[Gateway]:
     gateway = Gateway(tmp_path, edges=2, relays=2, calls_per_relay=50).start()
     gateway.mark()
     yield gateway
-    gateway.stop()
+    gateway.kill()
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def cluster_gateway(tmp_path: Path) -> Iterator[Gateway]:
     gateway = Gateway(tmp_path, edges=2, relays=2, calls_per_relay=50, in_cluster=True).start()
     gateway.mark()
     yield gateway
-    gateway.stop()
+    gateway.kill()
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def draining_gateway(tmp_path: Path) -> Iterator[Gateway]:
     gateway = Gateway(tmp_path, edges=2, relays=2, calls_per_relay=50, relay_flags=flags).start()
     gateway.mark()
     yield gateway
-    gateway.stop()
+    gateway.kill()
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def tight_gateway(tmp_path: Path) -> Iterator[Gateway]:
     gateway = Gateway(tmp_path, edges=1, relays=1, calls_per_relay=2).start()
     gateway.mark()
     yield gateway
-    gateway.stop()
+    gateway.kill()
 
 
 @pytest.fixture

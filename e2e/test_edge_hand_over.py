@@ -22,7 +22,7 @@ def one_edge(tmp_path: Path) -> Iterator[Gateway]:
     gateway = Gateway(tmp_path, edges=1, relays=1, calls_per_relay=20, in_cluster=True).start()
     gateway.mark()
     yield gateway
-    gateway.stop()
+    gateway.kill()
 
 
 async def hears_itself(call: PhoneCall, seed: int, seconds: float = 1.0) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from gatewaykit.howto import UP, HowTo, Step
 from gatewaykit.up import Up
 
+from sipgw.runtime.patience import patient
 from sipgw.store.testing import RedisServer
 
 pytestmark = pytest.mark.system
@@ -31,7 +32,7 @@ async def run(up: Up, step: Step) -> str:
     command = command.replace("pgrep -nf", f"pgrep -P {up.pid} -nf")  # another gateway's are not ours to kill
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        *("timeout", "60", "bash", "-euo", "pipefail", "-c", command),
+        *("timeout", f"{patient(60):.0f}", "bash", "-euo", "pipefail", "-c", command),
         stdout=pipe,
         stderr=asyncio.subprocess.STDOUT,
         cwd=up.directory,
@@ -51,18 +52,34 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 @pytest.mark.parametrize(
     "name", ["add-a-trunk", "route-a-number", "drain-a-relay", "two-edges", "external-redis"]
 )
-async def test_a_how_to_works_on_a_laptop(redis: RedisServer, up: Up, tmp_path: Path, name: str) -> None:
-    how_to = HowTo.read(name)
-    how_to.write(tmp_path)
+async def test_a_how_to_works_on_a_laptop(redis: RedisServer, tmp_path: Path, name: str) -> None:
+    """A page shows what a laptop does that is not busy: on one that is it is followed up to three times."""
+    for last in (False, False, True):
+        try:
+            await follow(HowTo.read(name), redis, tmp_path)
+        except AssertionError:
+            if last or patient(1.0) == 1.0:
+                raise
+        else:
+            return
+
+
+async def follow(how_to: HowTo, redis: RedisServer, directory: Path) -> None:
+    """Do what its page says, and compare the output with what it shows."""
+    how_to.write(directory)
     start, *rest = how_to.steps_of(SECTION)
     assert start.command.startswith(UP)
     command = start.command.removeprefix(UP).replace("--sip-port 5060", "")
     options = shlex.split(command.replace("redis://redis.example.net:6379/0", redis.url))
-    await up.start(*(str(tmp_path / one) if one.endswith(".yaml") else one for one in options))
-    assert rest
-    for step in rest:
-        step.check(await run(up, step))
-    assert has_keys(redis) == ("--redis" in start.command)
+    up = Up(directory)
+    try:
+        await up.start(*(str(directory / one) if one.endswith(".yaml") else one for one in options))
+        assert rest
+        for step in rest:
+            step.check(await run(up, step))
+        assert has_keys(redis) == ("--redis" in start.command)
+    finally:
+        await up.aclose()
 
 
 async def test_the_environment_names_a_redis_as_the_option_does(redis: RedisServer, up: Up) -> None:

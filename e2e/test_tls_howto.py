@@ -20,7 +20,7 @@ def gateway_of_the_page(tmp_path: Path) -> Iterator[Gateway]:
     subprocess.run(shell, cwd=tmp_path, check=True, capture_output=True)
     gateway = Gateway(tmp_path, edges=1, relays=1, calls_per_relay=5, in_cluster=True).start()
     yield gateway
-    gateway.stop()
+    gateway.kill()
 
 
 async def test_the_certificates_of_the_how_to_carry_a_call(

@@ -154,11 +154,20 @@ class Gateway:
         for together in (self.edges, self.relays, [self.bot, self.registry]):
             names = [service.name for service in together]
             statuses.update(zip(names, at_once(*(service.stop for service in together)), strict=True))
+        self._clear_up()
+        return statuses
+
+    def kill(self) -> None:
+        """End all that runs at once: what a test of one's own gateway leaves needs no goodbye."""
+        for service in self.services:
+            service.kill()
+        self._clear_up()
+
+    def _clear_up(self) -> None:
         self.redis.stop()
         for first in self._ranges:
             give_back(first, 2 * self._calls_per_relay)
         self._ranges.clear()
-        return statuses
 
     def start_relay(self, number: int) -> None:
         """Start relay `number`, again after a death."""
