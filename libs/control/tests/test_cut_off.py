@@ -11,7 +11,9 @@ import pytest
 from sipgw.api.registry.v1 import registry_pb2 as pb
 from sipgw.api.registry.v1.registry_pb2_grpc import (
     PlacementServiceServicer,
+    RelayRegistrationServiceServicer,
     add_PlacementServiceServicer_to_server,
+    add_RelayRegistrationServiceServicer_to_server,
 )
 from sipgw.control import RegistryClient, RegistryUnreachable
 
@@ -36,6 +38,17 @@ class Places(PlacementServiceServicer):
                 for command in request.commands
             ]
             yield pb.PlaceResponse(results=results)
+
+
+class Lists(RelayRegistrationServiceServicer):
+    """Lists one relay, of its own name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def ListRelays(self, request: pb.ListRelaysRequest, context: Any) -> pb.ListRelaysResponse:
+        registration = pb.RelayRegistration(control_address=self.name)
+        return pb.ListRelaysResponse(relays=[pb.Relay(registration=registration)])
 
 
 class Link:
@@ -108,4 +121,27 @@ async def test_a_registry_that_is_cut_off_is_left_for_the_next_within_seconds(
             placed = (await client.place("call-1", 1)).control_address
     await client.aclose()
     assert placed not in {"", first}
+    assert time.monotonic() - began < WITHIN_S
+
+
+async def test_so_is_the_connection_of_single_questions(serve: Callable[..., Any], links: list[Link]) -> None:
+    """gRPC's own ping is out on it, and by default has a minute."""
+    for name, link in zip("ab", links, strict=True):
+        server = await serve(Lists(name), add_RelayRegistrationServiceServicer_to_server, "sipgw.test")
+        await link.open(server.address)
+    client = RegistryClient(f"{links[0].address},{links[1].address}")
+
+    async def ask() -> str:
+        (relay,) = await client.list_relays()
+        return relay.registration.control_address
+
+    first = await ask()
+    links["ab".index(first)].cut()
+    began = time.monotonic()
+    answer = ""
+    while not answer and time.monotonic() - began < 20:
+        with contextlib.suppress(RegistryUnreachable):
+            answer = await ask()
+    await client.aclose()
+    assert answer not in {"", first}
     assert time.monotonic() - began < WITHIN_S

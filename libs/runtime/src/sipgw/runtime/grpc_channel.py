@@ -11,7 +11,7 @@ from sipgw.runtime.tls import DOMAIN, TlsDirectory, TlsMaterial
 
 MAX_MESSAGE_BYTES = 16 << 20
 REGISTRY_KEEPALIVE_S = 1.0
-"""A registry whose node was cut off says nothing more, not even that it ends; the next is asked after 2 s."""
+"""A registry whose node was cut off says nothing more, not even that it ends; the next is asked after 3 s."""
 _CONNECT_TIMEOUT_MS = 1000
 _MAX_BACKOFF_MS = 1000
 
@@ -39,11 +39,13 @@ def open_channel(
 
 def _options(keepalive_s: float) -> list[tuple[str, int | str]]:
     keepalive_ms = int(keepalive_s * 1000)
+    # A busy process may stand still for a second; its connections are not closed for that.
+    timeout_ms = min(max(keepalive_ms, 2000), 3000)
     return [
         ("grpc.keepalive_time_ms", keepalive_ms),
-        ("grpc.keepalive_timeout_ms", min(keepalive_ms, 3000)),
+        ("grpc.keepalive_timeout_ms", timeout_ms),
         # While a ping of gRPC's own is out, that one is waited for instead: by default for a minute.
-        ("grpc.http2.ping_timeout_ms", min(keepalive_ms, 3000)),
+        ("grpc.http2.ping_timeout_ms", timeout_ms),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.initial_reconnect_backoff_ms", 100),
