@@ -33,7 +33,7 @@ def relays(release: Release) -> Any:
 
 
 def test_a_node_cut_off_under_calls(release: Release, nodes: NodeShell, relays: None, report: Report) -> None:
-    assert len(set(_places(release))) > 2, "relays are on all three nodes"
+    assert len(set(_places(release))) > 1, "relays are on more nodes than one"
     assert condition(release.kubectl, "sipgateway", "gateway", "RelaysTogether")["status"] == "False"
     with Callers(release.edges()) as callers:
         callers.dial(CALLS)
