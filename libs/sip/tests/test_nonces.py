@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from sipgw.sip.nonces import NONCE_LIFE_MS, NoncePurpose, NonceState, check_nonce, make_nonce
+from sipgw.sip.nonces import NONCE_LIFE_MS, NoncePurpose, NonceState, check_nonce, make_nonce, may_be_fresh
 
 KEY = b"k" * 32
 NOW = 1_764_000_000_000
@@ -59,3 +59,13 @@ def test_its_time_can_not_be_changed() -> None:
 @pytest.mark.parametrize("nonce", ["", "x", "é", "====", "AAAA", NONCE + "A", NONCE[:-4], "\x00" * 40])
 def test_what_is_no_nonce_is_stale(nonce) -> None:
     assert state(nonce) is NonceState.STALE
+
+
+@pytest.mark.parametrize("after_ms", [0, NONCE_LIFE_MS, NONCE_LIFE_MS + 1])
+def test_a_nonce_that_is_fresh_may_be_fresh_by_its_time_alone(after_ms: int) -> None:
+    assert may_be_fresh(NONCE, NOW + after_ms) is (state(after_ms=after_ms) is NonceState.FRESH)
+
+
+@pytest.mark.parametrize("nonce", ["", "x", "?", "nonsense", "AAAAAAAA"])
+def test_what_is_no_nonce_is_not_fresh(nonce: str) -> None:
+    assert not may_be_fresh(nonce, NOW)

@@ -36,33 +36,44 @@ class NoncePurpose:
     from_tag: str
     cseq: int
 
-    @property
-    def of_challenged(self) -> NoncePurpose:
-        """Of the request before this one, which got the challenge."""
-        return NoncePurpose(self.realm, self.source, self.call_id, self.from_tag, self.cseq - 1)
-
 
 def make_nonce(key: bytes, purpose: NoncePurpose, now_ms: int) -> str:
     """For the challenge of the request that `purpose` names."""
     time = now_ms.to_bytes(_TIME_BYTES)
-    return base64.urlsafe_b64encode(time + _mac(key, purpose, time)).decode()
+    return base64.urlsafe_b64encode(time + _mac(key, purpose, purpose.cseq, time)).decode()
 
 
 def check_nonce(key: bytes, nonce: str, purpose: NoncePurpose, now_ms: int) -> NonceState:
     """`purpose` names the request that brings the nonce."""
-    try:
-        data = base64.urlsafe_b64decode(nonce.encode("ascii"))
-    except (binascii.Error, ValueError):
-        return NonceState.STALE
+    data = _octets(nonce)
     time, mac = data[:_TIME_BYTES], data[_TIME_BYTES:]
-    if not hmac.compare_digest(mac, _mac(key, purpose.of_challenged, time)):
+    if not _is_recent(time, now_ms) or not hmac.compare_digest(
+        mac, _mac(key, purpose, purpose.cseq - 1, time)
+    ):
         return NonceState.STALE
-    age_ms = now_ms - int.from_bytes(time)
-    return NonceState.FRESH if -NONCE_LIFE_MS < age_ms <= NONCE_LIFE_MS else NonceState.STALE
+    return NonceState.FRESH
 
 
-def _mac(key: bytes, purpose: NoncePurpose, time: bytes) -> bytes:
-    names = (purpose.realm, purpose.source, purpose.call_id, purpose.from_tag, str(purpose.cseq))
-    parts = [name.encode("utf-8", "surrogateescape") for name in names]
-    text = b"".join(len(part).to_bytes(4) + part for part in (time, *parts))
-    return hmac.digest(key, text, "sha256")[:_MAC_BYTES]
+def may_be_fresh(nonce: str, now_ms: int) -> bool:
+    """Whether a nonce says that it was made lately: asked first, since it costs less than `check_nonce`."""
+    return _is_recent(_octets(nonce)[:_TIME_BYTES], now_ms)
+
+
+def _octets(nonce: str) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(nonce.encode("ascii"))
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _is_recent(time: bytes, now_ms: int) -> bool:
+    return -NONCE_LIFE_MS < now_ms - int.from_bytes(time) <= NONCE_LIFE_MS
+
+
+def _mac(key: bytes, purpose: NoncePurpose, cseq: int, time: bytes) -> bytes:
+    """Of the request that is challenged: its CSeq is one lower than that of the request with the answer."""
+    parts: list[bytes] = [len(time).to_bytes(4), time]
+    for name in (purpose.realm, purpose.source, purpose.call_id, purpose.from_tag, str(cseq)):
+        octets = name.encode("utf-8", "surrogateescape")
+        parts += (len(octets).to_bytes(4), octets)
+    return hmac.digest(key, b"".join(parts), "sha256")[:_MAC_BYTES]

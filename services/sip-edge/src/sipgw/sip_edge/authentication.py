@@ -25,7 +25,7 @@ from sipgw.sip import (
     SipUri,
     parse_uri,
 )
-from sipgw.sip.nonces import NoncePurpose, NonceState, check_nonce, make_nonce
+from sipgw.sip.nonces import NoncePurpose, NonceState, check_nonce, make_nonce, may_be_fresh
 from sipgw.sip_edge import metrics
 from sipgw.sip_edge.credentials_glance import read_nonces, read_purpose
 from sipgw.sip_edge.errors import Rejected
@@ -141,20 +141,20 @@ class Authentication:
             return rejected
         return None
 
-    def has_challenged(self, realm: str, head: bytes, source: str) -> bool:
+    def has_challenged(self, realm: str, head: bytes, lowered: bytes, source: str) -> bool:
         """Tell by the head of an INVITE, unparsed, whether this gateway has asked its source for a password.
 
-        False says nothing; only who heard a challenge can make it true.
+        `lowered` is the head in small letters. False says nothing; only who heard a challenge can make it
+        true.
         """
-        if self._known_key is None or self._wrong.are_too_many(source, self._now_ms()):
+        key, now_ms = self._known_key, self._now_ms()
+        if key is None or self._wrong.are_too_many(source, now_ms):
             return False
-        purpose = read_purpose(head, realm, source)
+        nonces = [one for one in read_nonces(head, lowered) if may_be_fresh(one, now_ms)]
+        purpose = read_purpose(head, lowered, realm, source) if nonces else None
         if purpose is None:
             return False
-        key, now_ms = self._known_key, self._now_ms()
-        return any(
-            check_nonce(key, nonce, purpose, now_ms) is NonceState.FRESH for nonce in read_nonces(head)
-        )
+        return any(check_nonce(key, one, purpose, now_ms) is NonceState.FRESH for one in nonces)
 
     async def trunk_of(self, gateway: config.GatewayConfig, event: RequestReceived) -> config.Trunk | None:
         """The trunk; None when the config has no trunk for the source and none to ask for.

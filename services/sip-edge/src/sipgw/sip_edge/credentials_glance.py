@@ -9,24 +9,31 @@ from typing import Final
 from sipgw.sip.nonces import NoncePurpose
 
 _MOST_NONCES: Final = 4
-_NONCE = re.compile(rb'[\s,]nonce\s*=\s*"([^"\r\n]{1,128})"', re.IGNORECASE)
-_CALL_ID = re.compile(rb"\n(?:call-id|i)[ \t]*:[ \t]*([^\r\n]+)", re.IGNORECASE)
-_FROM_TAG = re.compile(rb"\n(?:from|f)[ \t]*:[^\r\n]*?;[ \t]*tag[ \t]*=[ \t]*([^\s;,]+)", re.IGNORECASE)
-_CSEQ = re.compile(rb"\ncseq[ \t]*:[ \t]*([0-9]{1,10})[ \t]", re.IGNORECASE)
+_NONCE = re.compile(rb'nonce\s*=\s*"([^"\r\n]{1,128})"')
+_CALL_ID = re.compile(rb"\n(?:call-id|i)[ \t]*:[ \t]*([^\r\n]+)")
+_FROM_TAG = re.compile(rb"\n(?:from|f)[ \t]*:[^\r\n]*?;[ \t]*tag[ \t]*=[ \t]*([^\s;,]+)")
+_CSEQ = re.compile(rb"\ncseq[ \t]*:[ \t]*([0-9]{1,10})[ \t]")
 
 
-def read_purpose(head: bytes, realm: str, source: str) -> NoncePurpose | None:
+def read_purpose(head: bytes, lowered: bytes, realm: str, source: str) -> NoncePurpose | None:
     """The request that a nonce in it has to be for; None when its names are not found."""
-    call_id, from_tag, cseq = _CALL_ID.search(head), _FROM_TAG.search(head), _CSEQ.search(head)
+    call_id, from_tag, cseq = (pattern.search(lowered) for pattern in (_CALL_ID, _FROM_TAG, _CSEQ))
     if call_id is None or from_tag is None or cseq is None:
         return None
-    return NoncePurpose(realm, source, _text(call_id[1]), _text(from_tag[1]), int(cseq[1]))
+    return NoncePurpose(realm, source, _text(head, call_id), _text(head, from_tag), int(cseq[1]))
 
 
-def read_nonces(head: bytes) -> list[str]:
-    """The first few nonces of an INVITE."""
-    return [_text(nonce) for nonce in _NONCE.findall(head)[:_MOST_NONCES]]
+def read_nonces(head: bytes, lowered: bytes) -> list[str]:
+    """The first few nonces of an INVITE, without cnonces."""
+    found: list[str] = []
+    for match in _NONCE.finditer(lowered):
+        if lowered[match.start() - 1] != ord("c"):
+            found.append(_text(head, match))
+            if len(found) == _MOST_NONCES:
+                break
+    return found
 
 
-def _text(octets: bytes) -> str:
-    return octets.strip().decode("utf-8", "replace")
+def _text(head: bytes, match: re.Match[bytes]) -> str:
+    """Group 1 as it was written: searches go by small letters, as names of headers may be large ones."""
+    return head[match.start(1) : match.end(1)].strip().decode("utf-8", "replace")

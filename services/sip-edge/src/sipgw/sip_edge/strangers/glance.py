@@ -42,8 +42,8 @@ class LiveNames:
     """By Call-ID: an INVITE that is being answered."""
     has_request: Callable[[str], bool]
     """By branch: a request of ours that waits for a response."""
-    has_challenged: Callable[[bytes, str], bool]
-    """By the head of an INVITE and its host: its nonce is of a challenge of this gateway for this INVITE."""
+    has_challenged: Callable[[bytes, bytes, str], bool]
+    """By the head of an INVITE, the same in small letters, and its host: it answers our challenge."""
 
 
 class Glance:
@@ -69,7 +69,7 @@ class Glance:
             return self._of_invite(head)
         if not head.startswith(b"INVITE "):
             return Look.NOTHING
-        is_proved = b"\nauthorization" in lowered and self._names.has_challenged(head, host)
+        is_proved = b"\nauthorization" in lowered and self._names.has_challenged(head, lowered, host)
         return Look.PROVED if is_proved else Look.INVITE
 
     def _response(self, head: bytes) -> Look:

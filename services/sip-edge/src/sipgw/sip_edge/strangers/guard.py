@@ -59,9 +59,11 @@ class StrangerGuard:
     def door(self, layer: TransactionLayer, authentication: Authentication) -> Door:
         """What the server asks."""
 
-        def has_challenged(head: bytes, host: str) -> bool:
-            current = self._gateway.current
-            return current is not None and authentication.has_challenged(current.gateway.name, head, host)
+        def has_challenged(head: bytes, lowered: bytes, host: str) -> bool:
+            current = self._gateway.current if self.ledger.asks_passwords else None
+            if current is None:
+                return False
+            return authentication.has_challenged(current.gateway.name, head, lowered, host)
 
         names = LiveNames(self._has_call, layer.has_invite, layer.has_request, has_challenged)
         return Door(self.ledger, names)
