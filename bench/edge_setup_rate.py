@@ -40,10 +40,10 @@ NAMES = ("edge", "registry", "relay", "redis")
 GENTLE = 50  # calls a second, with which nothing queues
 
 
-def start_gateway(folder: Path) -> tuple[subprocess.Popen[str], str]:
-    """`sipgw up` on free ports; returns it and where it takes calls."""
+def start_gateway(folder: Path, more: str = "") -> tuple[subprocess.Popen[str], str]:
+    """`sipgw up` on free ports, with `more` documents; returns it and where it takes calls."""
     config = folder / "gateway.yaml"
-    config.write_text(GATEWAY)
+    config.write_text(GATEWAY + more)
     command = [sys.executable, "-m", "sipgw.cli", "up", "-f", str(config), "--sip-port", "5780"]
     up = subprocess.Popen(
         [*command, "--advertise", "127.0.0.1", "--rtp-ports", "21000-25999", "--no-recording"],
