@@ -10,6 +10,7 @@ import pytest
 from gatewaykit.up import Up
 
 from sipgw.runtime.free_ports import free_port
+from sipgw.runtime.patience import patient
 
 pytestmark = pytest.mark.system
 
@@ -65,9 +66,14 @@ async def test_a_bot_that_a_page_shows_takes_the_calls_of_up(
     async with ShownBot(page, tmp_path) as bot:
         await up.start(f"--bot={bot.address}", "--no-recording")
         assert up.ready.endswith(f" bot={bot.address} recordings=off")
-        status, output = await up.command("call", f"sip:echo@127.0.0.1:{up.sip[0][1]}", *options)
-    assert status == 0, output
-    assert re.search(rf"^{ends_with}$", output, re.MULTILINE), output
-    assert "echo latency p50" in output, "the bot says again what it hears"
-    assert bot.said == said
+        calls, is_heard = 0, False
+        while not is_heard and calls < 5:
+            status, output = await up.command("call", f"sip:echo@127.0.0.1:{up.sip[0][1]}", *options)
+            calls += 1
+            assert status == 0, output
+            assert re.search(rf"^{ends_with}$", output, re.MULTILINE), output
+            is_heard = "echo latency p50" in output
+            assert is_heard or patient(1.0) > 1.0, "on a quiet machine the bot says again what it hears"
+    assert is_heard
+    assert bot.said == said * calls
     assert list(up.directory.rglob("*.wav")) == []
