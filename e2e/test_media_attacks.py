@@ -13,6 +13,8 @@ from gatewaykit.phone import Phone, PhoneCall
 from gatewaykit.rtp import RtpPort, echoed_share, noise
 from gatewaykit.up import Up
 
+from sipgw.runtime.patience import patient
+
 pytestmark = pytest.mark.system
 
 
@@ -102,7 +104,7 @@ class Abroad:
         await asyncio.sleep(2.6)
         before = len(self.third.received)
         call.ack()
-        await asyncio.wait_for(self.third.heard(before + 25), 5)
+        await asyncio.wait_for(self.third.heard(before + 25), patient(5))
         assert (await call.bye()).status == 200
         return before
 

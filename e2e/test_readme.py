@@ -48,7 +48,7 @@ class ShownBot:
         assert self._process is not None
         if self._process.returncode is None:
             self._process.terminate()
-        output, _ = await asyncio.wait_for(self._process.communicate(), 30)
+        output, _ = await asyncio.wait_for(self._process.communicate(), patient(30))
         self.said = output.decode()
 
 

@@ -222,7 +222,7 @@ async def test_after_redis_and_registry_have_died_calls_come_again(up: Up, alice
     for module, name in (("redis-server", "redis"), ("sipgw.registry", "registry")):
         up.services(module)[0].kill()
         await up.line(f"{name} runs again")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patient(30)):
         while (call := alice.invite(uri_of(up.sip[0]))) and (await outcome(call)) is not CallPhase.ANSWERED:
             pass
     await heard_back(call)
@@ -307,7 +307,7 @@ async def test_on_a_terminal_there_is_a_live_table(up: Up, alice: SipPhone) -> N
     await screen.shows("alice.*established")
     await call.hangup()
     process.terminate()
-    assert await asyncio.wait_for(process.wait(), 30) == 0
+    assert await asyncio.wait_for(process.wait(), patient(30)) == 0
     screen.close()
 
 
@@ -322,7 +322,7 @@ class Screen:
         asyncio.get_running_loop().add_reader(terminal, self._read)
 
     async def shows(self, pattern: str) -> re.Match[str]:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(patient(30)):
             while not (match := re.search(pattern, self._text)):
                 self._more.clear()
                 await self._more.wait()

@@ -42,7 +42,7 @@ class PjsipClient:
         if self._process.returncode is None:
             self.do("quit")
             try:
-                await asyncio.wait_for(self._process.wait(), 10)
+                await asyncio.wait_for(self._process.wait(), patient(10))
             except TimeoutError:
                 self._process.kill()
         await self._reader

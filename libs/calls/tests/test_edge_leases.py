@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from sipgw.calls import EDGE_LEASE_MS, EdgeLease, EdgeLeases
+from sipgw.runtime.patience import patient
 from sipgw.runtime.settings import Identity
 from sipgw.store import Store, StoreUnavailable
 from sipgw.store.testing import RedisServer
@@ -124,7 +125,7 @@ async def test_the_run_loop_tells_of_a_lapse_once_and_only_when_it_may_judge(sto
     running = asyncio.create_task(
         judge.run(EDGE_A.identity, EDGE_A.grpc_address, on_lapse=note, on_change=changes.append)
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while not changes:  # noqa: ASYNC110 - the loop under test has no event
             await asyncio.sleep(0.01)
         await lapse(store, EDGE_B)

@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 
 from sipgw.api.relay.v1.control_pb2 import MediaEvent
 from sipgw.control.media_events import EventInbox
+from sipgw.runtime.patience import patient
 
 
 def event(event_id: int, call_id: str = "a") -> MediaEvent:
@@ -47,7 +48,7 @@ async def test_after_the_last_try_an_event_stays_unacked_and_its_repeat_is_handl
     assert [line["event"] for line in lines] == ["media_event_failed"] * 2
     assert inbox.take_acks() == []
     inbox.receive(event(1))
-    await asyncio.wait_for(handler.is_acked.wait(), 5)
+    await asyncio.wait_for(handler.is_acked.wait(), patient(5))
     assert inbox.take_acks() == [1]
     await inbox.aclose()
 
@@ -57,7 +58,7 @@ async def test_a_repeat_of_an_event_under_way_is_not_handled_twice() -> None:
     inbox = EventInbox(handler.handle, handler.is_acked.set)
     inbox.receive(event(1))
     inbox.receive(event(1))
-    await asyncio.wait_for(handler.is_acked.wait(), 5)
+    await asyncio.wait_for(handler.is_acked.wait(), patient(5))
     assert handler.tries == [1]
     await inbox.aclose()
 

@@ -15,6 +15,7 @@ from sipgw.api.registry.v1.registry_pb2_grpc import (
 )
 from sipgw.control import RegistryClient
 from sipgw.control.reconnect import StreamStalled, keep_connected
+from sipgw.runtime.patience import patient
 
 
 def status(code: grpc.StatusCode, details: str) -> grpc.aio.AioRpcError:
@@ -92,7 +93,7 @@ async def test_commands_outlive_connections_that_grow_old_and_nothing_is_warned_
     await server.start()
     client = RegistryClient(address, deadline_s=5.0)
     with capture_logs() as lines:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(patient(30)):
             await _again_and_again(
                 lambda: client.release_placement("call", "relay"),
                 lambda: [line["event"] for line in lines].count("stream_renewed") >= 8,

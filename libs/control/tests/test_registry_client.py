@@ -18,6 +18,7 @@ from sipgw.control import (
     RegistryRefused,
     RegistryUnreachable,
 )
+from sipgw.runtime.patience import patient
 
 RELAY = ProcessIdentity(name="relay-0", incarnation="r1")
 
@@ -146,7 +147,7 @@ async def test_a_registry_that_is_not_there_is_unreachable_by_every_method() -> 
     client = RegistryClient("127.0.0.1:1")
     for asking in (client.get_call("a"), client.list_calls(), client.list_relays(), client.place("a", 1)):
         with pytest.raises(RegistryUnreachable):
-            await asyncio.wait_for(asking, 3)
+            await asyncio.wait_for(asking, patient(3))
     await client.aclose()
 
 
@@ -192,7 +193,7 @@ async def test_placement_goes_on_after_a_restart_of_the_registry(client, registr
     with pytest.raises(RegistryUnreachable):
         await client.place("b", 1)
     await server.start()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         while True:
             try:
                 await client.place("c", 1)
@@ -216,7 +217,7 @@ async def test_a_silent_registry_is_unreachable_at_the_deadline(registry, server
     with pytest.raises(RegistryUnreachable, match=r"0\.2 s"):
         await client.place("a", 1)
     registry.answers = True
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         while not await is_placed(client, "b"):
             pass
     await client.aclose()
@@ -272,7 +273,7 @@ async def test_a_handler_that_refuses_a_config_gets_the_next_one(client, registr
 
 
 async def take(watch: AsyncIterator[CallsChanged]) -> CallsChanged:
-    return await asyncio.wait_for(anext(watch), 5)
+    return await asyncio.wait_for(anext(watch), patient(5))
 
 
 async def test_watching_calls_begins_with_all_and_goes_on_with_changes(client, registry) -> None:

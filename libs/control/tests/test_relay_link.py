@@ -10,6 +10,7 @@ from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.api.relay.v1 import control_pb2_grpc
 from sipgw.control import RelayLink, RelayRefused, RelayUnreachable
 from sipgw.control.relay_link import PING_PERIOD_S, STALLED_AFTER_S
+from sipgw.runtime.patience import patient
 from sipgw.runtime.settings import Identity
 
 EDGE = Identity("edge-0", "e1")
@@ -184,7 +185,7 @@ async def test_a_refusal_says_its_status_and_the_relays_words(link, relay) -> No
 
 async def test_a_relay_that_is_not_there_is_unreachable_before_the_deadline(edge) -> None:
     link = RelayLink("127.0.0.1:1", EDGE, edge.events.append, deadline_s=5)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(patient(3)):
         with pytest.raises(RelayUnreachable, match=r"127\.0\.0\.1:1"):
             await allocate(link, 1)
     assert not link.is_connected
@@ -196,7 +197,7 @@ async def test_a_command_without_an_answer_is_unreachable_at_its_deadline(server
     link = RelayLink(server.address, EDGE, edge.events.append, deadline_s=0.2)
     with pytest.raises(RelayUnreachable, match=r"0\.2 s"):
         await allocate(link, 1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         while not await is_allocated(link, 2):
             pass
     await link.aclose()

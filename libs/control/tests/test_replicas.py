@@ -10,6 +10,7 @@ from sipgw.api.registry.v1 import registry_pb2 as pb
 from sipgw.api.registry.v1 import registry_pb2_grpc as services
 from sipgw.control import RegistryClient, RegistryUnreachable
 from sipgw.runtime.errors import StartupError
+from sipgw.runtime.patience import patient
 
 
 class Registry(services.PlacementServiceServicer, services.RelayRegistrationServiceServicer):
@@ -60,7 +61,7 @@ async def client(two):
 
 async def place(client: RegistryClient, call_id: str) -> str:
     """The registry that placed the call, asked as often as it takes."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         while True:
             try:
                 return (await client.place(call_id, 1)).relay.name

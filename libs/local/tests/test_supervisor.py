@@ -22,6 +22,7 @@ from sipgw.local.events import (
 )
 from sipgw.local.service import ServiceSpec, Stage
 from sipgw.local.supervisor import Supervisor
+from sipgw.runtime.patience import patient
 
 Stub = Callable[..., ServiceSpec]
 
@@ -41,7 +42,7 @@ class Told:
         return [event for event in self.events if isinstance(event, kind)]
 
     async def first(self, kind: type, count: int = 1) -> SupervisorEvent:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patient(10)):
             while len(self.of(kind)) < count:
                 self._more.clear()
                 await self._more.wait()

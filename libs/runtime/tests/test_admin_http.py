@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from sipgw.runtime.admin_http import AdminServer
 from sipgw.runtime.errors import StartupError
+from sipgw.runtime.patience import patient
 from sipgw.runtime.telemetry.metrics import count, observe
 from sipgw.runtime.telemetry.traces import TraceIds
 from sipgw.runtime.vitals import Vitals
@@ -26,7 +27,7 @@ class Admin:
     async def send(self, request: bytes) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(request)
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), patient(5))
         writer.close()
         await writer.wait_closed()
         return answer
@@ -91,7 +92,7 @@ async def test_other_requests_get_their_status(admin: Admin, request_line: str, 
 async def test_an_endless_request_is_dropped_and_the_next_one_served(admin: Admin) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", admin.port)
     writer.write(b"GET / HTTP/1.1\r\nX: " + b"a" * 100_000)
-    assert await asyncio.wait_for(_read_to_end(reader), 5) == b""
+    assert await asyncio.wait_for(_read_to_end(reader), patient(5)) == b""
     writer.close()
     assert (await admin.get("/healthz"))[0] == 200
 

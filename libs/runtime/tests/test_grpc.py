@@ -12,6 +12,7 @@ from sipgw.api.edge.v1 import edge_pb2, edge_pb2_grpc
 from sipgw.runtime.errors import StartupError
 from sipgw.runtime.grpc_channel import open_channel
 from sipgw.runtime.grpc_server import GrpcServer
+from sipgw.runtime.patience import patient
 
 NAME = "sipgw.api.edge.v1.EdgeService"
 
@@ -89,12 +90,12 @@ async def test_stop_gives_a_call_under_way_its_grace(served) -> None:
     edge, server, channel, _ = served
     call = edge_pb2_grpc.EdgeServiceStub(channel).Deliver(edge_pb2.DeliverRequest(), timeout=10)
     answer = asyncio.ensure_future(call)
-    await asyncio.wait_for(edge.arrived.wait(), 5)
+    await asyncio.wait_for(edge.arrived.wait(), patient(5))
     stopping = asyncio.create_task(server.stop(5))
     await asyncio.sleep(0)
     edge.hold.set()
     assert await answer == edge_pb2.DeliverResponse()
-    await asyncio.wait_for(stopping, 3)
+    await asyncio.wait_for(stopping, patient(3))
 
 
 async def test_the_channel_finds_a_server_that_returns(served) -> None:
@@ -117,7 +118,7 @@ async def test_max_connection_age_moves_clients_to_a_new_connection() -> None:
     port = await server.start()
     async with open_channel(f"127.0.0.1:{port}") as channel:
         stub = edge_pb2_grpc.EdgeServiceStub(channel)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patient(5)):
             while len(set(edge.peers)) < 2:
                 await stub.Hangup(edge_pb2.HangupRequest(), wait_for_ready=True)
                 await asyncio.sleep(0.02)

@@ -9,6 +9,8 @@ from asyncio.subprocess import PIPE, Process
 
 import pytest
 
+from sipgw.runtime.patience import patient
+
 _PRELUDE = """
 import asyncio, sys
 from sipgw.runtime.errors import StartupError
@@ -25,7 +27,7 @@ async def start(main: str) -> Process:
 
 async def wait_ready(process: Process) -> dict[str, object]:
     assert process.stderr is not None
-    return json.loads(await asyncio.wait_for(process.stderr.readline(), 10))
+    return json.loads(await asyncio.wait_for(process.stderr.readline(), patient(10)))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -57,7 +59,7 @@ async def test_a_second_signal_ends_a_main_that_hangs() -> None:
     assert (await wait_ready(process))["event"] == "stopping"
     assert (await wait_ready(process))["step"] == "hanging"
     process.send_signal(signal.SIGTERM)
-    await asyncio.wait_for(process.communicate(), 10)
+    await asyncio.wait_for(process.communicate(), patient(10))
     assert process.returncode == 1
 
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
+from sipgw.runtime.patience import patient
 from sipgw.runtime.tasks import TaskGroupOwner
 
 
@@ -54,5 +55,5 @@ async def test_a_closed_owner_starts_nothing() -> None:
 async def test_a_task_may_close_its_own_owner() -> None:
     owner = TaskGroupOwner("edge")
     task = owner.spawn(owner.aclose(), "end")
-    await asyncio.wait_for(task, 1)
+    await asyncio.wait_for(task, patient(1))
     assert not task.cancelled()

@@ -15,6 +15,7 @@ from sipgw.runtime import tls as tls_module
 from sipgw.runtime.errors import StartupError
 from sipgw.runtime.grpc_channel import open_channel
 from sipgw.runtime.grpc_server import GrpcServer
+from sipgw.runtime.patience import patient
 from sipgw.runtime.testing import TestAuthority
 from sipgw.runtime.tls import TlsDirectory, require_role, tls_directory
 
@@ -126,7 +127,7 @@ async def test_authorities_change_under_calls_without_a_break(served: Fixture) -
     async with served.channel(tls) as channel:
         stub = edge_pb2_grpc.EdgeServiceStub(channel)
         under_way = asyncio.ensure_future(stub.Deliver(edge_pb2.DeliverRequest(), timeout=30))
-        await asyncio.wait_for(served.edge.arrived.wait(), 5)
+        await asyncio.wait_for(served.edge.arrived.wait(), patient(5))
         steps = [(old, both), (new, both), (new, new.certificate)]
         for step, (signs, believed) in enumerate(steps):
             for role in ("edge", "registry") if step % 2 else ("registry", "edge"):
@@ -150,14 +151,14 @@ async def test_connections_of_old_certificates_close_when_their_calls_have_ended
     async with served.channel(tls) as channel:
         stub = edge_pb2_grpc.EdgeServiceStub(channel)
         under_way = asyncio.ensure_future(stub.Deliver(edge_pb2.DeliverRequest(), timeout=30))
-        await asyncio.wait_for(served.edge.arrived.wait(), 5)
+        await asyncio.wait_for(served.edge.arrived.wait(), patient(5))
         served.authority.write_leaf(served.directory / "registry", "registry")
         await stub.Hangup(edge_pb2.HangupRequest(), timeout=5)
         assert connections() == 2
         served.edge.hold.set()
         await under_way
         del under_way
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patient(5)):
             while connections() > 1:  # noqa: ASYNC110 - the kernel sets no event
                 await asyncio.sleep(0.01)
         assert await code_of(channel) is grpc.StatusCode.OK

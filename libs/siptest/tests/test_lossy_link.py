@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import pytest
 
+from sipgw.runtime.patience import patient
 from sipgw.siptest.lossy_link import Direction, Faults, LossyLink, drop_first
 
 
@@ -28,7 +29,7 @@ class Peer(asyncio.DatagramProtocol):
             self.transport.sendto(data, addr)
 
     async def wait_for(self, count: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patient(5)):
             while len(self.got) < count:
                 self.arrived.clear()
                 await self.arrived.wait()
@@ -118,7 +119,7 @@ async def test_loss_and_duplicates_come_at_about_the_rate_asked_and_by_the_seed(
         link.faults = Faults(loss=0.3, duplicate=0.2)
         for data in [b"%d" % i for i in range(200)] + [b"last"]:
             client.transport.sendto(data, link.address)
-        await asyncio.wait_for(all_seen.wait(), 5)
+        await asyncio.wait_for(all_seen.wait(), patient(5))
         counts.append((link.dropped, link.forwarded))
     assert counts[0] == counts[1]
     assert 40 <= counts[0][0] <= 80

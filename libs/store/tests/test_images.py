@@ -13,6 +13,7 @@ from docker.errors import APIError
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
+from sipgw.runtime.patience import patient
 from sipgw.store import Script, Store, partition_key
 
 HAS_DOCKER = "DOCKER_HOST" in os.environ or os.access("/var/run/docker.sock", os.W_OK)
@@ -44,7 +45,7 @@ async def test_scripts_time_and_secrets_work_on(image: str) -> None:
     with running(image, "--requirepass", "hush") as (host, port):
         store = await Store.connect(f"redis://:hush@{host}:{port}/0")
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(patient(15)):
                 while not store.is_reachable:  # noqa: ASYNC110 - polls what has no event
                     await asyncio.sleep(0.02)
             key = partition_key(7, "x")

@@ -142,7 +142,7 @@ async def test_an_unsubscribed_callback_is_told_nothing(store: Store, redis_serv
 
 
 async def test_estimated_redis_time_is_within_100_ms_of_redis_time(store: Store) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         while not await _is_time_known(store):  # noqa: ASYNC110 - polls what has no event
             await asyncio.sleep(0.02)
 
@@ -179,7 +179,7 @@ async def test_a_secret_outlives_the_data_and_wins_over_one_drawn_meanwhile(
                 return
             await asyncio.sleep(0.05)
 
-    await asyncio.wait_for(agreed(), 10)
+    await asyncio.wait_for(agreed(), patient(10))
     assert await store.shared_secret("call-id") == held
     await late.aclose()
 

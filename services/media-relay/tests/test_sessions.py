@@ -17,6 +17,7 @@ from sipgw.media_relay.errors import PortRangeError
 from sipgw.media_relay.port_pool import PortPool, bind_address
 from sipgw.media_relay.service import SERVICE_NAME, RelayControlServicer
 from sipgw.runtime.grpc_server import GrpcServer
+from sipgw.runtime.patience import patient
 from sipgw.runtime.settings import Identity
 
 OK, STALE, INVALID = pb.COMMAND_STATUS_OK, pb.COMMAND_STATUS_STALE, pb.COMMAND_STATUS_INVALID
@@ -250,7 +251,7 @@ async def test_a_stream_meant_for_the_relay_before_it_neither_ends_calls_nor_tak
     with pytest.raises(RelayUnreachable):
         await late.release("c", generation=9, owner_epoch=9, reason="moved")
     await link.allocate("c", generation=1, owner_epoch=1, spec=allocate(bench, bench.phone()))
-    event = await asyncio.wait_for(heard.get(), 5)
+    event = await asyncio.wait_for(heard.get(), patient(5))
     assert event.WhichOneof("event") == "bot_ready"
     assert stale == []
     await late.aclose()

@@ -12,6 +12,7 @@ from sipgw.api.registry.v1 import registry_pb2 as pb
 from sipgw.calls import CallStore, Created, EdgeLeases, random_call_id, to_record
 from sipgw.calls.call_scripts import STREAM_RETENTION_MS
 from sipgw.registry.resource_version import ResourceVersion
+from sipgw.runtime.patience import patient
 from sipgw.runtime.settings import Identity
 from sipgw.store import PARTITIONS, Store, partition_of
 from sipgw.store.testing import RedisServer
@@ -52,7 +53,7 @@ def assert_is_being_read_again(error: grpc.aio.AioRpcError) -> None:
 async def told(watch: Any, count: int) -> list[tuple[str, int]]:
     """The next `count` changes of a watch."""
     changes: list[tuple[str, int]] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         while len(changes) < count:
             changes += [(summary.call_id, summary.version) for summary in (await watch.read()).changed]
     return changes
@@ -181,7 +182,7 @@ async def test_a_version_whose_changes_were_trimmed_means_list_again(replica: An
         )
         return await refused(watch.read()) is grpc.StatusCode.OUT_OF_RANGE
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while not await listed(replica):  # noqa: ASYNC110 - polls a service
             await asyncio.sleep(0.02)
     assert await watch_is_out_of_range()

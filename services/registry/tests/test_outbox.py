@@ -11,6 +11,7 @@ from sipgw.api.calls.v1 import session_pb2 as pb
 from sipgw.calls import CallStore, Created, EndedCall, EndedOutbox, random_call_id, to_record
 from sipgw.registry.call_record import Numbers, call_record, root_span
 from sipgw.registry.outbox import Outbox
+from sipgw.runtime.patience import patient
 from sipgw.runtime.settings import Identity
 from sipgw.runtime.telemetry import traces
 from sipgw.store import PARTITIONS, Store
@@ -62,7 +63,7 @@ class Replica:
             yield
         finally:
             await self.outbox.finish(5)
-            await asyncio.wait_for(task, 5)
+            await asyncio.wait_for(task, patient(5))
 
     async def nothing_waits(self) -> bool:
         return await self.consumer.take_over(600_000) == ([], 0)
@@ -143,7 +144,7 @@ async def test_while_redis_is_away_it_waits_and_writes_no_record_twice(
     async with replica.running():
         await ended(store)
         replica.outbox.wake(range(PARTITIONS))
-        await asyncio.wait_for(frozen.wait(), 10)
+        await asyncio.wait_for(frozen.wait(), patient(10))
         await eventually(unreachable)  # longer than a command's bound
         redis_server.thaw()
         replica.outbox._export_roots = lambda _: True

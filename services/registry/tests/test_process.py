@@ -24,6 +24,7 @@ from sipgw.api.calls.v1.session_pb2 import CALL_STATE_INVITED, CallSession
 from sipgw.api.registry.v1 import registry_pb2 as pb
 from sipgw.api.registry.v1 import registry_pb2_grpc as services
 from sipgw.calls import CallStore, EndedOutbox, random_call_id
+from sipgw.runtime.patience import patient
 from sipgw.store import Store
 from sipgw.store.testing import RedisServer
 
@@ -89,7 +90,7 @@ def test_a_gone_redis_makes_it_unready_and_never_not_live(tmp_path: Path) -> Non
 
         assert status("readiness") == health_pb2.HealthCheckResponse.SERVING
         redis.stop()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + patient(20)
         while status("readiness") == health_pb2.HealthCheckResponse.SERVING:
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -106,7 +107,7 @@ def test_without_redis_it_starts_says_that_it_is_not_ready_and_waits(tmp_path: P
             calls.ListCalls(pb.ListCallsRequest(), timeout=10)
         assert error.value.code() is grpc.StatusCode.UNAVAILABLE  # type: ignore[attr-defined]
         with redis:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + patient(20)
             while get(f"http://{ready['admin']}/readyz") != "ready\n":
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
@@ -146,7 +147,7 @@ async def test_of_two_registries_one_writes_each_calls_record_also_while_one_sto
         one.send_signal(signal.SIGTERM)
         second = [await end_a_call(store) for _ in range(100)]
         assert await asyncio.to_thread(one.wait, 10) == 0
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             while (await EndedOutbox(store, "test").take_over(600_000))[1]:  # noqa: ASYNC110 - has no event
                 await asyncio.sleep(0.02)
         other.send_signal(signal.SIGTERM)

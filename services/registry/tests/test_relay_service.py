@@ -8,6 +8,7 @@ import pytest
 
 from sipgw.api.registry.v1 import registry_pb2 as pb
 from sipgw.calls import random_call_id
+from sipgw.runtime.patience import patient
 from sipgw.store.testing import RedisServer
 
 Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
@@ -29,7 +30,7 @@ def request(*, registers: bool = False, calls: tuple[str, ...] = ()) -> pb.Heart
 
 
 async def say(stream: Any, message: Any) -> Any:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         await stream.write(message)
         return await stream.read()
 

@@ -7,6 +7,7 @@ import pytest
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay_api
+from sipgw.runtime.patience import patient
 from sipgw.sip import TimerValues, make_response
 from sipgw.sip_edge.settings import OnStop
 from sipgw.sip_edge.testing.caller import HELD_SDP, Caller, CallerDialog
@@ -55,7 +56,7 @@ async def test_its_calls_are_claimed_without_waiting_for_a_lapse(
     a: TestEdge, b: TestEdge, relay: FakeRelay, caller: Caller
 ) -> None:
     standing = [await established(caller, a) for _ in range(5)]
-    async with asyncio.timeout(2.5):
+    async with asyncio.timeout(patient(2.5)):
         await a.stop()
     assert [lease.identity.name for lease in await b.app.leases.live()] == ["edge-b"]
     await b.until(lambda: len(b.app.live) == 5, within_s=2.0)
@@ -114,7 +115,7 @@ async def test_a_call_that_rings_for_long_is_left_ringing_and_answered_by_the_ot
     invite = caller.invite()
     caller.send(invite, a.sip)
     progress = await caller.response(invite, 180)
-    async with asyncio.timeout(2.5):
+    async with asyncio.timeout(patient(2.5)):
         await a.stop()
     call_id = (progress.to.tag or "")[:32]
     relay.emit(call_id, bot_ready=relay_api.BotReady(confirmed=True))
@@ -134,7 +135,7 @@ async def test_an_end_under_way_is_carried_to_its_end(
     stopping = asyncio.create_task(a.stop())
     await a.until(lambda: a.app.intake.is_stopping)
     caller.send(make_response(bye, 200), a.sip)
-    async with asyncio.timeout(2.5):
+    async with asyncio.timeout(patient(2.5)):
         await stopping
     await until_state(b, call.call_id, calls.CALL_STATE_ENDED)
     assert len({one.via.branch for one in caller.requests}) == 1, "no other BYE by the other edge"

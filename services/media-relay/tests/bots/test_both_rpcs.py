@@ -15,6 +15,7 @@ from sipgw.api import voicebot_pb2_grpc
 from sipgw.bot import Call, Dtmf
 from sipgw.bot.echo import EchoServicer
 from sipgw.media_relay.bots.interface import BotProtocol
+from sipgw.runtime.patience import patient
 
 FRAME = 160
 
@@ -118,7 +119,7 @@ async def test_a_closed_call_ends_the_bots_handler(relay, protocol, sdk_bots):
     relay.open(1, address, protocol=protocol)
     await relay.sessions.told_of("ready", 1)
     relay.bridge.close(1, "bye")
-    reason = await asyncio.wait_for(ended.get(), 5)
+    reason = await asyncio.wait_for(ended.get(), patient(5))
     assert reason == ("bye" if protocol is BotProtocol.TRUNK else "hangup")
     assert relay.sessions.names(1) == ["ready"]
 

@@ -15,6 +15,7 @@ from sipgw.api import voicebot_pb2 as pb
 from sipgw.api import voicebot_pb2_grpc
 from sipgw.bot.echo import EchoServicer
 from sipgw.media_relay.bots.interface import BotProtocol
+from sipgw.runtime.patience import patient
 
 if TYPE_CHECKING:
     from sipgw.bot import Call
@@ -191,7 +192,7 @@ async def test_closing_with_a_bot_that_reads_nothing_takes_no_longer_than_its_li
     bot = await bots(deaf)
     relay.open(1, bot.address)
     await relay.sessions.told_of("ready", 1)
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(patient(8)):
         await relay.bridge.aclose()
     deaf.release.set()
 
@@ -238,7 +239,7 @@ async def test_digits_pressed_while_the_bot_is_away_are_not_lost(relay, bots, sd
     relay.open(2, await sdk_bots(bot))
     relay.bridge.send_digit(2, "3", end=False)
     relay.bridge.send_digit(2, "3", end=True)
-    assert await asyncio.wait_for(digits.get(), 5) == "3"
+    assert await asyncio.wait_for(digits.get(), patient(5)) == "3"
 
 
 class Babbling(voicebot_pb2_grpc.VoiceBotServicer):
@@ -323,7 +324,7 @@ async def test_each_attach_is_a_span_of_the_calls_trace(relay, bots, monkeypatch
     bot = await bots(EchoServicer())
     await bot.die()
     relay.open(1, bot.address, ready_timeout_ms=8000)
-    await asyncio.wait_for(recorded.wait(), 5)
+    await asyncio.wait_for(recorded.wait(), patient(5))
     await bot.start()
     await relay.sessions.told_of("ready", 1)
     name, parent, start_ns, end_ns, attributes, error = spans[-1]

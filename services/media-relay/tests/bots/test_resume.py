@@ -8,6 +8,7 @@ import pytest
 
 from sipgw.bot import BotServer, Call, Resumed
 from sipgw.media_relay.bots.interface import BotProtocol
+from sipgw.runtime.patience import patient
 
 FRAME = 160
 BOTH = pytest.mark.parametrize("protocol", [BotProtocol.TRUNK, BotProtocol.STREAM_CALL])
@@ -65,7 +66,7 @@ async def goes_on(relay, handle: int) -> None:
 
 
 async def within(awaitable: object) -> None:
-    await asyncio.wait_for(awaitable, 5)  # type: ignore[arg-type]
+    await asyncio.wait_for(awaitable, patient(5))  # type: ignore[arg-type]
 
 
 @BOTH

@@ -6,6 +6,8 @@ import signal
 import sys
 from typing import Any
 
+from sipgw.runtime.patience import patient
+
 
 class Process:
     """`fields` are those of the ready line; `lines` all that was logged."""
@@ -29,7 +31,7 @@ class Process:
 
     async def ready(self, within_s: float = 20.0) -> dict[str, Any]:
         """Wait for the ready line."""
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(patient(within_s)):
             await self._ready.wait()
         if not self.fields:
             raise AssertionError("ended before it was ready:\n" + "\n".join(self.lines[-20:]))
@@ -47,7 +49,7 @@ class Process:
 
     async def ended(self, within_s: float = 20.0) -> int:
         """Wait for its end by itself."""
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(patient(within_s)):
             status = await self._process.wait()
             if self._reader is not None:
                 await self._reader
