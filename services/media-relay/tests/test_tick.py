@@ -1,6 +1,10 @@
-"""TickClock: what liveness is judged by."""
+"""TickClock: what liveness is judged by, and how much of a core the ticks take."""
+
+import math
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sipgw.media_relay.tick import TICK_S, TickClock
 
@@ -48,3 +52,45 @@ def test_a_clock_whose_tick_has_failed_lags_from_then_on() -> None:
     loop.due = None  # nobody sets another
     loop.run(6.0)
     assert clock.lag_s > 5.0
+
+
+class Core:
+    """A clock whose runs come late by turns, and the CPU that their work takes: so much for each tick."""
+
+    def __init__(self, work, lateness):
+        self.loop = Loop()
+        self.cpu = 0.0
+        self._work = work
+        self._lateness = lateness
+        self.clock = TickClock(self.loop, self._on_tick, lambda: self.cpu)
+        self.clock.start()
+
+    def _on_tick(self, _tick, missed):
+        self.cpu += self._work * TICK_S * (missed + 1)
+
+    def run(self, seconds):
+        """As many runs as there is time for, each as late as its turn says."""
+        turn = 0
+        while self.loop.now < seconds:
+            when, callback = self.loop.due
+            self.loop.now = when + self._lateness[turn % len(self._lateness)] * TICK_S
+            callback()
+            turn += 1
+        return self.clock.load
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.floats(0.01, 0.9), st.lists(st.integers(0, 40), min_size=1, max_size=20))
+def test_the_load_is_the_share_of_a_core_however_late_its_turns_come(work, lateness):
+    """A process that waits for its core does the work of several ticks at once, not more of it."""
+    assert Core(work, lateness).run(10.0) == pytest.approx(work, rel=0.01)
+
+
+def test_a_busy_second_weighs_a_second_whether_in_one_run_or_in_two_hundred():
+    smooth, lumps = Core(0.0, [0]), Core(0.0, [19])
+    for core in (smooth, lumps):
+        core.run(5.0)
+        core._work = 0.8
+        core.run(6.0)
+    assert lumps.clock.load == pytest.approx(smooth.clock.load, rel=0.05)
+    assert smooth.clock.load == pytest.approx(0.8 * (1 - math.exp(-1)), rel=0.02)

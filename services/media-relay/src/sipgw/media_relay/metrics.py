@@ -101,7 +101,11 @@ GAUGES: Final[dict[str, Reading]] = {
         lambda of: of.head_room.is_draining or of.head_room.is_stopping,
     ),
     "cpu_cores": ("CPU of the process, smoothed over seconds", lambda of: of.head_room.cpu),
-    "tick_load": ("Share of the tick's time that its work takes", lambda of: of.clock.load),
+    "cpu_limit_cores": (
+        "CPU that the relay may use: a core, or its container's limit",
+        lambda of: of.head_room.limit,
+    ),
+    "tick_load": ("CPU that the ticks' work takes, as a share of a core", lambda of: of.clock.load),
     "tick_longest_seconds": ("Longest tick since the last scrape", lambda of: of.clock.take_longest_s()),
 }
 COUNTERS: Final[dict[str, Reading]] = {

@@ -19,13 +19,19 @@ _LOAD_SMOOTHING: Final = 0.005  # about a second of ticks
 class TickClock:
     """Calls `on_tick(tick, missed)` every tick; after a stall once, with how many were missed."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_tick: Callable[[Tick, int], None]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_tick: Callable[[Tick, int], None],
+        cpu_s: Callable[[], float] = time.thread_time,
+    ) -> None:
         self._loop = loop
         self._on_tick = on_tick
+        self._cpu_s = cpu_s
         self._origin_s = loop.time()
         self._number = 0
         self._timer: asyncio.TimerHandle | None = None
-        self.load = 0.0  # CPU of a tick's work as a share of the tick, smoothed
+        self.load = 0.0  # CPU of the ticks' work as a share of a core, over about a second
         self.missed = 0
         self.longest_s = 0.0  # since the last asking
 
@@ -59,7 +65,7 @@ class TickClock:
         self._timer = self._loop.call_at(self._origin_s + (self._number + 1) * TICK_S, self._run)
 
     def _run(self) -> None:
-        begun, cpu_begun = time.perf_counter(), time.thread_time()
+        begun, cpu_begun = time.perf_counter(), self._cpu_s()
         number = int((self._loop.time() + _ROUNDING_S - self._origin_s) / TICK_S)
         if number <= self._number:  # the timer came early
             self._schedule()
@@ -69,6 +75,13 @@ class TickClock:
         self._number = number
         self._on_tick(Tick(number, number * TICK_S), missed)
         self.longest_s = max(self.longest_s, time.perf_counter() - begun)
-        # CPU, not wall: a relay that others kept from its core has not spent its head-room.
-        self.load += ((time.thread_time() - cpu_begun) / TICK_S - self.load) * _LOAD_SMOOTHING
+        self._weigh(self._cpu_s() - cpu_begun, ticks=missed + 1)
         self._schedule()
+
+    def _weigh(self, cpu_s: float, *, ticks: int) -> None:
+        """Add a run to the load, for as long as the time whose work it did.
+
+        CPU, not wall: a relay that others kept from its core has not spent its head-room.
+        """
+        share = cpu_s / (ticks * TICK_S)
+        self.load += (share - self.load) * (1 - (1 - _LOAD_SMOOTHING) ** ticks)

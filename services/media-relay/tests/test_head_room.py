@@ -1,0 +1,102 @@
+"""Whether the relay has CPU left for another call, in virtual time."""
+
+import math
+
+import pytest
+
+from sipgw.media_relay.cpu_limit import read_cpu_limit
+from sipgw.media_relay.head_room import MOST_CPU, MOST_TICK_LOAD, RelayHeadRoom
+
+
+class Clock:
+    """A TickClock that has this load."""
+
+    def __init__(self, load):
+        self.load = load
+
+
+class Machine:
+    """Time and CPU by hand."""
+
+    def __init__(self, limit=math.inf, load=0.0):
+        self.now = self.spent = 0.0
+        self.limit = limit
+        self.room = RelayHeadRoom(lambda: self.spent, lambda: self.now, lambda: self.limit)
+        self.room.watch(Clock(load))
+        self.room.measure()
+
+    def work(self, cores, seconds, every=1.0):
+        for _ in range(round(seconds / every)):
+            self.now += every
+            self.spent += cores * every
+            self.room.measure()
+        return self.room
+
+
+@pytest.mark.parametrize("limit", [math.inf, 8.0, 1.0, 0.5, 0.1])
+def test_a_relay_is_full_at_a_share_of_the_core_that_it_may_use(limit):
+    may_use = min(limit, 1.0)
+    assert not Machine(limit).work(may_use * (MOST_CPU - 0.02), 60).refusal()
+    assert "core" in Machine(limit).work(may_use * (MOST_CPU + 0.02), 60).refusal()
+    assert not Machine(limit, load=may_use * (MOST_TICK_LOAD - 0.02)).room.refusal()
+    assert "ticks" in Machine(limit, load=may_use * (MOST_TICK_LOAD + 0.02)).room.refusal()
+
+
+def test_a_container_that_is_resized_is_judged_by_its_new_limit():
+    machine = Machine(limit=0.5)
+    assert machine.work(0.6, 30).refusal()
+    machine.limit = 2.0
+    assert not machine.work(0.6, 1).refusal()
+
+
+def test_what_is_measured_late_weighs_as_long_as_it_lasted():
+    often, rarely = Machine(), Machine()
+    for machine, every in ((often, 1.0), (rarely, 4.0)):
+        machine.work(0.9, 4, every)
+    assert rarely.room.cpu == pytest.approx(often.room.cpu)
+
+
+@pytest.fixture
+def cgroup(tmp_path):
+    """Makes the kernel's files: the membership, and what is mounted."""
+
+    def make(membership, **files):
+        (tmp_path / "cgroup").write_text(membership)
+        for name, text in files.items():
+            path = tmp_path / "mount" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return read_cpu_limit(tmp_path / "cgroup", tmp_path / "mount")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "cores"),
+    [
+        ("0::/\n", {"cpu.max": "50000 100000\n"}, 0.5),  # a container with a namespace of its own
+        ("0::/\n", {"cpu.max": "max 100000\n"}, math.inf),
+        ("0::/\n", {}, math.inf),  # the root has no such file
+        ("0::/pod/relay\n", {"pod/relay/cpu.max": "max 100000", "pod/cpu.max": "150000 100000"}, 1.5),
+        ("0::/pod/relay\n", {"pod/relay/cpu.max": "20000 100000", "pod/cpu.max": "150000 100000"}, 0.2),
+        ("0::/../elsewhere\n", {"cpu.max": "70000 100000"}, 0.7),  # of the host: ours is the root
+        (
+            "4:memory:/x\n2:cpu,cpuacct:/pod\n0::/\n",
+            {"cpu,cpuacct/pod/cpu.cfs_quota_us": "25000\n", "cpu,cpuacct/pod/cpu.cfs_period_us": "50000\n"},
+            0.5,
+        ),
+        (
+            "1:cpu:/kubepods/of-the-host\n",
+            {"cpu/cpu.cfs_quota_us": "30000\n", "cpu/cpu.cfs_period_us": "100000\n"},
+            0.3,
+        ),
+        ("1:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, math.inf),
+        ("3:cpuset:/pod\n", {"cpuset/pod/cpu.cfs_quota_us": "1\n"}, math.inf),
+    ],
+)
+def test_the_limit_of_the_container_is_read_in_both_versions_of_cgroups(cgroup, membership, files, cores):
+    assert cgroup(membership, **files) == cores
+
+
+def test_where_there_are_no_cgroups_nothing_limits(tmp_path):
+    assert read_cpu_limit(tmp_path / "none", tmp_path) == math.inf
