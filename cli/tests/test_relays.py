@@ -5,21 +5,27 @@ from sipgw.api.registry.v1.registry_pb2 import Relay, RelayRegistration
 from sipgw.cli.relays import state_of, table_of
 
 
-def relay(name: str, *, healthy: bool = True, draining: bool = False) -> Relay:
+def relay(name: str, *, healthy: bool = True, draining: bool = False, full: bool = False) -> Relay:
     registration = RelayRegistration(
         relay=ProcessIdentity(name=name, incarnation="1"),
         advertised_address="192.0.2.1",
         capacity_units=100,
     )
-    return Relay(
-        registration=registration, healthy=healthy, draining=draining, calls=7, used_units=9, ports_free=80
-    )
+    relay = Relay(registration=registration, calls=7, used_units=9, ports_free=80)
+    relay.healthy, relay.draining, relay.full = healthy, draining, full
+    return relay
 
 
 def test_a_relay_that_is_gone_does_not_drain() -> None:
     assert state_of(relay("a")) == "ready"
     assert state_of(relay("a", draining=True)) == "draining"
     assert state_of(relay("a", healthy=False, draining=True)) == "gone"
+
+
+def test_a_full_relay_is_not_a_draining_one() -> None:
+    assert state_of(relay("a", full=True)) == "full"
+    assert state_of(relay("a", full=True, draining=True)) == "draining"
+    assert state_of(relay("a", full=True, healthy=False)) == "gone"
 
 
 def test_the_table_shows_calls_and_room() -> None:

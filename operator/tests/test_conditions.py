@@ -60,7 +60,11 @@ def test_a_gateway_that_takes_calls_shows_all_three_true_and_its_figures() -> No
     for kind, one, figures in (
         ("BotRoute", ROUTE, {"match": "any call", "bot": "a:1 90%, b:1 10%", "callsNow": 4}),
         ("SipTrunk", TRUNK, {"auth": "192.0.2.0/24", "callsNow": 5}),
-        ("SipGateway", GATEWAY, {"relays": {"wanted": 3, "ready": 3, "draining": 0}, "calls": 5, "edges": 2}),
+        (
+            "SipGateway",
+            GATEWAY,
+            {"relays": {"wanted": 3, "ready": 3, "full": 0, "draining": 0}, "calls": 5, "edges": 2},
+        ),
     ):
         made = status(one)
         assert {said(made, type_)[0] for type_ in ("Accepted", "Programmed", "Ready")} == {"True"}
@@ -92,11 +96,17 @@ def test_ready_names_what_is_missing() -> None:
     facts = {"is_config_in_force": True, "relays_least": 2}
     for given, reason in (
         ({"relays_ready": 0, "edges": 1}, "NoRelay"),
+        ({"relays_ready": 0, "relays_full": 2, "edges": 1}, "RelaysFull"),
         ({"relays_ready": 1, "edges": 0}, "NoEdge"),
         ({"relays_ready": 1, "edges": 1}, "TooFewRelays"),
         ({"relays_ready": 2, "edges": 1, "is_config_in_force": False}, "Pending"),
     ):
         assert said(status(GATEWAY, facts=GatewayFacts(**{**facts, **given})), "Ready") == ("False", reason)
+
+
+def test_a_full_relay_is_none_too_few() -> None:
+    facts = GatewayFacts(is_config_in_force=True, relays_least=2, relays_ready=1, relays_full=1, edges=1)
+    assert said(status(GATEWAY, facts=facts), "Ready") == ("True", "Ready")
 
 
 def test_a_second_look_at_the_same_is_equal_and_only_a_new_status_moves_the_time() -> None:

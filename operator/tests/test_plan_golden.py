@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 def relay(number: int, text: str, lanes: int) -> RelayState:
-    """`used/capacity [N calls] [N ports] [draining] [asked] [old] [at NODE]`"""
+    """`used/capacity [N calls] [N ports] [draining] [full] [asked] [old] [at NODE]`"""
     text, _, node = text.partition(" at ")
     figures, *words = text.split()
     used, capacity = map(int, figures.split("/"))
@@ -32,6 +32,7 @@ def relay(number: int, text: str, lanes: int) -> RelayState:
         is_drain_requested="asked" in words,
         is_outdated="old" in words,
         node=node,
+        is_full="full" in words,
     )
 
 

@@ -178,7 +178,12 @@ async def test_load_scales_out_and_quiet_drains_the_highest_before_it_goes(bench
     for number in (2, 3):
         bench.relay(number)
     await bench.passes()
-    assert bench.status("sipgateways", "main")["relays"] == {"wanted": 4, "ready": 4, "draining": 0}
+    assert bench.status("sipgateways", "main")["relays"] == {
+        "wanted": 4,
+        "ready": 4,
+        "full": 0,
+        "draining": 0,
+    }
     for relay in bench.registry.relays:
         relay.used_units = relay.calls = 0
     bench.registry.relays[3].used_units = bench.registry.relays[3].calls = 1

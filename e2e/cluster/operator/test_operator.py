@@ -334,7 +334,12 @@ async def test_relays_are_added_for_calls_drained_when_idle_and_taken_away_when_
         async with fake_relay(registry_address, 2), fake_relay(registry_address, 3):
 
             async def is_told() -> bool:
-                return (await ns.status(main)).get("relays") == {"wanted": 4, "ready": 4, "draining": 0}
+                return (await ns.status(main)).get("relays") == {
+                    "wanted": 4,
+                    "ready": 4,
+                    "full": 0,
+                    "draining": 0,
+                }
 
             await eventually(is_told)
     async with (

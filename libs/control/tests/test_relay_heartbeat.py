@@ -45,11 +45,10 @@ class Relay:
     def __init__(self) -> None:
         self.calls = ["a", "b"]
         self.drains: list[bool] = []
+        self.full = False
 
     def snapshot(self) -> Beat:
-        return Beat(
-            call_ids=self.calls, used_units=len(self.calls), draining=bool(self.drains), ports_free=98
-        )
+        return Beat(self.calls, len(self.calls), draining=bool(self.drains), ports_free=98, full=self.full)
 
 
 @pytest.fixture
@@ -129,6 +128,12 @@ async def test_a_drain_is_told_when_it_begins_and_when_it_ends(heartbeat, regist
     registry.drain = False
     await until(lambda: relay.drains == [True, False])
     assert registry.beats[-1].draining
+
+
+async def test_a_full_relay_beats_full_and_not_draining(heartbeat, registry, relay, until) -> None:
+    relay.full = True
+    await until(lambda: registry.beats and registry.beats[-1].full)
+    assert not registry.beats[-1].draining
 
 
 async def test_it_registers_again_with_a_registry_that_returns(heartbeat, registry, server, until) -> None:

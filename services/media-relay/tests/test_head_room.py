@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from structlog.testing import capture_logs
 
 from sipgw.media_relay.cpu_limit import read_cpu_limit
 from sipgw.media_relay.head_room import MOST_CPU, MOST_TICK_LOAD, RelayHeadRoom
@@ -37,7 +38,7 @@ class Machine:
 def test_a_relay_is_full_at_a_share_of_the_core_that_it_may_use(limit):
     may_use = min(limit, 1.0)
     assert not Machine(limit).work(may_use * (MOST_CPU - 0.02), 60).refusal()
-    assert "core" in Machine(limit).work(may_use * (MOST_CPU + 0.02), 60).refusal()
+    assert "relay uses" in Machine(limit).work(may_use * (MOST_CPU + 0.02), 60).refusal()
     assert not Machine(limit, load=may_use * (MOST_TICK_LOAD - 0.02)).room.refusal()
     assert "ticks" in Machine(limit, load=may_use * (MOST_TICK_LOAD + 0.02)).room.refusal()
 
@@ -54,6 +55,25 @@ def test_what_is_measured_late_weighs_as_long_as_it_lasted():
     for machine, every in ((often, 1.0), (rarely, 4.0)):
         machine.work(0.9, 4, every)
     assert rarely.room.cpu == pytest.approx(often.room.cpu)
+
+
+@pytest.mark.parametrize("word", ["is_draining", "is_stopping"])
+def test_a_relay_that_drains_says_so_full_or_not(word):
+    room = Machine(load=0.95).room
+    assert room.refusal().startswith("full: ")
+    setattr(room, word, True)
+    assert room.refusal().startswith("draining: ")
+    assert room.gives_away
+    assert room.full_reason()
+
+
+def test_the_log_says_once_that_the_relay_is_full_and_once_that_it_has_room():
+    machine = Machine()
+    with capture_logs() as logs:
+        for cores in (0.5, 0.95, 0.89, 0.91, 0.89, 0.91, 0.5, 0.4):
+            machine.work(cores, 30)
+    assert [log["event"] for log in logs] == ["relay_became_full", "relay_had_room_again"]
+    assert "CPU" in logs[0]["reason"]
 
 
 @pytest.fixture

@@ -171,7 +171,22 @@ def test_no_room_while_draining(bench):
     bench.relay.set_draining(True)
     result = bench.command("a", allocate=allocate(bench, bench.phone()))
     assert result.status == pb.COMMAND_STATUS_NO_ROOM
-    assert "draining" in result.message
+    assert result.message.startswith("draining: ")
+    assert bench.relay.beat().draining
+    assert not bench.relay.beat().full
+
+
+def test_no_room_while_full_and_that_is_not_draining(bench):
+    bench.call(bench.phone(), "first")
+    bench.relay.head_room.cpu = 0.95
+    result = bench.command("a", allocate=allocate(bench, bench.phone()))
+    assert result.status == pb.COMMAND_STATUS_NO_ROOM
+    assert result.message.startswith("full: ")
+    beat = bench.relay.beat()
+    assert (beat.full, beat.draining, list(beat.call_ids)) == (True, False, ["first"])
+    bench.relay.head_room.cpu = 0.5
+    assert not bench.relay.beat().full
+    assert bench.command("a", allocate=allocate(bench, bench.phone())).status == OK
 
 
 def test_list_tells_all_sessions(bench):

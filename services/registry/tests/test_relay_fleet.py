@@ -2,8 +2,10 @@
 
 import time
 
+import pytest
+
 from sipgw.calls import random_call_id
-from sipgw.registry.placement import NotPlaced, Placed, Placements, lost_relays
+from sipgw.registry.placement import Beat, NotPlaced, Placed, Placements, lost_relays, units_taken
 from sipgw.registry.placement_scripts import KNOWN_MS
 from sipgw.registry.testing import beat, join, lapse, placed_on, relay
 from sipgw.store import Store
@@ -107,6 +109,40 @@ async def test_a_call_held_by_a_relay_that_drains_goes_elsewhere_when_placed_aga
     await placed_on(placements, call_id)
     await placements.drain("relay-0-0", is_draining=True)
     assert await placed_on(placements, call_id) == "relay-0-1"
+
+
+async def test_a_full_relay_gets_nothing_keeps_what_it_has_and_is_no_draining_one(
+    placements: Placements,
+) -> None:
+    await join(placements, relay(0), relay(1))
+    held = random_call_id()
+    assert await placed_on(placements, held) == "relay-0-0"
+    await placements.beat(relay(0), beat(full=True))
+    assert await placed_on(placements, random_call_id()) == "relay-0-1"
+    assert await placed_on(placements, held) == "relay-0-0"
+    first, second = await placements.relays()
+    assert (first.full, first.draining, second.full) == (True, False, False)
+    assert (units_taken(first), units_taken(second)) == (first.used_units, 100)
+    await placements.beat(relay(0), beat())
+    assert await placed_on(placements, random_call_id()) == "relay-0-0"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        (beat(full=True), beat(full=True), "all full"),
+        (beat(full=True), beat(draining=True), "all full"),
+        (beat(full=True, draining=True), beat(draining=True), "all draining"),
+        (beat(full=True), beat(ports=0), "no room"),
+    ],
+)
+async def test_a_refusal_tells_full_from_draining(
+    placements: Placements, first: Beat, second: Beat, reason: str
+) -> None:
+    await join(placements, relay(0), relay(1))
+    await placements.beat(relay(0), first)
+    await placements.beat(relay(1), second)
+    assert await placed_on(placements, random_call_id()) == reason
 
 
 async def test_draining_a_name_that_nobody_has_is_told(placements: Placements) -> None:

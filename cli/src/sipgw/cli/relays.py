@@ -25,7 +25,7 @@ def relays(
     tls_dir: TlsFlag = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a relay.")] = False,
 ) -> None:
-    """List the media relays: calls, room, and which are draining."""
+    """List the media relays: calls, room, and which are full or draining."""
     from sipgw.control import ControlError
 
     quieten_libraries()
@@ -121,10 +121,12 @@ def table_of(found: "Iterable[Relay]") -> "Table":
 
 
 def state_of(relay: "Relay") -> str:
-    """`ready`, `draining` or `gone`."""
+    """`ready`, `full` (its CPU is spent), `draining` or `gone`."""
     if not relay.healthy:
         return "gone"
-    return "draining" if relay.draining else "ready"
+    if relay.draining:
+        return "draining"
+    return "full" if relay.full else "ready"
 
 
 def _as_json(relay: "Relay") -> str:

@@ -29,6 +29,7 @@ class GatewayFacts:
     is_config_in_force: bool = False
     relays_wanted: int = 0
     relays_ready: int = 0
+    relays_full: int = 0
     relays_draining: int = 0
     relays_least: int = 0
     edges: int = 0
@@ -153,11 +154,15 @@ def _ready(kind: str, verdict: Verdict, facts: GatewayFacts) -> Condition:
     if verdict.shadowed_by:
         first = f"route {verdict.shadowed_by} goes before it and takes every call that it would take"
         return _no("Ready", "Shadowed", first)
+    if facts.relays_ready == 0 and facts.relays_full:
+        return _no(
+            "Ready", "RelaysFull", "every relay's CPU is spent: new calls get 503 until there are more"
+        )
     if facts.relays_ready == 0:
         return _no("Ready", "NoRelay", "no relay takes calls")
     if facts.edges == 0:
         return _no("Ready", "NoEdge", "no edge holds a lease")
-    if kind == "SipGateway" and facts.relays_ready < facts.relays_least:
+    if kind == "SipGateway" and facts.relays_ready + facts.relays_full < facts.relays_least:
         short = f"{facts.relays_ready} relays take calls, {facts.relays_least} are the least"
         return _no("Ready", "TooFewRelays", short)
     return _yes("Ready", "Ready", "calls are taken")
@@ -219,6 +224,7 @@ def _gateway_facts(before: Json, facts: GatewayFacts) -> Json:
     relays = {
         "wanted": facts.relays_wanted,
         "ready": facts.relays_ready,
+        "full": facts.relays_full,
         "draining": facts.relays_draining,
     }
     return {"relays": relays, "calls": facts.calls, "edges": facts.edges}

@@ -39,6 +39,8 @@ class RelayState:
     is_drain_requested: bool = False
     is_outdated: bool = False
     node: str = ""
+    is_full: bool = False
+    """Its CPU is spent with what it has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,7 @@ def observed(view: RegistryView, lanes: Lanes, nodes: Iterable[Node] = ()) -> Ob
             is_drain_requested=relay.drain_requested,
             is_outdated=registration.relay.name in lanes.outdated,
             node=registration.node,
+            is_full=relay.full,
         )
     beating = {relay.name for relay in relays.values()}
     return Observed(

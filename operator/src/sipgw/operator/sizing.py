@@ -75,14 +75,18 @@ def used_units(observed: Observed, memory: Memory, now: float) -> tuple[tuple[fl
 
 
 def mean_capacity(relays: Mapping[int, RelayState], before: float) -> float:
-    """Units that a relay takes, on average; ports may be the tighter bound."""
+    """Units that a relay takes, on average; its ports or its CPU may be the tighter bound."""
     if not relays:
         return before
     used = sum(relay.used_units for relay in relays.values())
     calls = sum(relay.calls for relay in relays.values())
     units_per_call = used / calls if calls else 1.0
     fitting = [
-        min(relay.capacity_units, (relay.calls + relay.ports_free) * units_per_call)
+        min(
+            relay.capacity_units,
+            (relay.calls + relay.ports_free) * units_per_call,
+            relay.used_units if relay.is_full else math.inf,
+        )
         for relay in relays.values()
     ]
     return max(sum(fitting) / len(fitting), 1.0)

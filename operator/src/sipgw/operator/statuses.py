@@ -100,7 +100,8 @@ def facts_of(
         registry_problem=view.problem,
         is_config_in_force=is_in_force,
         relays_wanted=made.wanted if made is not None else len(live),
-        relays_ready=sum(1 for relay in live if not relay.draining),
+        relays_ready=sum(1 for relay in live if not relay.draining and not relay.full),
+        relays_full=sum(1 for relay in live if not relay.draining and relay.full),
         relays_draining=sum(1 for relay in live if relay.draining),
         relays_least=sizing.least if made is not None else 0,
         edges=view.edges,
@@ -136,6 +137,7 @@ def _measure(checked: Checked, facts: GatewayFacts) -> None:
     if not facts.registry_problem:
         metrics.RELAYS.labels("wanted").set(facts.relays_wanted)
         metrics.RELAYS.labels("ready").set(facts.relays_ready)
+        metrics.RELAYS.labels("full").set(facts.relays_full)
         metrics.RELAYS.labels("draining").set(facts.relays_draining)
         kind = facts.together.kind if facts.together is not None else ""
         for one in ("node", "zone"):

@@ -30,6 +30,7 @@ class Beat:
     used_units: int
     draining: bool
     ports_free: int
+    full: bool = False
 
 
 class RelayHeartbeat:
@@ -105,6 +106,7 @@ class RelayHeartbeat:
             used_units=beat.used_units,
             draining=beat.draining,
             ports_free=beat.ports_free,
+            full=beat.full,
         )
         self._must_register = False
         try:

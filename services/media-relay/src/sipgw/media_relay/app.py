@@ -147,7 +147,8 @@ class Relay:
         return Beat(
             call_ids=self.sessions.call_ids,
             used_units=self.sessions.used_units,
-            draining=bool(self.head_room.refusal()),
+            draining=self.head_room.gives_away,
+            full=bool(self.head_room.full_reason()),
             ports_free=self.plane.pool.free,
         )
 

@@ -1,4 +1,5 @@
-"""RelayHeadRoom: whether another call can be taken: not while the relay drains, nor when its CPU is spent.
+"""RelayHeadRoom: whether another call can be taken: not while the relay drains, nor when it is full, that is
+when its CPU is spent. A full relay keeps its calls; a draining one gives them away.
 
 Of what it may use: a core, since one thread does the ticks, or less where the container has less.
 """
@@ -9,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from sipgw.media_relay.cpu_limit import read_cpu_limit
+from sipgw.runtime.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 MOST_TICK_LOAD: Final = 0.8  # of the CPU that the relay may use
 MOST_CPU: Final = 0.9  # likewise, over the last few seconds
 _SMOOTHING: Final = 0.3  # a second
+_CLEARLY: Final = 0.9  # of what makes a relay full: below it, the log says that there is room again
+_log = get_logger("sipgw.media_relay.head_room")
 
 
 class RelayHeadRoom:
@@ -34,6 +38,7 @@ class RelayHeadRoom:
         self.cpu = 0.0
         self.limit = 1.0  # cores that the relay may use
         self._clock: TickClock | None = None
+        self._was_full = False  # by the log
         self._read_cpu_s, self._now_s, self._read_limit = cpu_s, now_s, read_limit
         self._cpu_s, self._at_s = cpu_s(), now_s()
 
@@ -51,13 +56,34 @@ class RelayHeadRoom:
         self._cpu_s, self._at_s = cpu_s, at_s
         self.limit = min(self._read_limit(), 1.0)  # a pod may be resized while it runs
 
+        self._log_changes()
+
+    @property
+    def gives_away(self) -> bool:
+        """The relay drains: it takes no calls and gives its own to others."""
+        return self.is_stopping or self.is_draining
+
     def refusal(self) -> str:
-        """See sessions.HeadRoom."""
-        if self.is_stopping or self.is_draining:
-            return "draining: the relay takes no new calls; place the call on another"
-        load = (self._clock.load if self._clock is not None else 0.0) / self.limit
-        if load > MOST_TICK_LOAD:
-            return f"ticks take {load:.0%} of their time: place the call on another relay"
-        if self.cpu > MOST_CPU * self.limit:
-            return f"the relay uses {self.cpu:.0%} of a core: place the call on another relay"
+        """See sessions.HeadRoom: why no call can be taken, beginning with "full" or "draining"."""
+        if self.gives_away:
+            return "draining: the relay gives its calls to others; place the call on another"
+        why = self.full_reason()
+        return f"full: {why}; place the call on another relay" if why else ""
+
+    def full_reason(self, share: float = 1.0) -> str:
+        """Why the relay is full; empty when it is not. `share` of the bounds for being sooner full."""
+        load = self._clock.load if self._clock is not None else 0.0
+        if load > MOST_TICK_LOAD * self.limit * share:
+            return f"ticks take {load / self.limit:.0%} of the CPU that the relay may use"
+        if self.cpu > MOST_CPU * self.limit * share:
+            return f"the relay uses {self.cpu / self.limit:.0%} of the CPU that it may use"
         return ""
+
+    def _log_changes(self) -> None:
+        """Once for each time that it was full: the load goes up and down by a little all the time."""
+        if not self._was_full and (why := self.full_reason()):
+            self._was_full = True
+            _log.warning("relay_became_full", reason=why, effect="new calls are placed on other relays")
+        elif self._was_full and not self.full_reason(_CLEARLY):
+            self._was_full = False
+            _log.info("relay_had_room_again", cpu_cores=round(self.cpu, 2))

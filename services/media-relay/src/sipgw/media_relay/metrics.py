@@ -98,7 +98,11 @@ GAUGES: Final[dict[str, Reading]] = {
     "ports_resting": ("RTP port pairs not yet silent after their call", lambda of: of.plane.pool.resting),
     "draining": (
         "1 while the relay takes no new calls and gives its own away",
-        lambda of: of.head_room.is_draining or of.head_room.is_stopping,
+        lambda of: of.head_room.gives_away,
+    ),
+    "full": (
+        "1 while the relay takes no new calls since its CPU is spent; it keeps its own",
+        lambda of: bool(of.head_room.full_reason()),
     ),
     "cpu_cores": ("CPU of the process, smoothed over seconds", lambda of: of.head_room.cpu),
     "cpu_limit_cores": (

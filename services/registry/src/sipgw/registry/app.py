@@ -20,7 +20,7 @@ from sipgw.registry.edge_hangups import EdgeHangups
 from sipgw.registry.lost_calls import LostCalls
 from sipgw.registry.materializer import Materializer
 from sipgw.registry.outbox import Outbox
-from sipgw.registry.placement import Placements, lost_relays
+from sipgw.registry.placement import Placements, lost_relays, units_taken
 from sipgw.registry.placement_service import PLACEMENT_SERVICE, PlacementService
 from sipgw.registry.relay_service import RELAY_SERVICE, RelayService
 from sipgw.runtime.grpc_server import GrpcServer
@@ -138,10 +138,11 @@ class RegistryApp:
         relays = await self._placements.relays()
         healthy = [relay for relay in relays if relay.healthy]
         draining = sum(relay.draining for relay in healthy)
-        metrics.RELAYS.labels("taking").set(len(healthy) - draining)
+        taking = [relay for relay in healthy if not relay.draining and not relay.full]
+        metrics.RELAYS.labels("taking").set(len(taking))
+        metrics.RELAYS.labels("full").set(len(healthy) - draining - len(taking))
         metrics.RELAYS.labels("draining").set(draining)
         metrics.RELAYS.labels("gone").set(len(lost_relays(relays)))
-        taking = [relay for relay in healthy if not relay.draining]
         metrics.RELAY_PORTS_FREE.set(sum(relay.ports_free for relay in taking))
-        metrics.RELAY_UNITS.labels("capacity").set(sum(r.registration.capacity_units for r in healthy))
+        metrics.RELAY_UNITS.labels("capacity").set(sum(map(units_taken, healthy)))
         metrics.RELAY_UNITS.labels("used").set(sum(relay.used_units for relay in healthy))

@@ -13,7 +13,7 @@ from sipgw.registry import placement_scripts as scripts
 from sipgw.store import Store, relays_key
 
 _LANES: Final = 256
-_RETRY_AFTER_S: Final = {"no relay": 5, "no room": 2, "all draining": 5}
+_RETRY_AFTER_S: Final = {"no relay": 5, "no room": 2, "all full": 2, "all draining": 5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class NotPlaced:
-    """No relay takes the call now: "no relay", "no room" or "all draining"."""
+    """No relay takes the call now: "no relay", "no room" (units or ports), "all full", "all draining"."""
 
     reason: str
     retry_after_s: int
@@ -39,6 +39,7 @@ class Beat:
     used_units: int
     is_draining: bool
     ports_free: int
+    is_full: bool = False
 
 
 class Placements:
@@ -72,7 +73,8 @@ class Placements:
         """
         reported = " ".join(beat.call_ids)
         args = [_key(registration), beat.used_units, int(beat.is_draining), beat.ports_free, reported]
-        answer: bytes | None = await self._store.run(scripts.BEAT, self._keys, [*args, len(beat.call_ids)])
+        args += [len(beat.call_ids), int(beat.is_full)]
+        answer: bytes | None = await self._store.run(scripts.BEAT, self._keys, args)
         return None if answer is None else answer == b"1"
 
     async def reserve(self, call_id: str, cost_units: int, avoid: Iterable[str] = ()) -> Placed | NotPlaced:
@@ -122,6 +124,11 @@ def lost_relays(relays: Iterable[Relay]) -> list[Relay]:
     ]
 
 
+def units_taken(relay: Relay) -> int:
+    """How many units the relay takes in all: what it has, when its CPU is spent with these."""
+    return relay.used_units if relay.full else relay.registration.capacity_units
+
+
 def _key(registration: RelayRegistration) -> str:
     return f"{registration.relay.name}/{registration.relay.incarnation}"
 
@@ -136,6 +143,7 @@ def _relay(
     held_units: int,
     held_calls: int,
     drain_requested: int,
+    full: int,
 ) -> Relay:
     return Relay(
         registration=RelayRegistration.FromString(registration),
@@ -145,4 +153,5 @@ def _relay(
         calls=calls + held_calls,
         ports_free=max(ports_free - held_calls, 0),
         drain_requested=bool(drain_requested),
+        full=bool(full),
     )

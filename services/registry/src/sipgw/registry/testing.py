@@ -24,10 +24,15 @@ def relay(
 
 
 def beat(
-    calls: Sequence[str] = (), *, used: int | None = None, draining: bool = False, ports: int = 1000
+    calls: Sequence[str] = (),
+    *,
+    used: int | None = None,
+    draining: bool = False,
+    ports: int = 1000,
+    full: bool = False,
 ) -> Beat:
     """A heartbeat with these calls."""
-    return Beat(calls, len(calls) if used is None else used, draining, ports)
+    return Beat(calls, len(calls) if used is None else used, draining, ports, full)
 
 
 async def join(placements: Placements, *registrations: RelayRegistration) -> None:

@@ -170,7 +170,8 @@ class CallFlow:
         live.log.warning("relay_refused", relay=relay_of_call.name, reason=why)
         live.refused.add(relay_of_call.incarnation)
         if len(live.refused) >= self._settings.limits.placements:
-            raise Rejected(503, "No Relay Takes The Call", headers=self._retry_after)
+            detail = f"no relay takes the call, the last is {why}"
+            raise Rejected(503, "No Relay Takes The Call", headers=self._retry_after, detail=detail)
         saved = await self._place(live, session)
         # Now that the record names another relay, what the one left says of the call means nothing.
         live.await_bot_again()
