@@ -15,6 +15,7 @@ BENCHES = (
     "mtls_control",
     "edge_options_rate",
     "edge_setup_rate",
+    "admission",
     "edge_strangers",
     "relay_capacity",
 )
