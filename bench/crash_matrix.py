@@ -60,6 +60,16 @@ def _kill_node(gateway: Gateway) -> None:
     gateway.relays[0].kill()
 
 
+def _stop_node(gateway: Gateway) -> None:
+    for process in (gateway.edges[0], gateway.relays[0]):
+        process.signal(signal.SIGSTOP)
+
+
+def _continue_node(gateway: Gateway) -> None:
+    for process in (gateway.edges[0], gateway.relays[0]):
+        process.signal(signal.SIGCONT)
+
+
 CASES = (
     Case("edge killed", lambda gateway: gateway.edges[0].kill()),
     Case("edge stopped 8 s", _freeze("edges", 0), _thaw("edges", 0), 8.0),
@@ -82,6 +92,7 @@ CASES = (
         lambda gateway: gateway.restart_bot(),
     ),
     Case("node: its edge and its relay killed", _kill_node),
+    Case("node: its edge and its relay stopped 8 s", _stop_node, _continue_node, 8.0),
 )
 
 

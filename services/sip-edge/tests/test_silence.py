@@ -68,6 +68,17 @@ def test_of_two_dead_beside_one_that_answers_both_are_left_within_a_second() -> 
     assert after_s < 0.9
 
 
+def test_a_relay_that_was_left_before_is_no_witness_for_the_next() -> None:
+    """Sessions left there keep it among the relays that are listened to."""
+    edge = Edge("a", "b")
+    edge.until_judged(heard="b")
+    for _ in range(40):
+        edge.turn(heard="b")
+    began = edge.now
+    while edge.turn() != {"a", "b"}:
+        assert edge.now - began < 0.9
+
+
 def test_relays_that_are_all_dead_are_left_in_the_end() -> None:
     edge = Edge("a", "b")
     judged, after_s = edge.until_judged()

@@ -2,7 +2,8 @@
 
 Silence is counted only while this edge listened: a turn of its loop that came late counts as one turn. While
 other relays are silent as well, the fault is more likely the machine or the network on this side; such
-silence is counted apart, has a longer limit, and is forgotten as soon as one of the others is heard.
+silence is counted apart, has a longer limit, and is forgotten as soon as one of the others is heard. A
+relay that is already known to be silent says nothing about the others.
 """
 
 from collections.abc import Hashable, Mapping
@@ -96,7 +97,7 @@ class SilenceJudge(Generic[KeyT]):
             listened.alone_s = min(listened.alone_s, SUSPECT_AFTER_S / 2)
 
     def _count(self, relay: KeyT, listened: _Listened, suspects: set[KeyT], elapsed_s: float) -> None:
-        others = self._relays.keys() - {relay}
+        others = {one for one, state in self._relays.items() if one != relay and not self._is_too_long(state)}
         if others and others <= suspects:
             listened.shared_s += elapsed_s
         else:
