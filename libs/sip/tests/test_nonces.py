@@ -62,10 +62,29 @@ def test_what_is_no_nonce_is_stale(nonce) -> None:
 
 
 @pytest.mark.parametrize("after_ms", [0, NONCE_LIFE_MS, NONCE_LIFE_MS + 1])
-def test_a_nonce_that_is_fresh_may_be_fresh_by_its_time_alone(after_ms: int) -> None:
-    assert may_be_fresh(NONCE, NOW + after_ms) is (state(after_ms=after_ms) is NonceState.FRESH)
+def test_a_nonce_that_is_fresh_may_be_fresh_by_its_time_and_source_alone(after_ms: int) -> None:
+    is_fresh = state(after_ms=after_ms) is NonceState.FRESH
+    assert may_be_fresh(KEY, NONCE, CHALLENGED.source, NOW + after_ms) is is_fresh
+
+
+def test_a_made_up_nonce_of_the_right_time_is_told_without_its_request() -> None:
+    data = base64.urlsafe_b64decode(NONCE)
+    made_up = base64.urlsafe_b64encode(data[:6] + bytes(21)).decode()
+    assert not may_be_fresh(KEY, made_up, CHALLENGED.source, NOW)
+
+
+def test_a_nonce_of_another_source_or_gateway_is_told_without_its_request() -> None:
+    assert not may_be_fresh(KEY, NONCE, "192.0.2.2", NOW)
+    assert not may_be_fresh(b"x" * 32, NONCE, CHALLENGED.source, NOW)
+
+
+@pytest.mark.parametrize("at", [*range(27)])
+def test_each_octet_of_a_nonce_counts(at: int) -> None:
+    data = bytearray(base64.urlsafe_b64decode(NONCE))
+    data[at] ^= 1
+    assert state(base64.urlsafe_b64encode(data).decode()) is NonceState.STALE
 
 
 @pytest.mark.parametrize("nonce", ["", "x", "?", "nonsense", "AAAAAAAA"])
 def test_what_is_no_nonce_is_not_fresh(nonce: str) -> None:
-    assert not may_be_fresh(nonce, NOW)
+    assert not may_be_fresh(KEY, nonce, CHALLENGED.source, NOW)

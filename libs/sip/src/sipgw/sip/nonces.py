@@ -1,4 +1,7 @@
-"""Nonces of digest challenges that any edge can check: a time and a MAC, nothing remembered.
+"""Nonces of digest challenges that any edge can check: a time and two MACs, nothing remembered.
+
+The first MAC is short and names the source alone. It tells a made-up nonce from one that this source was
+sent, before anything else of the request is read. The second names the request.
 
 A nonce is good for one request: the next one (CSeq + 1) of the same Call-ID, From-tag and source within its
 life. A copy of that request is a retransmission to whoever keeps calls by these names, and no second call, as
@@ -15,7 +18,8 @@ from enum import Enum
 from typing import Final
 
 NONCE_LIFE_MS: Final = 30_000
-_TIME_BYTES, _MAC_BYTES = 6, 18
+_TIME_BYTES, _SOURCE_BYTES, _REQUEST_BYTES = 6, 4, 17  # 27 in all: no padding in base64
+_SOURCE_END: Final = _TIME_BYTES + _SOURCE_BYTES
 
 
 class NonceState(Enum):
@@ -40,23 +44,23 @@ class NoncePurpose:
 def make_nonce(key: bytes, purpose: NoncePurpose, now_ms: int) -> str:
     """For the challenge of the request that `purpose` names."""
     time = now_ms.to_bytes(_TIME_BYTES)
-    return base64.urlsafe_b64encode(time + _mac(key, purpose, purpose.cseq, time)).decode()
+    made = time + _source_mac(key, purpose.source, time) + _request_mac(key, purpose, purpose.cseq, time)
+    return base64.urlsafe_b64encode(made).decode()
 
 
 def check_nonce(key: bytes, nonce: str, purpose: NoncePurpose, now_ms: int) -> NonceState:
     """`purpose` names the request that brings the nonce."""
     data = _octets(nonce)
-    time, mac = data[:_TIME_BYTES], data[_TIME_BYTES:]
-    if not _is_recent(time, now_ms) or not hmac.compare_digest(
-        mac, _mac(key, purpose, purpose.cseq - 1, time)
-    ):
+    if not _is_for_source(key, data, purpose.source, now_ms):
         return NonceState.STALE
-    return NonceState.FRESH
+    expected = _request_mac(key, purpose, purpose.cseq - 1, data[:_TIME_BYTES])
+    is_for_request = hmac.compare_digest(data[_SOURCE_END:], expected)
+    return NonceState.FRESH if is_for_request else NonceState.STALE
 
 
-def may_be_fresh(nonce: str, now_ms: int) -> bool:
-    """Whether a nonce says that it was made lately: asked first, since it costs less than `check_nonce`."""
-    return _is_recent(_octets(nonce)[:_TIME_BYTES], now_ms)
+def may_be_fresh(key: bytes, nonce: str, source: str, now_ms: int) -> bool:
+    """Whether a nonce was made lately for a source: asked first, since it costs less than `check_nonce`."""
+    return _is_for_source(key, _octets(nonce), source, now_ms)
 
 
 def _octets(nonce: str) -> bytes:
@@ -70,10 +74,20 @@ def _is_recent(time: bytes, now_ms: int) -> bool:
     return -NONCE_LIFE_MS < now_ms - int.from_bytes(time) <= NONCE_LIFE_MS
 
 
-def _mac(key: bytes, purpose: NoncePurpose, cseq: int, time: bytes) -> bytes:
+def _is_for_source(key: bytes, data: bytes, source: str, now_ms: int) -> bool:
+    time, mac = data[:_TIME_BYTES], data[_TIME_BYTES:_SOURCE_END]
+    return _is_recent(time, now_ms) and hmac.compare_digest(mac, _source_mac(key, source, time))
+
+
+def _source_mac(key: bytes, source: str, time: bytes) -> bytes:
+    octets = b"source" + time + source.encode("utf-8", "surrogateescape")
+    return hmac.digest(key, octets, "sha256")[:_SOURCE_BYTES]
+
+
+def _request_mac(key: bytes, purpose: NoncePurpose, cseq: int, time: bytes) -> bytes:
     """Of the request that is challenged: its CSeq is one lower than that of the request with the answer."""
     parts: list[bytes] = [len(time).to_bytes(4), time]
     for name in (purpose.realm, purpose.source, purpose.call_id, purpose.from_tag, str(cseq)):
         octets = name.encode("utf-8", "surrogateescape")
         parts += (len(octets).to_bytes(4), octets)
-    return hmac.digest(key, b"".join(parts), "sha256")[:_MAC_BYTES]
+    return hmac.digest(key, b"".join(parts), "sha256")[:_REQUEST_BYTES]

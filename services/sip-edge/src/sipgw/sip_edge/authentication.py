@@ -150,7 +150,7 @@ class Authentication:
         key, now_ms = self._known_key, self._now_ms()
         if key is None or self._wrong.are_too_many(source, now_ms):
             return False
-        nonces = [one for one in read_nonces(head, lowered) if may_be_fresh(one, now_ms)]
+        nonces = [one for one in read_nonces(head, lowered) if may_be_fresh(key, one, source, now_ms)]
         purpose = read_purpose(head, lowered, realm, source) if nonces else None
         if purpose is None:
             return False
