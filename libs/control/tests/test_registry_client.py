@@ -316,3 +316,14 @@ async def test_relays_are_listed_and_drained(client, registry) -> None:
     assert registry.drained == [("relay-0", True), ("relay-0", False)]
     with pytest.raises(RegistryRefused, match="no relay of that name"):
         await client.drain_relay("relay-9")
+
+
+async def test_a_placement_that_one_replica_does_not_answer_goes_to_the_next(registry, server, serve) -> None:
+    """A node that was cut off keeps its connections: nothing breaks, and nothing comes."""
+    cut_off = Registry()
+    cut_off.answers = False
+    other = await serve(cut_off, cut_off.add_to, "sipgw.api.registry.v1.CallRegistryService")
+    client = RegistryClient(f"{other.address},{server.address}", deadline_s=patient(10))
+    assert (await client.place("a", 1)).relay == RELAY
+    assert [len(cut_off.batches), len(registry.batches)] == [1, 1]
+    await client.aclose()

@@ -5,6 +5,7 @@ the stream and are sent again on the next one within their deadline.
 """
 
 import asyncio
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from sipgw.control.errors import Unreachable
@@ -23,16 +24,33 @@ CommandT = TypeVar("CommandT", bound=Identified)
 ResultT = TypeVar("ResultT", bound=Identified)
 
 
-class PendingCommands(Generic[CommandT, ResultT]):
-    """The commands of one stream; `unreachable` is raised to those whose time is up, with `peer` named."""
+@dataclass(frozen=True, slots=True)
+class _Waiting(Generic[CommandT, ResultT]):
+    command: CommandT
+    future: asyncio.Future[ResultT]
+    asked_at: float
 
-    def __init__(self, peer: str, unreachable: type[Unreachable], deadline_s: float) -> None:
+
+class PendingCommands(Generic[CommandT, ResultT]):
+    """The commands of one stream; `unreachable` is raised to those whose time is up, with `peer` named.
+
+    `patience_s`: when nothing at all has come for so long while a command waits, the stream is opened anew,
+    since another replica may answer. Each time it is twice as long until something comes: on a busy machine
+    the first peer may only be slow.
+    """
+
+    def __init__(
+        self, peer: str, unreachable: type[Unreachable], deadline_s: float, *, patience_s: float | None = None
+    ) -> None:
         self._peer = peer
         self._unreachable = unreachable
         self._deadline_s = deadline_s
+        self._patience_s = self._patience_now_s = patience_s
+        self._watch: asyncio.TimerHandle | None = None
+        self._tried_at = 0.0
         self._next_id = 1
         self._attempt_up_to = 1
-        self._pending: dict[int, tuple[CommandT, asyncio.Future[ResultT]]] = {}
+        self._pending: dict[int, _Waiting[CommandT, ResultT]] = {}
         self._unsent: list[CommandT] = []
         self._wake = asyncio.Event()
         self._heard_at = 0.0
@@ -46,10 +64,12 @@ class PendingCommands(Generic[CommandT, ResultT]):
         command_id = command.command_id = self._next_id
         self._next_id += 1
         future: asyncio.Future[ResultT] = loop.create_future()
-        self._pending[command_id] = (command, future)
+        asked_at = loop.time()
+        self._pending[command_id] = _Waiting(command, future, asked_at)
         self._unsent.append(command)
         self._wake.set()
-        asked_at = loop.time()
+        if self._watch is None and self._patience_now_s is not None:
+            self._watch = loop.call_later(self._patience_now_s, self._lose_patience, loop)
         try:
             async with asyncio.timeout(self._deadline_s):
                 return await future
@@ -59,6 +79,18 @@ class PendingCommands(Generic[CommandT, ResultT]):
             raise self._unreachable(f"{self._peer}: no answer in {self._deadline_s:g} s") from None
         finally:
             del self._pending[command_id]
+
+    def _lose_patience(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._watch = None
+        oldest = next(iter(self._pending.values()), None)
+        if oldest is None or self._patience_now_s is None:
+            return
+        left_s = max(oldest.asked_at, self._tried_at, self._heard_at) + self._patience_now_s - loop.time()
+        if left_s <= 0:
+            self.stall(f"nothing came back for {self._patience_now_s:g} s")
+            self._tried_at = loop.time()
+            left_s = self._patience_now_s = 2 * self._patience_now_s
+        self._watch = loop.call_later(left_s, self._lose_patience, loop)
 
     async def wait(self) -> None:
         """Return when `take_batch`, or something told by `wake`, has work."""
@@ -85,17 +117,18 @@ class PendingCommands(Generic[CommandT, ResultT]):
     def heard(self) -> None:
         """The peer said something: the stream makes progress."""
         self._heard_at = asyncio.get_running_loop().time()
+        self._patience_now_s = self._patience_s
 
     def resolve(self, result: ResultT) -> None:
         """Hand `result` to who waits for it; late ones are dropped."""
         entry = self._pending.get(result.command_id)
-        if entry is not None and not entry[1].done():
-            entry[1].set_result(result)
+        if entry is not None and not entry.future.done():
+            entry.future.set_result(result)
 
     def restart(self) -> None:
         """A new stream begins: everything unanswered goes again, in order."""
         self._stalled = ""
-        self._unsent = [command for command, future in self._pending.values() if not future.done()]
+        self._unsent = [one.command for one in self._pending.values() if not one.future.done()]
         self._wake.set()
 
     def begin_attempt(self) -> None:
@@ -103,14 +136,18 @@ class PendingCommands(Generic[CommandT, ResultT]):
         self._attempt_up_to = self._next_id
 
     def fail_attempt(self, reason: str) -> None:
-        """Nobody is there: who has waited through this attempt learns it now."""
-        self._fail(reason, self._attempt_up_to)
+        """Nobody is there: who has waited through this attempt learns it now.
+
+        Not of one that was given up for its silence: the commands are for the next.
+        """
+        if not self._stalled:
+            self._fail(reason, self._attempt_up_to)
 
     def fail_all(self, reason: str) -> None:
         """No stream will come any more."""
         self._fail(reason, self._next_id)
 
     def _fail(self, reason: str, up_to: int) -> None:
-        for command_id, (_, future) in self._pending.items():
-            if command_id < up_to and not future.done():
-                future.set_exception(self._unreachable(f"{self._peer}: {reason}"))
+        for command_id, one in self._pending.items():
+            if command_id < up_to and not one.future.done():
+                one.future.set_exception(self._unreachable(f"{self._peer}: {reason}"))

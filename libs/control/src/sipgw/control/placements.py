@@ -11,6 +11,9 @@ from sipgw.control.replicas import Replicas
 from sipgw.runtime.tasks import TaskGroupOwner
 from sipgw.runtime.tls import TlsDirectory
 
+_PATIENCE_S = 0.3
+"""A registry answers in a few milliseconds; one whose node was cut off never does."""
+
 
 class PlacementStream:
     """Opens at the first command, and again, to the next replica, after every break until `aclose`."""
@@ -19,7 +22,7 @@ class PlacementStream:
         self._replicas = Replicas(target, tls=tls)
         self._target = target
         self._pending: PendingCommands[pb.PlacementCommand, pb.PlacementResult] = PendingCommands(
-            f"registry {target}", RegistryUnreachable, deadline_s
+            f"registry {target}", RegistryUnreachable, deadline_s, patience_s=_PATIENCE_S
         )
         self._tasks = TaskGroupOwner("placements")
 
