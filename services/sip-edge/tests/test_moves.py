@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
+from sipgw.api.registry.v1 import registry_pb2 as registry_api
 from sipgw.api.relay.v1 import control_pb2 as relay_api
 from sipgw.calls import identity_of
 from sipgw.sip import SipRequest
@@ -494,3 +495,52 @@ async def test_a_call_whose_relay_answers_is_left_to_a_silent_edge_until_its_lea
     await second.until(lambda: copy_of(second, call) is not None)
     assert not second.app.edges.live
     assert relay_of(second, call) == "relay-0"
+
+
+async def test_a_node_whose_relays_all_fall_silent_is_left_for_another_at_once(
+    edge: TestEdge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
+) -> None:
+    """The two relays with calls are no proof against each other: a third one, elsewhere, is heard as well."""
+    elsewhere = FakeRelay("relay-2", "192.0.2.12", node="n2")
+    await elsewhere.start()
+    relay.node = other_relay.node = "n1"
+    first = await established(edge, caller)
+    registry.relays[:] = [other_relay, relay, elsewhere]
+    second = await established(edge, caller)
+    assert [relay_of(edge, one) for one in (first, second)] == ["relay-0", "relay-1"]
+    await edge.until(lambda: elsewhere.dialled > 0)
+    relay.freeze()
+    other_relay.freeze()
+    await edge.until(lambda: [relay_of(edge, one) for one in (first, second)] == ["relay-2", "relay-2"])
+    await elsewhere.stop()
+
+
+async def test_a_call_leaves_the_node_of_its_silent_relay(
+    edge: TestEdge, call: CallerDialog, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay
+) -> None:
+    """The registry would place it on the next relay of the same node, whose lease stands for seconds."""
+    elsewhere = FakeRelay("relay-2", "192.0.2.12", node="n2")
+    await elsewhere.start()
+    relay.node = other_relay.node = "n1"
+    registry.relays.append(elsewhere)
+    await edge.until(lambda: elsewhere.dialled > 0)
+    relay.freeze()
+    await edge.until(lambda: relay_of(edge, call) == "relay-2")
+    assert other_relay.commands(call.call_id) == []
+    await elsewhere.stop()
+
+
+async def test_a_doubtful_relay_with_the_last_room_is_better_than_none(
+    edge: TestEdge, call: CallerDialog, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay
+) -> None:
+    """It is beside the one that died, and the relay on the other node is full."""
+    relay.node = other_relay.node = "n1"
+    full = FakeRelay("relay-2", "192.0.2.12", node="n2")
+    registry.relays.append(full)
+
+    async def fill(command: registry_api.PlacementCommand) -> None:
+        command.avoid_relays.append(full.incarnation)
+
+    registry.on_place = fill
+    await relay.stop()
+    await edge.until(lambda: relay_of(edge, call) == "relay-1")

@@ -7,7 +7,10 @@ from itertools import pairwise
 import pytest
 
 from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.relay.v1.control_pb2 import MediaSpec
+from sipgw.calls import identity_of
 from sipgw.sip import SipRequest
+from sipgw.sip_edge.media_commands import MediaCommands
 from sipgw.sip_edge.reinvites import NotNow, outcome_of
 from sipgw.sip_edge.settings import EdgeLimits, RefreshLimits
 from sipgw.sip_edge.testing.caller import HELD_SDP, SDP, Caller, CallerDialog
@@ -272,3 +275,34 @@ async def test_a_call_that_ends_meanwhile_is_left_alone(
     ended = await b.app.records.load(call.call_id)
     assert ended is not None
     assert ended.end_cause == calls.END_CAUSE_CALLER_HANGUP
+
+
+async def test_a_silent_relay_is_not_told_what_the_callers_answer_changed(
+    a: TestEdge,
+    b: TestEdge,
+    registry: FakeRegistry,
+    relay: FakeRelay,
+    other_relay: FakeRelay,
+    caller: Caller,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The move of the call waits for its refresh, and a dead relay's silence is a second long."""
+    told: list[str] = []
+    modify = MediaCommands.modify
+
+    async def note(self: MediaCommands, session: calls.CallSession, media: MediaSpec) -> None:
+        told.append(session.media.relay.name)
+        await modify(self, session, media)
+
+    monkeypatch.setattr(MediaCommands, "modify", note)
+    stranded = await established(a, caller)
+    other = await established(b, caller)
+    relay.freeze()
+    await b.until(lambda: b.app.relays.is_silent(identity_of(copy_of(b, other).media.relay)))
+    caller.answer_sdp = SDP.replace(b"s=-", b"s=changed")
+    await a.kill()
+    registry.relays.append(other_relay)
+    await is_refreshed(b, stranded)
+    await b.until(lambda: relay_of(b, stranded) == "relay-1")
+    assert told
+    assert set(told) == {"relay-1"}

@@ -118,7 +118,7 @@ class EdgeApp:
         placing = Placing(
             self.registry,
             self._tasks,
-            lambda: self.relays.silent_incarnations,
+            self.relays,
             RegistryOutage(times.registry_away_s),
             self.ghosts,
         )

@@ -5,6 +5,7 @@ owner epoch.
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.relay.v1 import control_pb2 as relay
+from sipgw.calls import identity_of
 from sipgw.sip_edge.clients.relays import Relays
 from sipgw.sip_edge.media_peers import MediaPeers, is_acknowledged
 
@@ -43,6 +44,10 @@ class MediaCommands:
         await self._relays.link(session.media).modify(
             session.call_id, generation=session.version, owner_epoch=session.owner_epoch, media=told
         )
+
+    def is_silent(self, session: calls.CallSession) -> bool:
+        """Whether nothing is heard of the call's relay now, so that a command would wait in vain."""
+        return self._relays.is_silent(identity_of(session.media.relay))
 
     async def acknowledge(self, session: calls.CallSession) -> None:
         """The caller has our answer: media may go where its last description says."""

@@ -5,6 +5,7 @@ reports.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
@@ -12,6 +13,7 @@ from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.registry.v1 import registry_pb2 as registry
 from sipgw.control import ControlError, NoPlacement, RegistryClient, RegistryUnreachable
 from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.sip_edge.clients.relays import Relays
 from sipgw.sip_edge.ghosts import Ghosts
 from sipgw.sip_edge.registry_outage import RegistryOutage
 
@@ -25,20 +27,28 @@ class Placing:
         self,
         client: RegistryClient,
         tasks: TaskGroupOwner,
-        silent: Callable[[], Iterable[str]],
+        relays: Relays,
         outage: RegistryOutage,
         ghosts: Ghosts,
     ) -> None:
-        """`silent`: incarnations of relays that say nothing; their leases may stand for seconds yet."""
         self._client = client
         self._tasks = tasks
-        self._silent = silent
+        self._relays = relays
         self._outage = outage
         self._ghosts = ghosts
 
     async def place(self, call_id: str, cost_units: int, avoid: Iterable[str]) -> registry.Placement:
-        """A relay with room, none of the incarnations in `avoid`. Raises NoPlacement, RegistryUnreachable."""
-        return await self._client.place(call_id, cost_units, avoid=(*avoid, *self._silent()))
+        """A relay with room, none of the incarnations in `avoid`. Raises NoPlacement, RegistryUnreachable.
+
+        Nor is it one that says nothing, though its lease may stand for seconds yet. When a node dies, its
+        relays fall silent one after the other: those that look as if they would come last.
+        """
+        avoided = {*avoid, *self._relays.silent_incarnations}
+        doubtful = self._relays.doubtful_incarnations - avoided
+        if doubtful:
+            with contextlib.suppress(NoPlacement):
+                return await self._client.place(call_id, cost_units, avoid=(*avoided, *doubtful))
+        return await self._client.place(call_id, cost_units, avoid=tuple(avoided))
 
     async def place_patiently(
         self, call_id: str, cost_units: int, avoid: Iterable[str]

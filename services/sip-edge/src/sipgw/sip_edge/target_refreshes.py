@@ -172,8 +172,9 @@ class TargetRefreshes:
             raise
 
     async def _settle(self, live: LiveCall, session: calls.CallSession) -> None:
+        """A silent relay is not told what changed: the move that waits for this refresh tells the next."""
         self._reinvites.acknowledge(session, of_refresh(session))
-        if session.refresh.changes_media:
+        if session.refresh.changes_media and not self._media.is_silent(session):
             try:
                 await self._media.modify(session, sdp_exchange.agreed(session, self._gateway.capabilities))
             except ControlError as error:

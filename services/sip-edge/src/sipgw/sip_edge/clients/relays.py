@@ -7,10 +7,9 @@ another may end, takes its lease's lapse as well: `has_lapsed`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 from sipgw.api.calls.v1 import session_pb2 as calls
-from sipgw.api.registry.v1 import registry_pb2 as registry
 from sipgw.api.relay.v1 import control_pb2 as relay
 from sipgw.calls import identity_of
 from sipgw.control import ControlError, RelayLink
@@ -18,14 +17,13 @@ from sipgw.runtime.settings import Identity
 from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.runtime.tls import TlsDirectory
 from sipgw.sip_edge import metrics
+from sipgw.sip_edge.clients.relay_map import ListRelays, RelayMap
 from sipgw.sip_edge.clients.silence import SUSPECT_AFTER_S, SilenceJudge
 
 _log = get_logger("sipgw.sip_edge.relays")
 OnEvent = Callable[[Identity, relay.MediaEvent], Awaitable[None] | None]
-ListRelays = Callable[[], Awaitable[Sequence[registry.Relay]]]
 _JUDGE_PERIOD_S = 0.05
 _KEPT_S = 5.0
-_WITNESS_KEPT_S = 5.0
 _FIRST_ATTACH_S = 2.0
 """A stream that never stood may take so long."""
 
@@ -56,8 +54,7 @@ class Relays:
         self._lapsed: set[Identity] = set()
         self._gone: set[Identity] = set()
         self._judged: set[Identity] = set()
-        self._witness: calls.MediaAnchor | None = None
-        self._witness_until = 0.0
+        self._map = RelayMap(list_relays)
         self.on_event: OnEvent = _no_event
         self.on_attached: Callable[[Identity], None] = _nobody
         self.on_silent: Callable[[Identity], None] = _nobody
@@ -107,8 +104,16 @@ class Relays:
 
     @property
     def silent_incarnations(self) -> set[str]:
-        """Relays that a new call had better not be placed on."""
+        """Relays that no call is placed on."""
         return {who.incarnation for who in self._silent}
+
+    @property
+    def doubtful_incarnations(self) -> set[str]:
+        """Relays that a call is placed on only when no other has room: those that have just fallen silent,
+        and those on their nodes and on the nodes of silent ones.
+        """
+        suspects = self._silent | self._judge.suspects
+        return {who.incarnation for who in suspects | self._map.beside(suspects)}
 
     def has_lapsed(self, who: Identity) -> bool:
         """Nothing is heard of it, and its lease has lapsed or another has its place."""
@@ -126,37 +131,22 @@ class Relays:
     async def _poll(self, in_use: Callable[[], set[Identity]]) -> None:
         while True:
             used = in_use()  # looks at every call
-            self._judged = used | await self._witness_for(used)
+            if used:
+                await self._map.refresh()
+            self._judged = used | self._witness_for(used)
             metrics.RELAYS_CONNECTED.set(sum(link.is_connected for link in self._links.values()))
             await self._close_unused(self._judged)
             if doubted := {who for who in used if self._is_doubted(who)}:
                 await self._ask_for_leases(doubted)
             await asyncio.sleep(self._poll_s)
 
-    async def _witness_for(self, used: set[Identity]) -> set[Identity]:
-        """Listen to another relay where all calls are on one: its silence tells whose fault it is."""
-        if len(used) != 1:
+    def _witness_for(self, used: set[Identity]) -> set[Identity]:
+        """Another relay to listen to, whose silence tells whose fault that of the others is."""
+        witness = self._map.witness(used, self._silent)
+        if witness is None:
             return set()
-        now = asyncio.get_running_loop().time()
-        if now >= self._witness_until:
-            self._witness_until = now + _WITNESS_KEPT_S
-            self._witness = await self._another_than(used)
-        if self._witness is None:
-            return set()
-        self.link(self._witness)
-        return {identity_of(self._witness.relay)}
-
-    async def _another_than(self, used: set[Identity]) -> calls.MediaAnchor | None:
-        try:
-            listed = [one.registration for one in await self._list_relays() if one.healthy]
-        except ControlError:
-            return self._witness
-        for registration in listed:
-            if identity_of(registration.relay) not in used | self._silent:
-                return calls.MediaAnchor(
-                    relay=registration.relay, control_address=registration.control_address
-                )
-        return None
+        self.link(witness)
+        return {identity_of(witness.relay)}
 
     async def aclose(self) -> None:
         """Detach from all."""

@@ -53,6 +53,11 @@ class SilenceJudge(Generic[KeyT]):
         listened = self._relays.get(relay)
         return listened.total_s if listened is not None else 0.0
 
+    @property
+    def suspects(self) -> set[KeyT]:
+        """Relays that owe an answer to two pings or more."""
+        return {relay for relay, listened in self._relays.items() if listened.is_suspect}
+
     def observe(self, heard_at: Mapping[KeyT, float], now: float) -> set[KeyT]:
         """Give those of the relays that have been silent for too long.
 
@@ -62,7 +67,7 @@ class SilenceJudge(Generic[KeyT]):
         last, self._observed_at = self._observed_at, now
         elapsed_s = min(max(0.0, now - last), self._turn_s) if last is not None else 0.0
         returned = self._note_heard(heard_at, now)
-        suspects = {relay for relay, one in self._relays.items() if one.is_suspect}
+        suspects = self.suspects
         for relay, listened in self._relays.items():
             if relay not in returned:
                 self._count(relay, listened, suspects, elapsed_s)

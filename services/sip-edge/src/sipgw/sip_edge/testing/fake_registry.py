@@ -92,6 +92,7 @@ class FakeRegistry(
                         relay=_identity(relay),
                         control_address=relay.control_address,
                         advertised_address=relay.address,
+                        node=relay.node,
                         rtp_first_port=20000,
                         rtp_last_port=22399,
                     ),

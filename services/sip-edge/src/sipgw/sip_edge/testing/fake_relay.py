@@ -48,9 +48,10 @@ class FakeRelay(RelayControlServiceServicer):
     Allocate.
     """
 
-    def __init__(self, name: str = "relay-0", address: str = "192.0.2.10") -> None:
+    def __init__(self, name: str = "relay-0", address: str = "192.0.2.10", *, node: str = "") -> None:
         self.name = name
         self.address = address
+        self.node = node
         self.incarnation = secrets.token_hex(8)
         self.sessions: dict[str, FakeSession] = {}
         self.handled: list[Handled] = []

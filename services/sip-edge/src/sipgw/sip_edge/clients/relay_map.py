@@ -1,0 +1,61 @@
+"""Where the relays of the gateway are, as the registry lists them. Relays of one node are lost together."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.registry.v1 import registry_pb2 as registry
+from sipgw.calls import identity_of
+from sipgw.control import ControlError
+from sipgw.runtime.settings import Identity
+
+ListRelays = Callable[[], Awaitable[Sequence[registry.Relay]]]
+_KEPT_S = 5.0
+
+
+class RelayMap:
+    """`refresh` it now and then; everything else answers from the last list."""
+
+    def __init__(self, list_relays: ListRelays) -> None:
+        self._list_relays = list_relays
+        self._listed: dict[Identity, registry.RelayRegistration] = {}
+        self._until = 0.0
+
+    async def refresh(self) -> None:
+        """Ask the registry, at most every five seconds; without an answer the last list stays."""
+        now = asyncio.get_running_loop().time()
+        if now < self._until:
+            return
+        self._until = now + _KEPT_S
+        try:
+            listed = [one.registration for one in await self._list_relays() if one.healthy]
+        except ControlError:
+            return
+        self._listed = {identity_of(one.relay): one for one in listed}
+
+    def beside(self, relays: Iterable[Identity]) -> set[Identity]:
+        """The relays on the nodes of `relays`; none if there is no relay on any other node."""
+        nodes = {self._node(who) for who in relays} - {""}
+        found = {who for who in self._listed if self._node(who) in nodes}
+        return found if found < self._listed.keys() else set()
+
+    def witness(self, used: Set[Identity], silent: Set[Identity]) -> calls.MediaAnchor | None:
+        """A relay to listen to besides those in use, where one node has all of these.
+
+        Its silence or its answer tells whether theirs is the fault of this edge's own network. One on the
+        same node tells less and serves only beside a single relay.
+        """
+        nodes = {self._node(who) for who in used}
+        if not used or len(nodes) > 1:
+            return None
+        free = [who for who in self._listed if who not in used and who not in silent]
+        elsewhere = [who for who in free if self._node(who) not in nodes]
+        beside = free if len(used) == 1 else []
+        for who in (*elsewhere, *beside):
+            found = self._listed[who]
+            return calls.MediaAnchor(relay=found.relay, control_address=found.control_address)
+        return None
+
+    def _node(self, who: Identity) -> str:
+        found = self._listed.get(who)
+        return found.node if found is not None else ""
