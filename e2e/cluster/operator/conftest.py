@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from clusterkit.cluster import Cluster
 
 from sipgw.control import RegistryClient
 from sipgw.operator.errors import KubeError
@@ -31,7 +31,6 @@ from sipgw.store.testing import RedisServer
 
 ROOT = Path(__file__).parents[3]
 CRDS = ROOT / "charts" / "sipgw" / "files" / "crds"
-CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 RELEASE = "gw"
 LANES = 2
 WAIT_S = 40.0
@@ -91,6 +90,13 @@ def wait_for(claim: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
+@pytest.fixture(scope="session")
+def crds(real_cluster: Cluster) -> None:
+    """As helm applies them, so that a later `helm install` of another version owns their fields."""
+    apply = ("apply", "--server-side", "--force-conflicts", "--field-manager=helm")
+    real_cluster.kubectl().run(*apply, "-f", str(CRDS))
+
+
 @pytest.fixture
 async def kube(kubeconfig: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KubeClient]:
     monkeypatch.setenv("KUBECONFIG", kubeconfig)  # for this process and the operators it starts
@@ -100,12 +106,9 @@ async def kube(kubeconfig: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 
 @pytest.fixture
-async def namespace(kube: KubeClient) -> AsyncIterator[str]:
+async def namespace(kube: KubeClient, crds: None) -> AsyncIterator[str]:
     """A namespace of this test's own with a service account and the lanes' StatefulSets, as the chart's."""
-    for file in sorted(CRDS.glob("*.yaml")):
-        crd = yaml.safe_load(file.read_text())
-        if await kube.get(f"{CRD_PATH}/{crd['metadata']['name']}") is None:
-            await kube.create(CRD_PATH, crd)
+    for file in CRDS.glob("*.yaml"):
         served = f"/apis/sipgw.io/v1alpha1/{file.stem}"
         async with asyncio.timeout(WAIT_S):
             while not await is_served(kube, served):  # noqa: ASYNC110 - polls what has no event
