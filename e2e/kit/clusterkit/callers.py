@@ -60,7 +60,7 @@ class Findings:
     lost: int
     gaps_ms: list[float]  # the worst of each call that is not lost
     standstill_ms: float  # the longest in which no call heard anything
-    moved: list[int]  # re-INVITEs that each call got
+    moved: list[int]  # re-INVITEs with another description that each call got
     why_lost: list[str]
 
     @property
@@ -86,7 +86,7 @@ class Callers:
         self.calls: list[PhoneCall] = []
         self.refused = 0
         self._marked_s = 0.0
-        self._invites: dict[int, int] = {}
+        self._moves: dict[int, int] = {}
         self._words: dict[int, bytes] = {}
         self._phone: SipPhone
         self._loop = asyncio.new_event_loop()
@@ -128,7 +128,7 @@ class Callers:
     def mark(self) -> None:
         """From here on gaps and moves are counted."""
         self._marked_s = time.monotonic()
-        self._invites = {id(call): _reinvites(call) for call in self.calls}
+        self._moves = {id(call): _moves(call) for call in self.calls}
 
     def rest(self, seconds: float) -> None:
         """Let them talk."""
@@ -145,7 +145,7 @@ class Callers:
         still = [gap for gap in pairwise(sorted({at_s for each in times for at_s in each})) if _is_long(gap)]
         but = still if apart_from_standstills else []
         gaps = [max(_length_ms(gap) - _shared_ms(gap, but) for gap in pairwise(each)) for each in times]
-        moved = [_reinvites(call) - self._invites.get(id(call), 0) for call in calls]
+        moved = [_moves(call) - self._moves.get(id(call), 0) for call in calls]
         lost = list(filter(None, reasons))
         return Findings(len(calls), len(lost), gaps, max(map(_length_ms, still), default=0.0), moved, lost)
 
@@ -243,5 +243,8 @@ def _why_lost(call: PhoneCall) -> str:
     return ""
 
 
-def _reinvites(call: PhoneCall) -> int:
-    return sum(request.method == "INVITE" for request in call.requests)
+def _moves(call: PhoneCall) -> int:
+    """How many descriptions came after the first. A re-INVITE with a known one only names another edge."""
+    offers = {request.body for request in call.requests if request.method == "INVITE"}
+    first = call.final_response
+    return len(offers - {first.body if first is not None else b""})

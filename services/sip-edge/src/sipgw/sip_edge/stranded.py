@@ -28,12 +28,17 @@ class StrandedCalls:
         self._claims = claims
         self._judge: SilenceJudge[Identity] = SilenceJudge(silent_s, _PERIOD_S + _PATIENCE_S)
         self._heard_at: dict[Identity, float] = {}
+        self._silent: set[Identity] = set()
 
     async def watch(self) -> None:
         """Ping the other edges, for ever; claim the stranded calls of those that stay silent."""
         while True:
             await asyncio.sleep(_PERIOD_S)
-            for edge in await self._silent_edges():
+            silent = await self._silent_edges()
+            for edge in silent - self._silent:
+                _log.warning("edge_silent", edge=str(edge), seconds=round(self._judge.silence_s(edge), 1))
+            self._silent = silent
+            for edge in silent:
                 try:
                     await self._claims.claim_stranded(edge)
                 except StoreUnavailable as error:
