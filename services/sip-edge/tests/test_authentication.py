@@ -8,8 +8,8 @@ import pytest
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.config import SealKey
 from sipgw.sip import Challenge, SipRequest, SipResponse, answer_challenges
-from sipgw.sip_edge.authentication import WrongPasswordLimits, WrongPasswords
-from sipgw.sip_edge.settings import EdgeLimits
+from sipgw.sip_edge.guard.authentication import WrongPasswords
+from sipgw.sip_edge.limits import EdgeLimits, WrongPasswordLimits
 from sipgw.sip_edge.testing.caller import Caller, ack_failure
 from sipgw.sip_edge.testing.edges import TestEdge, gateway_config
 from sipgw.sip_edge.testing.fake_relay import FakeRelay

@@ -7,8 +7,9 @@ import re
 
 from sipgw.sdp import MediaCapabilities
 from sipgw.sip import serialize
-from sipgw.sip_edge import sdp_exchange
 from sipgw.sip_edge.errors import Rejected
+from sipgw.sip_edge.gateway_config import capabilities_of
+from sipgw.sip_edge.media import sdp_exchange
 from sipgw.sip_edge.testing.caller import SDP, Caller, CallerDialog
 from sipgw.sip_edge.testing.edges import TestEdge
 from sipgw.sip_edge.testing.fake_relay import FakeRelay
@@ -69,7 +70,7 @@ _FILLINGS = (
 def test_no_offer_is_anybodys_fault_but_its_senders() -> None:
     """Whatever stands in any place of it: served, 400 or 488."""
     chance = random.Random(5)
-    capabilities = sdp_exchange.capabilities_of(None)
+    capabilities = capabilities_of(None)
     for _ in range(4000):
         offer = SDP
         for _ in range(chance.randint(1, 3)):

@@ -4,7 +4,7 @@ import pytest
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
-from sipgw.sip_edge.fallback import next_endpoint
+from sipgw.sip_edge.call.fallback import next_endpoint
 from sipgw.sip_edge.testing.caller import Caller, CallerDialog
 from sipgw.sip_edge.testing.edges import TestEdge, gateway_config
 from sipgw.sip_edge.testing.fake_relay import FakeRelay

@@ -6,10 +6,10 @@ from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.registry.v1 import registry_pb2 as registry_api
 from sipgw.api.relay.v1 import control_pb2 as relay_api
-from sipgw.sip_edge.config_holder import ConfigHolder
 from sipgw.sip_edge.errors import Rejected
-from sipgw.sip_edge.media_peers import MediaPeers, is_acknowledged, is_behind_nat, is_trusted
-from sipgw.sip_edge.relay_ports import RelayPorts
+from sipgw.sip_edge.gateway_config import ConfigHolder
+from sipgw.sip_edge.media.peers import MediaPeers, is_acknowledged, is_behind_nat, is_trusted
+from sipgw.sip_edge.media.relay_ports import RelayPorts
 from sipgw.sip_edge.testing.caller import SDP, Caller, CallerDialog
 from sipgw.sip_edge.testing.edges import TestEdge
 from sipgw.sip_edge.testing.fake_registry import FakeRegistry

@@ -7,7 +7,8 @@ import pytest
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.registry.v1 import registry_pb2 as registry
 from sipgw.api.relay.v1 import control_pb2 as relay
-from sipgw.sip_edge import move_record
+from sipgw.sip_edge.media import sdp_exchange
+from sipgw.sip_edge.record import move_record
 
 SDP = b"v=0\r\no=- 7 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 20000 RTP/AVP 0\r\n"
 NONE, PLACING, ALLOCATING, OFFERING, SWITCHING = (calls.MovePhase.ValueType(number) for number in range(5))
@@ -37,7 +38,12 @@ STEPS: dict[str, Step] = {
     "begin": lambda d: move_record.begin(d, calls.MOVE_CAUSE_DRAIN, "o", now_ms=1000, limit_ms=500),
     "place": lambda d: move_record.place(d, PLACEMENT),
     "offer": lambda d: move_record.offer(
-        d, ALLOCATED, branch="z9hG4bK-e-1-1", contact="sip:c@192.0.2.3", generation=5
+        d,
+        ALLOCATED,
+        branch="z9hG4bK-e-1-1",
+        contact="sip:c@192.0.2.3",
+        generation=5,
+        describe=lambda session, at, version: sdp_exchange.moved(session, at, version).sdp,
     ),
     "offer_again": lambda d: move_record.offer_again(d, 1),
     "accept": lambda d: move_record.accept(d, d.move.cseq, SDP, contact="sip:a@192.0.2.9", is_held=False),

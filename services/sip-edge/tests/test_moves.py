@@ -14,7 +14,7 @@ from sipgw.api.registry.v1 import registry_pb2 as registry_api
 from sipgw.api.relay.v1 import control_pb2 as relay_api
 from sipgw.calls import identity_of
 from sipgw.sip import SipRequest
-from sipgw.sip_edge.settings import EdgeLimits
+from sipgw.sip_edge.limits import EdgeLimits
 from sipgw.sip_edge.testing.caller import HELD_SDP, Caller, CallerDialog
 from sipgw.sip_edge.testing.edges import FAST, TestEdge, eventually
 from sipgw.sip_edge.testing.fake_registry import FakeRegistry
@@ -434,7 +434,7 @@ async def test_a_move_is_a_span_and_is_counted(
 ) -> None:
     spans: list[tuple[str, dict[str, object]]] = []
     monkeypatch.setattr(
-        "sipgw.sip_edge.move_outcomes.record_span",
+        "sipgw.sip_edge.move.outcomes.record_span",
         lambda name, _parent, _start, _end, attributes: spans.append((name, attributes)),
     )
     before = moves_counted("relay_lost", "moved")

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from sipgw.api.calls.v1 import session_pb2 as calls
-from sipgw.sip_edge import refresh_record
-from sipgw.sip_edge.reinvite_record import contact_of_peer, is_quiet
+from sipgw.sip_edge.record import refresh_record
+from sipgw.sip_edge.record.reinvite_record import contact_of_peer, is_quiet
 
 SDP = b"v=0\r\no=- 7 3 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 20000 RTP/AVP 0\r\n"
 THEIRS = SDP.replace(b"192.0.2.1", b"198.51.100.7")

@@ -5,8 +5,7 @@ import pytest
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay_api
 from sipgw.sip import Address, SipResponse, serialize
-from sipgw.sip_edge.settings import EdgeLimits
-from sipgw.sip_edge.setup_window import SetupWindowLimits
+from sipgw.sip_edge.limits import EdgeLimits, SetupWindowLimits
 from sipgw.sip_edge.testing.caller import SDP, Caller, CallerDialog, ack_failure
 from sipgw.sip_edge.testing.edges import TestEdge
 from sipgw.sip_edge.testing.fake_registry import FakeRegistry

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipgw.sip_edge.registry_outage import RegistryOutage
+from sipgw.sip_edge.media.registry_outage import RegistryOutage
 
 PATIENCE_S = 4.0
 

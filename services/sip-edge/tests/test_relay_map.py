@@ -9,7 +9,7 @@ from sipgw.api.registry.v1 import registry_pb2 as registry
 from sipgw.calls import identity_of
 from sipgw.control import RegistryUnreachable
 from sipgw.runtime.settings import Identity
-from sipgw.sip_edge.clients.relay_map import RelayMap
+from sipgw.sip_edge.media.relay_map import RelayMap
 
 A, B, C, D = (Identity(f"relay-{name}", name) for name in "abcd")
 
@@ -82,7 +82,7 @@ async def test_without_a_registry_the_last_list_stays(monkeypatch: pytest.Monkey
             raise RegistryUnreachable("registry: gone")
         return answers.pop()
 
-    monkeypatch.setattr("sipgw.sip_edge.clients.relay_map._KEPT_S", 0.0)
+    monkeypatch.setattr("sipgw.sip_edge.media.relay_map._KEPT_S", 0.0)
     relays = RelayMap(list_relays)
     await relays.refresh()
     await relays.refresh()

@@ -13,8 +13,8 @@ from sipgw.api.relay.v1 import control_pb2 as relay_api
 from sipgw.runtime.tasks import TaskGroupOwner
 from sipgw.sip import make_cancel
 from sipgw.sip_edge import metrics
-from sipgw.sip_edge.ending import End
-from sipgw.sip_edge.replies import InviteReplies
+from sipgw.sip_edge.call.ending import End
+from sipgw.sip_edge.sip.responses import InviteReplies
 from sipgw.sip_edge.testing.caller import Caller, CallerDialog
 from sipgw.sip_edge.testing.edges import FAST, TestEdge
 from sipgw.sip_edge.testing.fake_registry import FakeRegistry

@@ -19,12 +19,13 @@ from sipgw.sip import (
     parse_uri,
     serialize,
 )
-from sipgw.sip_edge.listeners import UdpListener
-from sipgw.sip_edge.server import SipServer
-from sipgw.sip_edge.strangers.door import Door
-from sipgw.sip_edge.strangers.glance import LiveNames
-from sipgw.sip_edge.strangers.ledger import StrangerLedger, StrangerLimits
-from sipgw.sip_edge.strangers.sources import Networks
+from sipgw.sip_edge.guard.door import Door
+from sipgw.sip_edge.guard.glance import LiveNames
+from sipgw.sip_edge.guard.ledger import StrangerLedger
+from sipgw.sip_edge.guard.sources import Networks
+from sipgw.sip_edge.limits import StrangerLimits
+from sipgw.sip_edge.sip.listeners import UdpListener
+from sipgw.sip_edge.sip.server import SipServer
 
 PEER = Address("UDP", "127.0.0.1", 9)
 NO_TIME = TimerValues(t1_s=0.0001, t2_s=0.0004, t4_s=0.0002)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from sipgw.sip_edge.setup_window import Setup, SetupWindow, SetupWindowLimits
+from sipgw.sip_edge.call.setup_window import Setup, SetupWindow
+from sipgw.sip_edge.limits import SetupWindowLimits
 
 LIMITS = SetupWindowLimits(least=4, most=32, target_s=0.2, interval_s=0.25)
 

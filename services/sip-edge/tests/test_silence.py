@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sipgw.sip_edge.clients.silence import SHARED_FACTOR, SUSPECT_AFTER_S, SilenceJudge
+from sipgw.sip_edge.media.silence import SHARED_FACTOR, SUSPECT_AFTER_S, SilenceJudge
 
 TURN_S = 0.05
 LIMIT_S = 0.8

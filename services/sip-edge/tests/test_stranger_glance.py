@@ -16,8 +16,8 @@ from sipgw.sip import (
     serialize,
 )
 from sipgw.sip.nonces import NoncePurpose, NonceState, check_nonce, make_nonce
-from sipgw.sip_edge.credentials_glance import read_nonces, read_purpose
-from sipgw.sip_edge.strangers.glance import Glance, LiveNames, Look
+from sipgw.sip_edge.guard.credentials_glance import read_nonces, read_purpose
+from sipgw.sip_edge.guard.glance import Glance, LiveNames, Look
 
 CALL = "0123456789abcdef0123456789abcdef"
 TAG = f"{CALL}.89abcdef"

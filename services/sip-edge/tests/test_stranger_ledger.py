@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipgw.sip_edge.strangers.bans import Ban, BanLimits, BanList
-from sipgw.sip_edge.strangers.budgets import Rate, SourceBudget
-from sipgw.sip_edge.strangers.ledger import Kind, StrangerLedger, StrangerLimits
-from sipgw.sip_edge.strangers.sources import Networks, read_source, source_of
+from sipgw.sip_edge.guard.bans import Ban, BanList
+from sipgw.sip_edge.guard.budgets import Rate, SourceBudget
+from sipgw.sip_edge.guard.ledger import Kind, StrangerLedger
+from sipgw.sip_edge.guard.sources import Networks, read_source, source_of
+from sipgw.sip_edge.limits import BanLimits, StrangerLimits
 
 STRANGER = "203.0.113.7"
 

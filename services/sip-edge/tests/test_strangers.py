@@ -10,10 +10,7 @@ import pytest
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.config import SealKey
 from sipgw.sip import Challenge, SipRequest, SipResponse, answer_challenges, make_cancel, serialize
-from sipgw.sip_edge.settings import EdgeLimits
-from sipgw.sip_edge.setup_window import SetupWindowLimits
-from sipgw.sip_edge.strangers.bans import BanLimits
-from sipgw.sip_edge.strangers.ledger import StrangerLimits
+from sipgw.sip_edge.limits import BanLimits, EdgeLimits, SetupWindowLimits, StrangerLimits
 from sipgw.sip_edge.testing.caller import Caller, CallerDialog, ack_failure
 from sipgw.sip_edge.testing.edges import TestEdge
 from sipgw.sip_edge.testing.fake_registry import FakeRegistry
@@ -305,6 +302,6 @@ async def test_bans_are_logged_once_each_and_the_first_names_trust(
 
 def _hangup():
     from sipgw.api.calls.v1 import session_pb2 as calls
-    from sipgw.sip_edge.ending import End
+    from sipgw.sip_edge.call.ending import End
 
     return End(calls.END_CAUSE_OPERATOR, "test")

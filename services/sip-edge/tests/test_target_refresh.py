@@ -10,9 +10,9 @@ from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1.control_pb2 import MediaSpec
 from sipgw.calls import identity_of
 from sipgw.sip import SipRequest
-from sipgw.sip_edge.media_commands import MediaCommands
-from sipgw.sip_edge.reinvites import NotNow, outcome_of
-from sipgw.sip_edge.settings import EdgeLimits, RefreshLimits
+from sipgw.sip_edge.limits import EdgeLimits, RefreshLimits
+from sipgw.sip_edge.media.commands import MediaCommands
+from sipgw.sip_edge.move.reinvites import NotNow, outcome_of
 from sipgw.sip_edge.testing.caller import HELD_SDP, SDP, Caller, CallerDialog
 from sipgw.sip_edge.testing.edges import TestEdge, eventually
 from sipgw.sip_edge.testing.fake_registry import FakeRegistry

@@ -13,9 +13,9 @@ from sipgw.runtime.telemetry.logs import configure_logging
 from sipgw.runtime.telemetry.traces import configure_tracing
 from sipgw.runtime.tls import tls_directory
 from sipgw.sip_edge.app import EdgeApp
-from sipgw.sip_edge.listeners import UdpListener
+from sipgw.sip_edge.guard.sources import Networks
 from sipgw.sip_edge.settings import EdgeSettings, OnStop
-from sipgw.sip_edge.strangers.sources import Networks
+from sipgw.sip_edge.sip.listeners import UdpListener
 from sipgw.store import Store, StoreUrlError
 
 SERVICE = "edge"

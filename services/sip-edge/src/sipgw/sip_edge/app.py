@@ -17,53 +17,53 @@ from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.runtime.vitals import Vitals
 from sipgw.sip import TransactionKey, TransactionLayer
 from sipgw.sip_edge import metrics
-from sipgw.sip_edge.allocation import Allocations
-from sipgw.sip_edge.authentication import NONCE_SECRET, Authentication, Passwords
-from sipgw.sip_edge.call_flow import CallFlow
-from sipgw.sip_edge.call_limits import CallLimits
-from sipgw.sip_edge.claims import Claims, Reinviting, sweep_forever
-from sipgw.sip_edge.clients.edges import Edges
-from sipgw.sip_edge.clients.relays import Relays
-from sipgw.sip_edge.config_holder import ConfigHolder
-from sipgw.sip_edge.deadlines import Deadlines
-from sipgw.sip_edge.dialogs import DialogRequests, LocalContact
-from sipgw.sip_edge.dispatcher import Dispatcher
-from sipgw.sip_edge.edge_service import SERVICE_NAME, EdgeService
-from sipgw.sip_edge.ending import CallEnding, End
-from sipgw.sip_edge.entry import Entry
-from sipgw.sip_edge.fallback import Fallbacks
-from sipgw.sip_edge.ghosts import Ghosts
-from sipgw.sip_edge.identifiers import branch_tokens
-from sipgw.sip_edge.in_dialog import InDialog
-from sipgw.sip_edge.in_flight import InFlight
-from sipgw.sip_edge.intake import CALL_ID_SECRET, Intake
-from sipgw.sip_edge.invite_answers import InviteAnswers
-from sipgw.sip_edge.journal import Journal
-from sipgw.sip_edge.listeners import UdpListener
-from sipgw.sip_edge.live_calls import LiveCalls
-from sipgw.sip_edge.media_commands import MediaCommands
-from sipgw.sip_edge.media_events import MediaEvents
-from sipgw.sip_edge.media_peers import MediaPeers
-from sipgw.sip_edge.moves import Moves
-from sipgw.sip_edge.offers import MaxCallDeadline, Offers
-from sipgw.sip_edge.placing import Placing
-from sipgw.sip_edge.records import CallRecords
-from sipgw.sip_edge.redis_watch import RedisWatch
-from sipgw.sip_edge.registry_outage import RegistryOutage
-from sipgw.sip_edge.reinvites import Reinvites
-from sipgw.sip_edge.relay_losses import RelayLosses
-from sipgw.sip_edge.relay_ports import RelayPorts
-from sipgw.sip_edge.replies import InviteReplies, retry_after
-from sipgw.sip_edge.rescue import Rescue
-from sipgw.sip_edge.routing import no_bot_status
-from sipgw.sip_edge.server import SipServer
+from sipgw.sip_edge.call.allocation import Allocations
+from sipgw.sip_edge.call.deadlines import Deadlines
+from sipgw.sip_edge.call.ending import CallEnding, End
+from sipgw.sip_edge.call.fallback import Fallbacks
+from sipgw.sip_edge.call.live_calls import LiveCalls
+from sipgw.sip_edge.call.routing import no_bot_status
+from sipgw.sip_edge.call.setup_window import SetupWindow
+from sipgw.sip_edge.dialog.in_dialog import InDialog
+from sipgw.sip_edge.dialog.offers import MaxCallDeadline, Offers
+from sipgw.sip_edge.dialog.transfer import Transfers
+from sipgw.sip_edge.gateway_config import ConfigHolder
+from sipgw.sip_edge.guard.authentication import NONCE_SECRET, Authentication, Passwords
+from sipgw.sip_edge.guard.stranger_guard import StrangerGuard
+from sipgw.sip_edge.inbound.claims import Claims, Reinviting, sweep_forever
+from sipgw.sip_edge.inbound.dispatcher import Dispatcher
+from sipgw.sip_edge.inbound.edge_service import SERVICE_NAME, EdgeService
+from sipgw.sip_edge.inbound.media_events import MediaEvents
+from sipgw.sip_edge.inbound.rescue import Rescue
+from sipgw.sip_edge.inbound.stranded import StrandedCalls
+from sipgw.sip_edge.media.commands import MediaCommands
+from sipgw.sip_edge.media.left_sessions import Ghosts
+from sipgw.sip_edge.media.peers import MediaPeers
+from sipgw.sip_edge.media.placement import Placing
+from sipgw.sip_edge.media.registry_outage import RegistryOutage
+from sipgw.sip_edge.media.relay_ports import RelayPorts
+from sipgw.sip_edge.media.relays import Relays
+from sipgw.sip_edge.move.moves import Moves
+from sipgw.sip_edge.move.reinvites import Reinvites
+from sipgw.sip_edge.move.relay_losses import RelayLosses
+from sipgw.sip_edge.move.target_refreshes import TargetRefreshes
+from sipgw.sip_edge.peers.delivery import Takeover
+from sipgw.sip_edge.peers.edges import Edges
+from sipgw.sip_edge.record.journal import Journal
+from sipgw.sip_edge.record.records import CallRecords
+from sipgw.sip_edge.record.redis_watch import RedisWatch
 from sipgw.sip_edge.settings import EdgeSettings, OnStop
-from sipgw.sip_edge.setup_window import SetupWindow
-from sipgw.sip_edge.stranded import StrandedCalls
-from sipgw.sip_edge.strangers.guard import StrangerGuard
-from sipgw.sip_edge.takeover import Takeover
-from sipgw.sip_edge.target_refreshes import TargetRefreshes
-from sipgw.sip_edge.transfer import Transfers
+from sipgw.sip_edge.setup.call_flow import CallFlow
+from sipgw.sip_edge.setup.call_limits import CallLimits
+from sipgw.sip_edge.setup.entry import Entry
+from sipgw.sip_edge.setup.intake import CALL_ID_SECRET, Intake
+from sipgw.sip_edge.sip.dialogs import DialogRequests, LocalContact
+from sipgw.sip_edge.sip.identifiers import branch_tokens
+from sipgw.sip_edge.sip.in_flight import InFlight
+from sipgw.sip_edge.sip.invite_responses import InviteAnswers
+from sipgw.sip_edge.sip.listeners import UdpListener
+from sipgw.sip_edge.sip.responses import InviteReplies, retry_after
+from sipgw.sip_edge.sip.server import SipServer
 from sipgw.store import Store, StoreUnavailable
 
 _JUDGE_POLL_S: Final = 0.1

@@ -7,9 +7,7 @@ from pathlib import Path
 from sipgw.runtime.settings import HostPort, Identity
 from sipgw.runtime.tls import TlsDirectory
 from sipgw.sip import TimerValues
-from sipgw.sip_edge.authentication import WrongPasswordLimits
-from sipgw.sip_edge.setup_window import SetupWindowLimits
-from sipgw.sip_edge.strangers.ledger import StrangerLimits
+from sipgw.sip_edge.limits import EdgeLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,39 +47,6 @@ class EdgeTimes:
     delivered_answer_s: float = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class RefreshLimits:
-    """Of re-INVITEs that give callers another Contact, after a claim."""
-
-    per_s: float = 100.0
-    """So many begin: a claimed edge's calls must not drown the others."""
-    patience_s: float = 8.0
-    """How long a caller may think about one before we CANCEL it."""
-    quiet_within_s: float = 32.0
-    """How long another INVITE of the dialog may be under way first: 64*T1."""
-
-
-@dataclass(frozen=True, slots=True)
-class EdgeLimits:
-    """Bounds of what strangers can make this edge hold."""
-
-    setups: int = 2000
-    """Calls between INVITE and final answer; more get 503."""
-    requests: int = 4000
-    """Requests and ACKs being served at once; more are dropped or get 503."""
-    placements: int = 4
-    """Relays tried for one call."""
-    moves_per_s: float = 200.0
-    """Calls that begin to change their relay: the death of a full one must not drown the others."""
-    refreshes: RefreshLimits = field(default_factory=RefreshLimits)
-    window: SetupWindowLimits = field(default_factory=SetupWindowLimits)
-    """Calls between INVITE and a relay that has them; more get 503."""
-    wrong_passwords: WrongPasswordLimits = field(default_factory=WrongPasswordLimits)
-    """Of one source; then 403 without a look."""
-    strangers: StrangerLimits = field(default_factory=StrangerLimits)
-    """What sources may send that are in no trunk's network and not trusted."""
-
-
 class OnStop(StrEnum):
     """What SIGTERM means for the calls of this edge."""
 
@@ -114,4 +79,4 @@ class EdgeSettings:
     trusted: tuple[str, ...] = ()
     """Networks whose sources are never banned, besides those of trunks."""
     times: EdgeTimes = EdgeTimes()
-    limits: EdgeLimits = EdgeLimits()
+    limits: EdgeLimits = field(default_factory=EdgeLimits)

@@ -9,8 +9,9 @@ from sipgw.runtime.patience import patient
 from sipgw.runtime.settings import HostPort, new_identity
 from sipgw.sip import Address, TimerValues
 from sipgw.sip_edge.app import EdgeApp
-from sipgw.sip_edge.listeners import UdpListener
-from sipgw.sip_edge.settings import EdgeLimits, EdgeSettings, EdgeTimes, OnStop
+from sipgw.sip_edge.limits import EdgeLimits
+from sipgw.sip_edge.settings import EdgeSettings, EdgeTimes, OnStop
+from sipgw.sip_edge.sip.listeners import UdpListener
 from sipgw.store import Store
 
 FAST = EdgeTimes(

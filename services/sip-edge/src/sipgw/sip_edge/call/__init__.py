@@ -1,0 +1,1 @@
+"""One call: what runs for it here, its route, its clocks and its end."""

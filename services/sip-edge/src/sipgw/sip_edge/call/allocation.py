@@ -1,0 +1,77 @@
+"""What a relay is told of a call, from its record and its route: the first relay and every later one."""
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.config.v1 import config_pb2 as config
+from sipgw.api.relay.v1 import control_pb2 as relay
+from sipgw.runtime.telemetry.traces import traceparent
+from sipgw.sip_edge.call.live_calls import trace_of
+from sipgw.sip_edge.call.routing import is_tls
+from sipgw.sip_edge.errors import Rejected
+from sipgw.sip_edge.gateway_config import ConfigHolder
+
+TRUNK_PCMU_COST = 1
+STREAM_CALL_COST = 10
+_CLOCK_DRIFT = 1000
+"""A caller's clock may be a thousandth faster than ours, and its frames so many ahead."""
+_MARGIN_MS = 100
+
+
+class Allocations:
+    """`of` raises Rejected when the call's route is gone from the config."""
+
+    def __init__(self, gateway: ConfigHolder) -> None:
+        self._gateway = gateway
+
+    def of(
+        self,
+        session: calls.CallSession,
+        media: relay.MediaSpec,
+        *,
+        epoch: int = 0,
+        continuation: relay.Continuation | None = None,
+    ) -> relay.Allocate:
+        """The session that a relay is to make. `epoch` is the bot's; 0: the one of the record."""
+        route = self._gateway.route(session.route)
+        if route is None:
+            raise Rejected(404, "Route Is Gone")
+        bot = session.bot
+        recording = self._gateway.recording_directory if route.record else ""
+        number = epoch or bot.epoch
+        return relay.Allocate(
+            media=media,
+            bot=relay.BotSpec(
+                endpoint=bot.endpoint,
+                tls=is_tls(route, bot.endpoint),
+                protocol=route.protocol,
+                audio=route.audio,
+                playout=route.playout,
+                ready_timeout_ms=route.bot_ready_timeout_ms,
+                silent_after_ms=route.bot_silent_after_ms,
+                reconnect_limit_ms=route.bot_reconnect_limit_ms,
+                epoch=number,
+                resume_token=bot.resume_token,
+                to=session.to_display,
+                route=session.route,
+                trunk=session.trunk,
+                sip_headers=bot.sip_headers,
+                preferred_address=bot.address,
+                **{"from": session.from_display},
+            ),
+            recording=relay.RecordingSpec(path=recording, part=number) if recording else None,
+            traceparent=traceparent(trace_of(session)),
+            early_media=route.early_media and not session.answered_ms,
+            continuation=continuation,
+        )
+
+    def elapsed_ms(self, session: calls.CallSession, now_ms: int) -> int:
+        """Since the first audio of the call, with a margin: the bot's `seq` never goes back."""
+        route = self._gateway.route(session.route)
+        is_early = route is not None and route.early_media
+        since_ms = max(0, now_ms - (session.created_ms if is_early else session.answered_ms))
+        return since_ms + since_ms // _CLOCK_DRIFT + _MARGIN_MS
+
+    def cost_units(self, session: calls.CallSession) -> int:
+        """What the call costs a relay, in units of a trunk PCMU call (DESIGN §4)."""
+        route = self._gateway.route(session.route)
+        is_stream_call = route is not None and route.protocol == config.BOT_PROTOCOL_STREAM_CALL
+        return STREAM_CALL_COST if is_stream_call else TRUNK_PCMU_COST

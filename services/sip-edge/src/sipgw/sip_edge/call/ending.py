@@ -1,0 +1,281 @@
+"""How a call ends, whoever wants it: the end is saved first, then the relay let go, then the peer told, then
+buried.
+
+The record decides between two that end a call at once: the later one finds it ENDING. A call whose end was
+saved but not carried out is carried out by whoever claims it. A step that fails is logged and counted, and
+the next one is taken: no error keeps a call from being buried.
+"""
+
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Final
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.relay.v1 import control_pb2 as relay
+from sipgw.control import ControlError, RelayRefused
+from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.runtime.telemetry.metrics import count, observe
+from sipgw.runtime.telemetry.traces import call_span, record_span
+from sipgw.sip import SipResponse, response_destination, serialize
+from sipgw.sip_edge import metrics
+from sipgw.sip_edge.call.live_calls import LiveCalls, log_of, trace_of
+from sipgw.sip_edge.call.unfinished_ends import UnfinishedEnds
+from sipgw.sip_edge.errors import CallOver, EdgeError, RecordMissing
+from sipgw.sip_edge.media.commands import MediaCommands
+from sipgw.sip_edge.media.placement import Placing
+from sipgw.sip_edge.record.records import CallRecords, Change
+from sipgw.sip_edge.sip.dialogs import DialogRequests, LocalContact
+from sipgw.sip_edge.sip.invite_records import address_of
+from sipgw.sip_edge.sip.invite_responses import InviteAnswers
+from sipgw.sip_edge.sip.responses import HeaderFields, InviteReplies
+from sipgw.store import StoreUnavailable
+
+_OVER: Final = frozenset({calls.CALL_STATE_ENDING, calls.CALL_STATE_ENDED})
+STATUS_BEFORE_ANSWER: Final = {
+    calls.END_CAUSE_CALLER_HANGUP: 487,
+    calls.END_CAUSE_CALLER_CANCELLED: 487,
+    calls.END_CAUSE_BOT_HANGUP: 486,
+    calls.END_CAUSE_BOT_FINISHED: 486,
+    calls.END_CAUSE_BOT_LOST: 480,
+    calls.END_CAUSE_BOT_SILENT: 480,
+    calls.END_CAUSE_MEDIA_TIMEOUT: 480,
+    calls.END_CAUSE_OPERATOR: 480,
+}
+"""Carriers fail over on 480 and 503, not on 486: a bot that hangs up before the answer has declined
+the call, and no other gateway is to be tried. Every other cause gives 503 (DESIGN §6).
+"""
+_REASONS: Final = {
+    calls.END_CAUSE_BOT_HANGUP: 'Q.850;cause=16;text="bot hung up"',
+    calls.END_CAUSE_BOT_FINISHED: 'Q.850;cause=16;text="bot finished"',
+    calls.END_CAUSE_BOT_LOST: 'Q.850;cause=41;text="bot lost"',
+    calls.END_CAUSE_BOT_SILENT: 'Q.850;cause=41;text="bot silent"',
+    calls.END_CAUSE_NO_ACK: 'SIP;cause=408;text="no ACK"',
+    calls.END_CAUSE_MEDIA_TIMEOUT: 'Q.850;cause=102;text="no media from the caller"',
+    calls.END_CAUSE_RELAY_LOST: 'Q.850;cause=41;text="media relay lost"',
+    calls.END_CAUSE_OPERATOR: 'Q.850;cause=16;text="ended by the operator"',
+    calls.END_CAUSE_MAX_DURATION: 'Q.850;cause=102;text="longest call duration reached"',
+    calls.END_CAUSE_SHUTDOWN: 'Q.850;cause=41;text="gateway is shut down"',
+    calls.END_CAUSE_TRANSFERRED: 'Q.850;cause=16;text="transferred"',
+}
+"""RFC 3326, in our BYE."""
+_PEER_HAS_LEFT: Final = frozenset({calls.END_CAUSE_CALLER_HANGUP})
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Why a call ends. `status` and `headers`: of the final answer when there was none yet; 0 means by
+    cause.
+    """
+
+    cause: calls.EndCause.ValueType
+    reason: str = ""
+    status: int = 0
+    headers: HeaderFields = ()
+
+
+class CallEnding:
+    """`decide` saves the end, `carry_out` does it; `end` is both."""
+
+    def __init__(
+        self,
+        records: CallRecords,
+        live: LiveCalls,
+        media: MediaCommands,
+        placing: Placing,
+        answers: InviteAnswers,
+        requests: DialogRequests,
+        tasks: TaskGroupOwner,
+        local: LocalContact,
+    ) -> None:
+        self._records = records
+        self._live = live
+        self._media = media
+        self._placing = placing
+        self._answers = answers
+        self._requests = requests
+        self._tasks = tasks
+        self._local = local
+        self.unfinished = UnfinishedEnds()
+        """What a task that died has left to do."""
+
+    async def decide(
+        self,
+        call_id: str,
+        end: End,
+        *,
+        as_owner: bool = False,
+        also: Change | None = None,
+        known: calls.CallSession | None = None,
+    ) -> calls.CallSession | None:
+        """Save that the call ends; None when it is ending already, is gone, or `also` declines.
+
+        Raises StoreUnavailable.
+        """
+
+        def change(draft: calls.CallSession) -> bool:
+            if draft.state in _OVER or (also is not None and not also(draft)):
+                return False
+            self._decide(draft, end)
+            return True
+
+        async def again() -> None:
+            session = await self.decide(call_id, end, as_owner=as_owner, also=also)
+            if session is not None:
+                await self.carry_out(session)
+
+        try:
+            with self.unfinished.saving(call_id, again, (CallOver, RecordMissing, StoreUnavailable)):
+                session = await self._records.update(call_id, change, as_owner=as_owner, known=known)
+        except (CallOver, RecordMissing):
+            return None
+        log_of(session).info(
+            "call_ending", cause=_cause_name(end.cause), reason=end.reason, status=session.sip_status or None
+        )
+        return session
+
+    async def end(self, call_id: str, end: End, *, as_owner: bool = False) -> bool:
+        """End a call now; whether it was this that ended it."""
+        session = await self.decide(call_id, end, as_owner=as_owner)
+        if session is None:
+            return False
+        await self.carry_out(session)
+        return True
+
+    def end_soon(self, session: calls.CallSession) -> None:
+        """Carry a saved end out in the background."""
+        self._tasks.spawn(self.carry_out(session), "end call", call_id=session.call_id)
+
+    async def carry_out(self, session: calls.CallSession) -> None:
+        """Release the relay, tell the peer, bury the record. Safe to repeat."""
+        with self.unfinished.carrying_out(session.call_id):
+            if session.end_cause in _PEER_HAS_LEFT:
+                await self._take_step(session, "answer", self._send_final(session))
+                await self._take_step(session, "release", self._release(session))
+            elif await self._take_step(session, "release", self._release(session)) is False:
+                return
+            elif session.answered_ms:
+                await self._take_step(session, "bye", self._send_bye(session))
+            else:
+                await self._take_step(session, "answer", self._send_final(session))
+            await self._bury(session)
+
+    async def _take_step(
+        self, session: calls.CallSession, name: str, step: Awaitable[bool | None]
+    ) -> bool | None:
+        """What the step gives; None also for one that fails: the caller is not to pay for it by a call that
+        never ends.
+        """
+        try:
+            return await step
+        except Exception:  # the outermost place for it
+            metrics.STEPS_FAILED.labels(name).inc()
+            log_of(session).exception("end_step_failed", step=name)
+            return None
+
+    def _decide(self, draft: calls.CallSession, end: End) -> None:
+        draft.state = calls.CALL_STATE_ENDING
+        draft.end_cause = end.cause
+        draft.end_reason = end.reason
+        draft.deadline_ms = 0
+        leg = draft.legs[0]
+        if draft.answered_ms:
+            if end.cause not in _PEER_HAS_LEFT:
+                leg.dialog.local_cseq += 1  # of our BYE: whoever sends it again uses the same
+            return
+        draft.sip_status = end.status or STATUS_BEFORE_ANSWER.get(end.cause, 503)
+        live = self._live.get(draft.call_id)
+        replies = live.replies if live is not None else None
+        try:
+            replies = replies or InviteReplies.from_record(leg, self._local.contact(draft.call_id))
+            if replies is not None:
+                leg.invite.last_final = serialize(replies.build(draft.sip_status, headers=end.headers))
+        except Exception:  # the call ends all the same, and its INVITE gets a plain 500
+            metrics.STEPS_FAILED.labels("answer").inc()
+            log_of(draft).exception("end_step_failed", step="answer")
+
+    async def _release(self, session: calls.CallSession) -> bool:
+        """Let the relay go; False when the relay knows a higher owner: this end is stale."""
+        if not session.media.relay.incarnation:
+            return True
+        self._placing.release_soon(session.call_id, session.media.relay.incarnation)
+        for anchor in (session.move.target, session.move.left):
+            if anchor.relay.incarnation not in {"", session.media.relay.incarnation}:
+                self._placing.end_at(session, anchor, "the call is over")
+        reason = session.end_reason or _cause_name(session.end_cause)
+        if session.end_cause == calls.END_CAUSE_RELAY_LOST:
+            self._placing.end_at(session, session.media, reason)  # it may come back
+            return True
+        try:
+            await self._media.release(session, reason)
+        except RelayRefused as refused:
+            if refused.status == relay.COMMAND_STATUS_STALE and self._records.is_away:
+                log_of(session).warning("end_is_stale", message=refused.message)
+                self._live.remove(session.call_id)
+                return False
+        except ControlError as error:
+            log_of(session).warning("release_unanswered", error=str(error))
+            self._placing.end_at(session, session.media, reason)
+        return True
+
+    async def _send_final(self, session: calls.CallSession) -> None:
+        if session.answered_ms:
+            self._answers.stop(session.call_id)
+            return
+        invite = session.legs[0].invite
+        live = self._live.get(session.call_id)
+        key = live.invite_key if live is not None else None
+        final = InviteReplies.from_record(session.legs[0], "") if invite.last_final else None
+        if final is None:
+            if key is not None:
+                self._answers.fail(key, session.legs[0].dialog.local_tag)
+            return
+        response: SipResponse = final.template
+        destination = response_destination(response.via, address_of(invite.source))
+        self._answers.send(session.call_id, response, key, destination)
+        if live is not None:
+            attributes = {"sip.method": "INVITE", "sip.status": session.sip_status}
+            record_span("transaction", live.trace, live.began_ns, time.time_ns(), attributes)
+
+    async def _send_bye(self, session: calls.CallSession) -> None:
+        reason = _REASONS.get(session.end_cause)
+        if session.end_cause != calls.END_CAUSE_NO_ACK:
+            # RFC 3261 §15: no BYE before the ACK of our 2xx, or its time-out
+            await self._answers.settled(session.call_id)
+        self._answers.stop(session.call_id)
+        with call_span("bye", trace_of(session), by="gateway") as span:
+            status = await self._requests.send(
+                session, "BYE", headers=(("Reason", reason),) if reason else ()
+            )
+            span.set("sip.status", status)
+
+    async def _bury(self, session: calls.CallSession) -> None:
+        def change(draft: calls.CallSession) -> bool:
+            if draft.state == calls.CALL_STATE_ENDED:
+                return False
+            draft.state = calls.CALL_STATE_ENDED
+            draft.deadline_ms = 0
+            return True
+
+        try:
+            ended = await self._records.update(session.call_id, change, known=session)
+        except (EdgeError, StoreUnavailable):
+            pass
+        else:
+            trace = trace_of(ended)
+            count(metrics.CALLS_ENDED.labels(_cause_name(ended.end_cause)), trace)
+            if ended.answered_ms:
+                observe(metrics.CALL_SECONDS, (ended.ended_ms - ended.answered_ms) / 1000, trace)
+            log_of(ended).info(
+                "call_ended",
+                cause=_cause_name(ended.end_cause),
+                reason=ended.end_reason,
+                status=ended.sip_status or None,
+                answered=bool(ended.answered_ms),
+                duration_ms=ended.ended_ms - ended.answered_ms if ended.answered_ms else 0,
+            )
+        self._live.remove(session.call_id)
+
+
+def _cause_name(cause: int) -> str:
+    return calls.EndCause.Name(calls.EndCause.ValueType(cause)).removeprefix("END_CAUSE_").lower()

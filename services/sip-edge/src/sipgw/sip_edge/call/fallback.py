@@ -1,0 +1,57 @@
+"""When a call's bot does not come: the next of the route's fallback bots, on the same relay and ports.
+
+Which bot is next follows from the record, so an edge that takes the call over goes on in the same order.
+"""
+
+from collections.abc import Callable
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.config.v1 import config_pb2 as config
+from sipgw.config.matching import rank_fallback_bots
+from sipgw.sip_edge.call.live_calls import LiveCall
+from sipgw.sip_edge.gateway_config import ConfigHolder
+from sipgw.sip_edge.record.records import CallRecords
+
+_BEFORE_A_BOT = frozenset({calls.CALL_STATE_RINGING, calls.CALL_STATE_ANSWERED, calls.CALL_STATE_ESTABLISHED})
+
+
+class Fallbacks:
+    """Chooses, and saves the choice before anybody acts upon it."""
+
+    def __init__(self, records: CallRecords, gateway: ConfigHolder, now_ms: Callable[[], int]) -> None:
+        self._records = records
+        self._gateway = gateway
+        self._now_ms = now_ms
+
+    async def choose_next(
+        self, live: LiveCall, session: calls.CallSession, why: str, limit_ms: int
+    ) -> calls.CallSession | None:
+        """The record with the next bot, and while it rings a new limit; None when there is no other.
+
+        Raises CallOver, StoreUnavailable.
+        """
+        route = self._gateway.route(session.route)
+        failed = session.bot.endpoint
+        chosen = next_endpoint(route, session.call_id, failed) if route is not None else None
+        if chosen is None:
+            return None
+
+        def change(draft: calls.CallSession) -> bool:
+            if draft.state not in _BEFORE_A_BOT or draft.bot.endpoint != failed:
+                return False
+            draft.bot.endpoint, draft.bot.address, draft.bot.ready = chosen, "", False
+            if draft.state == calls.CALL_STATE_RINGING:
+                draft.deadline_ms = self._now_ms() + limit_ms
+            return True
+
+        saved = await self._records.update(live.call_id, change, as_owner=True, known=session)
+        live.await_bot_again()
+        live.log.warning("bot_fallback", failed=failed, next=chosen, reason=why)
+        return saved
+
+
+def next_endpoint(route: config.Route, call_id: str, current: str) -> str | None:
+    """In the order that the call id gives the fallback bots; each is tried once."""
+    order = [bot.endpoint for bot in rank_fallback_bots(route, call_id)]
+    after = order.index(current) + 1 if current in order else 0
+    return order[after] if after < len(order) else None

@@ -1,0 +1,132 @@
+"""What this process alone knows of a call it serves: its INVITE transaction, what it waits for, its clock.
+
+Nothing here is needed to go on with the call elsewhere: that is all in the record.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from structlog.typing import FilteringBoundLogger
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.relay.v1 import control_pb2 as relay
+from sipgw.runtime.telemetry.logs import get_logger
+from sipgw.runtime.telemetry.traces import TraceIds
+from sipgw.sip import Address, TransactionKey
+from sipgw.sip_edge.call.routing import RouteDecision
+from sipgw.sip_edge.call.setup_window import Setup
+from sipgw.sip_edge.sip.responses import InviteReplies
+
+_log = get_logger("sipgw.sip_edge.call")
+
+
+@dataclass(frozen=True, slots=True)
+class RelayGone:
+    """The relay died before its bot was ready."""
+
+    reason: str
+
+
+BotOutcome = relay.BotReady | relay.BotFailed | RelayGone
+
+
+@dataclass(slots=True)
+class LiveCall:
+    """One call served here."""
+
+    call_id: str
+    trace: TraceIds
+    replies: InviteReplies | None
+    """None when the record of a call taken over holds no answer to build others from."""
+    destination: Address | None
+    invite_key: TransactionKey | None = None
+    """None when another edge received the INVITE: its answers go out by themselves."""
+    decision: RouteDecision | None = None
+    media: relay.MediaSpec | None = None
+    bot: "asyncio.Future[BotOutcome]" = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    transfer: "asyncio.Future[int] | None" = None
+    """The final status of a transfer under way."""
+    refused: set[str] = field(default_factory=set[str])
+    """Incarnations of relays that did not take the call."""
+    setup: Setup | None = None
+    """Its place among the set-ups; None when another edge received the INVITE."""
+    timer: asyncio.TimerHandle | None = None
+    is_setting_up: bool = False
+    """A task here brings it to its answer."""
+    is_moving: bool = False
+    """A task here sees its move through."""
+    began_ns: int = field(default_factory=time.time_ns)
+
+    @property
+    def log(self) -> FilteringBoundLogger:
+        """Lines that name the call and its trace."""
+        return _log.bind(call_id=self.call_id, trace_id=self.trace.trace_id)
+
+    def note_bot(self, outcome: BotOutcome) -> None:
+        """The bot is there, or will not come; the first word counts."""
+        if not self.bot.done():
+            self.bot.set_result(outcome)
+
+    def await_bot_again(self) -> None:
+        """What was said of the bot was said by a relay that the call has left."""
+        self.bot = asyncio.get_running_loop().create_future()
+
+
+class LiveCalls:
+    """The calls served here, by call id."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, LiveCall] = {}
+        self._waiters: list[asyncio.Event] = []
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def __iter__(self) -> Iterator[LiveCall]:
+        return iter(list(self._calls.values()))
+
+    def add(self, live: LiveCall) -> None:
+        """Serve a call from now on."""
+        self._calls[live.call_id] = live
+
+    def get(self, call_id: str) -> LiveCall | None:
+        """The call, if it is served here."""
+        return self._calls.get(call_id)
+
+    def remove(self, call_id: str) -> LiveCall | None:
+        """Serve it no longer."""
+        live = self._calls.pop(call_id, None)
+        if live is not None:
+            live.note_bot(relay.BotFailed(reason="the call is over"))
+            if live.timer is not None:
+                live.timer.cancel()
+        if not self._calls:
+            for waiter in self._waiters:
+                waiter.set()
+        return live
+
+    async def all_gone(self) -> None:
+        """Wait until no call is served."""
+        if self._calls:
+            waiter = asyncio.Event()
+            self._waiters.append(waiter)
+            await waiter.wait()
+
+
+def trace_of(session: calls.CallSession) -> TraceIds:
+    """The root span of a call, as its record keeps it."""
+    return TraceIds(session.trace.trace_id, session.trace.root_span_id, session.trace.sampled)
+
+
+def live_of(session: calls.CallSession) -> LiveCall:
+    """A call that is not served here, for one act upon it."""
+    return LiveCall(call_id=session.call_id, trace=trace_of(session), replies=None, destination=None)
+
+
+def log_of(session: calls.CallSession) -> FilteringBoundLogger:
+    """Lines that name the call of a record and its trace."""
+    return _log.bind(call_id=session.call_id, trace_id=session.trace.trace_id)

@@ -1,1 +1,0 @@
-"""Who the edge talks to: relays, other edges."""

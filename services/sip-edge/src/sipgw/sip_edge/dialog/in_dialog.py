@@ -1,0 +1,233 @@
+"""Requests within a call, served by whichever edge they reach (RFC 3261 §12.2.2): BYE, ACK, CANCEL, INFO,
+OPTIONS.
+
+re-INVITE and UPDATE are in `offers`, NOTIFY in `transfer`.
+"""
+
+import contextlib
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.runtime.telemetry.traces import call_span
+from sipgw.sip import AckReceived, CancelReceived, RequestReceived, SipRequest, SipResponse
+from sipgw.sip_edge.call.ending import CallEnding, End
+from sipgw.sip_edge.call.live_calls import trace_of
+from sipgw.sip_edge.dialog.offers import Offers
+from sipgw.sip_edge.dialog.transfer import Transfers
+from sipgw.sip_edge.errors import CallOver, RecordMissing, Rejected
+from sipgw.sip_edge.peers.delivery import Takeover
+from sipgw.sip_edge.record.records import CallRecords
+from sipgw.sip_edge.settings import EdgeSettings
+from sipgw.sip_edge.setup.intake import Intake
+from sipgw.sip_edge.sip.admission import ACCEPT, ACCEPT_ENCODING, OPTIONS_HEADERS
+from sipgw.sip_edge.sip.dialogs import is_of_dialog
+from sipgw.sip_edge.sip.identifiers import call_id_of_tag, local_tag
+from sipgw.sip_edge.sip.invite_responses import InviteAnswers
+from sipgw.sip_edge.sip.responses import answer, answer_rejected, retry_after
+from sipgw.sip_edge.sip.server import SipServer
+from sipgw.store import StoreUnavailable
+
+_OVER: Final = frozenset({calls.CALL_STATE_ENDING, calls.CALL_STATE_ENDED})
+Serve = Callable[[RequestReceived, calls.CallSession], Awaitable[None]]
+
+
+class InDialog:
+    """One method per SIP method; each has the record of the call it means."""
+
+    def __init__(
+        self,
+        settings: EdgeSettings,
+        records: CallRecords,
+        sip: SipServer,
+        answers: InviteAnswers,
+        ending: CallEnding,
+        offers: Offers,
+        transfers: Transfers,
+        takeover: Takeover,
+        intake: Intake,
+    ) -> None:
+        self._settings = settings
+        self._records = records
+        self._sip = sip
+        self._answers = answers
+        self._ending = ending
+        self._offers = offers
+        self._transfers = transfers
+        self._takeover = takeover
+        self._intake = intake
+        self._serve: dict[str, Serve] = {
+            "BYE": self._bye,
+            "INVITE": offers.reinvite,
+            "UPDATE": offers.update,
+            "INFO": self._info,
+            "OPTIONS": self._options,
+            "NOTIFY": self._notify,
+        }
+
+    async def take(self, event: RequestReceived) -> None:
+        """Serve a request with a To-tag."""
+        request = event.request
+        try:
+            session = await self._session_of(request)
+            _check_order(session, request)
+            await self._serve[request.method](event, session)
+        except Rejected as rejected:
+            self._sip.respond(event.key, answer_rejected(request, rejected))
+        except (CallOver, RecordMissing):
+            self._sip.respond(event.key, answer(request, 481))
+        except StoreUnavailable:
+            await self._without_record(event)
+
+    async def ack(self, event: AckReceived) -> None:
+        """The ACK of a 2xx, perhaps with the answer to our offer, perhaps for another edge's transaction."""
+        request = event.request
+        call_id = call_id_of_tag(request.to.tag)
+        if call_id is None:
+            return
+        is_ours = self._answers.acked(call_id, request.cseq.number)
+        try:
+            session = await self._records.load(call_id)
+            if session is None or not is_of_dialog(session.legs[0].dialog, request):
+                return
+            if not is_ours and await self._takeover.deliver(
+                session, request, event.source, event.received_on
+            ):
+                return
+            if session.legs[0].invite.cseq < request.cseq.number:
+                # A re-INVITE that another edge served: our copy has not heard of it.
+                session = await self._records.reload(call_id)
+            if session is not None and session.state not in _OVER:
+                await self._offers.acknowledged(request, session)
+        except (CallOver, RecordMissing):
+            return
+        except StoreUnavailable:
+            if not is_ours:
+                await self._takeover.deliver_to_any(call_id, request, event.source, event.received_on)
+
+    async def cancel(self, event: CancelReceived) -> None:
+        """RFC 3261 §9.2: 200 to the CANCEL, 487 to its INVITE unless that has its final answer."""
+        request = event.request
+        try:
+            call_id = await self._call_id_of_cancel(request)
+            tag = local_tag(call_id) if call_id is not None else secrets.token_hex(8)
+            if event.invite_key is not None and self._intake.cancel_early(event.invite_key):
+                self._sip.respond(event.key, answer(request, 200, to_tag=tag))
+                return
+            session = await self._records.load(call_id) if call_id is not None else None
+            if session is None or session.legs[0].invite.branch != (request.via.branch or ""):
+                status = 200 if event.invite_key else 481
+                self._sip.respond(event.key, answer(request, status, to_tag=tag))
+                return
+            is_mine = event.invite_key is not None
+            if not is_mine and await self._takeover.deliver(
+                session, request, event.source, event.received_on
+            ):
+                self._sip.forget(event.key)
+                return
+            self._sip.respond(event.key, answer(request, 200, to_tag=session.legs[0].dialog.local_tag))
+            await self._cancel(session)
+        except StoreUnavailable:
+            self._sip.respond(event.key, self._try_later(request))
+
+    async def _cancel(self, session: calls.CallSession) -> None:
+        ended = await self._ending.decide(
+            session.call_id,
+            End(calls.END_CAUSE_CALLER_CANCELLED, "the caller cancelled"),
+            also=lambda draft: not draft.answered_ms,
+            known=session,
+        )
+        if ended is not None:
+            await self._ending.carry_out(ended)
+
+    async def _call_id_of_cancel(self, request: SipRequest) -> str | None:
+        if request.to.tag is not None:  # of a re-INVITE: that is answered at once, nothing to cancel
+            return None
+        return await self._intake.call_id_of(request)
+
+    async def _bye(self, event: RequestReceived, session: calls.CallSession) -> None:
+        request = event.request
+        number = request.cseq.number
+
+        def also(draft: calls.CallSession) -> bool:
+            if number < draft.legs[0].dialog.remote_cseq:
+                return False
+            draft.legs[0].dialog.remote_cseq = number
+            return True
+
+        end = End(calls.END_CAUSE_CALLER_HANGUP, "the caller hung up")
+        ended = None
+        with call_span("bye", trace_of(session), by="caller"):
+            if session.state not in _OVER:
+                ended = await self._ending.decide(session.call_id, end, also=also, known=session)
+            self._sip.respond(event.key, answer(request, 200))
+            if ended is not None:
+                await self._ending.carry_out(ended)
+
+    async def _info(self, event: RequestReceived, session: calls.CallSession) -> None:
+        _check_live(session)
+        if event.request.body:  # RFC 6086: nothing here reads INFO bodies; digits come as RTP events
+            raise Rejected(415, headers=(ACCEPT, ACCEPT_ENCODING))  # what is taken at all (RFC 3261 §21.4.13)
+        await self._seen(event.request, session)
+        self._sip.respond(event.key, answer(event.request, 200))
+
+    async def _options(self, event: RequestReceived, session: calls.CallSession) -> None:
+        _check_live(session)
+        await self._seen(event.request, session)
+        self._sip.respond(event.key, answer(event.request, 200, headers=OPTIONS_HEADERS))
+
+    async def _notify(self, event: RequestReceived, session: calls.CallSession) -> None:
+        _check_live(session)
+        if await self._takeover.deliver(session, event.request, event.source, event.received_on):
+            self._sip.forget(event.key)
+            return
+        await self._transfers.notified(event, session)
+
+    async def _seen(self, request: SipRequest, session: calls.CallSession) -> None:
+        number = request.cseq.number
+
+        def change(draft: calls.CallSession) -> bool:
+            if number <= draft.legs[0].dialog.remote_cseq:
+                return False
+            draft.legs[0].dialog.remote_cseq = number
+            return True
+
+        with contextlib.suppress(CallOver):  # a copy of the last request: nothing new in it
+            await self._records.update(session.call_id, change, known=session)
+
+    async def _session_of(self, request: SipRequest) -> calls.CallSession:
+        call_id = call_id_of_tag(request.to.tag)
+        session = await self._records.load(call_id) if call_id is not None else None
+        if session is None or not is_of_dialog(session.legs[0].dialog, request):
+            raise Rejected(481)
+        return session
+
+    async def _without_record(self, event: RequestReceived) -> None:
+        """Redis is away and the call is another edge's: that edge has a copy."""
+        request = event.request
+        call_id = call_id_of_tag(request.to.tag) or ""
+        if await self._takeover.deliver_to_any(call_id, request, event.source, event.received_on):
+            self._sip.forget(event.key)
+        else:
+            self._sip.respond(event.key, self._try_later(request))
+
+    def _try_later(self, request: SipRequest) -> SipResponse:
+        headers = retry_after(self._settings.times.retry_after_s)
+        return answer(request, 500, to_tag=secrets.token_hex(8), headers=headers)
+
+
+def _check_order(session: calls.CallSession, request: SipRequest) -> None:
+    """RFC 3261 §12.2.2: a lower CSeq than the last gets 500; an ended call knows only the BYE that ended
+    it.
+    """
+    last = session.legs[0].dialog.remote_cseq
+    if request.cseq.number < last:
+        raise Rejected(500, "CSeq Out Of Order")
+    if session.state == calls.CALL_STATE_ENDED and (request.method != "BYE" or request.cseq.number > last):
+        raise Rejected(481)
+
+
+def _check_live(session: calls.CallSession) -> None:
+    if session.state in _OVER:
+        raise Rejected(481)

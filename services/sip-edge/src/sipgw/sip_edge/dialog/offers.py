@@ -1,0 +1,341 @@
+"""Offers within a call (RFC 3261 §14, RFC 3311, RFC 3264): re-INVITE, UPDATE, and the answer that comes in an
+ACK.
+
+Served where they arrive. Intent saved, relay modified, result and answer's bytes saved, answer sent.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.relay.v1 import control_pb2 as relay
+from sipgw.control import ControlError, RelayRefused, RelayUnreachable
+from sipgw.sip import RequestReceived, SipRequest, SipResponse, response_destination, serialize
+from sipgw.sip_edge.call.deadlines import Deadlines
+from sipgw.sip_edge.call.ending import CallEnding, End
+from sipgw.sip_edge.call.live_calls import log_of
+from sipgw.sip_edge.errors import CallOver, Rejected
+from sipgw.sip_edge.gateway_config import ConfigHolder
+from sipgw.sip_edge.media import sdp_exchange
+from sipgw.sip_edge.media.commands import MediaCommands
+from sipgw.sip_edge.media.peers import is_acknowledged, wants_acknowledgement
+from sipgw.sip_edge.media.sdp_exchange import Described
+from sipgw.sip_edge.record.records import CallRecords
+from sipgw.sip_edge.sip.admission import ALLOW
+from sipgw.sip_edge.sip.dialogs import LocalContact
+from sipgw.sip_edge.sip.invite_records import invite_record
+from sipgw.sip_edge.sip.invite_responses import InviteAnswers
+from sipgw.sip_edge.sip.responses import answer, retry_after
+from sipgw.sip_edge.sip.server import SipServer
+
+_ANSWERED: Final = frozenset({calls.CALL_STATE_ANSWERED, calls.CALL_STATE_ESTABLISHED})
+_RETRY_AFTER_S: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What an offer came to: our description, and whether the relay has to change anything."""
+
+    described: Described
+    is_changed: bool
+    offers: bool = False
+
+
+class Offers:
+    """One at a time per call: the record says whose offer is pending."""
+
+    def __init__(
+        self,
+        records: CallRecords,
+        sip: SipServer,
+        answers: InviteAnswers,
+        media: MediaCommands,
+        ending: CallEnding,
+        deadlines: Deadlines,
+        gateway: ConfigHolder,
+        local: LocalContact,
+        max_call_deadline: "MaxCallDeadline",
+    ) -> None:
+        self._records = records
+        self._sip = sip
+        self._answers = answers
+        self._media = media
+        self._ending = ending
+        self._deadlines = deadlines
+        self._gateway = gateway
+        self._local = local
+        self._max_call_deadline = max_call_deadline
+
+    async def reinvite(self, event: RequestReceived, session: calls.CallSession) -> None:
+        """A re-INVITE: a new offer, or none and then ours. A copy of one served elsewhere gets the same
+        answer.
+        """
+        if _is_copy(event.request, session):
+            self._answer_again(event, session)
+            return
+        self._sip.respond(event.key, answer(event.request, 100))
+        try:
+            await self._exchange(event, session, is_invite=True)
+        except CallOver as over:
+            if over.session is None or not _is_copy(event.request, over.session):
+                raise
+            self._answer_again(event, over.session)
+
+    def _answer_again(self, event: RequestReceived, session: calls.CallSession) -> None:
+        """Another edge serves this INVITE: the transaction here is none, its last answer is in the record."""
+        self._sip.forget(event.key)
+        last_final = session.legs[0].invite.last_final
+        if last_final:
+            self._sip.send(last_final, response_destination(event.request.via, event.source))
+
+    async def update(self, event: RequestReceived, session: calls.CallSession) -> None:
+        """An UPDATE, with an offer or only as a target refresh."""
+        await self._exchange(event, session, is_invite=False)
+
+    async def acknowledged(self, ack: SipRequest, session: calls.CallSession) -> None:
+        """The ACK of our 2xx is there. Without the answer that our offer wants, the call is over
+        (§13.3.1.4).
+        """
+        number = ack.cseq.number
+        leg = session.legs[0]
+        if leg.invite.cseq != number or leg.invite.ack_seen:
+            return
+        described = None
+        if leg.offer_pending == calls.OFFER_PENDING_LOCAL:
+            try:
+                described = self._read_answer(ack, session)
+            except Rejected as rejected:
+                await self._no_answer(session, rejected)
+                return
+        saved = await self._note_ack(session, number, ack.body if described is not None else b"", described)
+        self._deadlines.arm(saved)
+        if session.state == calls.CALL_STATE_ANSWERED:
+            log_of(saved).info("call_established")
+        if described is not None:
+            await self._tell_relay(saved, described)
+        elif wants_acknowledgement(saved):
+            await self._let_speak(saved)
+
+    async def _let_speak(self, session: calls.CallSession) -> None:
+        """Tell the relay, which may hold the bot's voice until now; again if another command came first.
+
+        One that is not reached is told by the next Adopt.
+        """
+        while True:
+            try:
+                await self._media.acknowledge(session)
+                return
+            except ControlError as error:
+                is_stale = isinstance(error, RelayRefused) and error.status == relay.COMMAND_STATUS_STALE
+                later = await self._records.reload(session.call_id) if is_stale else None
+                if later is None or later.version == session.version or not is_acknowledged(later):
+                    log_of(session).info("acknowledge_failed", error=str(error))
+                    return
+                session = later
+
+    async def _tell_relay(self, session: calls.CallSession, described: Described) -> None:
+        """What the ACK agreed on. There is no answer to an ACK: what can't be served is a BYE."""
+        try:
+            await self._media.modify(session, described.media)
+        except RelayRefused as refused:
+            if refused.status != relay.COMMAND_STATUS_STALE:  # else the call has moved on, with its media
+                end = End(calls.END_CAUSE_RELAY_LOST, f"the relay did not take the answer: {refused}")
+                await self._ending.end(session.call_id, end)
+        except RelayUnreachable as error:
+            # Dead, and then another relay gets what the record says; or late, and latches to the caller.
+            log_of(session).warning("modify_failed", error=str(error))
+
+    def _read_answer(self, ack: SipRequest, session: calls.CallSession) -> Described:
+        if not ack.body:
+            raise Rejected(488, "no answer in the ACK")
+        described = sdp_exchange.accept(session.legs[0].local_sdp, ack.body, self._gateway.capabilities)
+        self._media.check(session, described.media)
+        return described
+
+    async def _no_answer(self, session: calls.CallSession, rejected: Rejected) -> None:
+        end = End(calls.END_CAUSE_REJECTED, f"no usable answer to our offer: {rejected}")
+        await self._ending.end(session.call_id, end)
+
+    async def _note_ack(
+        self, session: calls.CallSession, number: int, body: bytes, described: Described | None
+    ) -> calls.CallSession:
+        def change(draft: calls.CallSession) -> bool:
+            leg = draft.legs[0]
+            if draft.state not in _ANSWERED or leg.invite.cseq != number or leg.invite.ack_seen:
+                return False
+            leg.invite.ack_seen = True
+            if draft.state == calls.CALL_STATE_ANSWERED:
+                draft.state = calls.CALL_STATE_ESTABLISHED
+                draft.deadline_ms = self._max_call_deadline.of(draft)
+            if described is not None:
+                leg.remote_sdp = body
+                leg.offer_pending = calls.OFFER_PENDING_UNSPECIFIED
+                leg.on_hold = described.is_held
+            return True
+
+        return await self._records.update(session.call_id, change, known=session)
+
+    async def _exchange(self, event: RequestReceived, session: calls.CallSession, *, is_invite: bool) -> None:
+        request = event.request
+        intended = await self._intend(event, session, is_invite=is_invite)
+        try:
+            outcome = self._negotiate(request, intended)
+            if outcome.is_changed:
+                await self._media.modify(intended, outcome.described.media)
+        except Rejected as rejected:
+            log_of(intended).info("offer_refused", status=rejected.status, reason=rejected.detail)
+            await self._withdraw(intended)
+            raise
+        except ControlError as error:
+            if isinstance(error, RelayRefused) and error.status == relay.COMMAND_STATUS_INVALID:
+                log_of(intended).info("offer_refused", status=488, reason=error.message)
+                await self._withdraw(intended)
+                raise sdp_exchange.not_acceptable(error.message) from error
+            log_of(intended).warning("modify_failed", error=str(error))
+            await self._withdraw(intended)
+            raise Rejected(500, "Media Relay Trouble", headers=retry_after(_RETRY_AFTER_S)) from error
+        ok = self._ok(request, intended, outcome, is_invite=is_invite)
+        saved = await self._settle(request, intended, outcome, ok, is_invite=is_invite)
+        log_of(saved).info(
+            "media_changed" if outcome.is_changed else "media_confirmed",
+            method=request.method,
+            on_hold=saved.legs[0].on_hold,
+        )
+        if is_invite:
+            destination = response_destination(request.via, event.source)
+            self._answers.send(saved.call_id, ok, event.key, destination)
+        else:
+            self._sip.respond(event.key, ok)
+
+    async def _intend(
+        self, event: RequestReceived, session: calls.CallSession, *, is_invite: bool
+    ) -> calls.CallSession:
+        """Save that the peer's offer is being served. Raises Rejected: 491 and 500 for offers that meet
+        (§14.2).
+        """
+        request = event.request
+        refused: list[Rejected] = []
+
+        def change(draft: calls.CallSession) -> bool:
+            refused.clear()
+            leg = draft.legs[0]
+            if is_invite and _is_copy(request, draft):
+                return False
+            why = _why_not_now(draft, request)
+            if why is not None:
+                refused.append(why)
+                return False
+            leg.dialog.remote_cseq = request.cseq.number
+            if is_invite:
+                leg.invite.CopyFrom(invite_record(event))
+            if request.body or is_invite:
+                leg.offer_pending = calls.OFFER_PENDING_REMOTE
+            return True
+
+        try:
+            return await self._records.update(session.call_id, change, known=session)
+        except CallOver:
+            if refused:
+                raise refused[0] from None
+            raise
+
+    def _negotiate(self, request: SipRequest, session: calls.CallSession) -> _Outcome:
+        leg = session.legs[0]
+        version = leg.local_sdp_version + 1
+        if not request.body:
+            # A re-INVITE without offer gets ours, the same media with a version of its own.
+            if request.method == "UPDATE":
+                return _Outcome(Described(b"", relay.MediaSpec()), is_changed=False)
+            offered = sdp_exchange.offer_with(self._gateway.capabilities, session, version)
+            return _Outcome(offered, is_changed=False, offers=True)
+        offer = sdp_exchange.read_offer(request.body)
+        described = sdp_exchange.answer_with(offer, self._gateway.capabilities, session, version)
+        self._media.check(session, described.media)
+        if request.body == leg.remote_sdp and leg.local_sdp:
+            return _Outcome(Described(leg.local_sdp, described.media, described.is_held), is_changed=False)
+        return _Outcome(described, is_changed=True)
+
+    def _ok(
+        self, request: SipRequest, session: calls.CallSession, outcome: _Outcome, *, is_invite: bool
+    ) -> SipResponse:
+        return answer(
+            request,
+            200,
+            headers=(ALLOW,),
+            contact=self._local.contact(session.call_id),
+            body=outcome.described.sdp if is_invite or request.body else b"",
+        )
+
+    async def _settle(
+        self,
+        request: SipRequest,
+        session: calls.CallSession,
+        outcome: _Outcome,
+        ok: SipResponse,
+        *,
+        is_invite: bool,
+    ) -> calls.CallSession:
+        def change(draft: calls.CallSession) -> bool:
+            if draft.state not in _ANSWERED:
+                return False
+            leg = draft.legs[0]
+            if outcome.is_changed:
+                leg.remote_sdp = request.body
+            if outcome.is_changed or outcome.offers:
+                leg.local_sdp, leg.local_sdp_version = outcome.described.sdp, leg.local_sdp_version + 1
+            if request.body:
+                leg.on_hold = outcome.described.is_held
+            leg.offer_pending = (
+                calls.OFFER_PENDING_LOCAL if outcome.offers else calls.OFFER_PENDING_UNSPECIFIED
+            )
+            if request.contact is not None:
+                leg.dialog.remote_target = str(request.contact.uri)
+            leg.local_target = self._local.uri(draft.call_id)
+            if is_invite:
+                leg.invite.last_final = serialize(ok)
+            draft.media.generation = session.version
+            return True
+
+        return await self._records.update(session.call_id, change, known=session)
+
+    async def _withdraw(self, session: calls.CallSession) -> None:
+        """The offer came to nothing: the session stays as it was (RFC 3261 §14.2)."""
+
+        def change(draft: calls.CallSession) -> bool:
+            draft.legs[0].offer_pending = calls.OFFER_PENDING_UNSPECIFIED
+            draft.legs[0].invite.ack_seen = True
+            return draft.state in _ANSWERED
+
+        await self._records.update(session.call_id, change, known=session)
+
+
+class MaxCallDeadline:
+    """When a call that is answered has lasted long enough."""
+
+    def __init__(self, gateway: ConfigHolder) -> None:
+        self._gateway = gateway
+
+    def of(self, session: calls.CallSession) -> int:
+        """Redis time, 0 for never."""
+        longest_ms = self._gateway.max_call_ms
+        return session.answered_ms + longest_ms if longest_ms else 0
+
+
+def _is_copy(request: SipRequest, session: calls.CallSession) -> bool:
+    """Whether the record's INVITE is this one."""
+    invite = session.legs[0].invite
+    return (invite.cseq, invite.branch) == (request.cseq.number, request.via.branch or "")
+
+
+def _why_not_now(session: calls.CallSession, request: SipRequest) -> Rejected | None:
+    leg = session.legs[0]
+    if session.state not in _ANSWERED:
+        # An INVITE of ours or theirs has no final answer yet, or the call is over.
+        return Rejected(481 if session.state >= calls.CALL_STATE_ENDING else 491)
+    if request.cseq.number <= leg.dialog.remote_cseq:
+        return Rejected(500, "CSeq Out Of Order")
+    if leg.offer_pending == calls.OFFER_PENDING_LOCAL:
+        return Rejected(491)
+    if leg.offer_pending == calls.OFFER_PENDING_REMOTE:
+        return Rejected(500, headers=retry_after(_RETRY_AFTER_S))
+    return None

@@ -1,0 +1,151 @@
+"""A bot hands its caller over: REFER to the caller, its NOTIFYs, the outcome told to the bot (RFC 3515).
+
+The call ends when the transfer has come through; it goes on with the bot when it has not.
+"""
+
+import asyncio
+import re
+from typing import Final
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.relay.v1 import control_pb2 as relay
+from sipgw.control import ControlError
+from sipgw.runtime.telemetry.traces import call_span
+from sipgw.sip import RequestReceived, SipParseError, parse_uri
+from sipgw.sip_edge.call.ending import CallEnding, End
+from sipgw.sip_edge.call.live_calls import LiveCall, LiveCalls, log_of, trace_of
+from sipgw.sip_edge.errors import EdgeError, Rejected
+from sipgw.sip_edge.media.commands import MediaCommands
+from sipgw.sip_edge.record.records import CallRecords
+from sipgw.sip_edge.sip.dialogs import DialogRequests, LocalContact
+from sipgw.sip_edge.sip.responses import answer
+from sipgw.sip_edge.sip.server import SipServer
+from sipgw.store import StoreUnavailable
+
+_STATUS_LINE: Final = re.compile(rb"SIP/2\.0 ([1-6]\d\d)\b")
+_NUMBER: Final = re.compile(r"\+?[0-9*#]{1,32}")
+_ANSWERED: Final = frozenset({calls.CALL_STATE_ANSWERED, calls.CALL_STATE_ESTABLISHED})
+_NO_NEWS: Final = 408
+
+
+class Transfers:
+    """At most one at a time for each call."""
+
+    def __init__(
+        self,
+        records: CallRecords,
+        sip: SipServer,
+        live: LiveCalls,
+        media: MediaCommands,
+        requests: DialogRequests,
+        ending: CallEnding,
+        local: LocalContact,
+        *,
+        timeout_s: float,
+    ) -> None:
+        self._records = records
+        self._sip = sip
+        self._live = live
+        self._media = media
+        self._requests = requests
+        self._ending = ending
+        self._local = local
+        self._timeout_s = timeout_s
+
+    async def transfer(self, call_id: str, target: str) -> None:
+        """Ask the caller to call `target`, and see it through."""
+        live = self._live.get(call_id)
+        session = self._records.copy_of(call_id)
+        if live is None or session is None:
+            return
+        refer_to = self._refer_to(target, session)
+        if refer_to is None:
+            await self._inform(session, 400, f"{target!r} is no SIP URI or number")
+            return
+        if live.transfer is not None:
+            await self._inform(session, 491, "a transfer is under way")
+            return
+        live.transfer = asyncio.get_running_loop().create_future()
+        try:
+            with call_span("transfer", live.trace, target=refer_to) as span:
+                status = await self._refer(live, refer_to)
+                span.set("sip.status", status)
+        finally:
+            live.transfer = None
+        await self._conclude(call_id, status)
+
+    async def notified(self, event: RequestReceived, session: calls.CallSession) -> None:
+        """News of a transfer, as a status line in a sipfrag body."""
+        request = event.request
+        if (request.headers.get("Event") or "").partition(";")[0].strip().lower() != "refer":
+            raise Rejected(489, headers=(("Allow-Events", "refer"),))
+        match = _STATUS_LINE.search(request.body)
+        if match is None:
+            raise Rejected(400, "No Status Line")
+        self._sip.respond(event.key, answer(request, 200))
+        status = int(match[1])
+        live = self._live.get(session.call_id)
+        if live is not None and live.transfer is not None:
+            if status >= 200 and not live.transfer.done():
+                live.transfer.set_result(status)
+        elif status >= 200:
+            # The edge that asked is gone; whoever hears the outcome tells the bot.
+            await self._conclude(session.call_id, status)
+
+    async def _refer(self, live: LiveCall, refer_to: str) -> int:
+        """The final status of the transfer, or of the REFER when that was refused."""
+
+        def change(draft: calls.CallSession) -> bool:
+            draft.legs[0].dialog.local_cseq += 1
+            return draft.state in _ANSWERED
+
+        session = await self._records.update(live.call_id, change, as_owner=True)
+        log_of(session).info("transfer_asked", target=refer_to)
+        headers = (
+            ("Refer-To", f"<{refer_to}>"),
+            ("Referred-By", self._local.contact(live.call_id)),
+        )
+        status = await self._requests.send(session, "REFER", headers=headers)
+        if status >= 300 or live.transfer is None:
+            return status
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await live.transfer
+        except TimeoutError:
+            return _NO_NEWS
+
+    async def _conclude(self, call_id: str, status: int) -> None:
+        try:
+            session = await self._records.load(call_id)
+            if session is None or session.state not in _ANSWERED:
+                return
+            is_accepted = 200 <= status < 300
+            log_of(session).info("transfer_concluded", status=status, accepted=is_accepted)
+            await self._inform(session, status, "")
+            if is_accepted:
+                await self._ending.end(call_id, End(calls.END_CAUSE_TRANSFERRED, "transferred"))
+        except (EdgeError, StoreUnavailable) as error:
+            live = self._live.get(call_id)
+            if live is not None:
+                live.log.warning("transfer_not_concluded", error=str(error))
+
+    async def _inform(self, session: calls.CallSession, status: int, reason: str) -> None:
+        outcome = relay.Inform(
+            transfer_accepted=200 <= status < 300, transfer_status=status, transfer_reason=reason
+        )
+        with call_span("inform", trace_of(session), status=status):
+            try:
+                await self._media.inform(session, outcome)
+            except ControlError as error:
+                log_of(session).warning("inform_failed", error=str(error))
+
+    def _refer_to(self, target: str, session: calls.CallSession) -> str | None:
+        """A URI as it is; a number at the domain that the caller came from."""
+        if _NUMBER.fullmatch(target):
+            host = session.legs[0].invite.source.address
+            return f"sip:{target}@{f'[{host}]' if ':' in host else host}"
+        try:
+            uri = parse_uri(target)
+        except SipParseError:
+            return None
+        return str(uri) if uri.scheme in {"sip", "sips", "tel"} else None

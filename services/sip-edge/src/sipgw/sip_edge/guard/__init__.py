@@ -1,0 +1,1 @@
+"""Who may call: passwords, budgets of strangers, and bans."""

@@ -1,0 +1,240 @@
+"""Which trunk a new INVITE is of: by its source, else by digest (RFC 3261 §22, RFC 8760).
+
+A request from the source of a trunk is not asked. Nothing is kept but the count of wrong passwords: nonces
+are checked by a key that all edges share. Passwords are unsealed when they are needed, no log names one.
+"""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from sipgw.api.config.v1 import config_pb2 as config
+from sipgw.config.compiling import unseal_password
+from sipgw.config.matching import digest_trunks, match_digest_trunk, match_trunk
+from sipgw.config.sealing import SealBroken, SealKey
+from sipgw.runtime.telemetry.logs import get_logger
+from sipgw.sip import (
+    Challenge,
+    Credentials,
+    DigestAlgorithm,
+    RequestReceived,
+    SipParseError,
+    SipRequest,
+    SipUri,
+    parse_uri,
+)
+from sipgw.sip.nonces import NoncePurpose, NonceState, check_nonce, make_nonce, may_be_fresh
+from sipgw.sip_edge import metrics
+from sipgw.sip_edge.call.routing import user_of
+from sipgw.sip_edge.errors import Rejected
+from sipgw.sip_edge.guard.credentials_glance import read_nonces, read_purpose
+from sipgw.sip_edge.limits import WrongPasswordLimits
+
+_log = get_logger("sipgw.sip_edge.authentication")
+
+NONCE_SECRET: Final = "digest-nonce"
+_NOBODYS_PASSWORD: Final = b"nobody has this password"
+_ALGORITHMS: Final = {
+    DigestAlgorithm.SHA256: config.DIGEST_ALGORITHM_SHA256,
+    DigestAlgorithm.MD5: config.DIGEST_ALGORITHM_MD5,
+}
+_MAX_SOURCES: Final = 10_000
+
+
+class WrongPasswords:
+    """Counts by source, for the sources that were wrong last."""
+
+    def __init__(self, limits: WrongPasswordLimits) -> None:
+        self._limits = limits
+        self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    def note(self, source: str, now_ms: int) -> None:
+        """One more."""
+        since_ms, count = self._counts.pop(source, (now_ms, 0))
+        if now_ms - since_ms >= self._limits.period_ms:
+            since_ms, count = now_ms, 0
+        self._counts[source] = (since_ms, count + 1)
+        if len(self._counts) > _MAX_SOURCES:
+            self._counts.popitem(last=False)
+
+    def are_too_many(self, source: str, now_ms: int) -> bool:
+        """Whether the source has to wait."""
+        since_ms, count = self._counts.get(source, (now_ms, 0))
+        return count >= self._limits.count and now_ms - since_ms < self._limits.period_ms
+
+
+class Passwords:
+    """Unsealed passwords of trunks; the key's file is read again when what is sealed no longer fits it."""
+
+    def __init__(self, key_file: Path | None) -> None:
+        self._key_file = key_file
+        self._key: SealKey | None = None
+
+    def of(self, trunk: config.Trunk) -> bytes:
+        """Raises SealBroken, which says what to look at."""
+        if self._key is not None:
+            try:
+                return unseal_password(trunk, self._key)
+            except SealBroken:
+                pass
+        self._key = self._read()
+        return unseal_password(trunk, self._key)
+
+    def _read(self) -> SealKey:
+        if self._key_file is None:
+            raise SealBroken("this edge has no --seal-key-file")
+        try:
+            return SealKey.from_file(self._key_file)
+        except (OSError, ValueError) as error:
+            raise SealBroken(f"--seal-key-file: {error}") from error
+
+
+class Authentication:
+    """Asked for each new INVITE."""
+
+    def __init__(
+        self,
+        passwords: Passwords,
+        wrong: WrongPasswordLimits,
+        nonce_key: Callable[[], Awaitable[bytes]],
+        now_ms: Callable[[], int],
+        retry_after: tuple[tuple[str, str], ...],
+        on_proof: Callable[[str], None],
+    ) -> None:
+        """`on_proof` hears the host of each right password."""
+        self._passwords = passwords
+        self._wrong = WrongPasswords(wrong)
+        self._nonce_key = nonce_key
+        self._now_ms = now_ms
+        self._retry_after = retry_after
+        self._on_proof = on_proof
+        self._known_key: bytes | None = None
+
+    async def learn_key(self) -> bytes:
+        """The key of nonces. Raises StoreUnavailable until it is known."""
+        self._known_key = await self._nonce_key()
+        return self._known_key
+
+    def challenge_of(
+        self, gateway: config.GatewayConfig, request: SipRequest, source: str
+    ) -> Rejected | None:
+        """The refusal of an INVITE that brings no fresh answer to a challenge; None: see its password first.
+
+        None also while the key of nonces is not known.
+        """
+        if self._known_key is None:
+            return None
+        try:
+            self._fresh_credentials(gateway, request, source, self._known_key)
+        except Rejected as rejected:
+            return rejected
+        return None
+
+    def has_challenged(self, realm: str, head: bytes, lowered: bytes, source: str) -> bool:
+        """Tell by the head of an INVITE, unparsed, whether this gateway has asked its source for a password.
+
+        `lowered` is the head in small letters. False says nothing; only who heard a challenge can make it
+        true.
+        """
+        key, now_ms = self._known_key, self._now_ms()
+        if key is None or self._wrong.are_too_many(source, now_ms):
+            return False
+        nonces = [one for one in read_nonces(head, lowered) if may_be_fresh(key, one, source, now_ms)]
+        purpose = read_purpose(head, lowered, realm, source) if nonces else None
+        if purpose is None:
+            return False
+        return any(check_nonce(key, one, purpose, now_ms) is NonceState.FRESH for one in nonces)
+
+    async def trunk_of(self, gateway: config.GatewayConfig, event: RequestReceived) -> config.Trunk | None:
+        """The trunk; None when the config has no trunk for the source and none to ask for.
+
+        Raises Rejected with 401, 403 or 400, StoreUnavailable until the nonces' key is known.
+        """
+        source = event.source.host
+        trunk = match_trunk(gateway, source)
+        if trunk is not None or not digest_trunks(gateway):
+            return trunk
+        credentials = self._fresh_credentials(gateway, event.request, source, await self.learn_key())
+        return self._proved(gateway, event.request, credentials, source)
+
+    def _fresh_credentials(
+        self, gateway: config.GatewayConfig, request: SipRequest, source: str, key: bytes
+    ) -> Credentials:
+        """Raises Rejected: with a challenge, or with 400."""
+        realm = gateway.gateway.name
+        purpose = NoncePurpose(realm, source, request.call_id, request.from_.tag or "", request.cseq.number)
+        credentials = _credentials_of(request, realm)
+        is_stale = credentials is not None
+        if credentials is not None:
+            state = check_nonce(key, credentials.nonce, purpose, self._now_ms())
+            if state is NonceState.FRESH:
+                return credentials
+        asked = digest_trunks(gateway)
+        raise self._challenge(key, purpose, _algorithms(asked, request), is_stale=is_stale)
+
+    def _proved(
+        self, gateway: config.GatewayConfig, request: SipRequest, credentials: Credentials, source: str
+    ) -> config.Trunk:
+        now_ms = self._now_ms()
+        if self._wrong.are_too_many(source, now_ms):
+            metrics.AUTHENTICATIONS.labels("too many wrong").inc()
+            raise Rejected(403, "Too Many Wrong Passwords")
+        trunk = match_digest_trunk(gateway, credentials.username)
+        password = self._password_of(trunk) if trunk is not None else _NOBODYS_PASSWORD
+        is_proved = credentials.prove(request.method, password)
+        is_taken = trunk is not None and credentials.algorithm in _algorithms([trunk], request)
+        if trunk is None or not (is_proved and is_taken and _is_for(credentials.uri, request)):
+            self._wrong.note(source, now_ms)
+            metrics.AUTHENTICATIONS.labels("wrong").inc()
+            _log.warning("wrong_credentials", source=source, trunk=trunk.name if trunk is not None else None)
+            raise Rejected(403, "Wrong Credentials")
+        metrics.AUTHENTICATIONS.labels("right").inc()
+        self._on_proof(source)
+        return trunk
+
+    def _password_of(self, trunk: config.Trunk) -> bytes:
+        try:
+            return self._passwords.of(trunk)
+        except SealBroken as error:
+            _log.error("password_unreadable", trunk=trunk.name, error=str(error))
+            raise Rejected(503, "Trunk Password Unreadable", headers=self._retry_after) from error
+
+    def _challenge(
+        self, key: bytes, purpose: NoncePurpose, algorithms: list[DigestAlgorithm], *, is_stale: bool
+    ) -> Rejected:
+        metrics.AUTHENTICATIONS.labels("stale" if is_stale else "asked").inc()
+        nonce = make_nonce(key, purpose, self._now_ms())
+        challenges = (Challenge(purpose.realm, nonce, one, is_stale=is_stale) for one in algorithms)
+        return Rejected(401, headers=tuple(("WWW-Authenticate", str(one)) for one in challenges))
+
+
+def _algorithms(trunks: list[config.Trunk], request: SipRequest) -> list[DigestAlgorithm]:
+    """What to ask for. Who calls is not known yet; one that is named like a trunk is probably that trunk."""
+    likely = [trunk for trunk in trunks if trunk.digest.username == user_of(request.from_.uri)]
+    taken = {one for trunk in likely or trunks for one in trunk.digest.algorithms}
+    return [one for one, code in _ALGORITHMS.items() if code in taken or not taken]
+
+
+def _credentials_of(request: SipRequest, realm: str) -> Credentials | None:
+    """Those for our realm; who answers every challenge has them for the preferred algorithm first."""
+    try:
+        found = [Credentials.parse(line) for line in request.headers.get_all("Authorization")]
+    except SipParseError as error:
+        raise Rejected(error.status, error.reason) from error
+    return next((one for one in found if one is not None and one.realm == realm), None)
+
+
+def _is_for(digest_uri: str, request: SipRequest) -> bool:
+    """The number that the credentials are for is the one that is called (RFC 3261 §22.4, item 6).
+
+    Hosts are not compared: a proxy on the way writes its next hop there. Clients that leave the number out
+    (SIPp) are many; what the credentials are good for, the nonce says.
+    """
+    try:
+        uri = parse_uri(digest_uri)
+    except SipParseError:
+        return False
+    if isinstance(uri, SipUri) and isinstance(request.uri, SipUri):
+        return uri.user_text in ("", request.uri.user_text)
+    return uri == request.uri

@@ -1,0 +1,72 @@
+"""Which datagrams are read at all: all of them, until their source is banned or strangers are a crowd."""
+
+from sipgw.sip import (
+    AckReceived,
+    CancelReceived,
+    MalformedReceived,
+    ResponseStray,
+    TransactionEvent,
+)
+from sipgw.sip_edge import metrics
+from sipgw.sip_edge.guard.budgets import Rate
+from sipgw.sip_edge.guard.glance import Glance, LiveNames, Look
+from sipgw.sip_edge.guard.ledger import Kind, StrangerLedger
+from sipgw.sip_edge.sip.identifiers import call_id_of_tag
+
+_BANNED = metrics.DATAGRAMS_DROPPED.labels("banned")
+_CROWDED = metrics.DATAGRAMS_DROPPED.labels("crowded")
+_ELSEWHERE_PER_S = 100.0
+
+
+class Door:
+    """`admits` each datagram before it is parsed; `note` what turned out to be of no call."""
+
+    def __init__(self, ledger: StrangerLedger, names: LiveNames) -> None:
+        self._ledger = ledger
+        self._names = names
+        self._glance = Glance(names)
+        self._elsewhere = Rate(_ELSEWHERE_PER_S, _ELSEWHERE_PER_S)
+
+    def admits(self, data: bytes, host: str, now: float) -> bool:
+        """Tell whether to read a datagram. Neither a ban nor a crowd stops what is of a live call."""
+        ledger = self._ledger
+        if ledger.is_exempt(host, now):
+            return True
+        ban = ledger.ban_of(host, now)
+        if ban is None:
+            return not ledger.is_crowded(now) or self._stands_out(data, host, now)
+        match self._glance.look(data, host):
+            case Look.OF_A_CALL | Look.PROVED:
+                return True
+            case Look.ELSEWHERE if ban.elsewhere.take(now):
+                return True
+            case Look.INVITE if ledger.asks_passwords and ban.challenges.take(now):
+                return True
+            case _:
+                ban.refused += 1
+                _BANNED.inc()
+                return False
+
+    def note(self, event: TransactionEvent, now: float) -> None:
+        """Count a message that could not be read, or that is of no call and no transaction here."""
+        match event:
+            case MalformedReceived():
+                kind = Kind.MALFORMED
+            case AckReceived() if not self._names.has_call(call_id_of_tag(event.request.to.tag) or ""):
+                kind = Kind.STRAY
+            case CancelReceived(invite_key=None) | ResponseStray():
+                kind = Kind.STRAY
+            case _:
+                return
+        if not self._ledger.is_exempt(event.source.host, now):
+            self._ledger.note(event.source.host, kind, now)
+
+    def _stands_out(self, data: bytes, host: str, now: float) -> bool:
+        """Strangers are a crowd: only what is of a call goes on. The rest counts for its source unread."""
+        look = self._glance.look(data, host)
+        if look in (Look.OF_A_CALL, Look.PROVED) or (look is Look.ELSEWHERE and self._elsewhere.take(now)):
+            return True
+        kind = Kind.INVITE if look is Look.INVITE else Kind.OTHER_REQUEST
+        self._ledger.note(host, kind if look is not Look.ELSEWHERE else Kind.STRAY, now)
+        _CROWDED.inc()
+        return False

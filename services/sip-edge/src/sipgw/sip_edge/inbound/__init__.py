@@ -1,0 +1,1 @@
+"""What comes in from outside: requests, media events, calls of dead edges, messages of live ones."""

@@ -1,0 +1,224 @@
+"""What relays report of calls (relay/v1 MediaEvent): a table from event to act.
+
+An event is acked when its handler returns, so a handler saves what the event means and leaves the rest to the
+background: an edge that dies in between loses nothing.
+"""
+
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from structlog.typing import FilteringBoundLogger
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.config.v1 import config_pb2 as config
+from sipgw.api.relay.v1 import control_pb2 as relay
+from sipgw.calls import identity_of
+from sipgw.runtime.settings import Identity
+from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.sip_edge.call.ending import CallEnding, End
+from sipgw.sip_edge.call.fallback import Fallbacks
+from sipgw.sip_edge.call.live_calls import LiveCall, LiveCalls, live_of, log_of
+from sipgw.sip_edge.call.routing import no_bot_status
+from sipgw.sip_edge.dialog.transfer import Transfers
+from sipgw.sip_edge.errors import CallOver, RecordMissing
+from sipgw.sip_edge.gateway_config import ConfigHolder
+from sipgw.sip_edge.move.moves import Moves
+from sipgw.sip_edge.record.records import CallRecords
+from sipgw.sip_edge.setup.call_flow import CallFlow, note_bot_ready
+from sipgw.store import StoreUnavailable
+
+_UNANSWERED = frozenset({calls.CALL_STATE_INVITED, calls.CALL_STATE_PLACED, calls.CALL_STATE_RINGING})
+_ANSWERED = frozenset({calls.CALL_STATE_ANSWERED, calls.CALL_STATE_ESTABLISHED})
+_DECLINES = frozenset({calls.END_CAUSE_BOT_HANGUP, calls.END_CAUSE_BOT_FINISHED})
+_ENDS = frozenset({"bot_failed", "bot_hangup", "bot_finished", "bot_silent", "media_timed_out"})
+
+
+def _has_call(session: calls.CallSession, who: Identity) -> bool:
+    """Whether the call is on that relay, or on its way there."""
+    return who in (identity_of(session.media.relay), identity_of(session.move.target.relay))
+
+
+Handle = Callable[[relay.MediaEvent, LiveCall], Awaitable[None]]
+
+
+class MediaEvents:
+    """`handle` is what relay links call. An end that is reported to the wrong edge is saved all the same, and
+    the totals of a call that is over are logged; other events of calls not served here mean nothing here.
+    """
+
+    def __init__(
+        self,
+        records: CallRecords,
+        live: LiveCalls,
+        ending: CallEnding,
+        transfers: Transfers,
+        moves: Moves,
+        gateway: ConfigHolder,
+        fallbacks: Fallbacks,
+        flow: CallFlow,
+        tasks: TaskGroupOwner,
+    ) -> None:
+        self._records = records
+        self._live = live
+        self._ending = ending
+        self._transfers = transfers
+        self._moves = moves
+        self._gateway = gateway
+        self._fallbacks = fallbacks
+        self._flow = flow
+        self._tasks = tasks
+        self._handlers: dict[str, Handle] = {
+            "bot_ready": self._bot_ready,
+            "bot_failed": self._bot_failed,
+            "bot_hangup": self._bot_hangup,
+            "bot_finished": self._bot_finished,
+            "bot_silent": self._bot_silent,
+            "media_timed_out": self._media_timed_out,
+            "transfer_requested": self._transfer_requested,
+            "media_started": self._media_started,
+            "bot_spoke": self._bot_spoke,
+            "digit_received": self._digit_received,
+        }
+
+    async def handle(self, who: Identity, event: relay.MediaEvent) -> None:
+        """Save what an event of the relay `who` means."""
+        live = self._live.get(event.call_id)
+        kind = event.WhichOneof("event") or ""
+        if live is None and kind == "session_ended":
+            await self._log_late(event, who)
+            return
+        handler = self._handlers.get(kind)
+        session = self._records.copy_of(event.call_id)
+        if live is None and kind in _ENDS:
+            session = await self._records.load(event.call_id)
+            live = live_of(session) if session is not None else None
+        if live is None or session is None:
+            return
+        if not _has_call(session, who):
+            if kind == "session_ended":
+                _log_totals(live.log, event.session_ended, who)
+        elif kind == "move_requested":
+            await self._moves.requested(live, who)
+        elif kind == "session_ended":
+            await self._session_ended(event, live, who)
+        elif handler is not None:
+            await handler(event, live)
+
+    async def _bot_ready(self, event: relay.MediaEvent, live: LiveCall) -> None:
+        ready = event.bot_ready
+        live.log.info("bot_ready", address=ready.address, protocol=ready.protocol, confirmed=ready.confirmed)
+        live.note_bot(ready)
+        session = self._records.copy_of(live.call_id)
+        if session is not None and session.state in _ANSWERED:
+            with contextlib.suppress(CallOver, RecordMissing):
+                await self._records.update(
+                    live.call_id, lambda draft: note_bot_ready(draft.bot, ready), as_owner=True
+                )
+
+    async def _bot_failed(self, event: relay.MediaEvent, live: LiveCall) -> None:
+        live.log.warning(
+            "bot_failed", reason=event.bot_failed.reason, before_ready=event.bot_failed.before_ready
+        )
+        if self._is_unanswered(live):
+            live.note_bot(event.bot_failed)
+            return
+        if event.bot_failed.before_ready and await self._has_fallback(live, event.bot_failed.reason):
+            return
+        await self._end(live, calls.END_CAUSE_BOT_LOST, event.bot_failed.reason)
+
+    async def _has_fallback(self, live: LiveCall, why: str) -> bool:
+        """A call that was answered at once, without its bot, gets the next one."""
+        session = self._records.copy_of(live.call_id)
+        if session is None:
+            return False
+        try:
+            saved = await self._fallbacks.choose_next(live, session, why, 0)
+        except CallOver:
+            return True
+        if saved is not None:
+            self._tasks.spawn(self._flow.replace_bot(live, saved), "fallback", call_id=live.call_id)
+        return saved is not None
+
+    async def _bot_hangup(self, event: relay.MediaEvent, live: LiveCall) -> None:
+        await self._end(live, calls.END_CAUSE_BOT_HANGUP, event.bot_hangup.reason or "the bot hung up")
+
+    async def _bot_finished(self, event: relay.MediaEvent, live: LiveCall) -> None:
+        session = self._records.copy_of(live.call_id)
+        route = self._gateway.route(session.route) if session is not None else None
+        if route is not None and route.on_bot_finished == config.ON_BOT_FINISHED_KEEP:
+            live.log.info("bot_finished", kept=True)
+            return
+        await self._end(live, calls.END_CAUSE_BOT_FINISHED, "the bot ended its stream")
+
+    async def _bot_silent(self, event: relay.MediaEvent, live: LiveCall) -> None:
+        after_ms = event.bot_silent.after_ms
+        await self._end(
+            live,
+            calls.END_CAUSE_BOT_SILENT,
+            f"the bot said nothing for {after_ms} ms: no worker free, or the wrong route?",
+        )
+
+    async def _media_timed_out(self, event: relay.MediaEvent, live: LiveCall) -> None:
+        silent_ms = event.media_timed_out.silent_ms
+        await self._end(live, calls.END_CAUSE_MEDIA_TIMEOUT, f"no RTP from the caller for {silent_ms} ms")
+
+    async def _transfer_requested(self, event: relay.MediaEvent, live: LiveCall) -> None:
+        target = event.transfer_requested.target
+        self._tasks.spawn(self._transfers.transfer(live.call_id, target), "transfer", call_id=live.call_id)
+
+    async def _session_ended(self, event: relay.MediaEvent, live: LiveCall, who: Identity) -> None:
+        """The relay let the session go: because another edge ended the call, or of its own accord."""
+        _log_totals(live.log, event.session_ended, who)
+        session = self._records.copy_of(live.call_id)
+        if session is not None and session.state < calls.CALL_STATE_ENDING:
+            session = await self._records.reload(live.call_id)
+        if session is None or identity_of(session.media.relay) != who:
+            return  # a move's target let it go: its next command there says so
+        if session.state < calls.CALL_STATE_ENDING:
+            await self._end(
+                live, calls.END_CAUSE_RELAY_LOST, f"the relay ended the session: {event.session_ended.reason}"
+            )
+
+    async def _log_late(self, event: relay.MediaEvent, who: Identity) -> None:
+        """The totals of a call that is over here: the relay's answer to Release may overtake them."""
+        session = None
+        with contextlib.suppress(StoreUnavailable):
+            session = await self._records.load(event.call_id)
+        if session is not None and session.state == calls.CALL_STATE_ENDED:
+            _log_totals(log_of(session), event.session_ended, who)
+
+    async def _media_started(self, event: relay.MediaEvent, live: LiveCall) -> None:
+        live.log.info("media_started", peer=f"{event.media_started.address}:{event.media_started.port}")
+
+    async def _bot_spoke(self, event: relay.MediaEvent, live: LiveCall) -> None:
+        live.log.info("bot_spoke", after_answer_ms=event.bot_spoke.after_answer_ms)
+
+    async def _digit_received(self, event: relay.MediaEvent, live: LiveCall) -> None:
+        live.log.debug("digit_received", duration_ms=event.digit_received.duration_ms)
+
+    async def _end(self, live: LiveCall, cause: calls.EndCause.ValueType, reason: str) -> None:
+        session = await self._records.load(live.call_id)
+        status = 0
+        if session is not None and session.state in _UNANSWERED and cause not in _DECLINES:
+            status = no_bot_status(self._gateway.route(session.route))
+        ended = await self._ending.decide(live.call_id, End(cause, reason, status))
+        if ended is not None:
+            self._ending.end_soon(ended)
+
+    def _is_unanswered(self, live: LiveCall) -> bool:
+        session = self._records.copy_of(live.call_id)
+        return session is not None and session.state in _UNANSWERED
+
+
+def _log_totals(log: FilteringBoundLogger, ended: relay.SessionEnded, who: Identity) -> None:
+    totals = ended.totals
+    log.info(
+        "media_ended",
+        relay=who.name,
+        reason=ended.reason,
+        packets_received=totals.packets_received,
+        packets_sent=totals.packets_sent,
+        packets_lost=totals.packets_lost,
+        digits=len(totals.digits),  # not which: people type PINs
+        recording=totals.recording_path or None,
+    )

@@ -1,0 +1,168 @@
+"""Calls whose task has died: what their record says is under way, and nobody does, is taken up again.
+
+Each second, and at once when a task crashes, the calls of this edge are looked through. This asks nothing of
+Redis: an edge has a copy of each of its calls. A duty that fails again is tried again, at growing intervals.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, assert_never
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.sip_edge import metrics
+from sipgw.sip_edge.call.deadlines import Deadlines
+from sipgw.sip_edge.call.ending import CallEnding, End
+from sipgw.sip_edge.call.live_calls import LiveCalls, log_of
+from sipgw.sip_edge.move.moves import Moves
+from sipgw.sip_edge.record.records import CallRecords
+
+_LOOK_S: Final = 1.0
+_SHORTEST_LOOK_S: Final = 0.1
+_LONGEST_PAUSE_S: Final = 30.0
+_UNANSWERED: Final = frozenset({calls.CALL_STATE_INVITED, calls.CALL_STATE_PLACED, calls.CALL_STATE_RINGING})
+_TASK: Final = "rescue"
+
+
+class Duty(StrEnum):
+    """What somebody has to do for a call now."""
+
+    SAVE_END = "save end"
+    END = "end"
+    SET_UP = "set up"
+    MOVE = "move"
+    DEADLINE = "deadline"
+
+
+_PATIENCE_S: Final = {
+    Duty.SAVE_END: 0.2,
+    Duty.END: 0.2,
+    Duty.SET_UP: 2.0,
+    Duty.MOVE: 2.0,
+    Duty.DEADLINE: 0.2,
+}
+"""How long a duty may have nobody: a call that was just claimed is adopted first, which takes a second."""
+
+
+@dataclass(slots=True)
+class _Neglected:
+    """A call's duty that nobody does, and when it is to be taken up."""
+
+    duty: Duty
+    due_s: float
+    tries: int = 0
+
+
+class Rescue:
+    """`run` for as long as the edge lives; `crashed` hears of tasks that died."""
+
+    def __init__(
+        self,
+        records: CallRecords,
+        live: LiveCalls,
+        ending: CallEnding,
+        deadlines: Deadlines,
+        moves: Moves,
+        tasks: TaskGroupOwner,
+    ) -> None:
+        self._records = records
+        self._live = live
+        self._ending = ending
+        self._deadlines = deadlines
+        self._moves = moves
+        self._tasks = tasks
+        self._wake = asyncio.Event()
+        self._neglected: dict[str, _Neglected] = {}
+        self._busy: set[str] = set()
+
+    def crashed(self, task: str) -> None:
+        """Count a task that died, and look soon: it may have been a call's."""
+        metrics.TASKS_CRASHED.labels(task).inc()
+        if task != _TASK:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            try:
+                async with asyncio.timeout(_LOOK_S if not self._neglected else 2 * _SHORTEST_LOOK_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            await asyncio.sleep(_SHORTEST_LOOK_S)  # what dies together is looked for once
+            self._wake.clear()
+            self._look(asyncio.get_running_loop().time())
+
+    def _look(self, now_s: float) -> None:
+        owned = {session.call_id: session for session in self._records.owned}
+        self._ending.unfinished.keep_only(owned.keys())
+        before, self._neglected = self._neglected, {}
+        for call_id, session in owned.items():
+            duty = self._duty_of(session) if call_id not in self._busy else None
+            if duty is None:
+                if call_id in self._busy and call_id in before:
+                    self._neglected[call_id] = before[call_id]
+                continue
+            one = before.get(call_id)
+            if one is None or one.duty is not duty:
+                one = _Neglected(duty, now_s + _PATIENCE_S[duty])
+            self._neglected[call_id] = one
+            if now_s >= one.due_s:
+                self._take_up(session, one, now_s)
+
+    def _duty_of(self, session: calls.CallSession) -> Duty | None:
+        """What nobody does, though the record says that it is to be done."""
+        call_id, unfinished = session.call_id, self._ending.unfinished
+        if session.state == calls.CALL_STATE_ENDING:
+            return Duty.END if unfinished.is_left(call_id) else None
+        if unfinished.wanted(call_id) is not None:
+            return Duty.SAVE_END
+        live = self._live.get(call_id)
+        if live is not None and session.state in _UNANSWERED and not live.is_setting_up:
+            return Duty.SET_UP
+        if live is not None and session.HasField("move") and not live.is_moving:
+            return Duty.MOVE
+        return Duty.DEADLINE if self._deadlines.is_overdue(session) else None
+
+    def _take_up(self, session: calls.CallSession, one: _Neglected, now_s: float) -> None:
+        if not one.tries:
+            metrics.CALLS_RESCUED.labels(one.duty).inc()
+            log_of(session).warning("call_rescued", duty=str(one.duty))
+        one.tries += 1
+        one.due_s = now_s + min(2.0**one.tries, _LONGEST_PAUSE_S)
+        self._busy.add(session.call_id)
+        self._tasks.spawn(self._do(session, one.duty), _TASK, call_id=session.call_id)
+
+    async def _do(self, session: calls.CallSession, duty: Duty) -> None:
+        try:
+            await self._act_of(session, duty)
+        finally:
+            self._busy.discard(session.call_id)
+
+    def _act_of(self, session: calls.CallSession, duty: Duty) -> Coroutine[None, None, object]:
+        match duty:
+            case Duty.SAVE_END:
+                again = self._ending.unfinished.wanted(session.call_id)
+                return again() if again is not None else _done()
+            case Duty.END:
+                return self._ending.carry_out(session)
+            case Duty.SET_UP:
+                end = End(calls.END_CAUSE_REJECTED, "its set-up broke off", 500)
+                return self._ending.end(session.call_id, end, as_owner=True)
+            case Duty.MOVE:
+                return self._go_on_moving(session)
+            case Duty.DEADLINE:
+                return self._deadlines.obey(session)
+            case _:
+                assert_never(duty)
+
+    async def _go_on_moving(self, session: calls.CallSession) -> None:
+        live = self._live.get(session.call_id)
+        if live is not None:
+            self._moves.go_on(live, session)
+
+
+async def _done() -> None:
+    """Somebody has seen to it meanwhile."""

@@ -1,0 +1,1 @@
+"""The relays: where a call's media is, the commands that go there, and the descriptions (SDP) for it."""

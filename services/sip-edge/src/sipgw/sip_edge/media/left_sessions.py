@@ -1,0 +1,103 @@
+"""Sessions that calls have left behind, or may have: let go at once, or when their relay is heard again.
+
+A command that was not answered in time may be served later, and then that relay has a session of a call that
+another relay has by now. So every relay that a call leaves, answered or not, is told.
+
+A relay that was frozen or cut off comes back with them; it may take it from here that another has the call.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.calls import identity_of
+from sipgw.control import ControlError, RelayRefused
+from sipgw.runtime.settings import Identity
+from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.sip_edge.media.commands import MediaCommands
+
+KEPT_S: Final = 120.0
+_MOST_KEPT: Final = 20_000
+
+
+_AGAIN_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Ghost:
+    session: calls.CallSession
+    anchor: calls.MediaAnchor
+    until_s: float
+    reason: str
+    moved: bool
+
+
+class Ghosts:
+    """`let_go` tries now and remembers what was not answered; `heard` tries again."""
+
+    def __init__(
+        self, media: MediaCommands, tasks: TaskGroupOwner, is_silent: Callable[[Identity], bool]
+    ) -> None:
+        """`is_silent`: nothing is heard of a relay; it is asked again when it is heard."""
+        self._media = media
+        self._tasks = tasks
+        self._is_silent = is_silent
+        self._loop = asyncio.get_running_loop()
+        self._ghosts: dict[tuple[Identity, str], _Ghost] = {}
+
+    @property
+    def relays(self) -> set[Identity]:
+        """Where such sessions are: streams to these are kept."""
+        now_s = self._loop.time()
+        self._ghosts = {key: ghost for key, ghost in self._ghosts.items() if ghost.until_s > now_s}
+        return {who for who, _ in self._ghosts}
+
+    def let_go(
+        self,
+        session: calls.CallSession,
+        anchor: calls.MediaAnchor,
+        *,
+        reason: str = "moved",
+        moved: bool = True,
+    ) -> None:
+        """`anchor` has the call of `session` no longer: another relay has it, or unless `moved` none."""
+        if not anchor.relay.incarnation:
+            return
+        kept = calls.MediaAnchor()
+        kept.CopyFrom(anchor)
+        ghost = _Ghost(session, kept, self._loop.time() + KEPT_S, reason, moved)
+        if len(self._ghosts) < _MOST_KEPT:
+            self._ghosts[_key(ghost)] = ghost
+        self._spawn(ghost)
+
+    def heard(self, who: Identity) -> None:
+        """The stream to a relay stands (again)."""
+        for (relay_of_ghost, _), ghost in list(self._ghosts.items()):
+            if relay_of_ghost == who:
+                self._spawn(ghost)
+
+    def _spawn(self, ghost: _Ghost) -> None:
+        self._tasks.spawn(self._release(ghost), "let go", call_id=ghost.session.call_id)
+
+    async def _release(self, ghost: _Ghost) -> None:
+        try:
+            await self._media.release(ghost.session, ghost.reason, at=ghost.anchor, moved=ghost.moved)
+        except RelayRefused:
+            pass  # it has met something newer
+        except ControlError:
+            if not self._is_silent(identity_of(ghost.anchor.relay)):
+                self._loop.call_later(_AGAIN_S, self._try_again, ghost)
+            return
+        if self._ghosts.get(_key(ghost)) is ghost:
+            del self._ghosts[_key(ghost)]
+
+    def _try_again(self, ghost: _Ghost) -> None:
+        is_kept = self._ghosts.get(_key(ghost)) is ghost and self._loop.time() < ghost.until_s
+        if is_kept and not self._tasks.is_closed:
+            self._spawn(ghost)
+
+
+def _key(ghost: _Ghost) -> tuple[Identity, str]:
+    return identity_of(ghost.anchor.relay), ghost.session.call_id

@@ -1,0 +1,104 @@
+"""Room for a call on some relay: reserve at the registry, confirm and release behind its back.
+
+Only the reservation is waited for. A confirmation or release that is lost is mended by the relay's own
+reports.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.registry.v1 import registry_pb2 as registry
+from sipgw.control import ControlError, NoPlacement, RegistryClient, RegistryUnreachable
+from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.sip_edge.media.left_sessions import Ghosts
+from sipgw.sip_edge.media.registry_outage import RegistryOutage
+from sipgw.sip_edge.media.relays import Relays
+
+_RETRY_S: Final = 0.1
+
+
+class Placing:
+    """Placement of the calls of this edge."""
+
+    def __init__(
+        self,
+        client: RegistryClient,
+        tasks: TaskGroupOwner,
+        relays: Relays,
+        outage: RegistryOutage,
+        ghosts: Ghosts,
+    ) -> None:
+        self._client = client
+        self._tasks = tasks
+        self._relays = relays
+        self._outage = outage
+        self._ghosts = ghosts
+
+    async def place(self, call_id: str, cost_units: int, avoid: Iterable[str]) -> registry.Placement:
+        """A relay with room, none of the incarnations in `avoid`. Raises NoPlacement, RegistryUnreachable.
+
+        Nor is it one that says nothing, though its lease may stand for seconds yet. When a node dies, its
+        relays fall silent one after the other: those that look as if they would come last.
+        """
+        avoided = {*avoid, *self._relays.silent_incarnations}
+        doubtful = self._relays.doubtful_incarnations - avoided
+        if doubtful:
+            with contextlib.suppress(NoPlacement):
+                return await self._client.place(call_id, cost_units, avoid=(*avoided, *doubtful))
+        return await self._client.place(call_id, cost_units, avoid=tuple(avoided))
+
+    async def place_patiently(
+        self, call_id: str, cost_units: int, avoid: Iterable[str]
+    ) -> registry.Placement:
+        """As `place`; asks again for a while when the registry is away, or has just come back and knows no
+        relay with room yet.
+        """
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
+        avoided = tuple(avoid)
+        while True:
+            try:
+                placement = await self.place(call_id, cost_units, avoided)
+            except RegistryUnreachable:
+                self._outage.note_unreachable(loop.time())
+                if not self._outage.may_wait(asked_at, loop.time()):
+                    raise
+            except NoPlacement:
+                self._outage.note_answered(loop.time())
+                if not self._outage.may_wait(asked_at, loop.time()):
+                    raise
+            else:
+                self._outage.note_answered(loop.time())
+                return placement
+            await asyncio.sleep(_RETRY_S)
+
+    def confirm_soon(self, call_id: str, relay_incarnation: str) -> None:
+        """The record names the relay now."""
+        confirm = _settle(self._client.confirm_placement, call_id, relay_incarnation)
+        self._tasks.spawn(confirm, "confirm", call_id=call_id)
+
+    def release_soon(self, call_id: str, relay_incarnation: str) -> None:
+        """The relay does not get the call."""
+        release = _settle(self._client.release_placement, call_id, relay_incarnation)
+        self._tasks.spawn(release, "release", call_id=call_id)
+
+    def leave(self, session: calls.CallSession, anchor: calls.MediaAnchor) -> None:
+        """The call is placed elsewhere. Whatever the relay has of it, or will have late, is released."""
+        self.release_soon(session.call_id, anchor.relay.incarnation)
+        self._ghosts.let_go(session, anchor)
+
+    def end_at(self, session: calls.CallSession, anchor: calls.MediaAnchor, reason: str) -> None:
+        """The call is over, and the relay has not said that it knows."""
+        self._ghosts.let_go(session, anchor, reason=reason, moved=False)
+
+
+async def _settle(
+    command: Callable[[str, str], Awaitable[None]], call_id: str, relay_incarnation: str
+) -> None:
+    try:
+        await command(call_id, relay_incarnation)
+    except ControlError:
+        return

@@ -1,0 +1,29 @@
+"""What a move came to, as a metric and a span of the call's trace."""
+
+import time
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.runtime.telemetry.metrics import observe
+from sipgw.runtime.telemetry.traces import record_span
+from sipgw.sip_edge import metrics
+from sipgw.sip_edge.call.live_calls import LiveCall
+from sipgw.sip_edge.record.move_record import cause_name
+
+
+def note_done(live: LiveCall, session: calls.CallSession, outcome: str, now_ms: int) -> None:
+    """Count the move of `session`, the record as it was before the move was dropped from it."""
+    cause = cause_name(session)
+    metrics.MOVES.labels(cause, outcome).inc()
+    if not session.HasField("move"):
+        return
+    took_ms = now_ms - session.move.began_ms
+    if outcome == "moved":
+        observe(metrics.MOVE_SECONDS.labels(cause), took_ms / 1000, live.trace)
+    now_ns = time.time_ns()
+    attributes = {
+        "sipgw.move.cause": cause,
+        "sipgw.move.outcome": outcome,
+        "sipgw.move.from": (session.move.left if outcome == "moved" else session.media).relay.name,
+        "sipgw.move.to": session.move.target.relay.name,
+    }
+    record_span("re-anchor", live.trace, now_ns - took_ms * 1_000_000, now_ns, attributes)

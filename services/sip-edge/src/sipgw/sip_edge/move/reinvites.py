@@ -1,0 +1,116 @@
+"""Sends our re-INVITEs, a move's and a target refresh's, and tells what their answers mean (RFC 3261 §14)."""
+
+import random
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.sip import SipResponse
+from sipgw.sip_edge.record.reinvite_record import SavedInvite
+from sipgw.sip_edge.sip.dialogs import LocalContact, own_ack, own_invite
+from sipgw.sip_edge.sip.server import SipServer
+
+_NO_ANSWER: Final = 408
+_GONE: Final = frozenset({481})
+_GLARE: Final = 491
+_BUSY: Final = 500
+"""With Retry-After: an offer of the peer's met ours (§14.2)."""
+_GLARE_PAUSE_MS: Final = range(0, 2001, 10)
+_OWNERS_GLARE_PAUSE_MS: Final = range(2100, 4001, 10)
+"""The side that made the Call-ID waits longer than the other (§14.1)."""
+_LONGEST_PAUSE_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """2xx; it wants its ACK."""
+
+    response: SipResponse
+
+    @property
+    def status(self) -> int:
+        return self.response.status
+
+
+@dataclass(frozen=True, slots=True)
+class NotNow:
+    """Worth another try after a while."""
+
+    status: int
+    retry_after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The peer knows the call no more."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Any other answer; 408 also for none."""
+
+    status: int
+
+
+Outcome: TypeAlias = Answered | NotNow | Gone | Refused
+
+
+class Reinvites:
+    """Sends what a record names."""
+
+    def __init__(self, sip: SipServer, local: LocalContact) -> None:
+        self._sip = sip
+        self._local = local
+
+    def new_branch(self) -> str:
+        """For the record, before anything is sent."""
+        return self._sip.new_branch()
+
+    def contact(self, call_id: str) -> str:
+        """The URI of our Contact in a call, as this edge gives it now."""
+        return self._local.uri(call_id)
+
+    def is_from_elsewhere(self, saved: SavedInvite, call_id: str) -> bool:
+        """Whether an edge at another address sent it: it can't be sent again from here."""
+        return saved.contact not in {"", self.contact(call_id)}
+
+    async def send(self, session: calls.CallSession, saved: SavedInvite, *, patience_s: float) -> Outcome:
+        """The outcome of the re-INVITE."""
+        own = own_invite(session, saved, self._local)
+        response = await self._sip.invite(own.request, own.destination, patience_s=patience_s)
+        return outcome_of(response, is_owner=session.legs[0].direction == calls.LEG_DIRECTION_OUTBOUND)
+
+    def acknowledge(self, session: calls.CallSession, saved: SavedInvite) -> None:
+        """The ACK of its 2xx, now and for each copy of it. The record has the target that the 2xx named."""
+        ack = own_ack(session, saved.cseq, self._local, self._sip.new_branch())
+        self._sip.acknowledge(own_invite(session, saved, self._local).request, ack.request, ack.destination)
+
+    def acknowledge_once(self, session: calls.CallSession, saved: SavedInvite) -> None:
+        """The ACK of a re-INVITE that another edge sent: a caller that has answered 200 waits for it, and one
+        that has not ignores it.
+        """
+        ack = own_ack(session, saved.cseq, self._local, self._sip.new_branch())
+        self._sip.send(ack.request, ack.destination)
+
+
+def outcome_of(response: SipResponse | None, *, is_owner: bool) -> Outcome:
+    """What a final answer means; None: there was none. `is_owner`: we made the Call-ID."""
+    status = response.status if response is not None else _NO_ANSWER
+    if response is not None and response.is_success:
+        return Answered(response)
+    if status in _GONE:
+        return Gone(status)
+    if status == _GLARE:
+        return NotNow(status, random.choice(_OWNERS_GLARE_PAUSE_MS if is_owner else _GLARE_PAUSE_MS) / 1000)
+    wait_s = _retry_after_s(response)
+    if status == _BUSY and wait_s is not None:
+        return NotNow(status, min(wait_s, _LONGEST_PAUSE_S))
+    return Refused(status)
+
+
+def _retry_after_s(response: SipResponse | None) -> float | None:
+    text = (response.headers.get("Retry-After") or "") if response is not None else ""
+    number = text.split(";")[0].split("(")[0].strip()
+    return float(number) if number.isdecimal() else None

@@ -1,0 +1,85 @@
+"""Makes the calls of a relay that is silent or gone leave it.
+
+Silence may be the fault of a busy machine, and a call that has just moved for it is not moved again at once:
+it waits for a while, unless the relay is certainly gone.
+"""
+
+import asyncio
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.calls import identity_of
+from sipgw.runtime.settings import Identity
+from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.sip_edge.call.live_calls import LiveCalls, RelayGone
+from sipgw.sip_edge.media.relays import Relays
+from sipgw.sip_edge.move.moves import Moves
+from sipgw.sip_edge.record.move_record import hold_off_ms
+from sipgw.sip_edge.record.records import CallRecords
+from sipgw.sip_edge.record.reinvite_record import ANSWERED
+
+
+class RelayLosses:
+    """`hold_off_s`: for so long after its last move silence alone does not move a call."""
+
+    def __init__(
+        self,
+        records: CallRecords,
+        live: LiveCalls,
+        relays: Relays,
+        moves: Moves,
+        tasks: TaskGroupOwner,
+        *,
+        hold_off_s: float,
+    ) -> None:
+        self._records = records
+        self._live = live
+        self._relays = relays
+        self._moves = moves
+        self._tasks = tasks
+        self._hold_off_ms = int(hold_off_s * 1000)
+
+    def note_silent(self, who: Identity) -> None:
+        """Move the calls of a silent relay; those that moved a moment ago when their time has come."""
+        now_ms = self._moves.now_ms()
+        waits_ms: list[int] = []
+        for session in self._calls_of(who):
+            wait_ms = hold_off_ms(session, now_ms, self._hold_off_ms)
+            if wait_ms:
+                waits_ms.append(wait_ms)
+            else:
+                self._leave(session)
+        if waits_ms:
+            self._tasks.spawn(self._look_again(who, min(waits_ms) / 1000), "hold off")
+
+    def note_gone(self, who: Identity) -> None:
+        """Move every call of a relay that is not there any more."""
+        for session in self._calls_of(who):
+            self._leave(session)
+
+    def note_claimed(self, session: calls.CallSession) -> bool:
+        """Move a call that this edge has just claimed, if its relay is known to be lost. False: it is not."""
+        is_lost = self._relays.is_silent(identity_of(session.media.relay))
+        if is_lost:
+            self._leave(session)
+        return is_lost
+
+    async def has_answer(self, session: calls.CallSession) -> bool:
+        """Whether the relay of a call says anything: one that does not is taken for silent from now on."""
+        return await self._relays.has_answer(session.media)
+
+    async def _look_again(self, who: Identity, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        if self._relays.is_silent(who):
+            self.note_silent(who)
+
+    def _calls_of(self, who: Identity) -> list[calls.CallSession]:
+        return [session for session in self._records.owned if identity_of(session.media.relay) == who]
+
+    def _leave(self, session: calls.CallSession) -> None:
+        live = self._live.get(session.call_id)
+        if live is None:
+            return
+        if session.state in ANSWERED:
+            self._moves.relay_lost(live, session)
+        elif session.state == calls.CALL_STATE_RINGING:
+            live.note_bot(RelayGone(f"media relay {session.media.relay.name} is lost"))

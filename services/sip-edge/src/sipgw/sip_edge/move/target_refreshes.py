@@ -1,0 +1,195 @@
+"""Gives callers the Contact of the edge that serves them now, after it claimed their calls.
+
+A re-INVITE with the description last agreed, its version unchanged (RFC 3261 §12.2.1.1, RFC 3264 §8): media
+does not stop, and the caller's next request comes here. The record has each step before it is taken, so that
+the next edge goes on where this one died.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.control import ControlError
+from sipgw.runtime.telemetry.traces import call_span
+from sipgw.sip import SipResponse
+from sipgw.sip_edge import metrics
+from sipgw.sip_edge.call.ending import CallEnding, End
+from sipgw.sip_edge.call.live_calls import LiveCall
+from sipgw.sip_edge.errors import CallOver, EdgeError, RecordMissing, Rejected
+from sipgw.sip_edge.gateway_config import ConfigHolder
+from sipgw.sip_edge.limits import RefreshLimits
+from sipgw.sip_edge.media import sdp_exchange
+from sipgw.sip_edge.media.commands import MediaCommands
+from sipgw.sip_edge.move.pace import Pace
+from sipgw.sip_edge.move.reinvites import Answered, Gone, NotNow, Refused, Reinvites
+from sipgw.sip_edge.record import refresh_record
+from sipgw.sip_edge.record.records import CallRecords, Change
+from sipgw.sip_edge.record.reinvite_record import ANSWERED, of_refresh
+from sipgw.store import StoreUnavailable
+
+_QUIET_POLL_S: Final = 0.05
+_HELD_UP_PAUSE_S: Final = 1.0
+_MOST_RETRIES: Final = 5
+_NO_ANSWER: Final = 408
+Step = Callable[[LiveCall, calls.CallSession], Awaitable[None]]
+
+
+class TargetRefreshes:
+    """`see_through` brings one call's caller up to date; a call has one such task at a time."""
+
+    def __init__(
+        self,
+        limits: RefreshLimits,
+        records: CallRecords,
+        media: MediaCommands,
+        reinvites: Reinvites,
+        ending: CallEnding,
+        gateway: ConfigHolder,
+    ) -> None:
+        self._limits = limits
+        self._records = records
+        self._media = media
+        self._reinvites = reinvites
+        self._ending = ending
+        self._gateway = gateway
+        self._pace = Pace(limits.per_s)
+        self._steps: dict[int, Step] = {
+            calls.REFRESH_PHASE_WANTED: self._offer,
+            calls.REFRESH_PHASE_OFFERING: self._send,
+            calls.REFRESH_PHASE_ACCEPTED: self._settle,
+        }
+
+    async def see_through(self, live: LiveCall, session: calls.CallSession) -> None:
+        """Refresh the caller's target if it has another Contact; go on with a refresh under way."""
+        await self._gateway.taken.wait()  # the config may say where callers reach this edge
+        contact = self._reinvites.contact(live.call_id)
+        if not session.HasField("refresh"):
+            if not refresh_record.is_needed(session, contact):
+                return
+            await self._save(live, lambda draft: refresh_record.want(draft, contact))
+        await self._pace.turn()
+        while (current := self._under_way(live)) is not None:
+            try:
+                await self._steps[current.refresh.phase](live, current)
+            except (CallOver, RecordMissing):
+                if self._records.copy_of(live.call_id) is current:
+                    return
+            except (EdgeError, StoreUnavailable, ControlError) as error:
+                live.log.warning("target_refresh_held_up", error=f"{type(error).__name__}: {error}")
+                await asyncio.sleep(_HELD_UP_PAUSE_S)
+
+    def _under_way(self, live: LiveCall) -> calls.CallSession | None:
+        session = self._records.copy_of(live.call_id)
+        if session is None or session.state not in ANSWERED or not session.HasField("refresh"):
+            return None
+        return session
+
+    async def _save(self, live: LiveCall, change: Change) -> None:
+        try:
+            await self._records.update(live.call_id, change, as_owner=True)
+        except (CallOver, RecordMissing):
+            return
+        except StoreUnavailable as error:
+            live.log.warning("target_refresh_not_saved", error=str(error))
+
+    async def _offer(self, live: LiveCall, session: calls.CallSession) -> None:
+        """Once no other INVITE is under way in the dialog (RFC 3261 §14.1)."""
+        contact, branch = self._reinvites.contact(live.call_id), self._reinvites.new_branch()
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + self._limits.quiet_within_s
+        while True:
+            current = self._under_way(live)
+            if current is None:
+                return
+            if not refresh_record.is_needed(current, contact):
+                await self._drop(live, "overtaken", "another re-INVITE of ours brought it")
+                return
+            try:
+                await self._update(
+                    live, lambda draft: refresh_record.offer(draft, branch=branch, contact=contact)
+                )
+                return
+            except CallOver as over:
+                if over.session is None or not refresh_record.is_in(over.session, calls.REFRESH_PHASE_WANTED):
+                    raise
+            if loop.time() > give_up_at:
+                await self._drop(live, "refused", "another INVITE never ended")
+                return
+            await asyncio.sleep(_QUIET_POLL_S)
+
+    async def _send(self, live: LiveCall, session: calls.CallSession) -> None:
+        saved, retries = of_refresh(session), session.refresh.retries
+        if self._reinvites.is_from_elsewhere(saved, live.call_id):
+            self._reinvites.acknowledge_once(session, saved)
+            await self._again(live, saved.cseq, retries)
+            return
+        with call_span("re-INVITE", live.trace) as span:
+            outcome = await self._reinvites.send(session, saved, patience_s=self._limits.patience_s)
+            span.set("sip.status", outcome.status)
+        match outcome:
+            case Answered(response=response):
+                await self._accepted(live, session, response)
+            case NotNow(retry_after_s=pause_s) if retries < _MOST_RETRIES:
+                live.log.info("target_refresh_put_off", status=outcome.status, retry_in_s=round(pause_s, 2))
+                await self._again(live, saved.cseq, retries + 1)
+                await asyncio.sleep(pause_s)
+            case Gone() | Refused(status=408):
+                await self._end(live, outcome.status)
+            case Refused() | NotNow():
+                await self._drop(live, "refused", f"the caller answers {outcome.status}")
+
+    async def _again(self, live: LiveCall, cseq: int, retries: int) -> None:
+        await self._update(live, lambda draft: refresh_record.offer_again(draft, cseq, retries))
+
+    async def _end(self, live: LiveCall, status: int) -> None:
+        """RFC 3261 §12.2.1.2: 481, 408 and no answer at all end the dialog."""
+        if status == _NO_ANSWER:
+            end = End(calls.END_CAUSE_LOST, "the caller does not answer our re-INVITE (408)")
+        else:
+            end = End(calls.END_CAUSE_CALLER_HANGUP, f"the caller answers {status}: no such call")
+        if await self._ending.end(live.call_id, end, as_owner=True):
+            metrics.TARGET_REFRESHES.labels("ended").inc()
+
+    async def _accepted(self, live: LiveCall, session: calls.CallSession, response: SipResponse) -> None:
+        saved = of_refresh(session)
+        try:
+            described = sdp_exchange.accept(saved.offer, response.body, self._gateway.capabilities)
+        except Rejected as rejected:
+            self._reinvites.acknowledge(session, saved)
+            await self._drop(live, "refused", f"no usable answer: {rejected}")
+            return
+        target = str(response.contact.uri) if response.contact is not None else ""
+
+        def change(draft: calls.CallSession) -> bool:
+            return refresh_record.accept(
+                draft, saved.cseq, response.body, target=target, is_held=described.is_held
+            )
+
+        try:
+            await self._update(live, change)
+        except CallOver:
+            # Ended meanwhile: its 200 wants its ACK all the same.
+            self._reinvites.acknowledge(session, saved)
+            raise
+
+    async def _settle(self, live: LiveCall, session: calls.CallSession) -> None:
+        """A silent relay is not told what changed: the move that waits for this refresh tells the next."""
+        self._reinvites.acknowledge(session, of_refresh(session))
+        if session.refresh.changes_media and not self._media.is_silent(session):
+            try:
+                await self._media.modify(session, sdp_exchange.agreed(session, self._gateway.capabilities))
+            except ControlError as error:
+                # Dead, and then another relay gets what the record says; or it has heard of something newer.
+                live.log.warning("modify_failed", error=str(error))
+        await self._update(live, lambda draft: refresh_record.settle(draft, session.version))
+        metrics.TARGET_REFRESHES.labels("refreshed").inc()
+        live.log.info("target_refreshed", contact=session.refresh.contact)
+
+    async def _drop(self, live: LiveCall, outcome: str, why: str) -> None:
+        await self._update(live, refresh_record.drop)
+        metrics.TARGET_REFRESHES.labels(outcome).inc()
+        live.log.info("target_refresh_dropped", reason=why)
+
+    async def _update(self, live: LiveCall, change: Change) -> None:
+        await self._records.update(live.call_id, change, as_owner=True)

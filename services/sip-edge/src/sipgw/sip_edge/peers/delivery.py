@@ -1,0 +1,127 @@
+"""A message that reached this edge while another edge has its transaction (DESIGN §4).
+
+It is handed to that edge (`Deliver`); when that edge does not answer, the message is served from the
+record. What was sent last is in the record, so a retransmission can always be answered.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.edge.v1 import edge_pb2 as edge
+from sipgw.calls import identity_of
+from sipgw.control import EdgeClient, EdgeUnreachable
+from sipgw.sip import (
+    Address,
+    RequestReceived,
+    SipRequest,
+    SipResponse,
+    response_destination,
+    serialize,
+)
+from sipgw.sip_edge import metrics
+from sipgw.sip_edge.call.live_calls import log_of
+from sipgw.sip_edge.peers.edges import Edges
+from sipgw.sip_edge.record.records import CallRecords
+from sipgw.sip_edge.sip.identifiers import edge_of_branch
+from sipgw.sip_edge.sip.invite_records import endpoint_of
+from sipgw.sip_edge.sip.responses import answer
+from sipgw.sip_edge.sip.server import SipServer
+
+_ENDED: Final = calls.CALL_STATE_ENDED
+
+
+class Takeover:
+    """Hands over, or says that this edge must help itself."""
+
+    def __init__(self, me: str, records: CallRecords, sip: SipServer, edges: Edges) -> None:
+        self._me = me
+        self._records = records
+        self._sip = sip
+        self._edges = edges
+
+    async def invite_known(self, event: RequestReceived, session: calls.CallSession) -> None:
+        """A new transaction here for an INVITE that has a record: a copy that another edge got first, or a
+        merge.
+        """
+        invite = session.legs[0].invite
+        branch = event.request.via.branch or ""
+        if branch != invite.branch:
+            # RFC 3261 §8.2.2.2: the same request came by another path
+            self._sip.respond(event.key, answer(event.request, 482, to_tag=session.legs[0].dialog.local_tag))
+            return
+        self._sip.forget(event.key)
+        log_of(session).info("invite_retransmission_taken", owner=session.owner.name)
+        if await self.deliver(session, event.request, event.source, event.received_on):
+            return
+        data = invite.last_final or invite.last_provisional
+        if data:
+            self._sip.send(data, response_destination(event.request.via, event.source))
+
+    async def deliver(
+        self,
+        session: calls.CallSession,
+        message: SipRequest,
+        source: Address,
+        received_on: Address | None,
+    ) -> bool:
+        """Give a message to the edge that owns the call; False: serve it here."""
+        if self._records.is_mine(session) or (session.state == _ENDED and message.method != "ACK"):
+            return False
+        client = self._edges.client(identity_of(session.owner))
+        if client is None:
+            return False
+        return await self._deliver(client, session.call_id, message, source, received_on)
+
+    async def deliver_to_any(
+        self, call_id: str, message: SipRequest, source: Address, received_on: Address | None
+    ) -> bool:
+        """Without the record nobody knows the owner: ask each edge in turn."""
+        for other in self._edges.live:
+            client = self._edges.client(other)
+            if client is not None and await self._deliver(client, call_id, message, source, received_on):
+                return True
+        return False
+
+    async def deliver_response(self, response: SipResponse, source: Address, received_on: Address) -> None:
+        """A response to a request of another edge: its branch says whose."""
+        client = self._edges.named(edge_of_branch(response.via.branch or ""))
+        if client is None:
+            metrics.DATAGRAMS_DROPPED.labels("stray_response").inc()
+            return
+        await self._ask(client, "", serialize(response), source, received_on)
+
+    async def _deliver(
+        self,
+        client: EdgeClient,
+        call_id: str,
+        message: SipRequest,
+        source: Address,
+        received_on: Address | None,
+    ) -> bool:
+        responses = await self._ask(client, call_id, serialize(message), source, received_on)
+        if responses is None:
+            return False
+        destination = response_destination(message.via, source)
+        for response in responses:
+            self._sip.send(response, destination)
+        return True
+
+    async def _ask(
+        self, client: EdgeClient, call_id: str, data: bytes, source: Address, received_on: Address | None
+    ) -> Sequence[bytes] | None:
+        request = edge.DeliverRequest(
+            call_id=call_id,
+            message=data,
+            source=endpoint_of(source),
+            received_on=endpoint_of(received_on),
+            from_edge=self._me,
+        )
+        try:
+            response = await client.deliver(request)
+        except EdgeUnreachable:
+            metrics.DELIVERED.labels("unreachable").inc()
+            return None
+        is_handled = response.outcome == edge.DELIVER_OUTCOME_HANDLED
+        metrics.DELIVERED.labels("handled" if is_handled else "not_mine").inc()
+        return response.responses if is_handled else None

@@ -1,0 +1,197 @@
+"""The calls' records as this edge sees them: compare-and-set on Redis, a write-through copy of the calls it
+owns.
+
+While Redis is away the copy of an owned call goes on changing and the change waits in the journal; a call
+of another edge can't be served then (StoreUnavailable). A record that turns out to be another edge's now
+is dropped: what this edge still meant to do about it is stale.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+from typing import Final, Protocol
+from weakref import WeakValueDictionary
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.calls import Created, Existing, VersionConflict, is_legal
+from sipgw.runtime.settings import Identity
+from sipgw.sip_edge import metrics
+from sipgw.sip_edge.errors import CallOver, RecordMissing
+from sipgw.sip_edge.record.journal import Journal
+from sipgw.store import StoreUnavailable
+
+_MAX_RACES: Final = 32
+Change = Callable[[calls.CallSession], bool]
+"""Alters the draft it is given; False: leave the record as it is (CallOver for who asked)."""
+
+
+class CallRecordStore(Protocol):
+    """What is used of `sipgw.calls.CallStore`."""
+
+    async def create(self, session: calls.CallSession) -> Created | Existing: ...
+    async def load(self, call_id: str) -> calls.CallSession | None: ...
+    async def save(self, session: calls.CallSession) -> calls.CallSession: ...
+    async def end(self, session: calls.CallSession) -> calls.CallSession: ...
+    async def restore(self, session: calls.CallSession) -> calls.CallSession: ...
+    async def claim(self, session: calls.CallSession, new_owner: Identity) -> calls.CallSession: ...
+
+
+class CallRecords:
+    """`on_lost` hears of an owned call whose record now names another owner, or has ended elsewhere."""
+
+    def __init__(self, store: CallRecordStore, me: Identity, journal: Journal) -> None:
+        self._store = store
+        self._me = me
+        self._journal = journal
+        self._copies: dict[str, calls.CallSession] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self.on_lost: Callable[[calls.CallSession], None] = _nobody
+
+    @property
+    def is_away(self) -> bool:
+        """Redis does not answer, or has not yet been told what it missed."""
+        return self._journal.is_open
+
+    @property
+    def owned(self) -> Collection[calls.CallSession]:
+        """The calls of this edge, as last saved. Not to be altered."""
+        return self._copies.values()
+
+    def is_mine(self, session: calls.CallSession) -> bool:
+        """Whether the record names this process as owner."""
+        return session.owner.name == self._me.name and session.owner.incarnation == self._me.incarnation
+
+    def copy_of(self, call_id: str) -> calls.CallSession | None:
+        """The owned call, as last saved. Not to be altered."""
+        return self._copies.get(call_id)
+
+    async def create(self, session: calls.CallSession) -> Created | Existing:
+        """Make the record. Raises StoreUnavailable: no call begins without one."""
+        if self.is_away:
+            raise StoreUnavailable("Redis is away")
+        try:
+            outcome = await self._store.create(session)
+        except StoreUnavailable as error:
+            self._journal.open(str(error))
+            raise
+        if isinstance(outcome, Created):
+            self._note(outcome.session)
+        return outcome
+
+    async def load(self, call_id: str) -> calls.CallSession | None:
+        """The record: an owned call's copy, else Redis'. None when there is none. Raises StoreUnavailable."""
+        held = self._copies.get(call_id) or self._journal.get(call_id)
+        if held is not None:
+            return held
+        if self.is_away:
+            raise StoreUnavailable("Redis is away")
+        return await self._store.load(call_id)
+
+    async def reload(self, call_id: str) -> calls.CallSession | None:
+        """What Redis holds, past the copy; notes it. The copy while Redis is away."""
+        try:
+            current = await self._store.load(call_id) if not self.is_away else self._copies.get(call_id)
+        except StoreUnavailable:
+            return self._copies.get(call_id)
+        if current is not None:
+            self._note(current)
+        return current
+
+    async def update(
+        self, call_id: str, change: Change, *, as_owner: bool = False, known: calls.CallSession | None = None
+    ) -> calls.CallSession:
+        """Alter the record by compare-and-set, again on the newer one when somebody else was first.
+
+        `as_owner`: only while this edge owns the call. Raises CallOver when `change` declines, RecordMissing,
+        StoreUnavailable.
+        """
+        async with self._lock(call_id):
+            base = self._copies.get(call_id) or known or await self.load(call_id)
+            for _ in range(_MAX_RACES):
+                if base is None:
+                    raise RecordMissing(call_id)
+                draft = _copy(base)
+                if (as_owner and not self.is_mine(base)) or not change(draft):
+                    raise CallOver(call_id, base)
+                if not is_legal(base.state, draft.state):
+                    raise CallOver(call_id, base)
+                try:
+                    return await self._write(draft)
+                except VersionConflict as conflict:
+                    base = await self._newest(draft, conflict)
+            raise CallOver(call_id, base)
+
+    async def claim(self, session: calls.CallSession) -> calls.CallSession | None:
+        """Become the owner of a call; None when another was faster."""
+        async with self._lock(session.call_id):
+            try:
+                claimed = await self._store.claim(session, self._me)
+            except VersionConflict as conflict:
+                if conflict.current is not None:
+                    self._note(conflict.current)
+                return None
+            self._note(claimed)
+            return claimed
+
+    async def restore_all(self) -> None:
+        """Publish every owned call that Redis lost or has an older version of."""
+        await self._journal.publish(list(self._copies.values()), self._store, self._note)
+
+    async def replay(self) -> None:
+        """Give Redis what it missed; afterwards it is no longer away. Raises StoreUnavailable."""
+        await self._journal.replay(self._store, self._note)
+
+    async def _write(self, draft: calls.CallSession) -> calls.CallSession:
+        is_end = draft.state == calls.CALL_STATE_ENDED
+        if not self.is_away:
+            try:
+                saved = await (self._store.end(draft) if is_end else self._store.save(draft))
+            except StoreUnavailable as error:
+                self._journal.open(str(error))
+            else:
+                self._note(saved)
+                return saved
+        if not self.is_mine(draft):
+            raise StoreUnavailable("Redis is away, and another edge owns the call")
+        draft.version += 1
+        if is_end and not draft.ended_ms:
+            draft.ended_ms = time.time_ns() // 1_000_000  # Redis' clock is not to be had
+        self._journal.add(draft)
+        self._note(draft)
+        return draft
+
+    async def _newest(self, draft: calls.CallSession, conflict: VersionConflict) -> calls.CallSession | None:
+        if conflict.current is not None:
+            self._note(conflict.current)
+            return conflict.current
+        mine = self._copies.get(draft.call_id)
+        if mine is None:
+            return None
+        return await self._store.restore(mine)  # Redis lost data: ours is the record
+
+    def _note(self, session: calls.CallSession) -> None:
+        """Keep the copy of an owned live call; let go of one that is not."""
+        call_id = session.call_id
+        was_mine = call_id in self._copies
+        if self.is_mine(session) and session.state != calls.CALL_STATE_ENDED:
+            self._copies[call_id] = session
+        elif was_mine:
+            del self._copies[call_id]
+            self.on_lost(session)
+        metrics.CALLS.set(len(self._copies))
+
+    def _lock(self, call_id: str) -> asyncio.Lock:
+        lock = self._locks.get(call_id)
+        if lock is None:
+            lock = self._locks[call_id] = asyncio.Lock()
+        return lock
+
+
+def _copy(session: calls.CallSession) -> calls.CallSession:
+    copy = calls.CallSession()
+    copy.CopyFrom(session)
+    return copy
+
+
+def _nobody(_session: calls.CallSession) -> None:
+    """Until somebody listens."""

@@ -1,0 +1,93 @@
+"""What the steps of a target refresh do to the call's record: pure changes of a draft, False where the record
+forbids them.
+
+WANTED → OFFERING → ACCEPTED → no refresh. Glare leads back to WANTED, and so does an edge at another address;
+until ACCEPTED a refresh can be dropped.
+"""
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.sip_edge.record.reinvite_record import ANSWERED, contact_of_peer, is_quiet
+
+
+def is_in(session: calls.CallSession, phase: calls.RefreshPhase.ValueType) -> bool:
+    """Whether the call is answered and its refresh in that phase."""
+    return session.state in ANSWERED and session.HasField("refresh") and session.refresh.phase == phase
+
+
+def is_needed(session: calls.CallSession, contact: str) -> bool:
+    """Whether the caller has another Contact of ours than `contact`."""
+    known = contact_of_peer(session.legs[0])
+    return session.state in ANSWERED and bool(known) and known != contact
+
+
+def want(draft: calls.CallSession, contact: str) -> bool:
+    """The caller is to be given `contact`."""
+    if draft.HasField("refresh") or not is_needed(draft, contact):
+        return False
+    draft.refresh.phase = calls.REFRESH_PHASE_WANTED
+    return True
+
+
+def offer(draft: calls.CallSession, *, branch: str, contact: str) -> bool:
+    """Our re-INVITE is about to be sent: the description last agreed, as it is. Not before that of a move
+    which has found its relay: it brings the Contact as well.
+    """
+    if not is_in(draft, calls.REFRESH_PHASE_WANTED) or not is_quiet(draft):
+        return False
+    if draft.HasField("move") and draft.move.phase != calls.MOVE_PHASE_PLACING:
+        return False
+    leg, refresh = draft.legs[0], draft.refresh
+    leg.dialog.local_cseq += 1
+    leg.offer_pending = calls.OFFER_PENDING_LOCAL
+    refresh.phase = calls.REFRESH_PHASE_OFFERING
+    refresh.cseq, refresh.branch = leg.dialog.local_cseq, branch
+    refresh.offer, refresh.contact = leg.local_sdp, contact
+    return True
+
+
+def offer_again(draft: calls.CallSession, cseq: int, retries: int) -> bool:
+    """The re-INVITE of that CSeq came to nothing: later, with the next one."""
+    if not is_in(draft, calls.REFRESH_PHASE_OFFERING) or draft.refresh.cseq != cseq:
+        return False
+    draft.legs[0].offer_pending = calls.OFFER_PENDING_UNSPECIFIED
+    draft.refresh.phase = calls.REFRESH_PHASE_WANTED
+    draft.refresh.retries = retries
+    return True
+
+
+def accept(draft: calls.CallSession, cseq: int, answer: bytes, *, target: str, is_held: bool) -> bool:
+    """The caller has said 200 to the re-INVITE of that CSeq."""
+    if not is_in(draft, calls.REFRESH_PHASE_OFFERING) or draft.refresh.cseq != cseq:
+        return False
+    leg, refresh = draft.legs[0], draft.refresh
+    refresh.phase = calls.REFRESH_PHASE_ACCEPTED
+    refresh.changes_media = answer != leg.remote_sdp
+    leg.local_target = refresh.contact
+    leg.remote_sdp = answer
+    leg.offer_pending = calls.OFFER_PENDING_UNSPECIFIED
+    leg.on_hold = is_held
+    if target:
+        leg.dialog.remote_target = target
+    return True
+
+
+def settle(draft: calls.CallSession, generation: int) -> bool:
+    """The ACK is sent, and the relay has what changed."""
+    if not is_in(draft, calls.REFRESH_PHASE_ACCEPTED):
+        return False
+    if draft.refresh.changes_media:
+        draft.media.generation = generation
+    draft.ClearField("refresh")
+    return True
+
+
+def drop(draft: calls.CallSession) -> bool:
+    """The call stays as it is."""
+    if draft.state not in ANSWERED or not draft.HasField("refresh"):
+        return False
+    if draft.refresh.phase == calls.REFRESH_PHASE_ACCEPTED:
+        return False
+    if draft.refresh.phase == calls.REFRESH_PHASE_OFFERING:
+        draft.legs[0].offer_pending = calls.OFFER_PENDING_UNSPECIFIED
+    draft.ClearField("refresh")
+    return True

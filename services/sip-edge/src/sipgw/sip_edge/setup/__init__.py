@@ -1,0 +1,1 @@
+"""From the INVITE to its final response."""

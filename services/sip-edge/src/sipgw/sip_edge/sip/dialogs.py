@@ -1,0 +1,181 @@
+"""Between a leg's record and `sipgw.sip.Dialog`; our requests within a dialog (RFC 3261 §12.2.1)."""
+
+import ipaddress
+from dataclasses import dataclass
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.sip import (
+    Address,
+    Dialog,
+    NameAddress,
+    SipRequest,
+    SipUri,
+    Via,
+    parse_uri,
+)
+from sipgw.sip_edge.record.reinvite_record import SavedInvite
+from sipgw.sip_edge.sip.admission import ALLOW, SDP_TYPE
+from sipgw.sip_edge.sip.responses import HeaderFields
+from sipgw.sip_edge.sip.server import SipServer
+
+DEFAULT_PORT = 5060
+
+
+def dialog_record(invite: SipRequest, local_tag: str) -> calls.DialogState:
+    """The dialog that our answers to `invite` make, as the record keeps it."""
+    remote = invite.from_
+    contact = invite.contact
+    return calls.DialogState(
+        sip_call_id=invite.call_id,
+        local_tag=local_tag,
+        remote_tag=remote.tag or "",
+        local_uri=str(invite.to.with_tag(None)),
+        remote_uri=str(remote.with_tag(None)),
+        remote_target=str(contact.uri if contact else remote.uri),
+        route_set=[str(route) for route in invite.record_routes],
+        local_cseq=0,
+        remote_cseq=invite.cseq.number,
+        early=True,
+    )
+
+
+def dialog_of(record: calls.DialogState) -> Dialog:
+    """The dialog of a record."""
+    return Dialog(
+        call_id=record.sip_call_id,
+        local_tag=record.local_tag,
+        remote_tag=record.remote_tag,
+        local_uri=NameAddress.parse(record.local_uri),
+        remote_uri=NameAddress.parse(record.remote_uri),
+        remote_target=parse_uri(record.remote_target),
+        route_set=tuple(NameAddress.parse(route) for route in record.route_set),
+        local_cseq=record.local_cseq,
+        remote_cseq=record.remote_cseq,
+        secure=record.secure,
+        early=record.early,
+    )
+
+
+def is_of_dialog(record: calls.DialogState, request: SipRequest) -> bool:
+    """Whether a request of the peer belongs to the dialog (RFC 3261 §12.2.2)."""
+    return (
+        request.call_id == record.sip_call_id
+        and (request.to.tag or "") == record.local_tag
+        and (request.from_.tag or "") == record.remote_tag
+    )
+
+
+@dataclass(slots=True)
+class LocalContact:
+    """Where peers reach this gateway. `host` changes with the config; what was sent keeps the old one."""
+
+    host: str
+    port: int
+
+    def contact(self, call_id: str) -> str:
+        """Our Contact in a call: its user part names the call to whichever edge gets a request."""
+        return f"<{self.uri(call_id)}>"
+
+    def uri(self, call_id: str) -> str:
+        """The URI of our Contact in a call."""
+        return f"sip:{call_id}@{self._bracketed}:{self.port}"
+
+    @property
+    def via(self) -> Via:
+        """Our Via, without a branch: the transaction layer adds it."""
+        return Via("UDP", self.host, self.port, {"rport": None})
+
+    @property
+    def _bracketed(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+
+class DialogRequests:
+    """Sends our requests within calls. The CSeq comes from the record, which was saved first."""
+
+    def __init__(self, sip: SipServer, local: LocalContact) -> None:
+        self._sip = sip
+        self._local = local
+
+    async def send(
+        self,
+        session: calls.CallSession,
+        method: str,
+        *,
+        headers: HeaderFields = (),
+        body: bytes = b"",
+        content_type: str | None = None,
+    ) -> int:
+        """The final status of a request with CSeq `local_cseq`; 408 when nobody answered."""
+        leg = session.legs[0]
+        record = calls.DialogState()
+        record.CopyFrom(leg.dialog)
+        record.local_cseq -= 1  # next_request counts up to what was saved
+        dialog = dialog_of(record)
+        _, request = dialog.next_request(
+            method,
+            self._local.via,
+            self._local.contact(session.call_id),
+            body,
+            content_type,
+            headers=headers,
+        )
+        response = await self._sip.request(request, next_hop_address(dialog, leg.invite.source))
+        return response.status if response is not None else 408
+
+
+@dataclass(frozen=True, slots=True)
+class OwnInvite:
+    """A re-INVITE of ours that a record names, or its ACK, and where it goes."""
+
+    request: SipRequest
+    destination: Address
+
+
+def own_invite(session: calls.CallSession, saved: SavedInvite, local: LocalContact) -> OwnInvite:
+    """The re-INVITE that the record names: its CSeq, its branch, its offer."""
+    leg = session.legs[0]
+    record = calls.DialogState()
+    record.CopyFrom(leg.dialog)
+    record.local_cseq = saved.cseq - 1
+    dialog = dialog_of(record)
+    _, request = dialog.next_request(
+        "INVITE",
+        local.via.with_params(branch=saved.branch),
+        local.contact(session.call_id),
+        saved.offer,
+        SDP_TYPE,
+        headers=(ALLOW,),
+    )
+    return OwnInvite(request, next_hop_address(dialog, leg.invite.source))
+
+
+def own_ack(session: calls.CallSession, cseq: int, local: LocalContact, branch: str) -> OwnInvite:
+    """The ACK of its 2xx: a request by itself, to the target that the 2xx named (RFC 3261 §13.2.2.4)."""
+    leg = session.legs[0]
+    dialog = dialog_of(leg.dialog)
+    ack = dialog.ack(local.via.with_params(branch=branch), cseq)
+    return OwnInvite(ack, next_hop_address(dialog, leg.invite.source))
+
+
+def next_hop_address(dialog: Dialog, source: calls.Endpoint) -> Address:
+    """Where a request of ours goes: the next hop if it is an address, else where the caller's INVITE came
+    from.
+
+    A caller behind NAT names a private address in its Contact; with no proxy in between, what it sent from
+    is what answers. Names in a Contact need a resolver (RFC 3263), which is not here yet: the source is
+    asked instead.
+    """
+    hop = dialog.next_hop
+    fallback = Address(source.transport or "UDP", source.address, source.port)
+    if not isinstance(hop, SipUri):
+        return fallback
+    try:
+        address = ipaddress.ip_address(hop.host)
+    except ValueError:
+        return fallback
+    if address.is_unspecified or address.is_multicast:
+        return fallback
+    if address.is_private and not ipaddress.ip_address(source.address).is_private:
+        return fallback
+    return Address("UDP", hop.host, hop.port or DEFAULT_PORT)

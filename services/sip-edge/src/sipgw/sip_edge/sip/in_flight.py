@@ -1,0 +1,48 @@
+"""What an edge finishes itself before it leaves its calls to the others.
+
+A call that is established goes on from its record anywhere and at any time. One that is being set up or
+ended, and a request half answered, would go on elsewhere too, but from another address and a second later:
+a caller is better served by who has its transaction.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.sip_edge.record.records import CallRecords
+from sipgw.sip_edge.sip.server import SipServer
+
+_LOOK_S: Final = 0.02
+
+
+class InFlight:
+    """Transactions under way here, the caller's and ours."""
+
+    def __init__(self, records: CallRecords, sip: SipServer, requests: TaskGroupOwner) -> None:
+        self._records = records
+        self._sip = sip
+        self._requests = requests
+
+    async def finished(self, longest_s: float) -> bool:
+        """Wait until nothing is under way; False when something still was at the end of the time."""
+        return await _until_none(self._count, longest_s)
+
+    async def answered(self, longest_s: float) -> bool:
+        """Wait until every request that has come is answered."""
+        return await _until_none(lambda: len(self._requests), longest_s)
+
+    def _count(self) -> int:
+        unsettled = sum(one.state != calls.CALL_STATE_ESTABLISHED for one in self._records.owned)
+        return unsettled + self._sip.asking + len(self._requests)
+
+
+async def _until_none(count: Callable[[], int], longest_s: float) -> bool:
+    try:
+        async with asyncio.timeout(longest_s):
+            while count():  # noqa: ASYNC110 - of three sources, none of which sets an event
+                await asyncio.sleep(_LOOK_S)
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,140 @@
+"""Answers to INVITEs on their way: by the transaction where it is ours, else straight to the source; 2xx
+until the ACK.
+
+RFC 3261 §13.3.1.4: a 2xx is sent again until its ACK comes, T1 apart, doubling up to T2, for 64*T1.
+Another edge may have seen the ACK: before a copy of a call that is not owned here goes out, the record is
+asked.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.sip import Address, OkRetransmission, SipResponse, TimerValues, TransactionKey
+from sipgw.sip_edge.record.records import CallRecords
+from sipgw.sip_edge.sip.server import SipServer
+from sipgw.store import StoreUnavailable
+
+NoAck = Callable[[str], Coroutine[None, None, None]]
+
+
+class InviteAnswers:
+    """Sends answers and keeps 2xx going; `on_no_ack` hears of a call whose 2xx was never acknowledged."""
+
+    def __init__(
+        self, sip: SipServer, records: CallRecords, tasks: TaskGroupOwner, timers: TimerValues
+    ) -> None:
+        self._sip = sip
+        self._records = records
+        self._tasks = tasks
+        self._timers = timers
+        self._loop = asyncio.get_running_loop()
+        self._unacked: dict[tuple[str, int], OkRetransmission] = {}
+        self._settled: dict[str, asyncio.Event] = {}
+        self.on_no_ack: NoAck = _nobody
+
+    def send(
+        self, call_id: str, response: SipResponse, key: TransactionKey | None, destination: Address | None
+    ) -> None:
+        """Send an answer; a 2xx until `acked`."""
+        if key is not None:
+            self._sip.respond(key, response)
+        elif destination is not None:
+            self._sip.send(response, destination)
+        if 200 <= response.status < 300 and destination is not None:
+            self._keep_sending(call_id, response, destination)
+
+    def fail(self, key: TransactionKey, to_tag: str) -> None:
+        """Answer 500 when the answer that was meant could not be made."""
+        self._sip.fail(key, to_tag)
+
+    def acked(self, call_id: str, cseq: int) -> bool:
+        """The ACK has come; whether it was awaited here."""
+        unacked = self._unacked.get((call_id, cseq))
+        if unacked is None:
+            return False
+        unacked.acked()
+        self._drop((call_id, cseq))
+        return True
+
+    def is_waiting(self, call_id: str) -> bool:
+        """Whether a 2xx of the call waits for its ACK here."""
+        return any(key[0] == call_id for key in self._unacked)
+
+    async def settled(self, call_id: str) -> None:
+        """Wait until no 2xx of the call waits for its ACK: it came, or its time is over."""
+        while self.is_waiting(call_id):
+            waiter = self._settled.setdefault(call_id, asyncio.Event())
+            await waiter.wait()
+
+    def stop(self, call_id: str) -> None:
+        """The call is over: no more copies."""
+        for key in [key for key in self._unacked if key[0] == call_id]:
+            self._drop(key)
+
+    def _drop(self, key: tuple[str, int]) -> None:
+        del self._unacked[key]
+        waiter = self._settled.pop(key[0], None)
+        if waiter is not None:
+            waiter.set()
+
+    def _keep_sending(self, call_id: str, response: SipResponse, destination: Address) -> None:
+        key = (call_id, response.cseq.number)
+        if key in self._unacked:
+            return
+        self._unacked[key] = OkRetransmission(response, destination, self._loop.time(), self._timers)
+        self._arm(key)
+
+    def _arm(self, key: tuple[str, int]) -> None:
+        unacked = self._unacked.get(key)
+        due = unacked.next_timer() if unacked is not None else None
+        if due is not None:
+            self._loop.call_at(due, self._fire, key)
+
+    def _fire(self, key: tuple[str, int]) -> None:
+        if key not in self._unacked:
+            return
+        if self._records.copy_of(key[0]) is not None:
+            self._send_again(key)
+        else:
+            self._tasks.spawn(self._ask_and_send_again(key), "ask for ACK", call_id=key[0])
+
+    async def _ask_and_send_again(self, key: tuple[str, int]) -> None:
+        call_id, cseq = key
+        session = None
+        try:
+            with contextlib.suppress(StoreUnavailable):
+                session = await self._records.load(call_id)
+        finally:
+            if session is not None and _is_acked(session, cseq):
+                self.acked(call_id, cseq)
+            else:
+                self._send_again(key)
+
+    def _send_again(self, key: tuple[str, int]) -> None:
+        unacked = self._unacked.get(key)
+        if unacked is None:
+            return
+        now = self._loop.time()
+        unacked.handle_timer(now)
+        try:
+            for data, destination in unacked.datagrams_to_send(now):
+                self._sip.send(data, destination)
+        finally:  # whatever fails, the 2xx has its last copy: an end that waits for the ACK waits for that
+            if unacked.gave_up:
+                self._drop(key)
+                self._tasks.spawn(self.on_no_ack(key[0]), "no ACK", call_id=key[0])
+            else:
+                self._arm(key)
+
+
+def _is_acked(session: calls.CallSession, cseq: int) -> bool:
+    invite = session.legs[0].invite
+    ended = session.state in {calls.CALL_STATE_ENDING, calls.CALL_STATE_ENDED}
+    return ended or invite.cseq != cseq or invite.ack_seen
+
+
+async def _nobody(_call_id: str) -> None:
+    """Until somebody listens."""

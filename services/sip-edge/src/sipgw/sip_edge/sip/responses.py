@@ -1,0 +1,95 @@
+"""Answers: to a request at hand, and to an INVITE known only by its record (RFC 3261 §8.2.6).
+
+The header block that every answer to an INVITE repeats (Vias, From, To, Call-ID, CSeq, Record-Route) is
+kept in the record as the bytes of the last answer, so any edge can build the next one.
+"""
+
+from dataclasses import dataclass
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.sip import Headers, SipRequest, SipResponse, make_response, parse_message, reason_phrase
+from sipgw.sip_edge.errors import Rejected
+from sipgw.sip_edge.sip.admission import ALLOW, SDP_TYPE
+
+_REPEATED = ("Via", "From", "To", "Call-ID", "CSeq", "Record-Route")
+HeaderFields = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InviteReplies:
+    """Builds the answers to one INVITE from an earlier answer of it."""
+
+    template: SipResponse
+    local_tag: str
+    contact: str
+
+    @classmethod
+    def to_request(cls, request: SipRequest, local_tag: str, contact: str) -> "InviteReplies":
+        """For an INVITE at hand."""
+        trying = make_response(request, 100)
+        if not trying.headers.get_all("Record-Route"):
+            for value in request.headers.get_all("Record-Route"):
+                trying.headers.add("Record-Route", value)
+        return cls(trying, local_tag, contact)
+
+    @classmethod
+    def from_record(cls, leg: calls.Leg, contact: str) -> "InviteReplies | None":
+        """For an INVITE that another edge received; None when its record holds no answer yet."""
+        data = leg.invite.last_final or leg.invite.last_provisional
+        message = parse_message(data) if data else None
+        if not isinstance(message, SipResponse):
+            return None
+        return cls(message, leg.dialog.local_tag, contact)
+
+    def build(
+        self, status: int, reason: str | None = None, *, headers: HeaderFields = (), body: bytes = b""
+    ) -> SipResponse:
+        """An answer with our tag; 1xx over 100 and 2xx carry Contact, SDP its type."""
+        fields = Headers()
+        for name in _REPEATED:
+            for value in self.template.headers.get_all(name):
+                fields.add(name, value)
+        if status > 100 and ";tag=" not in (fields.get("To") or ""):
+            fields.set("To", f"{fields.get('To')};tag={self.local_tag}")
+        if 100 < status < 300:
+            fields.add("Contact", self.contact)
+        if 200 <= status < 300:
+            fields.add(*ALLOW)
+        for name, value in headers:
+            fields.add(name, value)
+        if body:
+            fields.add("Content-Type", SDP_TYPE)
+        return SipResponse(status, reason or reason_phrase(status), fields, body)
+
+
+def answer(
+    request: SipRequest,
+    status: int,
+    reason: str | None = None,
+    *,
+    to_tag: str | None = None,
+    headers: HeaderFields = (),
+    contact: str | None = None,
+    body: bytes = b"",
+) -> SipResponse:
+    """An answer to a request at hand; `body` is SDP."""
+    return make_response(
+        request,
+        status,
+        reason,
+        to_tag=to_tag,
+        headers=headers,
+        contact=contact,
+        body=body,
+        content_type=SDP_TYPE,
+    )
+
+
+def answer_rejected(request: SipRequest, rejected: Rejected, *, to_tag: str | None = None) -> SipResponse:
+    """The answer that a refusal asks for."""
+    return answer(request, rejected.status, rejected.reason, to_tag=to_tag, headers=rejected.headers)
+
+
+def retry_after(seconds: int) -> HeaderFields:
+    """The header that goes with 503 and 500."""
+    return (("Retry-After", str(seconds)),)

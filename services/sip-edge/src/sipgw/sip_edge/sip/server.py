@@ -1,0 +1,295 @@
+"""SipServer: the asyncio shell round the sans-I/O transaction layer. Sockets, one timer, and who gets which
+event.
+
+Everything that the layer wants sent goes out at the end of the turn. A message handed over by another edge
+(`deliver`) is fed in as if it had come from the wire, and what answers it goes back by that edge.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sipgw.runtime.telemetry.logs import get_logger
+from sipgw.sip import (
+    AckOfFailure,
+    Address,
+    ResponseReceived,
+    SipRequest,
+    SipResponse,
+    TransactionEvent,
+    TransactionKey,
+    TransactionLayer,
+    TransactionTerminated,
+    TransactionTimedOut,
+    make_cancel,
+    make_response,
+    serialize,
+)
+from sipgw.sip.transactions.keys import client_key, server_key
+from sipgw.sip_edge import metrics
+from sipgw.sip_edge.sip.listeners import UdpListener
+
+_log = get_logger("sipgw.sip_edge.server")
+
+
+class Door(Protocol):
+    """Decides which datagrams are read."""
+
+    def admits(self, data: bytes, host: str, now: float) -> bool: ...
+    def note(self, event: TransactionEvent, now: float) -> None: ...
+
+
+@dataclass(slots=True)
+class _Handover:
+    """Answers to one delivered message, until its edge has fetched them."""
+
+    responses: list[bytes] = field(default_factory=list[bytes])
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class SipServer:
+    """Give it a listener, a layer and a door, `start` it with whoever handles events."""
+
+    def __init__(self, listener: UdpListener, layer: TransactionLayer, door: Door) -> None:
+        self._listener = listener
+        self._door = door
+        self._layer = layer
+        self._loop = asyncio.get_running_loop()
+        self._on_event: Callable[[TransactionEvent], None] = _ignore
+        self._timer: asyncio.Handle | None = None
+        self._timer_due_s = 0.0
+        self._flush_handle: asyncio.Handle | None = None
+        self._answers: dict[TransactionKey, asyncio.Future[SipResponse | None]] = {}
+        self._unacked_failures: set[TransactionKey] = set()
+        self._progressing: set[TransactionKey] = set()
+        self._acks: dict[TransactionKey, tuple[bytes, Address]] = {}
+        self._handovers: dict[TransactionKey, _Handover] = {}
+        self._handover: _Handover | None = None
+
+    @property
+    def address(self) -> Address:
+        """What the listener is bound to."""
+        return self._listener.address
+
+    @property
+    def asking(self) -> int:
+        """How many requests of ours wait for their answer."""
+        return len(self._answers)
+
+    def start(self, on_event: Callable[[TransactionEvent], None]) -> None:
+        """Begin to read."""
+        self._on_event = on_event
+        self._listener.start(self._admits, self._receive, self._turn)
+
+    def respond(self, key: TransactionKey, response: SipResponse) -> None:
+        """Answer a request by its transaction; one that is over takes no more answers."""
+        if response.status >= 200:
+            metrics.RESPONSES.labels(response.cseq.method, response.status).inc()
+        handover = self._handovers.get(key)
+        if handover is None:
+            self._respond(key, response)
+            self._flush_soon()
+            return
+        self._flush()
+        self._respond(key, response)
+        sent = self._layer.datagrams_to_send(self._loop.time())
+        handover.responses += [data for data, _ in sent]
+        if response.status >= 200:
+            handover.answered.set()
+        self._arm()
+
+    def fail(self, key: TransactionKey, to_tag: str) -> None:
+        """Answer a request with a plain 500, for want of the answer that it was to get."""
+        request = self._layer.request_of(key)
+        if request is not None:
+            self.respond(key, make_response(request, 500, to_tag=to_tag))
+
+    def awaits_ack(self, ack: SipRequest) -> bool:
+        """Whether the ACK is that of a 300-699 which is being repeated here."""
+        return server_key(ack) in self._unacked_failures
+
+    def forget(self, key: TransactionKey) -> None:
+        """Drop a server transaction unanswered: another edge has it."""
+        self._layer.forget(key)
+
+    async def request(self, request: SipRequest, destination: Address) -> SipResponse | None:
+        """Send a request by a client transaction; its final answer, None when none came."""
+        key = self._layer.send_request(request, destination, self._loop.time())
+        answer: asyncio.Future[SipResponse | None] = self._loop.create_future()
+        self._answers[key] = answer
+        try:
+            self._flush()
+            return await answer
+        finally:
+            del self._answers[key]
+
+    def new_branch(self) -> str:
+        """A branch that names this edge."""
+        return self._layer.new_branch()
+
+    async def invite(
+        self, request: SipRequest, destination: Address, *, patience_s: float
+    ) -> SipResponse | None:
+        """An INVITE of ours; one that only gets provisional answers is cancelled after `patience_s`.
+
+        A 2xx is to be acknowledged by `acknowledge`.
+        """
+        answering = asyncio.ensure_future(self.request(request, destination))
+        try:
+            await asyncio.wait({answering}, timeout=patience_s)
+            if not answering.done() and client_key(request) in self._progressing:
+                await self.request(make_cancel(request), destination)
+            return await answering
+        finally:
+            answering.cancel()
+
+    def acknowledge(self, invite: SipRequest, ack: SipRequest, destination: Address) -> None:
+        """The ACK of a 2xx; again for each copy of it that comes here (RFC 3261 §13.2.2.4)."""
+        data = serialize(ack)
+        key = client_key(invite)
+        if self._layer.has(key):
+            self._acks[key] = (data, destination)
+        self.send(data, destination)
+
+    def send(self, message: SipResponse | SipRequest | bytes, destination: Address) -> None:
+        """Send outside any transaction: answers from the record, 2xx again."""
+        data = message if isinstance(message, bytes) else serialize(message)
+        self._listener.send(data, destination)
+
+    async def deliver(
+        self, data: bytes, source: Address, received_on: Address, *, wait_s: float, expects_answer: bool
+    ) -> list[bytes]:
+        """Take a message that another edge received; what answers it within `wait_s` is for that edge to
+        send.
+        """
+        self._flush()
+        handover = _Handover()
+        self._handover = handover
+        try:
+            self._layer.receive_datagram(data, source, self._loop.time(), received_on)
+            self._dispatch_events()
+        finally:
+            self._handover = None
+        try:
+            sent = self._layer.datagrams_to_send(self._loop.time())
+            handover.responses += [datagram for datagram, _ in sent]
+            self._arm()
+            if expects_answer and not handover.responses:
+                await self._wait_answered(handover, wait_s)
+        finally:  # also when the other edge waits no longer: what answers the message now goes out from here
+            for key in [key for key, waiting in self._handovers.items() if waiting is handover]:
+                del self._handovers[key]
+        return handover.responses
+
+    def stop_reading(self) -> None:
+        """Take no more messages; answers still go out."""
+        self._listener.stop_reading()
+
+    def close(self) -> None:
+        """Send what is due, then stop."""
+        self._flush()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._listener.close()
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_result(None)
+
+    def _respond(self, key: TransactionKey, response: SipResponse) -> None:
+        is_taken = self._layer.respond(key, response, self._loop.time())
+        if is_taken and response.is_failure and key.method == "INVITE":
+            self._unacked_failures.add(key)
+
+    async def _wait_answered(self, handover: _Handover, wait_s: float) -> None:
+        try:
+            async with asyncio.timeout(wait_s):
+                await handover.answered.wait()
+        except TimeoutError:
+            return
+
+    def _admits(self, data: bytes, host: str) -> bool:
+        return self._door.admits(data, host, self._loop.time())
+
+    def _receive(self, data: bytes, source: Address) -> None:
+        self._layer.receive_datagram(data, source, self._loop.time(), self._listener.address)
+
+    def _turn(self) -> None:
+        self._dispatch_events()
+        self._flush()
+
+    def _dispatch_events(self) -> None:
+        while (event := self._layer.next_event()) is not None:
+            try:
+                self._dispatch(event)
+            except Exception:  # one message must not stop the others: the outermost place for it
+                _log.exception("event_failed", kind=type(event).__name__)
+
+    def _dispatch(self, event: TransactionEvent) -> None:
+        match event:
+            case ResponseReceived():
+                self._receive_response(event)
+                return
+            case TransactionTerminated():
+                self._progressing.discard(event.key)
+                self._acks.pop(event.key, None)
+                return
+            case TransactionTimedOut() | AckOfFailure():
+                self._unacked_failures.discard(event.key)
+                self._settle(event.key, None)
+            case _:
+                key = getattr(event, "key", None)
+                if self._handover is not None and key is not None:
+                    self._handovers[key] = self._handover
+        self._door.note(event, self._loop.time())
+        self._on_event(event)
+
+    def _receive_response(self, event: ResponseReceived) -> None:
+        if event.response.status < 200:
+            self._progressing.add(event.key)
+            return
+        if event.response.is_success and event.key in self._acks:
+            self.send(*self._acks[event.key])
+        self._settle(event.key, event.response)
+
+    def _settle(self, key: TransactionKey, response: SipResponse | None) -> None:
+        answer = self._answers.get(key)
+        if answer is not None and not answer.done():
+            answer.set_result(response)
+
+    def _flush_soon(self) -> None:
+        if self._flush_handle is None:
+            self._flush_handle = self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+            self._flush_handle = None
+        try:
+            for data, destination in self._layer.datagrams_to_send(self._loop.time()):
+                self._listener.send(data, destination)
+        finally:
+            self._arm()
+
+    def _arm(self) -> None:
+        """Keep one timer, and its due time with it: uvloop's handle for a time that has passed has none."""
+        due_s = self._layer.next_timer()
+        if self._timer is not None:
+            if due_s is not None and self._timer_due_s <= due_s:
+                return  # wakes early at worst, and arms again
+            self._timer.cancel()
+            self._timer = None
+        if due_s is not None:
+            self._timer_due_s = due_s
+            self._timer = self._loop.call_at(due_s, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        try:
+            self._layer.handle_timer(self._loop.time())
+        finally:
+            self._turn()
+
+
+def _ignore(_event: TransactionEvent) -> None:
+    """Before `start`."""

@@ -1,1 +1,0 @@
-"""Sources that nobody vouches for: what they may cost, and how they are kept out when they cost more."""
