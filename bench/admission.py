@@ -8,8 +8,6 @@ BYE after `--hold` seconds. `recorded`: files at least as long as that, less two
 time in which all calls stand. Beside an earlier commit: python bench/compare.py COMMIT admission
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import csv
@@ -22,14 +20,11 @@ import tempfile
 import threading
 import time
 import wave
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edge_setup_rate import GATEWAY, NAMES, SCENARIO, cpu_seconds, milliseconds, set_up
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SETTLE_S = 3  # between the last call's set-up and what is measured
 SLACK_S = 2.0

@@ -8,8 +8,6 @@ starts. The bench itself is this checkout's: one that uses an interface which th
 fails there.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import subprocess

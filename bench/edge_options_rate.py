@@ -6,8 +6,6 @@ A message in, parsed, a transaction, a 200 out; no Redis, no relay. Each request
 For each offered rate: answers a second, the edge's share of a core, its CPU by answer.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import select

@@ -8,8 +8,6 @@ failed in any other way, the time to the 200, and the CPU of each process by cal
 `--standing` calls cost each process in memory while they stand.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import os

@@ -10,8 +10,6 @@ multiple of a bare uvloop reader of the same noise in the same run: a process th
 does nothing. At last, the edge's memory before and after datagrams of 200,000 sources.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import base64

@@ -5,14 +5,12 @@
 CPU of both ends for a command and its result, alone and a hundred at once, and of a new connection.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import tempfile
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -28,9 +26,6 @@ from sipgw.runtime.settings import Identity
 from sipgw.runtime.telemetry.logs import configure_logging
 from sipgw.runtime.testing import TestAuthority
 from sipgw.runtime.tls import TlsDirectory
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
 
 AT_ONCE = 100
 CONNECTIONS = 50

@@ -8,8 +8,6 @@ Release. Latency is that of Reserve, from when it was due to when its answer was
 process of their own.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import contextlib

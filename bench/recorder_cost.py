@@ -6,8 +6,6 @@ All calls begin in the same tick, as after a stall. CPU is in cores; `longest ti
 thread alone, so that a busy machine does not show in it.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import tempfile

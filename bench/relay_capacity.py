@@ -10,8 +10,6 @@ and did not come back; after a stall of the machine the relay drops what would s
 rule; the callers' audio is never quiet).
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import contextlib
@@ -21,9 +19,10 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 import uvloop
@@ -33,9 +32,6 @@ from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.control import RelayLink
 from sipgw.runtime.settings import new_identity
 from sipgw.runtime.telemetry.logs import configure_logging
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FIRST_PORT = 30000
 BATCH = 50  # commands under way at once

@@ -4,8 +4,6 @@ Spoken to by relay_capacity.py, a JSON value a line: it prints its ports, is tol
 when the measured time begins, when it ends, and what was heard.
 """
 
-from __future__ import annotations
-
 import argparse
 import gc
 import json

@@ -1,7 +1,5 @@
 """Runs the benches one after the other: `make bench`, or `python bench/run.py NAME...` for some of them."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -6,8 +6,6 @@ Prints a table and draws `scaling.png`. The code that decides is the operator's 
 calls, relays and the time they take to start are modelled (bench/scaling).
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

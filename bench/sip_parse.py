@@ -6,18 +6,13 @@ Prints messages/s and µs per message of: parsing a typical INVITE, making and s
 transaction layer for one call set-up and end (INVITE, 100, 200, ACK, BYE, 200), and parsing a response.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from sipgw.sip import Address, TransactionLayer, make_response, parse_message, serialize
 from sipgw.sip.message import SipRequest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 SDP = (
     b"v=0\r\no=- 20518 0 IN IP4 203.0.113.1\r\ns=-\r\nc=IN IP4 203.0.113.1\r\nt=0 0\r\n"

@@ -6,8 +6,6 @@ bot in a process of its own. Cost = CPU time of this process per frame, less tha
     python bench/trunk_batch.py [--calls 1000] [--stream-calls 50] [--seconds 5]
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import json

@@ -1,18 +1,11 @@
 """The bench of the transaction tests: a layer on a virtual clock, and messages written as text."""
 
-from __future__ import annotations
-
 import itertools
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pytest
 
-from sipgw.sip import Address, SipRequest, SipResponse, TransactionLayer, parse_message
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sipgw.sip import TransactionEvent
+from sipgw.sip import Address, SipRequest, SipResponse, TransactionEvent, TransactionLayer, parse_message
 
 PEER = Address("UDP", "192.0.2.1", 5060)
 

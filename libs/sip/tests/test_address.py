@@ -1,7 +1,5 @@
 """Name-addr and addr-spec (RFC 3261 20.10)."""
 
-from __future__ import annotations
-
 import pytest
 
 from sipgw.sip import NameAddress, OtherUri, SipParseError, SipUri

@@ -1,7 +1,5 @@
 """Dialogs (RFC 3261 12): both sides, route sets, loose and strict routing, CSeq order, target refresh."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

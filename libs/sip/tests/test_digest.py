@@ -1,7 +1,5 @@
 """Digest authentication: the vectors of RFC 2617 3.5 and RFC 7616 3.9.1, the grammar, both ends together."""
 
-from __future__ import annotations
-
 import random
 from contextlib import suppress
 

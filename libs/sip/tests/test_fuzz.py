@@ -1,7 +1,5 @@
 """10,000 mutated messages: the parser raises nothing but SipParseError, and the layer nothing at all."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 

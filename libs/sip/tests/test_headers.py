@@ -1,7 +1,5 @@
 """Headers: order, names without case, compact forms, comma lists, cached readings."""
 
-from __future__ import annotations
-
 import pytest
 
 from sipgw.sip import Headers, SipParseError

@@ -1,7 +1,5 @@
 """inspect_request: the checks of RFC 3261 8.2.1-8.2.3 in their order."""
 
-from __future__ import annotations
-
 import pytest
 
 from sipgw.sip import UasCapabilities, inspect_request, parse_message

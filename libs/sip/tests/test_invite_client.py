@@ -1,7 +1,5 @@
 """The INVITE client transaction on a virtual clock (RFC 3261 17.1.1, RFC 6026)."""
 
-from __future__ import annotations
-
 import pytest
 
 from sipgw.sip import (

@@ -1,7 +1,5 @@
 """The INVITE server transaction on a virtual clock (RFC 3261 17.2.1, RFC 6026)."""
 
-from __future__ import annotations
-
 import pytest
 
 from sipgw.sip import (

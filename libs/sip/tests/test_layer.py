@@ -1,7 +1,5 @@
 """The transaction layer: matching, ACK, CANCEL, strays, malformed messages, bounds."""
 
-from __future__ import annotations
-
 from sipgw.sip import (
     AckOfFailure,
     AckReceived,

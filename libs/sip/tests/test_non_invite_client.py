@@ -1,7 +1,5 @@
 """The non-INVITE client transaction on a virtual clock (RFC 3261 17.1.2), CANCEL included."""
 
-from __future__ import annotations
-
 import pytest
 
 from sipgw.sip import (

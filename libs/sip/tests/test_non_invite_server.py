@@ -1,7 +1,5 @@
 """The non-INVITE server transaction on a virtual clock (RFC 3261 17.2.2)."""
 
-from __future__ import annotations
-
 import pytest
 
 from sipgw.sip import Address, RequestReceived, TransactionTerminated, TransportFailed, make_response

@@ -1,7 +1,5 @@
 """Nonces hold for one request, from whichever edge they are."""
 
-from __future__ import annotations
-
 import base64
 from dataclasses import replace
 

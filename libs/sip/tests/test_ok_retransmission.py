@@ -1,7 +1,5 @@
 """The 2xx sent again until its ACK (RFC 3261 13.3.1.4)."""
 
-from __future__ import annotations
-
 from sipgw.sip import Address, Headers, OkRetransmission, OkState, SipResponse, TimerValues, serialize
 
 PEER = Address("TCP", "192.0.2.1", 5060)

@@ -1,7 +1,5 @@
 """parse_message: framing, limits, what is refused and what can still be answered."""
 
-from __future__ import annotations
-
 import contextlib
 
 import pytest

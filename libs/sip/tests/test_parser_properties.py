@@ -1,7 +1,5 @@
 """parse ∘ serialise = id, for messages, URIs, addresses and Vias that hypothesis makes up."""
 
-from __future__ import annotations
-
 import contextlib
 import string
 

@@ -1,7 +1,5 @@
 """make_response, new_request, make_ack, make_cancel (RFC 3261 8.1.1, 8.2.6, 9.1, 17.1.1.3)."""
 
-from __future__ import annotations
-
 import pytest
 
 from sipgw.sip import (

@@ -1,7 +1,5 @@
 """received, rport and the way back (RFC 3261 18.2, RFC 3581 4)."""
 
-from __future__ import annotations
-
 import pytest
 
 from sipgw.sip import Address, Via, parse_message, response_destination

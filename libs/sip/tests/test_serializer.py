@@ -1,7 +1,5 @@
 """serialize: exact octets, Content-Length, no injected headers."""
 
-from __future__ import annotations
-
 import pytest
 
 from sipgw.sip import Headers, SipRequest, SipResponse, SipUri, UnsafeHeader, parse_message, serialize

@@ -1,7 +1,5 @@
 """Every message of RFC 4475 and RFC 5118 gets an answer that tests/torture/index.tsv calls ok."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 

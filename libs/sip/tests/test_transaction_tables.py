@@ -3,19 +3,14 @@
 The figures are written out again here by hand, arrows only: a pair that is not listed must do nothing.
 """
 
-from __future__ import annotations
-
 from itertools import product
-from typing import TYPE_CHECKING
+from types import ModuleType
 
 import pytest
 
 from sipgw.sip.timers import Timer
 from sipgw.sip.transactions import invite_client, invite_server, non_invite_client, non_invite_server
 from sipgw.sip.transactions.states import Input, State, Transition, make_table
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 FIGURES = {
     # RFC 3261 figure 7 with RFC 6026 figure 5

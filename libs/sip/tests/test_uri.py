@@ -1,7 +1,5 @@
 """sip and sips URIs (RFC 3261 19.1)."""
 
-from __future__ import annotations
-
 import pytest
 
 from sipgw.sip import OtherUri, SipParseError, SipUri, parse_uri

@@ -1,7 +1,5 @@
 """Via (RFC 3261 20.42, RFC 3581, RFC 5118)."""
 
-from __future__ import annotations
-
 import pytest
 
 from sipgw.sip import SipParseError, Via

@@ -1,7 +1,5 @@
 """The SDK over real gRPC on loopback, driven by a raw client that speaks the contract."""
 
-from __future__ import annotations
-
 import asyncio
 
 import grpc

@@ -1,7 +1,5 @@
 """Each example is run: with a caller in the same loop, and as the process that its author starts."""
 
-from __future__ import annotations
-
 import importlib.util
 import signal
 import subprocess

@@ -1,21 +1,16 @@
 """What a bot's author is told of the usual mistakes."""
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import time
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from sipgw.bot import Call
 from sipgw.bot.converter import as_samples
 from sipgw.bot.loop_watch import LoopWatch
 from sipgw.bot.testing import TestCaller
-
-if TYPE_CHECKING:
-    from sipgw.bot import Call
 
 
 async def failure(bot: object, caplog: pytest.LogCaptureFixture) -> str:

@@ -1,7 +1,5 @@
 """A bot at its own rate: what it hears and says is converted, and still the same sound."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import numpy as np

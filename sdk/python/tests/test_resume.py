@@ -1,7 +1,5 @@
 """A call whose gateway process dies or hands it over is one conversation: same Call, same handler."""
 
-from __future__ import annotations
-
 import asyncio
 
 import grpc
@@ -157,7 +155,7 @@ class Serving:
         self.server = BotServer(bot, host="127.0.0.1", port=0, **options)
         self.channels: list[grpc.aio.Channel] = []
 
-    async def __aenter__(self) -> Serving:
+    async def __aenter__(self) -> "Serving":
         self.port = await self.server.start()
         return self
 

@@ -1,7 +1,5 @@
 """The SDK needs sipgw.api and sipgw.audio and nothing else of sipgw; the echo bot is a command."""
 
-from __future__ import annotations
-
 import json
 import signal
 import subprocess

@@ -1,11 +1,9 @@
 """The bot's part of the call's trace."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent import futures
-from typing import TYPE_CHECKING
 
 import grpc
 import numpy as np
@@ -16,12 +14,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from sipgw.bot import Call
 from sipgw.bot.testing import TestCaller
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sipgw.bot import Call
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"

@@ -1,17 +1,12 @@
 """What a stream of audio frames looks like, and linear samples from and to it, for whole blocks of calls."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sipgw.audio.frame import PayloadU8, SamplesI16
 from sipgw.audio.g711 import ALAW_SILENCE, MULAW_SILENCE, alaw_decode, alaw_encode, mulaw_decode, mulaw_encode
-
-if TYPE_CHECKING:
-    from sipgw.audio.frame import PayloadU8, SamplesI16
 
 
 class Codec(StrEnum):

@@ -4,8 +4,6 @@ AudioError
 └── WavError    the file is no WAV, or of a coding that is not read
 """
 
-from __future__ import annotations
-
 
 class AudioError(Exception):
     """Root of the package's errors."""

@@ -1,7 +1,5 @@
 """Names for the arrays that audio moves in. The last axis is time, others are calls."""
 
-from __future__ import annotations
-
 from typing import TypeAlias
 
 import numpy as np

@@ -4,15 +4,10 @@ Linear samples are 16 bit, as in the ITU-T G.191 reference: the 14 (µ) or 13 (A
 Not reversible in one place: µ-law has two zeros, so 0x7F comes back as 0xFF after decode and encode.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from sipgw.audio.frame import PayloadU8, SamplesI16
+from sipgw.audio.frame import PayloadU8, SamplesI16
 
 MULAW_SILENCE = 0xFF
 ALAW_SILENCE = 0xD5

@@ -1,17 +1,12 @@
 """How much of a few frequencies is in samples, as Goertzel's recursion gives it, for all rows at once."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sipgw.audio.frame import SamplesI16
+from sipgw.audio.frame import SamplesI16
 
 
 def tone_amplitudes(

@@ -1,13 +1,8 @@
 """How loud samples are, row by row."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from sipgw.audio.frame import LevelsF64, SamplesI16
+from sipgw.audio.frame import LevelsF64, SamplesI16
 
 SILENCE_DBOV = -127.0  # the least that RFC 6464 can say
 

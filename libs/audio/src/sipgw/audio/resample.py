@@ -5,17 +5,14 @@ output), so that a frame of all calls is one matrix product. Passes up to 85 % o
 frequencies, nothing above 115 %; delays by 16 samples of the lower rate (2 ms between 8 and 16 kHz).
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from math import gcd
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from sipgw.audio.frame import RowIndices, SamplesI16
+from sipgw.audio.frame import RowIndices, SamplesI16
 
 MatrixF32: TypeAlias = npt.NDArray[np.float32]
 

@@ -3,18 +3,14 @@
 Both take a binary file object; the last axis of the samples is time, the first the channel.
 """
 
-from __future__ import annotations
-
 import struct
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from sipgw.audio.errors import WavError
+from sipgw.audio.frame import SamplesI16
 from sipgw.audio.g711 import alaw_decode, mulaw_decode
-
-if TYPE_CHECKING:
-    from sipgw.audio.frame import SamplesI16
 
 _HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 _PCM, _FLOAT, _ALAW, _MULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
@@ -119,7 +115,7 @@ class _Coding(NamedTuple):
     bits: int
 
     @classmethod
-    def parse(cls, chunk: bytes) -> _Coding:
+    def parse(cls, chunk: bytes) -> "_Coding":
         if len(chunk) < 16:
             raise WavError(f"a format of {len(chunk)} bytes, at least 16 are expected")
         tag, channels, rate_hz, _bytes_per_s, _align, bits = struct.unpack_from("<HHIIHH", chunk)

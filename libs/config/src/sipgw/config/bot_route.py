@@ -1,7 +1,5 @@
 """BotRoute: which calls go to which bot, and how."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -25,7 +23,7 @@ class StringMatch(Document):
     regex: Regex | None = Field(default=None, description="The whole value matches; see Regular expressions.")
 
     @model_validator(mode="after")
-    def _check_one(self) -> StringMatch:
+    def _check_one(self) -> "StringMatch":
         given = [name for name in ("exact", "prefix", "regex") if getattr(self, name) is not None]
         if len(given) != 1:
             raise refuse(" and ".join(given) or "none of them", "exactly one of exact, prefix, regex")
@@ -82,7 +80,7 @@ class BotAudio(Document):
     frame_ms: Literal[10, 20, 30, 40, 60] = Field(default=20, description="Length of a chunk.")
 
     @model_validator(mode="after")
-    def _check_rate(self) -> BotAudio:
+    def _check_rate(self) -> "BotAudio":
         if self.codec != "PCM16" and self.rate_hz != 8000:
             raise refuse(f"{self.codec} at {self.rate_hz} Hz", f"{self.codec} at 8000 Hz, or codec PCM16")
         return self
@@ -107,7 +105,7 @@ class Fallback(Document):
     )
 
     @model_validator(mode="after")
-    def _check_weights(self) -> Fallback:
+    def _check_weights(self) -> "Fallback":
         if self.bots and not any(bot.weight for bot in self.bots):
             raise refuse("bots of weight 0 only", "a bot with a weight above 0, or no bots")
         return self
@@ -189,7 +187,7 @@ class BotRouteSpec(Document):
     limits: RouteLimits = RouteLimits()
 
     @model_validator(mode="after")
-    def _check_weights(self) -> BotRouteSpec:
+    def _check_weights(self) -> "BotRouteSpec":
         if not any(bot.weight for bot in self.bots):
             raise refuse("bots of weight 0 only", "a bot with a weight above 0")
         return self

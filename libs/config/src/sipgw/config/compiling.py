@@ -1,20 +1,14 @@
 """Documents to the config that edges and relays follow. The defaults are in models.py, none are here."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from sipgw.api.config.v1 import config_pb2 as pb
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sipgw.config.bot_route import BotAudio, BotRoute, BotTarget, RouteMatch, StringMatch
-    from sipgw.config.documents import Documents
-    from sipgw.config.sealing import SealKey
-    from sipgw.config.secrets import Secrets
-    from sipgw.config.sip_gateway import SipGateway
-    from sipgw.config.sip_trunk import SipTrunk
+from sipgw.config.bot_route import BotAudio, BotRoute, BotTarget, RouteMatch, StringMatch
+from sipgw.config.documents import Documents
+from sipgw.config.sealing import SealKey
+from sipgw.config.secrets import Secrets
+from sipgw.config.sip_gateway import SipGateway
+from sipgw.config.sip_trunk import SipTrunk
 
 _AUDIO_CODECS = {"PCMU": pb.AUDIO_CODEC_PCMU, "PCMA": pb.AUDIO_CODEC_PCMA}
 _BOT_CODECS = {"PCMU": pb.BOT_CODEC_PCMU, "PCMA": pb.BOT_CODEC_PCMA, "PCM16": pb.BOT_CODEC_PCM16}

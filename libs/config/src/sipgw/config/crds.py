@@ -4,22 +4,18 @@
 says which differ.
 """
 
-from __future__ import annotations
-
 import copy
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from sipgw.config.document import API_VERSION, VALIDATIONS
 from sipgw.config.models import KINDS
 from sipgw.config.status import STATUSES
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
 Schema = dict[str, Any]
 

@@ -1,9 +1,9 @@
 """Documents from YAML: every problem of every file at once, or a set that fits together."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -15,10 +15,6 @@ from sipgw.config.models import KINDS, AnyDocument, BotRoute, SipGateway, SipTru
 from sipgw.config.scalars import BUILTIN_ECHO
 from sipgw.config.secrets import SECRET_KIND, Secret, Secrets, read_secret
 from sipgw.config.yaml_source import LocatedDocument, read_documents
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
 
 # All kinds of document that come from Kubernetes have these beside the fields of the models.
 _SERVER_FIELDS = frozenset({"status"})

@@ -1,17 +1,14 @@
 """pydantic's errors as ConfigProblems: line, field, what was found, what is allowed, what was meant."""
 
-from __future__ import annotations
-
 import difflib
-from typing import TYPE_CHECKING, cast
+from typing import cast
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from sipgw.config.errors import ConfigProblem
 from sipgw.config.fields import describe, field_at, fields_of, model_at
 from sipgw.config.yaml_source import LocatedDocument, Path, dotted
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel, ValidationError
-    from pydantic_core import ErrorDetails
 
 _LONGEST_SHOWN = 60
 

@@ -1,7 +1,5 @@
 """The models' fields as data: what each takes, in words, for error messages and for the reference."""
 
-from __future__ import annotations
-
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

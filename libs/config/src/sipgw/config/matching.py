@@ -3,20 +3,15 @@
 Cheap enough to be asked for every INVITE: networks and patterns are parsed once per process.
 """
 
-from __future__ import annotations
-
 import hashlib
 import ipaddress
 import math
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from sipgw.api.config.v1 import config_pb2 as pb
 from sipgw.config.regex import matches
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sipgw.api.config.v1 import config_pb2 as pb
 
 
 class HeaderValues(Protocol):

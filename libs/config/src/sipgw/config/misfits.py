@@ -1,19 +1,13 @@
 """What is right by itself but not together: names twice or of nothing, trunks that can't be told apart."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sipgw.config.errors import ConfigProblem
 from sipgw.config.explain import did_you_mean
 from sipgw.config.models import AnyDocument, BotRoute, SipGateway, SipTrunk
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from sipgw.config.secrets import Secrets
-    from sipgw.config.yaml_source import LocatedDocument, Path
+from sipgw.config.secrets import Secrets
+from sipgw.config.yaml_source import LocatedDocument, Path
 
 
 @dataclass(frozen=True, slots=True)

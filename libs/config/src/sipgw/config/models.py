@@ -5,8 +5,6 @@ list, map and string, no unions but members of which one is set. What services f
 (compiling.py); the CRDs are generated from them (crds.py).
 """
 
-from __future__ import annotations
-
 from sipgw.config.bot_route import BotRoute
 from sipgw.config.sip_gateway import SipGateway
 from sipgw.config.sip_trunk import SipTrunk

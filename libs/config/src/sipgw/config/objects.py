@@ -1,18 +1,14 @@
 """Documents from Kubernetes objects: one that is wrong is left out and says why, the others serve."""
 
-from __future__ import annotations
-
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 from sipgw.config.documents import Documents, assemble, read_document
 from sipgw.config.errors import ConfigError, ConfigProblem
 from sipgw.config.misfits import Placed, conflicts, dangling
 from sipgw.config.secrets import Secret, Secrets
 from sipgw.config.yaml_source import LocatedDocument
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 ObjectKey = tuple[str, str]  # kind, name
 

@@ -1,15 +1,10 @@
 """The tables of docs/reference/config.md, from the models; ``python -m`` with this module prints them."""
 
-from __future__ import annotations
-
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from sipgw.config.fields import FieldSpec, field_specs, model_at
 from sipgw.config.models import KINDS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def reference_tables() -> dict[str, str]:

@@ -5,8 +5,6 @@ it could be tried on a value of MAX_VALUE characters are counted, and too many i
 value has to match; ``\\d`` and ``\\w`` mean ASCII.
 """
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 

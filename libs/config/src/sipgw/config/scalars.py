@@ -1,7 +1,5 @@
 """The kinds of text and number that documents hold, each with its check and the apiserver's."""
 
-from __future__ import annotations
-
 import ipaddress
 from typing import Annotated, TypeAlias
 

@@ -4,18 +4,13 @@ The key is a file that the operator and the edges have mounted. The nonce is an 
 that equal documents give equal configs; two values share a nonce only when they are the same value.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import secrets
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MIN_KEY_BYTES = 32
 _ID_BYTES, _NONCE_BYTES = 4, 12
@@ -36,12 +31,12 @@ class SealKey:
         self._id = _derived(b"id", material)[:_ID_BYTES]
 
     @classmethod
-    def from_file(cls, path: Path) -> SealKey:
+    def from_file(cls, path: Path) -> "SealKey":
         """Raises OSError, and ValueError for a key that is too short."""
         return cls(path.read_bytes().strip())
 
     @classmethod
-    def random(cls) -> SealKey:
+    def random(cls) -> "SealKey":
         return cls(secrets.token_bytes(MIN_KEY_BYTES))
 
     def seal(self, value: bytes, purpose: str) -> bytes:

@@ -1,19 +1,14 @@
 """v1/Secret documents: what trunks refer to for their passwords. No message or repr shows a value."""
 
-from __future__ import annotations
-
 import base64
 import binascii
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from sipgw.config.errors import ConfigError, ConfigProblem
+from sipgw.config.sip_trunk import SecretReference
 from sipgw.config.yaml_source import LocatedDocument, Path, dotted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from sipgw.config.sip_trunk import SecretReference
 
 SECRET_KIND = "Secret"
 MAX_PASSWORD_BYTES = 256
@@ -35,7 +30,7 @@ class Secrets:
     by_name: Mapping[str, Secret] = field(default_factory=dict[str, Secret], repr=False)
 
     @classmethod
-    def of(cls, secrets: Iterable[Secret]) -> Secrets:
+    def of(cls, secrets: Iterable[Secret]) -> "Secrets":
         return cls({secret.name: secret for secret in secrets})
 
     def password(self, reference: SecretReference) -> bytes:

@@ -1,7 +1,5 @@
 """SipGateway: the gateway as a whole."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -30,7 +28,7 @@ class RtpPorts(Document):
     last_port: Port = Field(default=22399, description="Last port for media; a call takes two.")
 
     @model_validator(mode="after")
-    def _check_range(self) -> RtpPorts:
+    def _check_range(self) -> "RtpPorts":
         if self.last_port <= self.first_port:
             raise refuse(f"{self.first_port} to {self.last_port}", "a lastPort above firstPort")
         return self
@@ -70,7 +68,7 @@ class GatewayAudio(Document):
     )
 
     @model_validator(mode="after")
-    def _check_twice(self) -> GatewayAudio:
+    def _check_twice(self) -> "GatewayAudio":
         if len(set(self.codecs)) < len(self.codecs):
             raise refuse(f"codecs {self.codecs}", "each codec once")
         return self
@@ -119,7 +117,7 @@ class Autoscaling(Document):
     )
 
     @model_validator(mode="after")
-    def _check_bounds(self) -> Autoscaling:
+    def _check_bounds(self) -> "Autoscaling":
         if self.max_relays < self.min_relays:
             found = f"minRelays {self.min_relays}, maxRelays {self.max_relays}"
             raise refuse(found, "a maxRelays of at least minRelays")
@@ -141,7 +139,7 @@ class Drain(Document):
     )
 
     @model_validator(mode="after")
-    def _check_order(self) -> Drain:
+    def _check_order(self) -> "Drain":
         if self.grace_seconds < self.deadline_seconds:
             found = f"deadlineSeconds {self.deadline_seconds}, graceSeconds {self.grace_seconds}"
             raise refuse(found, "graceSeconds of at least deadlineSeconds")

@@ -1,7 +1,5 @@
 """SipTrunk: a carrier or PBX, and how its calls are told from others."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -30,7 +28,7 @@ class DigestAuth(Document):
     )
 
     @model_validator(mode="after")
-    def _check_twice(self) -> DigestAuth:
+    def _check_twice(self) -> "DigestAuth":
         if len(set(self.algorithms)) < len(self.algorithms):
             raise refuse(f"algorithms {self.algorithms}", "each algorithm once")
         return self
@@ -103,7 +101,7 @@ class SipTrunkSpec(Document):
     limits: TrunkLimits = TrunkLimits()
 
     @model_validator(mode="after")
-    def _check_one_way(self) -> SipTrunkSpec:
+    def _check_one_way(self) -> "SipTrunkSpec":
         if self.auth is not None and self.source_cidrs:
             raise refuse("sourceCidrs and auth", "one way of authentication: sourceCidrs or auth")
         return self

@@ -1,7 +1,5 @@
 """What the operator says about a document: conditions, and the few figures that `kubectl get` shows."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field

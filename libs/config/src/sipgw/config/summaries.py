@@ -1,16 +1,10 @@
 """A document in a few words: the columns of `kubectl get` that a JSONPath can't make."""
 
-from __future__ import annotations
+from collections.abc import Sequence
 
-from typing import TYPE_CHECKING
-
+from sipgw.config.bot_route import BotRoute, BotTarget, StringMatch
+from sipgw.config.sip_trunk import SipTrunk
 from sipgw.config.status import MAX_SUMMARY
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sipgw.config.bot_route import BotRoute, BotTarget, StringMatch
-    from sipgw.config.sip_trunk import SipTrunk
 
 _SHOWN = 2
 

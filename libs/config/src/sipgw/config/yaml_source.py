@@ -4,17 +4,13 @@ Keys that come twice, tags, and documents that expand without end (aliases of al
 read as YAML 1.1 does, as Kubernetes does; the text as written is kept for messages, since 0049 reads as 41.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import yaml
 
 from sipgw.config.errors import ConfigError, ConfigProblem
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _MAX_NODES = 50_000
 _MAX_DEPTH = 24

@@ -4,8 +4,6 @@ RtpError
 └── RtpParseError    the peer sent no RTP
 """
 
-from __future__ import annotations
-
 
 class RtpError(Exception):
     """Root of the package's errors."""

@@ -10,18 +10,14 @@ A queue that is full holds its sender back: then a burst too comes at real time,
 and is no backlog either.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Rows = npt.NDArray[np.integer]
-    BytesI64 = npt.NDArray[np.int64]
-    Mask = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.integer]
+BytesI64 = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 _FAR: Final = 1 << 62
 _SLOWEST, _FASTEST = 0.9, 1.1

@@ -6,23 +6,19 @@ itself when nothing newer was heard since; so a late burst is heard whole, and w
 back by the excess rule. G.711 only: one byte is one sample, 8000 a second.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from sipgw.rtp.excess import ExcessWatch
 from sipgw.rtp.slot_ring import SLOT_BYTES, SlotRing
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Rows = npt.NDArray[np.integer]
-    TimestampsU32 = npt.NDArray[np.uint32]
-    BytesU8 = npt.NDArray[np.uint8]
-    Mask = npt.NDArray[np.bool_]
-    PositionsI64 = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.integer]
+TimestampsU32 = npt.NDArray[np.uint32]
+BytesU8 = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+PositionsI64 = npt.NDArray[np.int64]
 
 SLOTS: Final = 128  # 1.28 s
 LATE_LIMIT: Final = 4000  # bytes: what is later than 0.5 s is lost

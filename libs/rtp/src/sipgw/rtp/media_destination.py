@@ -5,18 +5,13 @@ port, signalled the call, or was named in an answer that the caller has acknowle
 address it is. Pure: the addresses of this machine are asked of `LocalAddresses`.
 """
 
-from __future__ import annotations
-
 import ipaddress
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
-from sipgw.rtp.source_latch import is_within
-
-if TYPE_CHECKING:
-    from sipgw.rtp.source_latch import Network, Source
+from sipgw.rtp.source_latch import Network, Source, is_within
 
 LIMITED_PACKETS: Final = 100
 """How many packets in all go to a destination that is LIMITED."""

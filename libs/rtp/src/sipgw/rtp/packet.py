@@ -1,7 +1,5 @@
 """RTP packets (RFC 3550 section 5.1), one at a time: the oracle of `packet_batch`."""
 
-from __future__ import annotations
-
 import struct
 from dataclasses import dataclass
 
@@ -36,7 +34,7 @@ class RtpPacket:
     padding: int = 0
 
     @classmethod
-    def parse(cls, data: bytes) -> RtpPacket:
+    def parse(cls, data: bytes) -> "RtpPacket":
         """Raises RtpParseError when the lengths inside do not fit, or the version is not 2."""
         if len(data) < HEADER_BYTES:
             raise RtpParseError(f"{len(data)} bytes, a header has {HEADER_BYTES}")

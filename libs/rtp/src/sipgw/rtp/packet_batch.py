@@ -3,22 +3,18 @@
 What the columns do not do: payload formats, and RTCP (the caller tells it apart by `is_rtcp`, RFC 5761 §4).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    DatagramsU8 = npt.NDArray[np.uint8]  # shape (n, width): one datagram a row
-    ColumnU8 = npt.NDArray[np.uint8]
-    ColumnU16 = npt.NDArray[np.uint16]
-    ColumnU32 = npt.NDArray[np.uint32]
-    ColumnI32 = npt.NDArray[np.int32]
-    Mask = npt.NDArray[np.bool_]
+DatagramsU8 = npt.NDArray[np.uint8]  # shape (n, width): one datagram a row
+ColumnU8 = npt.NDArray[np.uint8]
+ColumnU16 = npt.NDArray[np.uint16]
+ColumnU32 = npt.NDArray[np.uint32]
+ColumnI32 = npt.NDArray[np.int32]
+Mask = npt.NDArray[np.bool_]
 
 HEADER_BYTES: Final = 12
 _PLAIN: Final = 0x80  # version 2, no padding, no extension, no contributing sources

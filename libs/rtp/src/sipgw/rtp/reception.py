@@ -4,8 +4,6 @@ The oracle of `reception_table`, and for those with few calls. Without the proba
 decides who may send.
 """
 
-from __future__ import annotations
-
 from sipgw.rtp.sequence import timestamp_delta
 
 MAX_DROPOUT = 3000

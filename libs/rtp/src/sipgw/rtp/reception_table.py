@@ -1,21 +1,16 @@
 """`reception` for many calls at once, as columns; row i is the source that call i listens to."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from sipgw.rtp.reception import MAX_DROPOUT, MAX_MISORDER
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Rows = npt.NDArray[np.integer]
-    SequencesU16 = npt.NDArray[np.uint16]
-    TimestampsU32 = npt.NDArray[np.uint32]
-    Mask = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.integer]
+SequencesU16 = npt.NDArray[np.uint16]
+TimestampsU32 = npt.NDArray[np.uint32]
+Mask = npt.NDArray[np.bool_]
 
 _NONE = -1
 

@@ -4,15 +4,10 @@ Reading is tolerant: of a compound packet, what can be read is returned and what
 Nothing here decides when to send.
 """
 
-from __future__ import annotations
-
 import contextlib
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 SENDER_REPORT, RECEIVER_REPORT, SOURCE_DESCRIPTION, GOODBYE = 200, 201, 202, 203
 CNAME = 1

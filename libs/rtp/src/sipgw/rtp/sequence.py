@@ -1,7 +1,5 @@
 """Serial arithmetic (RFC 1982): numbers of 16 bits (RTP sequence) and 32 bits (timestamp) that go round."""
 
-from __future__ import annotations
-
 
 def sequence_delta(newer: int, older: int) -> int:
     """How far ``newer`` is ahead, from -32768 to 32767."""

@@ -5,18 +5,14 @@ Positions are bytes since the row's beginning and never wrap. A slot is 10 ms of
 positions and lengths are whole slots (nearly all) move slot by slot, others element by element.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Rows = npt.NDArray[np.integer]  # row indices, shape (n,)
-    PositionsI64 = npt.NDArray[np.int64]  # shape (n,)
-    BytesU8 = npt.NDArray[np.uint8]  # shape (n, length)
+Rows = npt.NDArray[np.integer]  # row indices, shape (n,)
+PositionsI64 = npt.NDArray[np.int64]  # shape (n,)
+BytesU8 = npt.NDArray[np.uint8]  # shape (n, length)
 
 SLOT_BYTES: Final = 80
 

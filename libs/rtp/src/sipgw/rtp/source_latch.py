@@ -7,8 +7,6 @@ and prove themselves by two packets in sequence of one SSRC and an agreed payloa
 forged or not, never moves the latch.
 """
 
-from __future__ import annotations
-
 import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass

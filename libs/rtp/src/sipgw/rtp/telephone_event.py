@@ -4,8 +4,6 @@ An event is known by its timestamp, which all its packets share: the marker bit 
 are updates, and its end comes three times. No tones in the audio, no events but the keys.
 """
 
-from __future__ import annotations
-
 import struct
 from collections import deque
 from dataclasses import dataclass, replace
@@ -30,7 +28,7 @@ class TelephoneEvent:
     duration: int
 
     @classmethod
-    def parse(cls, payload: bytes) -> TelephoneEvent:
+    def parse(cls, payload: bytes) -> "TelephoneEvent":
         """What follows the first four bytes is passed over. Raises RtpParseError."""
         if len(payload) < 4:
             raise RtpParseError(f"a telephone event of {len(payload)} bytes")

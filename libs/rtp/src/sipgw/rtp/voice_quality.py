@@ -4,8 +4,6 @@ An estimate: loss is taken as random, no echo and no noise are assumed, and what
 RTP hop does is not known. Bad calls are told from good ones; two good ones are not told apart.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Final
 

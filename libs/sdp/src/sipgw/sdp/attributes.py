@@ -1,7 +1,5 @@
 """``a=`` lines: rtpmap, ptime, direction, rtcp. A malformed value reads as if the line were not there."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -35,16 +33,16 @@ class Direction(StrEnum):
         return self in (Direction.SENDRECV, Direction.RECVONLY)
 
     @property
-    def reversed(self) -> Direction:
+    def reversed(self) -> "Direction":
         """The same flow seen from the other end."""
         return Direction.of(sends=self.receives, receives=self.sends)
 
-    def within(self, other: Direction) -> Direction:
+    def within(self, other: "Direction") -> "Direction":
         """What both allow."""
         return Direction.of(sends=self.sends and other.sends, receives=self.receives and other.receives)
 
     @staticmethod
-    def of(*, sends: bool, receives: bool) -> Direction:
+    def of(*, sends: bool, receives: bool) -> "Direction":
         if sends:
             return Direction.SENDRECV if receives else Direction.SENDONLY
         return Direction.RECVONLY if receives else Direction.INACTIVE
@@ -58,7 +56,7 @@ class Attribute:
     value: str | None = None
 
     @classmethod
-    def parse(cls, text: str) -> Attribute:
+    def parse(cls, text: str) -> "Attribute":
         name, colon, value = text.partition(":")
         return cls(name, value if colon else None)
 
@@ -77,7 +75,7 @@ class RtpMap:
     channels: int = 1
 
     @classmethod
-    def parse(cls, value: str) -> RtpMap | None:
+    def parse(cls, value: str) -> "RtpMap | None":
         """From ``96 opus/48000/2``; None when malformed."""
         words = value.split()
         if len(words) < 2:
@@ -112,7 +110,7 @@ class RtcpAddress:
     address: str | None = None
 
     @classmethod
-    def parse(cls, value: str) -> RtcpAddress | None:
+    def parse(cls, value: str) -> "RtcpAddress | None":
         """From ``53020`` or ``53020 IN IP4 192.0.2.1``; None when malformed."""
         words = value.split()
         port = decimal(words[0], 65535) if words else None

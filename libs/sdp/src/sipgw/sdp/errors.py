@@ -7,8 +7,6 @@ SdpError                 the root; ``sip_status`` is the answer to the request t
     └── AnswerMismatch   an answer that does not fit the offer it answers
 """
 
-from __future__ import annotations
-
 
 class SdpError(Exception):
     """Root of the package's errors."""

@@ -1,7 +1,5 @@
 """SDP as lines (RFC 8866 section 5): ``<letter>=<value>``, any line ending, any bytes in the values."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

@@ -4,18 +4,13 @@ The first usable audio stream is taken and the others refused with port 0. The o
 decides (section 6.1), and its payload type numbers are answered back. No SRTP, ICE, bundles or video.
 """
 
-from __future__ import annotations
-
 import ipaddress
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from sipgw.sdp.attributes import Attribute, Direction, RtpMap
 from sipgw.sdp.errors import AnswerMismatch, NoCommonCodec
 from sipgw.sdp.session import Connection, MediaDescription, Origin, SessionDescription, address_type_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 TELEPHONE_EVENT = "telephone-event"
 _EVENTS = "0-15"  # the sixteen keys

@@ -4,18 +4,13 @@ Reads what peers really send (any line order below ``v=``, LF endings, a missing
 the order that the RFC demands. Knows nothing of offer and answer.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from sipgw.sdp import attributes as attribute
 from sipgw.sdp.attributes import Attribute, Direction, RtcpAddress, RtpMap
 from sipgw.sdp.errors import SdpParseError
 from sipgw.sdp.lines import NumberedLine, SdpLine, decimal, join_lines, split_lines
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 ALWAYS = SdpLine("t", "0 0")
 
@@ -36,7 +31,7 @@ class Origin:
     address_type: str = "IP4"
 
     @classmethod
-    def parse(cls, line: NumberedLine) -> Origin:
+    def parse(cls, line: NumberedLine) -> "Origin":
         words = line.value.split()
         if len(words) != 6:
             raise SdpParseError(line.number, f"o= has 6 words, found {len(words)}")
@@ -57,11 +52,11 @@ class Connection:
     address_type: str = "IP4"
 
     @classmethod
-    def of(cls, address: str) -> Connection:
+    def of(cls, address: str) -> "Connection":
         return cls(address, address_type_of(address))
 
     @classmethod
-    def parse(cls, line: NumberedLine) -> Connection:
+    def parse(cls, line: NumberedLine) -> "Connection":
         words = line.value.split()
         if len(words) != 3 or words[0].upper() != "IN" or words[1].upper() not in ("IP4", "IP6"):
             raise SdpParseError(line.number, f"c= is 'IN IP4|IP6 <address>', found {line.value[:60]!r}")
@@ -156,7 +151,7 @@ class SessionDescription:
     other_lines: tuple[SdpLine, ...] = field(default=(ALWAYS,))
 
     @classmethod
-    def parse(cls, data: bytes) -> SessionDescription:
+    def parse(cls, data: bytes) -> "SessionDescription":
         """Raises SdpParseError with the number of the line that can't be read."""
         lines = split_lines(data)
         if not lines or lines[0].letter != "v" or lines[0].value.strip() != "0":
@@ -208,7 +203,7 @@ class _Section:
     other_lines: tuple[SdpLine, ...]
 
     @classmethod
-    def of(cls, lines: Iterable[NumberedLine], own: str) -> _Section:
+    def of(cls, lines: Iterable[NumberedLine], own: str) -> "_Section":
         found: dict[str, NumberedLine] = {}
         connection: Connection | None = None
         attributes: list[Attribute] = []

@@ -1,7 +1,5 @@
 """Sans-I/O SIP: messages, transactions, dialogs."""
 
-from __future__ import annotations
-
 from sipgw.sip.address import NameAddress
 from sipgw.sip.dialog import Dialog, DialogRole
 from sipgw.sip.digest import Challenge, Credentials, DigestAlgorithm, answer_challenges, digest_response

@@ -1,17 +1,12 @@
 """Name-addr and addr-spec of From, To, Contact, Route and their like (RFC 3261 20.10, 25.1)."""
 
-from __future__ import annotations
-
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from sipgw.sip.errors import SipParseError
 from sipgw.sip.grammar import format_parameters, parse_parameters, quote_string, unquote_string
 from sipgw.sip.uri import OtherUri, SipUri, parse_uri
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _NAME_ADDR = re.compile(r'(?:("(?:[^"\\]|\\.)*+")[ \t]*+|([^<",;]*+))<([^<>]++)>([ \t]*+;.*+)?+', re.DOTALL)
 _ADDR_SPEC = re.compile(r'([^\s;<>,?"]++)[ \t]*+(;.*+)?+', re.DOTALL)
@@ -31,7 +26,7 @@ class NameAddress:
     params: Mapping[str, str | None] = field(default_factory=_no_parameters)
 
     @classmethod
-    def parse(cls, text: str, name: str = "Address") -> NameAddress:
+    def parse(cls, text: str, name: str = "Address") -> "NameAddress":
         """Reads one value; `name` is the header that an error names. Raises SipParseError(400).
 
         Without <> every parameter belongs to the header, and a URI with a comma, semicolon or question mark
@@ -60,7 +55,7 @@ class NameAddress:
         """The tag; None when there is none or it is empty."""
         return self.params.get("tag") or None
 
-    def with_tag(self, tag: str | None) -> NameAddress:
+    def with_tag(self, tag: str | None) -> "NameAddress":
         """The same address with this tag, or with none."""
         params = {name: value for name, value in self.params.items() if name != "tag"}
         if tag:

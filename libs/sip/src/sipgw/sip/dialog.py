@@ -1,22 +1,16 @@
 """Dialogs (RFC 3261 12): the state that two user agents share, as a value; each step gives the next value."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from sipgw.sip.address import NameAddress
 from sipgw.sip.errors import OutOfOrder
+from sipgw.sip.message import SipRequest, SipResponse
 from sipgw.sip.methods import TARGET_REFRESH
 from sipgw.sip.requests import new_request
 from sipgw.sip.uri import OtherUri, SipUri
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sipgw.sip.message import SipRequest, SipResponse
-    from sipgw.sip.via import Via
+from sipgw.sip.via import Via
 
 
 class DialogRole(Enum):
@@ -48,7 +42,7 @@ class Dialog:
     role: DialogRole = DialogRole.UAS
 
     @classmethod
-    def from_uas(cls, request: SipRequest, response: SipResponse) -> Dialog:
+    def from_uas(cls, request: SipRequest, response: SipResponse) -> "Dialog":
         """The dialog that our `response` (101-299, with a To tag) makes of `request` (12.1.1).
 
         A request without Contact (RFC 2543) is reached at its From URI.
@@ -71,7 +65,7 @@ class Dialog:
         )
 
     @classmethod
-    def from_uac(cls, request: SipRequest, response: SipResponse) -> Dialog:
+    def from_uac(cls, request: SipRequest, response: SipResponse) -> "Dialog":
         """The dialog that the peer's `response` (101-299) makes of our `request` (12.1.2)."""
         contact = response.contact
         local = request.from_
@@ -105,7 +99,7 @@ class Dialog:
         *,
         headers: Iterable[tuple[str, str]] = (),
         max_forwards: int = 70,
-    ) -> tuple[Dialog, SipRequest]:
+    ) -> "tuple[Dialog, SipRequest]":
         """A request within the dialog, one CSeq up, and the dialog after it (12.2.1.1). Not for ACK and
         CANCEL.
         """
@@ -127,7 +121,7 @@ class Dialog:
         """The ACK of a 2xx to the INVITE with this CSeq number, sent outside transactions (13.2.2.4)."""
         return _request_of(self, "ACK", cseq, via, None, body, content_type, headers, 70)
 
-    def receive(self, request: SipRequest) -> Dialog:
+    def receive(self, request: SipRequest) -> "Dialog":
         """The dialog after a request of the peer (12.2.2). Raises OutOfOrder for a lower CSeq than the last.
 
         An equal number passes: after a takeover the transaction that would absorb a copy is gone. ACK and
@@ -142,7 +136,7 @@ class Dialog:
         dialog = replace(self, remote_cseq=number)
         return _retargeted(dialog, request) if request.method in TARGET_REFRESH else dialog
 
-    def confirmed(self, response: SipResponse) -> Dialog:
+    def confirmed(self, response: SipResponse) -> "Dialog":
         """The dialog after the 2xx to the INVITE that made it: as UAC with the 2xx's target and route set
         (13.2.2.4), as UAS only no longer early."""
         if self.role is DialogRole.UAS:
@@ -155,7 +149,7 @@ class Dialog:
         )
         return _retargeted(confirmed, response)
 
-    def refreshed(self, response: SipResponse) -> Dialog:
+    def refreshed(self, response: SipResponse) -> "Dialog":
         """The dialog after the peer's 2xx to a target refresh of ours, which moves the remote target
         (12.2.1.2).
         """

@@ -4,20 +4,16 @@ MD5 and SHA-256 with qop=auth. No auth-int, no -sess, no user hash, and none of 
 Nonces are in nonces.py.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sipgw.sip.errors import SipParseError
 from sipgw.sip.grammar import TOKEN, quote_string, split_commas, unquote_string
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 QOP: Final = "auth"
 _HEX = re.compile(r"[0-9a-fA-F]++")
@@ -55,7 +51,7 @@ class Challenge:
         )
 
     @classmethod
-    def parse(cls, text: str) -> Challenge | None:
+    def parse(cls, text: str) -> "Challenge | None":
         """None for what we can't answer: another scheme, algorithm or qop. Raises SipParseError."""
         fields = _fields_of(text, "Challenge")
         algorithm = _algorithm(fields) if fields is not None else None
@@ -98,7 +94,7 @@ class Credentials:
         )
 
     @classmethod
-    def parse(cls, text: str) -> Credentials | None:
+    def parse(cls, text: str) -> "Credentials | None":
         """None for another scheme or an algorithm that we don't offer. Raises SipParseError."""
         fields = _fields_of(text, "Credentials")
         algorithm = _algorithm(fields) if fields is not None else None

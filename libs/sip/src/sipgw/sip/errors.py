@@ -7,8 +7,6 @@ SipError
     └── UnsafeHeader      a line break in what should be one header line
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -26,7 +24,7 @@ class SipParseError(SipError):
     an answer can be given; it is None for responses and for what is not SIP at all.
     """
 
-    def __init__(self, status: int, reason: str, request: SipRequest | None = None) -> None:
+    def __init__(self, status: int, reason: str, request: "SipRequest | None" = None) -> None:
         super().__init__(f"{status} {reason}")
         self.status = status
         self.reason = reason

@@ -1,15 +1,12 @@
 """What a TransactionLayer reports to its user."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from sipgw.sip.errors import SipParseError
-    from sipgw.sip.message import SipRequest, SipResponse
-    from sipgw.sip.routing import Address
-    from sipgw.sip.transactions.keys import TransactionKey
+from sipgw.sip.errors import SipParseError
+from sipgw.sip.message import SipRequest, SipResponse
+from sipgw.sip.routing import Address
+from sipgw.sip.transactions.keys import TransactionKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,11 @@ lists.
 Every pattern is possessive, so that no input makes one run longer than its length.
 """
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import Final
 
 from sipgw.sip.errors import SipParseError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 TOKEN: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]++")
 HOST: Final = r"(?:\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9._\-]++)"

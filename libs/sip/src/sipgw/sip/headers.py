@@ -5,14 +5,10 @@ One item is one header line; `values` splits the comma lists of the lines. Typed
 computed once and forgotten at the next change.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, TypeVar, cast
 
 from sipgw.sip.grammar import split_commas
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
 
 T = TypeVar("T")
 
@@ -89,7 +85,7 @@ class Headers:
         self._parsed: dict[str, object] = {}
 
     @classmethod
-    def from_lines(cls, items: list[tuple[str, str]]) -> Headers:
+    def from_lines(cls, items: list[tuple[str, str]]) -> "Headers":
         """Takes over `items`, whose names are long names already."""
         headers = cls()
         headers._items = items
@@ -158,10 +154,10 @@ class Headers:
         """The lines in order."""
         return list(self._items)
 
-    def copy(self) -> Headers:
+    def copy(self) -> "Headers":
         return Headers.from_lines(list(self._items))
 
-    def parsed(self, what: str, parse: Callable[[Headers], T]) -> T:
+    def parsed(self, what: str, parse: "Callable[[Headers], T]") -> T:
         """`parse(self)`, computed once until a line of the header it reads changes.
 
         `what` names the reading: the header in lower case, or that and `:variant`.

@@ -1,15 +1,10 @@
 """What a user agent server checks before it looks at a request's meaning (RFC 3261 8.2.1-8.2.3)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from sipgw.sip.message import SipRequest, SipResponse
 from sipgw.sip.methods import KNOWN
 from sipgw.sip.responses import make_response
-
-if TYPE_CHECKING:
-    from sipgw.sip.message import SipRequest, SipResponse
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,19 +4,14 @@ What a header means is read when it is asked for, once, and raises SipParseError
 Messages that have passed `parse_message` never raise for Via, From, To, Call-ID, CSeq and Max-Forwards.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sipgw.sip import readings
-
-if TYPE_CHECKING:
-    from sipgw.sip.address import NameAddress
-    from sipgw.sip.headers import Headers
-    from sipgw.sip.readings import CSeq
-    from sipgw.sip.uri import OtherUri, SipUri
-    from sipgw.sip.via import Via
+from sipgw.sip.address import NameAddress
+from sipgw.sip.headers import Headers
+from sipgw.sip.readings import CSeq
+from sipgw.sip.uri import OtherUri, SipUri
+from sipgw.sip.via import Via
 
 
 class SipMessage:

@@ -1,7 +1,5 @@
 """The request methods and what RFC 3261 and its extensions say about each."""
 
-from __future__ import annotations
-
 from typing import Final
 
 ACK: Final = "ACK"

@@ -8,8 +8,6 @@ life. A copy of that request is a retransmission to whoever keeps calls by these
 long as they are kept for longer than a nonce lives. That is the replay check; the nonce count adds nothing.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import hmac

@@ -3,17 +3,12 @@
 The first copy goes out through the transaction. This happens over every transport, reliable or not.
 """
 
-from __future__ import annotations
-
 from enum import Enum, auto
-from typing import TYPE_CHECKING
 
+from sipgw.sip.message import SipResponse
+from sipgw.sip.routing import Address
 from sipgw.sip.serializer import serialize
 from sipgw.sip.timers import TimerValues
-
-if TYPE_CHECKING:
-    from sipgw.sip.message import SipResponse
-    from sipgw.sip.routing import Address
 
 
 class OkState(Enum):

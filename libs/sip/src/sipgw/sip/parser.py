@@ -6,8 +6,6 @@ not looked at. The first fault found is raised with as much of the request as co
 answered.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, replace
 from typing import Final

@@ -4,18 +4,14 @@ SipParseError(400).
 Messages call them through `Headers.parsed`, so each runs once a message at most.
 """
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sipgw.sip.address import NameAddress
 from sipgw.sip.errors import SipParseError
 from sipgw.sip.grammar import parse_decimal, split_commas, split_tokens
+from sipgw.sip.headers import Headers
 from sipgw.sip.via import Via
-
-if TYPE_CHECKING:
-    from sipgw.sip.headers import Headers
 
 HIGHEST_CSEQ: Final = 2**31 - 1
 """RFC 3261 8.1.1.5."""

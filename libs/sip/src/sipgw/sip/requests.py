@@ -1,20 +1,13 @@
 """Requests that we make: from scratch (RFC 3261 8.1.1), and the ACK and CANCEL that follow from an INVITE."""
 
-from __future__ import annotations
+from collections.abc import Iterable
 
-from typing import TYPE_CHECKING
-
+from sipgw.sip.address import NameAddress
 from sipgw.sip.grammar import split_commas
 from sipgw.sip.headers import Headers
-from sipgw.sip.message import SipRequest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sipgw.sip.address import NameAddress
-    from sipgw.sip.message import SipResponse
-    from sipgw.sip.uri import OtherUri, SipUri
-    from sipgw.sip.via import Via
+from sipgw.sip.message import SipRequest, SipResponse
+from sipgw.sip.uri import OtherUri, SipUri
+from sipgw.sip.via import Via
 
 
 def new_request(

@@ -1,20 +1,13 @@
 """Responses made from requests (RFC 3261 8.2.6, 12.1.1)."""
 
-from __future__ import annotations
+from collections.abc import Iterable
 
-from typing import TYPE_CHECKING
-
+from sipgw.sip.address import NameAddress
 from sipgw.sip.errors import SipParseError
 from sipgw.sip.headers import Headers
-from sipgw.sip.message import SipResponse
+from sipgw.sip.message import SipRequest, SipResponse
 from sipgw.sip.methods import DIALOG_CREATING
 from sipgw.sip.status import reason_phrase
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sipgw.sip.address import NameAddress
-    from sipgw.sip.message import SipRequest
 
 _COPIED_ONCE = frozenset({"From", "To", "Call-ID", "CSeq"})
 

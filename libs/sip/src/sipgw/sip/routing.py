@@ -1,15 +1,11 @@
 """The source of a request (received and rport: RFC 3261 18.2.1, RFC 3581) and the way back to it (18.2.2)."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sipgw.sip.grammar import split_commas
-
-if TYPE_CHECKING:
-    from sipgw.sip.message import SipRequest
-    from sipgw.sip.via import Via
+from sipgw.sip.message import SipRequest
+from sipgw.sip.via import Via
 
 DEFAULT_PORTS: Final = {"TLS": 5061, "WSS": 443, "WS": 80}
 _IPV4 = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}", re.ASCII)

@@ -1,14 +1,7 @@
 """Messages to bytes: long header names, one line an item, Content-Length always right (RFC 3261 7)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from sipgw.sip.errors import UnsafeHeader
-from sipgw.sip.message import SipRequest
-
-if TYPE_CHECKING:
-    from sipgw.sip.message import SipResponse
+from sipgw.sip.message import SipRequest, SipResponse
 
 
 def serialize(message: SipRequest | SipResponse) -> bytes:

@@ -1,7 +1,5 @@
 """Status codes with the reason phrases of RFC 3261 21 and the extensions that a gateway meets."""
 
-from __future__ import annotations
-
 from types import MappingProxyType
 from typing import Final
 

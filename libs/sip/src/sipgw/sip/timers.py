@@ -1,7 +1,5 @@
 """The timers of RFC 3261 17 (table 4) and RFC 6026, in seconds, by transport."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import Enum, auto
 

@@ -4,18 +4,13 @@
 `user_text` is the readable form. Hosts are without the brackets of IPv6 and fit a socket call.
 """
 
-from __future__ import annotations
-
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from sipgw.sip.errors import SipParseError
 from sipgw.sip.grammar import HOST
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _SIP_URI = re.compile(
     rf"""(sips?+):                                       # scheme
@@ -54,7 +49,7 @@ class SipUri:
     headers: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> SipUri:
+    def parse(cls, text: str) -> "SipUri":
         """Raises SipParseError(400) for a malformed one and 416 for another scheme."""
         match = _SIP_URI.fullmatch(text)
         if match is None:
@@ -90,7 +85,7 @@ class SipUri:
         value = self.params.get("transport")
         return value.upper() if value else None
 
-    def without_headers(self) -> SipUri:
+    def without_headers(self) -> "SipUri":
         """As it may stand in a request line (RFC 3261 19.1.1: no headers, no method parameter)."""
         params = {name: value for name, value in self.params.items() if name != "method"}
         return replace(self, params=params, headers="")

@@ -1,17 +1,12 @@
 """Via (RFC 3261 20.42) with received and rport (RFC 3581)."""
 
-from __future__ import annotations
-
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from sipgw.sip.errors import SipParseError
 from sipgw.sip.grammar import HOST, format_parameters, parse_parameters
 from sipgw.sip.uri import bracketed
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 MAGIC_COOKIE = "z9hG4bK"
 """With this start a branch identifies its transaction alone (RFC 3261 8.1.1.7)."""
@@ -38,7 +33,7 @@ class Via:
     params: Mapping[str, str | None] = field(default_factory=_no_parameters)
 
     @classmethod
-    def parse(cls, text: str) -> Via:
+    def parse(cls, text: str) -> "Via":
         """Reads one value. Raises SipParseError(400). The protocol version is left to the start line."""
         match = _VIA.fullmatch(text)
         if match is None:
@@ -87,7 +82,7 @@ class Via:
         host = bracketed(self.host).lower()
         return host if self.port is None else f"{host}:{self.port}"
 
-    def with_params(self, **params: str | None) -> Via:
+    def with_params(self, **params: str | None) -> "Via":
         """The same Via with these parameters set."""
         return replace(self, params={**self.params, **params})
 

@@ -1,27 +1,20 @@
 """One telephone call, as a bot sees it. Knows no gRPC: a `CallStream` carries what it sends."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from sipgw.api import voicebot_pb2 as pb
+from sipgw.audio import SamplesI16
+from sipgw.bot.config import CallConfig
 from sipgw.bot.converter import SpeechConverter, as_samples
 from sipgw.bot.errors import CallEnded
 from sipgw.bot.events import Answered, Dtmf, Event, Played, Resumed
 from sipgw.bot.queues import BoundedQueue, Overflow
-from sipgw.bot.speech import Speech
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    import numpy as np
-    import numpy.typing as npt
-
-    from sipgw.audio import SamplesI16
-    from sipgw.bot.config import CallConfig
-    from sipgw.bot.speech import CallStream
+from sipgw.bot.speech import CallStream, Speech
 
 _EVENT_LIMIT = 1000
 _CHUNK_MS = 1000  # speech handed on at once; a clear stops what is not yet handed on

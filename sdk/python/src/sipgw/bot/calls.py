@@ -1,18 +1,14 @@
 """The calls of one bot process, over all its streams: how many, and which stream of a call is the latest."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from sipgw.bot.call import Call
+from sipgw.bot.config import CallConfig
 from sipgw.bot.runner import Bot, run_handler
-
-if TYPE_CHECKING:
-    from sipgw.bot.config import CallConfig
-    from sipgw.bot.speech import CallStream
+from sipgw.bot.speech import CallStream
 
 _FINISHED_KEPT_S = 60.0  # a goodbye may be played for so long after the handler returned
 

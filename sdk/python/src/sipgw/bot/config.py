@@ -1,15 +1,10 @@
 """The facts of a call, from the wire's Config, and formats from and to the wire."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.audio import AudioFormat, Codec
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 # What a bot on this SDK understands; said in `sipgw-features` and Hello. It declares the bot (DESIGN §3.1).
 FEATURES = ("accept", "clear", "hold", "mark", "played", "resume", "send_dtmf", "transfer_outcome")
@@ -44,7 +39,7 @@ class CallConfig:
         return bool(self.resume_token) and "resume" in self.features
 
     @classmethod
-    def from_wire(cls, call_id: str, config: pb.Config, *, traceparent: str = "") -> CallConfig:
+    def from_wire(cls, call_id: str, config: pb.Config, *, traceparent: str = "") -> "CallConfig":
         """Absent fields mean what they meant to the oldest bots: PCMU, 8 kHz, 20 ms."""
         return cls(
             call_id=call_id,

@@ -3,18 +3,14 @@
 Same rate: G.711 look-up or nothing. Other rate: a streaming resampler each way, with the call's own history.
 """
 
-from __future__ import annotations
-
 from math import gcd
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 
 from sipgw.audio import AudioFormat, SamplesI16, decode, encode
 from sipgw.audio.resample import PolyphaseResampler, resample_clip
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
 
 _ONE_ROW = np.zeros(1, dtype=np.uint32)
 

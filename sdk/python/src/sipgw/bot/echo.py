@@ -4,26 +4,20 @@ Byte-exact, and cheap: on a trunk a batch goes back as the batch it is, no Pytho
 first. Logs JSON lines on stderr: ready, call_started, digit_received, call_ended.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.api import voicebot_pb2_grpc
 from sipgw.bot.config import FEATURES, FEATURES_METADATA
 from sipgw.bot.errors import ListenFailed
 from sipgw.bot.server import GrpcListener, stop_signal
-from sipgw.bot.wire import END, Acknowledger
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sipgw.bot.wire import ServerContext
+from sipgw.bot.wire import END, Acknowledger, ServerContext
 
 
 def log_event(event: str, **fields: object) -> None:

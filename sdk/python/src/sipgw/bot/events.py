@@ -1,12 +1,9 @@
 """What happens on a call beside its audio, as values; and the wire's events turned into them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from sipgw.api import voicebot_pb2 as pb
+from sipgw.api import voicebot_pb2 as pb
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,5 @@
 """Tells a bot author which line holds up the event loop: `time.sleep` in one handler silences every call."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import sys

@@ -1,7 +1,5 @@
 """A bounded queue for one reader, with a named policy for what happens when the reader is slow."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from enum import Enum
@@ -49,7 +47,7 @@ class BoundedQueue(Generic[T]):
         while self._waiters:
             self._wake()
 
-    def __aiter__(self) -> BoundedQueue[T]:
+    def __aiter__(self) -> "BoundedQueue[T]":
         return self
 
     async def __anext__(self) -> T:

@@ -1,7 +1,5 @@
 """Playout room of one call: how many bytes of speech may be on their way to the caller's ear at once."""
 
-from __future__ import annotations
-
 import asyncio
 
 from sipgw.bot.errors import CallEnded

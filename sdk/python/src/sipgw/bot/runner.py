@@ -1,7 +1,5 @@
 """Runs a bot's handler for one call: what its return, its exception and the call's end mean."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import inspect

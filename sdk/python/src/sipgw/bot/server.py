@@ -1,12 +1,10 @@
 """The bot as a gRPC server: both RPCs on one port."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import signal
 import socket
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -15,12 +13,10 @@ from sipgw.api import voicebot_pb2_grpc
 from sipgw.bot.calls import BotCalls
 from sipgw.bot.errors import ListenFailed
 from sipgw.bot.loop_watch import LoopWatch
+from sipgw.bot.runner import Bot
 from sipgw.bot.stream_call import StreamCallSession
 from sipgw.bot.tracing import configure_tracing
 from sipgw.bot.trunk import TrunkSession
-
-if TYPE_CHECKING:
-    from sipgw.bot.runner import Bot
 
 _log = logging.getLogger("sipgw.bot")
 _MAX_MESSAGE_BYTES = 16 * 1024 * 1024

@@ -4,18 +4,14 @@ When the call goes on through another gateway process (it moved, or its relay di
 heard yet is said again there.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from sipgw.api import voicebot_pb2 as pb
+from sipgw.audio import AudioFormat
 from sipgw.bot.room import PlayoutRoom
-
-if TYPE_CHECKING:
-    from sipgw.api import voicebot_pb2 as pb
-    from sipgw.audio import AudioFormat
 
 _LASTING = frozenset({"mark", "control"})  # they act when what was said before them has been heard
 _FLEETING = frozenset({"accept", "clear"})  # mean nothing to a stream that comes later

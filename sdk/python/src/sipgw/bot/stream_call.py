@@ -1,25 +1,17 @@
 """StreamCall, the bot's side: one call on one stream (DESIGN §3.1)."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
 
 from sipgw.api import voicebot_pb2 as pb
-from sipgw.bot.call import Frame
-from sipgw.bot.calls import Attached, Refusal, RefusalKind
+from sipgw.bot.call import Call, Frame
+from sipgw.bot.calls import Attached, BotCalls, Refusal, RefusalKind
 from sipgw.bot.config import FEATURES_METADATA, CallConfig
 from sipgw.bot.events import event_from_wire
-from sipgw.bot.wire import END
-
-if TYPE_CHECKING:
-    from sipgw.bot.call import Call
-    from sipgw.bot.calls import BotCalls
-    from sipgw.bot.wire import ServerContext
+from sipgw.bot.wire import END, ServerContext
 
 _WINDOW_MS = (
     4000  # speech ahead of the ear; less than any gateway queues, so that a clear is never stuck behind it

@@ -9,11 +9,10 @@ Nothing is paced: what the bot says is heard at once, unless `hears_at_once` is 
 pass.
 """
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from types import TracebackType
 
 import numpy as np
 
@@ -23,10 +22,6 @@ from sipgw.bot.call import Call, Frame
 from sipgw.bot.config import CallConfig
 from sipgw.bot.events import Dtmf, DtmfDown, Event, Hold, Played
 from sipgw.bot.runner import Bot, run_handler
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
 
 _FRAME_MS = 20
 _ROOM_MS = 8000  # speech that waits at the gateway at most
@@ -72,7 +67,7 @@ class TestCaller:
         self._seq = 0
         self._changed = asyncio.Event()
 
-    async def __aenter__(self) -> TestCaller:
+    async def __aenter__(self) -> "TestCaller":
         limit = self.format.frame_bytes * (_ROOM_MS // _FRAME_MS)
         self.call = Call(self._config)
         self._room = self.call.speech.room

@@ -3,18 +3,12 @@
 OpenTelemetry is no dependency: a bot that has set it up gets the span, and its own spans hang below it.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import sys
-from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, nullcontext
 
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from sipgw.bot.config import CallConfig
+from sipgw.bot.config import CallConfig
 
 _log = logging.getLogger("sipgw.bot")
 _ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")

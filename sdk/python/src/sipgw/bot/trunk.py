@@ -3,25 +3,18 @@
 Reading never waits for a handler: each call has its own queues. Writing is one task, fed by `TrunkComposer`.
 """
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
 
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.bot.call import Call, Frame
-from sipgw.bot.calls import Attached, Refusal, RefusalKind
+from sipgw.bot.calls import Attached, BotCalls, Refusal, RefusalKind
 from sipgw.bot.config import FEATURES, CallConfig
 from sipgw.bot.events import event_from_wire
 from sipgw.bot.trunk_writer import TrunkComposer
-from sipgw.bot.wire import END, Acknowledger
-
-if TYPE_CHECKING:
-    from sipgw.bot.calls import BotCalls
-    from sipgw.bot.wire import ServerContext
+from sipgw.bot.wire import END, Acknowledger, ServerContext
 
 _FLUSH_S = 1.0
 
@@ -60,7 +53,7 @@ class TrunkSession:
             for task in (reader, writer, stopping):
                 task.cancel()
 
-    def send_audio(self, attached: _TrunkCall, data: bytes) -> None:
+    def send_audio(self, attached: "_TrunkCall", data: bytes) -> None:
         audio_format = attached.format
         self._composer.add_audio(
             attached.handle, data, format_id=audio_format.id, frame_bytes=audio_format.frame_bytes

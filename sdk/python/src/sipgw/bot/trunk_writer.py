@@ -1,7 +1,5 @@
 """Collects what a trunk's calls say into messages: frames into batches, in order, under a size limit."""
 
-from __future__ import annotations
-
 from collections import deque
 
 from sipgw.api import voicebot_pb2 as pb

@@ -1,14 +1,10 @@
 """What the two RPC adapters share: the typed face of grpc.aio's context, and when an ack is due."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from collections.abc import Awaitable, Sequence
+from typing import Any, Protocol, cast
 
 import grpc
 import grpc.aio
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
 
 ACK_AFTER_S = 0.05  # half of what the contract allows (DESIGN §3.2: at least every 100 ms)
 

@@ -1,7 +1,5 @@
 """The INVITE client transaction: RFC 3261 figure 5 as corrected by RFC 6026 figure 4 (Accepted, timer M)."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from sipgw.sip.timers import Timer

@@ -1,7 +1,5 @@
 """The INVITE server transaction: RFC 3261 figure 7 as corrected by RFC 6026 figure 5 (Accepted)."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from sipgw.sip.timers import Timer

@@ -1,11 +1,8 @@
 """What identifies a transaction (RFC 3261 17.1.3, 17.2.3)."""
 
-from __future__ import annotations
+from typing import NamedTuple
 
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from sipgw.sip.message import SipRequest, SipResponse
+from sipgw.sip.message import SipRequest, SipResponse
 
 
 class TransactionKey(NamedTuple):

@@ -4,13 +4,12 @@ It stamps received/rport, matches messages to transactions, runs the state table
 is malformed, and reports the rest. It opens no socket, reads no clock, and decides nothing about calls.
 """
 
-from __future__ import annotations
-
 import heapq
 from collections import Counter, deque
+from collections.abc import Callable
 from enum import Enum
 from itertools import count
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sipgw.sip.errors import SipParseError, SipUsageError
 from sipgw.sip.events import (
@@ -21,6 +20,7 @@ from sipgw.sip.events import (
     RequestReceived,
     ResponseReceived,
     ResponseStray,
+    TransactionEvent,
     TransactionTerminated,
     TransactionTimedOut,
     TransportFailed,
@@ -29,11 +29,11 @@ from sipgw.sip.message import SipRequest, SipResponse
 from sipgw.sip.parser import DEFAULT_LIMITS, ParserLimits, parse_message
 from sipgw.sip.requests import make_ack
 from sipgw.sip.responses import make_response
-from sipgw.sip.routing import response_destination, stamp_source
+from sipgw.sip.routing import Address, response_destination, stamp_source
 from sipgw.sip.serializer import serialize
-from sipgw.sip.timers import TimerValues
-from sipgw.sip.transactions.keys import client_key, server_key
-from sipgw.sip.transactions.states import Action, Input, State
+from sipgw.sip.timers import Timer, TimerValues
+from sipgw.sip.transactions.keys import TransactionKey, client_key, server_key
+from sipgw.sip.transactions.states import Action, Input, State, Transition
 from sipgw.sip.transactions.transaction import (
     INVITE_CLIENT,
     INVITE_SERVER,
@@ -43,15 +43,6 @@ from sipgw.sip.transactions.transaction import (
     Transaction,
 )
 from sipgw.sip.via import MAGIC_COOKIE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sipgw.sip.events import TransactionEvent
-    from sipgw.sip.routing import Address
-    from sipgw.sip.timers import Timer
-    from sipgw.sip.transactions.keys import TransactionKey
-    from sipgw.sip.transactions.states import Transition
 
 _KEEP_ALIVE = b"\r\n\x00 "
 _REPORTS: Final = {

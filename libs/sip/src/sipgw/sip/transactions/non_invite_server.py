@@ -1,7 +1,5 @@
 """The non-INVITE server transaction: RFC 3261 figure 8."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from sipgw.sip.timers import Timer

@@ -4,18 +4,14 @@ pair.
 What a figure of RFC 3261 does not draw leaves the state as it is and does nothing.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import product
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from sipgw.sip.timers import Timer
+from sipgw.sip.timers import Timer
 
 
 class State(Enum):

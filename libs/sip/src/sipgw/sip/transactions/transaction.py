@@ -1,19 +1,14 @@
 """One live transaction: which machine it is, where it stands, what it sent last, which timers run."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from sipgw.sip.timers import Timer
+from sipgw.sip.message import SipRequest
+from sipgw.sip.routing import Address
+from sipgw.sip.timers import Timer, TimerValues
 from sipgw.sip.transactions import invite_client, invite_server, non_invite_client, non_invite_server
+from sipgw.sip.transactions.keys import TransactionKey
 from sipgw.sip.transactions.states import Backoff, Input, State, Table, Transition
-
-if TYPE_CHECKING:
-    from sipgw.sip.message import SipRequest
-    from sipgw.sip.routing import Address
-    from sipgw.sip.timers import TimerValues
-    from sipgw.sip.transactions.keys import TransactionKey
 
 
 class Machine(NamedTuple):
