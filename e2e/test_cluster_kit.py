@@ -70,6 +70,15 @@ class Machine:
     def sets(self, name: str, value: str) -> None:
         self._monkeypatch.setenv(f"SIPGW_E2E_{name}", value)
 
+    def is_debian(self, *, as_root: bool) -> Path:
+        """Returns a folder of scripts like those of e2e/local-cluster."""
+        self.has("dpkg")
+        self._monkeypatch.setattr("os.geteuid", lambda: 0 if as_root else 1000)
+        up = self._bin.parent / "up.sh"
+        up.write_text(f"#!/bin/sh\necho ready: export KUBECONFIG={BROUGHT}\n")
+        up.chmod(0o755)
+        return up.parent
+
     def can_bring_up(self) -> None:
         self.sets("CLUSTER_UP", shlex.join(["/bin/echo", f"KUBECONFIG={BROUGHT}"]))
         self.sets("IMAGE_LOAD", "load --all")
@@ -113,6 +122,18 @@ def test_the_command_serves_where_kind_or_docker_does_not(machine: Machine, lack
         machine.has("docker", exit_status=1)
     machine.can_bring_up()
     assert find_cluster() == Cluster(BROUGHT, ("load", "--all"))
+
+
+def test_on_debian_as_root_the_repositorys_own_cluster_is_the_last_resort(machine: Machine) -> None:
+    local = machine.is_debian(as_root=True)
+    assert find_cluster(local) == Cluster(BROUGHT, (str(local / "load.sh"),))
+    machine.can_bring_up()
+    assert find_cluster(local) == Cluster(BROUGHT, ("load", "--all"))
+
+
+def test_the_repositorys_own_cluster_needs_root(machine: Machine) -> None:
+    with pytest.raises(NoClusterError, match="be root"):
+        find_cluster(machine.is_debian(as_root=False))
 
 
 def test_without_any_it_says_what_would_do(machine: Machine) -> None:

@@ -1,8 +1,10 @@
-"""Finds or makes the cluster that the tests run on, and brings images to its nodes.
+"""Find or make the cluster that the tests run on, and bring images to its nodes.
 
-SIPGW_E2E_KUBECONFIG names one; else kind makes one where docker and kind work; else the command in
-SIPGW_E2E_CLUSTER_UP does, which prints KUBECONFIG=PATH. Images come in by kind where it made the cluster,
-else by the command in SIPGW_E2E_IMAGE_LOAD, which is given archives; without one the nodes are to pull them.
+The first of these that is there: the kubeconfig that SIPGW_E2E_KUBECONFIG names; a cluster made by kind,
+where docker and kind work; the command in SIPGW_E2E_CLUSTER_UP, which prints KUBECONFIG=PATH; on a Debian
+machine, as root, e2e/local-cluster/up.sh. Images are brought by kind to its own cluster, and by
+e2e/local-cluster/load.sh to that of up.sh; else the command in SIPGW_E2E_IMAGE_LOAD is given archives, and
+without it the nodes pull images themselves.
 """
 
 import io
@@ -18,6 +20,7 @@ from pathlib import Path
 
 from clusterkit.kubectl import Kubectl, find_program
 
+_LOCAL_CLUSTER = Path(__file__).parents[2] / "local-cluster"
 _KIND_NAME = "sipgw-e2e"
 _UP_TIMEOUT_S = 1800
 _OF_ONE_ARCHIVE = {"repositories", "oci-layout", "index.json"}
@@ -56,8 +59,8 @@ class Cluster:
         together.unlink()
 
 
-def find_cluster() -> Cluster:
-    """Raises NoClusterError."""
+def find_cluster(local: Path = _LOCAL_CLUSTER) -> Cluster:
+    """Find the cluster that is named, or make one (in the end by the scripts in `local`). Raises NoClusterError."""
     loader = tuple(shlex.split(os.environ.get("SIPGW_E2E_IMAGE_LOAD", "")))
     named = os.environ.get("SIPGW_E2E_KUBECONFIG")
     if named:
@@ -68,9 +71,11 @@ def find_cluster() -> Cluster:
         return Cluster(_kind(), ("kind", "load", "image-archive", "--name", _KIND_NAME))
     if os.environ.get("SIPGW_E2E_CLUSTER_UP"):
         return Cluster(_started_by(shlex.split(os.environ["SIPGW_E2E_CLUSTER_UP"])), loader)
+    if os.geteuid() == 0 and shutil.which("dpkg"):
+        return Cluster(_started_by([str(local / "up.sh")]), loader or (str(local / "load.sh"),))
     raise NoClusterError(
-        "no cluster: name one in SIPGW_E2E_KUBECONFIG, install kind and docker, "
-        "or give a command that brings one up in SIPGW_E2E_CLUSTER_UP (see e2e/cluster/README.md)"
+        "no cluster: name one in SIPGW_E2E_KUBECONFIG, install kind and docker, give a command that brings "
+        "one up in SIPGW_E2E_CLUSTER_UP, or be root on a Debian machine (see e2e/cluster/README.md)"
     )
 
 
