@@ -60,7 +60,7 @@ class Cluster:
 
 
 def find_cluster(local: Path = _LOCAL_CLUSTER) -> Cluster:
-    """Find the cluster that is named, or make one (in the end by the scripts in `local`). Raises NoClusterError."""
+    """Find the named cluster, or make one, at last by the scripts in `local`. Raises NoClusterError."""
     loader = tuple(shlex.split(os.environ.get("SIPGW_E2E_IMAGE_LOAD", "")))
     named = os.environ.get("SIPGW_E2E_KUBECONFIG")
     if named:
