@@ -74,9 +74,10 @@ sipp:
 
 check: lint types imports proto-check crds-check images-check chart-check ## what CI runs first: lint, types, import contracts, protos, CRDs, chart
 
-lint: setup ## ruff: rules and format
+lint: setup ## ruff: rules and format; references that lead out of the repository
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@$(BIN)/python scripts/references.py
 
 types: setup ## basedpyright, strict
 	$(BIN)/basedpyright

@@ -6,8 +6,8 @@ This process is the edge (relay/v1), the callers are a process of their own (ben
 and the echo bot are the real ones. Each line is a fresh relay. `core` is CPU time over wall time; `others` is
 what else the machine did, in cores: where that is much, the latency is the machine's and not the relay's.
 `RTP lost`: packets that one side sent and the other did not get, both ways. `dropped`: frames that were said
-and did not come back; after a stall of the machine the relay drops what would stay as delay (DESIGN's excess
-rule; the callers' audio is never quiet).
+and did not come back; after a stall of the machine the relay drops what would stay as delay (the excess rule
+of sipgw.rtp.excess; the callers' audio is never quiet).
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Save the intent, act, save the result and the answer's bytes, send (DESIGN §4): what Redis holds when an
+"""Save the intent, act, save the result and the answer's bytes, send: what Redis holds when an
 act arrives, and that nothing is sent while a save is on its way.
 """
 

@@ -1,5 +1,5 @@
-"""Redis goes away, comes back empty, forgets: calls go on, new ones are refused, the records return (DESIGN
-§4).
+"""Redis goes away, comes back empty, forgets: calls go on, new ones are refused, the records
+return.
 """
 
 from sipgw.api.calls.v1 import session_pb2 as calls

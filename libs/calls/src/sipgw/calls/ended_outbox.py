@@ -1,4 +1,4 @@
-"""EndedOutbox: every call that ended, until somebody has exported it, at least once (DESIGN §8).
+"""EndedOutbox: every call that ended, until somebody has exported it, at least once (ADR 0010).
 
 The script that saves a call's end appends it to the partition's outbox in the same step. A consumer group
 gives each entry to one consumer; what that one does not acknowledge, another takes over.

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.audio import AudioFormat, Codec
 
-# What a bot on this SDK understands; said in `sipgw-features` and Hello. It declares the bot (DESIGN §3.1).
+# What a bot on this SDK understands, as `sipgw-features` and Hello say. It declares the bot
+# (docs/explanation/bot-protocol.md).
 FEATURES = ("accept", "clear", "hold", "mark", "played", "resume", "send_dtmf", "transfer_outcome")
 FEATURES_METADATA = ("sipgw-features", ",".join(FEATURES))
 

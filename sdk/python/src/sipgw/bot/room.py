@@ -6,7 +6,7 @@ from sipgw.bot.errors import CallEnded
 
 
 class PlayoutRoom:
-    """Credit as DESIGN §3.2 has it. Counts bytes in the gateway's format since the call's start.
+    """The credit of a call on a trunk. Counts bytes in the gateway's format since the call's start.
 
     `limit` None: the gateway keeps no account, all is room.
     """

@@ -1,4 +1,4 @@
-"""StreamCall, the bot's side: one call on one stream (DESIGN §3.1)."""
+"""StreamCall, the bot's side: one call on one stream."""
 
 import asyncio
 from collections import deque

@@ -1,4 +1,4 @@
-"""Trunk, the bot's side: many calls on one stream (DESIGN §3.2).
+"""Trunk, the bot's side: many calls on one stream (docs/explanation/bot-protocol.md).
 
 Reading never waits for a handler: each call has its own queues. Writing is one task, fed by `TrunkComposer`.
 """

@@ -6,7 +6,7 @@ from typing import Any, Protocol, cast
 import grpc
 import grpc.aio
 
-ACK_AFTER_S = 0.05  # half of what the contract allows (DESIGN §3.2: at least every 100 ms)
+ACK_AFTER_S = 0.05  # half of what `Ack` in voicebot.proto allows
 
 
 END: object = cast("Any", grpc.aio).EOF  # what `read` gives when the gateway has closed its side

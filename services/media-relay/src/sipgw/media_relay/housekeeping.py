@@ -1,4 +1,4 @@
-"""Housekeeping: once a second orphans are freed and silent callers told of (DESIGN §3.3)."""
+"""Free sessions that no edge wants, and tell edges of silent callers, once a second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trunk's sending end: what is queued, what is un-acked, and which audio is dropped (DESIGN §3.2). Pure.
+"""A trunk's sending end: what is queued, what is un-acked, and which audio is dropped. Pure.
 
 gRPC's own flow control lets megabytes pile up before a write blocks, so the other end acks and this end keeps
 at most 200 ms of audio between the caller's mouth and the ack. Events are never dropped, and order is kept:

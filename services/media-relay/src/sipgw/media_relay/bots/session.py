@@ -310,7 +310,7 @@ class BotSession:
         return self._lost_at + self.call.reconnect_limit_ms / 1000
 
     def _record_attach(self, error: str | None = None) -> None:
-        """A span for each attach, of the one trace that the call has (DESIGN §8)."""
+        """A span for each attach, of the one trace that the call has (docs/how-to/trace-a-call.md)."""
         attributes = {
             "bot.address": self._pod.address if self._pod is not None else self.call.endpoint,
             "bot.protocol": self._protocol,
@@ -321,7 +321,7 @@ class BotSession:
     # -- silence
 
     def _is_silent(self) -> None:
-        """DESIGN §3.1: a bot with a full thread pool takes the stream and never says a word."""
+        """Fail a bot that took the stream and never said a word, as one with a full thread pool does."""
         if self._pod is None or self._is_closed:
             return
         self._counters.bots_silent += 1

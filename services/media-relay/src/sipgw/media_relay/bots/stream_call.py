@@ -1,4 +1,4 @@
-"""One call on a StreamCall stream of its own (DESIGN §3.1), also for bots that know no added field.
+"""One call on a StreamCall stream of its own, also for bots that know no added field.
 
 Until a bot has declared itself it gets Config, AudioChunk, DtmfEvent and HANGUP only. There is no ack: the
 writer keeps the newest 200 ms of audio while a write blocks, and every event. Reading stops while the session

@@ -1,4 +1,4 @@
-"""One Trunk stream to one bot pod: the calls on it, and what the bot says on it (DESIGN §3.2).
+"""One Trunk stream to one bot pod: the calls on it, and what the bot says on it.
 
 A wire handle is `uses << 16 | row`: the row finds everything by array look-up, and `uses`, counted per row of
 this stream, keeps a handle from being used twice.

@@ -71,7 +71,7 @@ class Allocations:
         return since_ms + since_ms // _CLOCK_DRIFT + _MARGIN_MS
 
     def cost_units(self, session: calls.CallSession) -> int:
-        """What the call costs a relay, in units of a trunk PCMU call (DESIGN §4)."""
+        """What the call costs a relay, in units of a trunk PCMU call."""
         route = self._gateway.route(session.route)
         is_stream_call = route is not None and route.protocol == config.BOT_PROTOCOL_STREAM_CALL
         return STREAM_CALL_COST if is_stream_call else TRUNK_PCMU_COST

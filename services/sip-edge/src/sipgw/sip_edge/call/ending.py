@@ -43,7 +43,7 @@ STATUS_BEFORE_ANSWER: Final = {
     calls.END_CAUSE_OPERATOR: 480,
 }
 """Carriers fail over on 480 and 503, not on 486: a bot that hangs up before the answer has declined
-the call, and no other gateway is to be tried. Every other cause gives 503 (DESIGN §6).
+the call, and no other gateway is to be tried. Every other cause gives 503.
 """
 _REASONS: Final = {
     calls.END_CAUSE_BOT_HANGUP: 'Q.850;cause=16;text="bot hung up"',

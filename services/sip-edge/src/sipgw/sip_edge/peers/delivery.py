@@ -1,4 +1,4 @@
-"""A message that reached this edge while another edge has its transaction (DESIGN §4).
+"""A message that reached this edge while another edge has its transaction.
 
 It is handed to that edge (`Deliver`); when that edge does not answer, the message is served from the
 record. What was sent last is in the record, so a retransmission can always be answered.

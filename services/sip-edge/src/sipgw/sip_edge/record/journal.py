@@ -1,4 +1,4 @@
-"""What Redis has not got yet: the newest version of each call that changed while it was away (DESIGN §4).
+"""What Redis has not got yet: the newest version of each call that changed while it was away.
 
 Open from the first command that went unanswered until everything is replayed. A call that ended elsewhere
 meanwhile is never brought back to life; one that ended here is ended there too.

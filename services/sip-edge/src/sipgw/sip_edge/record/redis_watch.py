@@ -1,4 +1,4 @@
-"""Redis goes and comes back: the journal opens and is replayed; what lost data is told again (DESIGN §4)."""
+"""Redis goes and comes back: the journal opens and is replayed; what lost data is told again."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A call from its record to its answer, one step per state of the record (DESIGN §6).
+"""A call from its record to its answer, one step per state of the record.
 
 Each step acts and saves the next state; a call taken over goes on from the state it is in, by the same
 steps. Order, always: save the intent, act on the relay, save the result and the answer's bytes, send.

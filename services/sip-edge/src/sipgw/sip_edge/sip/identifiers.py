@@ -1,5 +1,5 @@
 """Names that carry their own address: our To-tag begins with the call id, our branches with the edge's name
-(DESIGN §4).
+(docs/explanation/state-and-ownership.md).
 """
 
 import itertools

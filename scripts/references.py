@@ -1,0 +1,51 @@
+#!/usr/bin/env python3
+"""Check that the repository stands on its own: references.py
+
+No file names a path outside of the repository, and every relative link of a Markdown page leads to a file.
+Files that git ignores are not read.
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parents[1]
+_OUTSIDE = re.compile(r"\.\./shared\b|(?<![\w.$])/work/|\b(DESIGN|STYLE)(\.md| §|'s)")
+_LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
+_ADDRESS = re.compile(r"[a-z]+:")
+
+
+def main() -> int:
+    faults = [fault for path in _files() for fault in _faults_of(path)]
+    print("\n".join(faults) or "references: every one leads into the repository")
+    return 1 if faults else 0
+
+
+def _files() -> Iterator[Path]:
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=_ROOT, check=True, capture_output=True, text=True).stdout
+    for name in listed.split("\0"):
+        path = _ROOT / name
+        if name and path.is_file() and path != Path(__file__).resolve():
+            yield path
+
+
+def _faults_of(path: Path) -> Iterator[str]:
+    try:
+        text = path.read_text()
+    except UnicodeDecodeError:
+        return  # a picture, a recording
+    for number, line in enumerate(text.splitlines(), 1):
+        place = f"{path.relative_to(_ROOT)}:{number}"
+        if outside := _OUTSIDE.search(line):
+            yield f"{place}: {outside.group()}: not in the repository; cite an RFC, an ADR or a page of docs/"
+        if path.suffix == ".md":
+            for link in _LINK.findall(line):
+                if not _ADDRESS.match(link) and not (path.parent / link).exists():
+                    yield f"{place}: {link}: no such file"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
