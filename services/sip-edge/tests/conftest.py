@@ -1,16 +1,16 @@
-"""A real Redis, edges over real UDP and gRPC; relay and registry are stand-ins (`sipgw.sip_edge.testing`)."""
+"""A real Redis, edges over real UDP and gRPC; relay and registry are stand-ins (`kit/edge_kit`)."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from edge_kit.caller import Caller, CallerDialog
+from edge_kit.edges import TestEdge, gateway_config
+from edge_kit.fake_registry import FakeRegistry
+from edge_kit.fake_relay import FakeRelay
+from edge_kit.standing_calls import established
 from sipgw.api.config.v1 import config_pb2 as config
-from sipgw.sip_edge.testing.caller import Caller, CallerDialog
-from sipgw.sip_edge.testing.edges import TestEdge, gateway_config
-from sipgw.sip_edge.testing.fake_registry import FakeRegistry
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
-from sipgw.sip_edge.testing.standing_calls import established
 from sipgw.store.testing import RedisServer
 
 StartEdge = Callable[..., Awaitable[TestEdge]]

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from edge_kit.caller import Caller, ack_failure
+from edge_kit.edges import TestEdge, gateway_config
+from edge_kit.fake_relay import FakeRelay
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.config import SealKey
 from sipgw.sip import Challenge, SipRequest, SipResponse, answer_challenges
 from sipgw.sip_edge.guard.authentication import WrongPasswords
 from sipgw.sip_edge.limits import EdgeLimits, WrongPasswordLimits
-from sipgw.sip_edge.testing.caller import Caller, ack_failure
-from sipgw.sip_edge.testing.edges import TestEdge, gateway_config
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
 
 KEY = b"k" * 32
 PASSWORD = b"correct horse battery staple"

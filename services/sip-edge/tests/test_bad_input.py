@@ -5,14 +5,14 @@ answers.
 import random
 import re
 
+from edge_kit.caller import SDP, Caller, CallerDialog
+from edge_kit.edges import TestEdge
+from edge_kit.fake_relay import FakeRelay
 from sipgw.sdp import MediaCapabilities
 from sipgw.sip import serialize
 from sipgw.sip_edge.errors import Rejected
 from sipgw.sip_edge.gateway_config import capabilities_of
 from sipgw.sip_edge.media import sdp_exchange
-from sipgw.sip_edge.testing.caller import SDP, Caller, CallerDialog
-from sipgw.sip_edge.testing.edges import TestEdge
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
 
 _MUTATIONS = 10_000
 _BATCH = 50

@@ -2,13 +2,13 @@
 
 import pytest
 
+from edge_kit.caller import Caller, CallerDialog, ack_failure
+from edge_kit.edges import TestEdge
+from edge_kit.fake_relay import FakeRelay
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.relay.v1 import control_pb2 as relay_api
 from sipgw.sip import SipRequest, make_cancel
-from sipgw.sip_edge.testing.caller import Caller, CallerDialog, ack_failure
-from sipgw.sip_edge.testing.edges import TestEdge
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
 
 
 def state_of(edge: TestEdge, call_id: str) -> int | None:

@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
+from edge_kit.caller import Caller, CallerDialog, ack_failure
+from edge_kit.edges import TestEdge, gateway_config
+from edge_kit.fake_registry import FakeRegistry
+from edge_kit.fake_relay import FakeRelay
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.registry.v1 import registry_pb2 as pb
-from sipgw.sip_edge.testing.caller import Caller, CallerDialog, ack_failure
-from sipgw.sip_edge.testing.edges import TestEdge, gateway_config
-from sipgw.sip_edge.testing.fake_registry import FakeRegistry
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
 
 OWN, SPARE = "bot:1", "spare:1"
 

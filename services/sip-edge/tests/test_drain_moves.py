@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from edge_kit.caller import SDP, Caller, CallerDialog
+from edge_kit.edges import FAST, TestEdge
+from edge_kit.fake_registry import FakeRegistry
+from edge_kit.fake_relay import FakeRelay
+from edge_kit.standing_calls import copy_of, established, relay_of
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay_api
 from sipgw.sip import make_response
-from sipgw.sip_edge.testing.caller import SDP, Caller, CallerDialog
-from sipgw.sip_edge.testing.edges import FAST, TestEdge
-from sipgw.sip_edge.testing.fake_registry import FakeRegistry
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
-from sipgw.sip_edge.testing.standing_calls import copy_of, established, relay_of
 
 
 async def test_a_draining_relay_keeps_the_media_until_the_caller_has_answered(

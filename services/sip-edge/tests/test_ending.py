@@ -2,12 +2,12 @@
 
 import pytest
 
+from edge_kit.caller import Caller, CallerDialog
+from edge_kit.edges import TestEdge
+from edge_kit.fake_relay import FakeRelay
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay_api
 from sipgw.control import EdgeClient
-from sipgw.sip_edge.testing.caller import Caller, CallerDialog
-from sipgw.sip_edge.testing.edges import TestEdge
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
 
 
 async def established(edge: TestEdge, caller: Caller) -> CallerDialog:

@@ -2,12 +2,12 @@
 
 import pytest
 
+from edge_kit.caller import Caller, CallerDialog
+from edge_kit.edges import TestEdge, gateway_config
+from edge_kit.fake_relay import FakeRelay
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.sip_edge.call.fallback import next_endpoint
-from sipgw.sip_edge.testing.caller import Caller, CallerDialog
-from sipgw.sip_edge.testing.edges import TestEdge, gateway_config
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
 
 OWN, FIRST, SECOND = "own:1", "spare-a:1", "spare-b:1"
 

@@ -5,14 +5,14 @@ import dataclasses
 
 import pytest
 
+from edge_kit.caller import HELD_SDP, Caller, CallerDialog
+from edge_kit.edges import FAST, TestEdge, eventually
+from edge_kit.fake_relay import FakeRelay
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay_api
 from sipgw.runtime.patience import patient
 from sipgw.sip import TimerValues, make_response
 from sipgw.sip_edge.settings import OnStop
-from sipgw.sip_edge.testing.caller import HELD_SDP, Caller, CallerDialog
-from sipgw.sip_edge.testing.edges import FAST, TestEdge, eventually
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
 
 BRIEF = dataclasses.replace(FAST, hand_over_s=0.3)
 CALM = dataclasses.replace(FAST, sip=TimerValues())

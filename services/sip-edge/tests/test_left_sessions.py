@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
+from edge_kit.caller import Caller, CallerDialog
+from edge_kit.edges import TestEdge, gateway_config
+from edge_kit.fake_registry import FakeRegistry
+from edge_kit.fake_relay import FakeRelay
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.relay.v1 import control_pb2 as relay_api
-from sipgw.sip_edge.testing.caller import Caller, CallerDialog
-from sipgw.sip_edge.testing.edges import TestEdge, gateway_config
-from sipgw.sip_edge.testing.fake_registry import FakeRegistry
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
 
 OWN, SPARE = "own:1", "spare:1"
 Fault = Callable[[FakeRelay, "Step"], asyncio.Event]

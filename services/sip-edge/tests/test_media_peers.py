@@ -2,6 +2,10 @@
 
 import pytest
 
+from edge_kit.caller import SDP, Caller, CallerDialog
+from edge_kit.edges import TestEdge
+from edge_kit.fake_registry import FakeRegistry
+from edge_kit.fake_relay import FakeRelay
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.registry.v1 import registry_pb2 as registry_api
@@ -10,10 +14,6 @@ from sipgw.sip_edge.errors import Rejected
 from sipgw.sip_edge.gateway_config import ConfigHolder
 from sipgw.sip_edge.media.peers import MediaPeers, is_acknowledged, is_behind_nat, is_trusted
 from sipgw.sip_edge.media.relay_ports import RelayPorts
-from sipgw.sip_edge.testing.caller import SDP, Caller, CallerDialog
-from sipgw.sip_edge.testing.edges import TestEdge
-from sipgw.sip_edge.testing.fake_registry import FakeRegistry
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
 
 PUBLIC, OTHER = "203.0.113.7", "198.51.100.7"
 

@@ -8,6 +8,11 @@ from dataclasses import replace
 import pytest
 from prometheus_client import REGISTRY
 
+from edge_kit.caller import HELD_SDP, Caller, CallerDialog
+from edge_kit.edges import FAST, TestEdge, eventually
+from edge_kit.fake_registry import FakeRegistry
+from edge_kit.fake_relay import FakeRelay
+from edge_kit.standing_calls import copy_of, established, relay_of
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.registry.v1 import registry_pb2 as registry_api
@@ -15,11 +20,6 @@ from sipgw.api.relay.v1 import control_pb2 as relay_api
 from sipgw.calls import identity_of
 from sipgw.sip import SipRequest
 from sipgw.sip_edge.limits import EdgeLimits
-from sipgw.sip_edge.testing.caller import HELD_SDP, Caller, CallerDialog
-from sipgw.sip_edge.testing.edges import FAST, TestEdge, eventually
-from sipgw.sip_edge.testing.fake_registry import FakeRegistry
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
-from sipgw.sip_edge.testing.standing_calls import copy_of, established, relay_of
 
 
 async def acked(caller: Caller, invite: SipRequest) -> SipRequest:

@@ -4,12 +4,12 @@
 
 import asyncio
 
+from edge_kit.caller import HELD_SDP, SDP, Caller, CallerDialog
+from edge_kit.edges import TestEdge
+from edge_kit.fake_relay import FakeRelay
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.relay.v1 import control_pb2 as relay_api
-from sipgw.sip_edge.testing.caller import HELD_SDP, SDP, Caller, CallerDialog
-from sipgw.sip_edge.testing.edges import TestEdge
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
 
 
 def leg_of(edge: TestEdge, call: CallerDialog) -> calls.Leg:

@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 import pytest
 
+from edge_kit.caller import HELD_SDP, Caller, CallerDialog
+from edge_kit.edges import TestEdge
+from edge_kit.fake_registry import FakeRegistry
+from edge_kit.fake_relay import FakeRelay
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.registry.v1 import registry_pb2 as registry_api
 from sipgw.api.relay.v1 import control_pb2 as relay_api
 from sipgw.calls import CallStore
 from sipgw.sip import serialize
-from sipgw.sip_edge.testing.caller import HELD_SDP, Caller, CallerDialog
-from sipgw.sip_edge.testing.edges import TestEdge
-from sipgw.sip_edge.testing.fake_registry import FakeRegistry
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
 from sipgw.store import Store
 from sipgw.store.testing import RedisServer
 

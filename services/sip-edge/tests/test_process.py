@@ -9,6 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from edge_kit.caller import Caller, CallerDialog
+from edge_kit.edges import eventually
+from edge_kit.fake_relay import FakeRelay
+from edge_kit.processes import Process
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.registry.v1 import registry_pb2 as registry_api
@@ -17,10 +21,6 @@ from sipgw.control import Beat, RegistryClient, RelayHeartbeat
 from sipgw.runtime.settings import HostPort
 from sipgw.sip import Address, make_ack
 from sipgw.sip_edge.__main__ import advertised_address
-from sipgw.sip_edge.testing.caller import Caller, CallerDialog
-from sipgw.sip_edge.testing.edges import eventually
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
-from sipgw.sip_edge.testing.processes import Process
 from sipgw.store.testing import RedisServer
 
 StartEdge = Callable[..., Awaitable[tuple[Process, Address]]]

@@ -2,12 +2,12 @@
 return.
 """
 
+from edge_kit.caller import HELD_SDP, Caller, CallerDialog
+from edge_kit.edges import TestEdge, eventually
+from edge_kit.fake_relay import FakeRelay
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay_api
 from sipgw.calls import CallStore
-from sipgw.sip_edge.testing.caller import HELD_SDP, Caller, CallerDialog
-from sipgw.sip_edge.testing.edges import TestEdge, eventually
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
 from sipgw.store import Store
 from sipgw.store.testing import RedisServer
 

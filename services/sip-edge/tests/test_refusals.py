@@ -2,14 +2,14 @@
 
 import pytest
 
+from edge_kit.caller import SDP, Caller, CallerDialog, ack_failure
+from edge_kit.edges import TestEdge
+from edge_kit.fake_registry import FakeRegistry
+from edge_kit.fake_relay import FakeRelay
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay_api
 from sipgw.sip import Address, SipResponse, serialize
 from sipgw.sip_edge.limits import EdgeLimits, SetupWindowLimits
-from sipgw.sip_edge.testing.caller import SDP, Caller, CallerDialog, ack_failure
-from sipgw.sip_edge.testing.edges import TestEdge
-from sipgw.sip_edge.testing.fake_registry import FakeRegistry
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
 
 ONLY_VIDEO = SDP.replace(b"m=audio 40000 RTP/AVP 0 8 101", b"m=audio 40000 RTP/AVP 18 101")
 

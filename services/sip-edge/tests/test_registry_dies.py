@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import pytest
 
+from edge_kit.caller import Caller, CallerDialog
+from edge_kit.edges import FAST, TestEdge, eventually
+from edge_kit.fake_registry import FakeRegistry
+from edge_kit.fake_relay import FakeRelay
+from edge_kit.processes import Process
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.registry.v1 import registry_pb2 as registry_api
 from sipgw.control import Beat, RegistryClient, RelayHeartbeat
-from sipgw.sip_edge.testing.caller import Caller, CallerDialog
-from sipgw.sip_edge.testing.edges import FAST, TestEdge, eventually
-from sipgw.sip_edge.testing.fake_registry import FakeRegistry
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
-from sipgw.sip_edge.testing.processes import Process
 from sipgw.store.testing import RedisServer
 
 EVERY_S = 0.1

@@ -4,12 +4,12 @@ relays).
 
 import pytest
 
+from edge_kit.caller import Caller, CallerDialog
+from edge_kit.edges import TestEdge
+from edge_kit.fake_registry import FakeRegistry
+from edge_kit.fake_relay import FakeRelay
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay_api
-from sipgw.sip_edge.testing.caller import Caller, CallerDialog
-from sipgw.sip_edge.testing.edges import TestEdge
-from sipgw.sip_edge.testing.fake_registry import FakeRegistry
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
 
 
 def state_of(edge: TestEdge, call: CallerDialog) -> int | None:
@@ -103,7 +103,7 @@ async def test_a_bot_that_never_reports_is_given_up(
     """The relay keeps the route's limit; if it says nothing, the edge's own clock ends the call."""
     from dataclasses import replace
 
-    from sipgw.sip_edge.testing.edges import FAST
+    from edge_kit.edges import FAST
 
     registry.gateway.routes[0].bot_ready_timeout_ms = 200
     edge = await start_edge("edge-0", times=replace(FAST, bot_ready_grace_s=0.1))

@@ -8,6 +8,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from edge_kit.caller import Caller, CallerDialog
+from edge_kit.edges import FAST, TestEdge
+from edge_kit.fake_registry import FakeRegistry
+from edge_kit.fake_relay import FakeRelay
+from edge_kit.standing_calls import established
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay_api
 from sipgw.runtime.tasks import TaskGroupOwner
@@ -15,11 +20,6 @@ from sipgw.sip import make_cancel
 from sipgw.sip_edge import metrics
 from sipgw.sip_edge.call.ending import End
 from sipgw.sip_edge.sip.responses import InviteReplies
-from sipgw.sip_edge.testing.caller import Caller, CallerDialog
-from sipgw.sip_edge.testing.edges import FAST, TestEdge
-from sipgw.sip_edge.testing.fake_registry import FakeRegistry
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
-from sipgw.sip_edge.testing.standing_calls import established
 from sipgw.store import StoreProtocolError
 
 WITHIN_S = 5.0

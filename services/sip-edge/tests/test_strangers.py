@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from edge_kit.caller import Caller, CallerDialog, ack_failure
+from edge_kit.edges import TestEdge
+from edge_kit.fake_registry import FakeRegistry
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.config import SealKey
 from sipgw.sip import Challenge, SipRequest, SipResponse, answer_challenges, make_cancel, serialize
 from sipgw.sip_edge.limits import BanLimits, EdgeLimits, SetupWindowLimits, StrangerLimits
-from sipgw.sip_edge.testing.caller import Caller, CallerDialog, ack_failure
-from sipgw.sip_edge.testing.edges import TestEdge
-from sipgw.sip_edge.testing.fake_registry import FakeRegistry
 from sipgw.store.testing import RedisServer
 
 KEY = b"k" * 32

@@ -6,6 +6,11 @@ from itertools import pairwise
 
 import pytest
 
+from edge_kit.caller import HELD_SDP, SDP, Caller, CallerDialog
+from edge_kit.edges import TestEdge, eventually
+from edge_kit.fake_registry import FakeRegistry
+from edge_kit.fake_relay import FakeRelay
+from edge_kit.standing_calls import copy_of, established, relay_of
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1.control_pb2 import MediaSpec
 from sipgw.calls import identity_of
@@ -13,11 +18,6 @@ from sipgw.sip import SipRequest
 from sipgw.sip_edge.limits import EdgeLimits, RefreshLimits
 from sipgw.sip_edge.media.commands import MediaCommands
 from sipgw.sip_edge.move.reinvites import NotNow, outcome_of
-from sipgw.sip_edge.testing.caller import HELD_SDP, SDP, Caller, CallerDialog
-from sipgw.sip_edge.testing.edges import TestEdge, eventually
-from sipgw.sip_edge.testing.fake_registry import FakeRegistry
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
-from sipgw.sip_edge.testing.standing_calls import copy_of, established, relay_of
 
 StartEdge = Callable[..., Awaitable[TestEdge]]
 

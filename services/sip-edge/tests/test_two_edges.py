@@ -2,13 +2,13 @@
 
 import pytest
 
+from edge_kit.caller import HELD_SDP, SDP, Caller, CallerDialog, ack_failure
+from edge_kit.edges import TestEdge, eventually
+from edge_kit.fake_relay import FakeRelay
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay_api
 from sipgw.runtime.settings import Identity
 from sipgw.sip import SipRequest, make_ack, make_response, serialize
-from sipgw.sip_edge.testing.caller import HELD_SDP, SDP, Caller, CallerDialog, ack_failure
-from sipgw.sip_edge.testing.edges import TestEdge, eventually
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from edge_kit.caller import Caller, CallerDialog
+from edge_kit.edges import TestEdge
 from sipgw.api.calls.v1 import session_pb2 as calls
-from sipgw.sip_edge.testing.caller import Caller, CallerDialog
-from sipgw.sip_edge.testing.edges import TestEdge
 
 
 def copy_of(edge: TestEdge, call: CallerDialog) -> calls.CallSession | None:

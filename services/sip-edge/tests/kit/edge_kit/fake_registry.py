@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import grpc.aio
 
+from edge_kit.fake_relay import FakeRelay
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.registry.v1 import registry_pb2 as pb
@@ -19,7 +20,6 @@ from sipgw.api.registry.v1.registry_pb2_grpc import (
     add_PlacementServiceServicer_to_server,
     add_RelayRegistrationServiceServicer_to_server,
 )
-from sipgw.sip_edge.testing.fake_relay import FakeRelay
 
 
 class FakeRegistry(
