@@ -25,13 +25,13 @@ from sipgw.sip_edge.errors import CallOver, EdgeError, RecordMissing
 from sipgw.sip_edge.media.commands import MediaCommands
 from sipgw.sip_edge.media.placement import Placing
 from sipgw.sip_edge.record.records import CallRecords, Change
+from sipgw.sip_edge.record.states import OVER, end_cause_name
 from sipgw.sip_edge.sip.dialogs import DialogRequests, LocalContact
 from sipgw.sip_edge.sip.invite_records import address_of
 from sipgw.sip_edge.sip.invite_responses import InviteAnswers
 from sipgw.sip_edge.sip.responses import HeaderFields, InviteReplies
 from sipgw.store import StoreUnavailable
 
-_OVER: Final = frozenset({calls.CALL_STATE_ENDING, calls.CALL_STATE_ENDED})
 STATUS_BEFORE_ANSWER: Final = {
     calls.END_CAUSE_CALLER_HANGUP: 487,
     calls.END_CAUSE_CALLER_CANCELLED: 487,
@@ -114,7 +114,7 @@ class CallEnding:
         """
 
         def change(draft: calls.CallSession) -> bool:
-            if draft.state in _OVER or (also is not None and not also(draft)):
+            if draft.state in OVER or (also is not None and not also(draft)):
                 return False
             self._decide(draft, end)
             return True
@@ -130,7 +130,10 @@ class CallEnding:
         except (CallOver, RecordMissing):
             return None
         log_of(session).info(
-            "call_ending", cause=_cause_name(end.cause), reason=end.reason, status=session.sip_status or None
+            "call_ending",
+            cause=end_cause_name(end.cause),
+            reason=end.reason,
+            status=session.sip_status or None,
         )
         return session
 
@@ -202,7 +205,7 @@ class CallEnding:
         for anchor in (session.move.target, session.move.left):
             if anchor.relay.incarnation not in {"", session.media.relay.incarnation}:
                 self._placing.end_at(session, anchor, "the call is over")
-        reason = session.end_reason or _cause_name(session.end_cause)
+        reason = session.end_reason or end_cause_name(session.end_cause)
         if session.end_cause == calls.END_CAUSE_RELAY_LOST:
             self._placing.end_at(session, session.media, reason)  # it may come back
             return True
@@ -263,19 +266,15 @@ class CallEnding:
             pass
         else:
             trace = trace_of(ended)
-            count(metrics.CALLS_ENDED.labels(_cause_name(ended.end_cause)), trace)
+            count(metrics.CALLS_ENDED.labels(end_cause_name(ended.end_cause)), trace)
             if ended.answered_ms:
                 observe(metrics.CALL_SECONDS, (ended.ended_ms - ended.answered_ms) / 1000, trace)
             log_of(ended).info(
                 "call_ended",
-                cause=_cause_name(ended.end_cause),
+                cause=end_cause_name(ended.end_cause),
                 reason=ended.end_reason,
                 status=ended.sip_status or None,
                 answered=bool(ended.answered_ms),
                 duration_ms=ended.ended_ms - ended.answered_ms if ended.answered_ms else 0,
             )
         self._live.remove(session.call_id)
-
-
-def _cause_name(cause: int) -> str:
-    return calls.EndCause.Name(calls.EndCause.ValueType(cause)).removeprefix("END_CAUSE_").lower()

@@ -11,8 +11,7 @@ from sipgw.config.matching import rank_fallback_bots
 from sipgw.sip_edge.call.live_calls import LiveCall
 from sipgw.sip_edge.gateway_config import ConfigHolder
 from sipgw.sip_edge.record.records import CallRecords
-
-_BEFORE_A_BOT = frozenset({calls.CALL_STATE_RINGING, calls.CALL_STATE_ANSWERED, calls.CALL_STATE_ESTABLISHED})
+from sipgw.sip_edge.record.states import HAS_SESSION
 
 
 class Fallbacks:
@@ -37,7 +36,7 @@ class Fallbacks:
             return None
 
         def change(draft: calls.CallSession) -> bool:
-            if draft.state not in _BEFORE_A_BOT or draft.bot.endpoint != failed:
+            if draft.state not in HAS_SESSION or draft.bot.endpoint != failed:
                 return False
             draft.bot.endpoint, draft.bot.address, draft.bot.ready = chosen, "", False
             if draft.state == calls.CALL_STATE_RINGING:

@@ -7,7 +7,6 @@ re-INVITE and UPDATE are in `offers`, NOTIFY in `transfer`.
 import contextlib
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.runtime.telemetry.traces import call_span
@@ -19,6 +18,7 @@ from sipgw.sip_edge.dialog.transfer import Transfers
 from sipgw.sip_edge.errors import CallOver, RecordMissing, Rejected
 from sipgw.sip_edge.peers.delivery import Takeover
 from sipgw.sip_edge.record.records import CallRecords
+from sipgw.sip_edge.record.states import OVER
 from sipgw.sip_edge.settings import EdgeSettings
 from sipgw.sip_edge.setup.intake import Intake
 from sipgw.sip_edge.sip.admission import ACCEPT, ACCEPT_ENCODING, OPTIONS_HEADERS
@@ -29,7 +29,6 @@ from sipgw.sip_edge.sip.responses import answer, answer_rejected, retry_after
 from sipgw.sip_edge.sip.server import SipServer
 from sipgw.store import StoreUnavailable
 
-_OVER: Final = frozenset({calls.CALL_STATE_ENDING, calls.CALL_STATE_ENDED})
 Serve = Callable[[RequestReceived, calls.CallSession], Awaitable[None]]
 
 
@@ -98,7 +97,7 @@ class InDialog:
             if session.legs[0].invite.cseq < request.cseq.number:
                 # A re-INVITE that another edge served: our copy has not heard of it.
                 session = await self._records.reload(call_id)
-            if session is not None and session.state not in _OVER:
+            if session is not None and session.state not in OVER:
                 await self._offers.acknowledged(request, session)
         except (CallOver, RecordMissing):
             return
@@ -159,7 +158,7 @@ class InDialog:
         end = End(calls.END_CAUSE_CALLER_HANGUP, "the caller hung up")
         ended = None
         with call_span("bye", trace_of(session), by="caller"):
-            if session.state not in _OVER:
+            if session.state not in OVER:
                 ended = await self._ending.decide(session.call_id, end, also=also, known=session)
             self._sip.respond(event.key, answer(request, 200))
             if ended is not None:
@@ -229,5 +228,5 @@ def _check_order(session: calls.CallSession, request: SipRequest) -> None:
 
 
 def _check_live(session: calls.CallSession) -> None:
-    if session.state in _OVER:
+    if session.state in OVER:
         raise Rejected(481)

@@ -21,6 +21,7 @@ from sipgw.sip_edge.media.commands import MediaCommands
 from sipgw.sip_edge.media.peers import is_acknowledged, wants_acknowledgement
 from sipgw.sip_edge.media.sdp_exchange import Described
 from sipgw.sip_edge.record.records import CallRecords
+from sipgw.sip_edge.record.states import ANSWERED, OVER
 from sipgw.sip_edge.sip.admission import ALLOW
 from sipgw.sip_edge.sip.dialogs import LocalContact
 from sipgw.sip_edge.sip.invite_records import invite_record
@@ -28,7 +29,6 @@ from sipgw.sip_edge.sip.invite_responses import InviteAnswers
 from sipgw.sip_edge.sip.responses import answer, retry_after
 from sipgw.sip_edge.sip.server import SipServer
 
-_ANSWERED: Final = frozenset({calls.CALL_STATE_ANSWERED, calls.CALL_STATE_ESTABLISHED})
 _RETRY_AFTER_S: Final = 2
 
 
@@ -161,7 +161,7 @@ class Offers:
     ) -> calls.CallSession:
         def change(draft: calls.CallSession) -> bool:
             leg = draft.legs[0]
-            if draft.state not in _ANSWERED or leg.invite.cseq != number or leg.invite.ack_seen:
+            if draft.state not in ANSWERED or leg.invite.cseq != number or leg.invite.ack_seen:
                 return False
             leg.invite.ack_seen = True
             if draft.state == calls.CALL_STATE_ANSWERED:
@@ -276,7 +276,7 @@ class Offers:
         is_invite: bool,
     ) -> calls.CallSession:
         def change(draft: calls.CallSession) -> bool:
-            if draft.state not in _ANSWERED:
+            if draft.state not in ANSWERED:
                 return False
             leg = draft.legs[0]
             if outcome.is_changed:
@@ -304,7 +304,7 @@ class Offers:
         def change(draft: calls.CallSession) -> bool:
             draft.legs[0].offer_pending = calls.OFFER_PENDING_UNSPECIFIED
             draft.legs[0].invite.ack_seen = True
-            return draft.state in _ANSWERED
+            return draft.state in ANSWERED
 
         await self._records.update(session.call_id, change, known=session)
 
@@ -329,9 +329,9 @@ def _is_copy(request: SipRequest, session: calls.CallSession) -> bool:
 
 def _why_not_now(session: calls.CallSession, request: SipRequest) -> Rejected | None:
     leg = session.legs[0]
-    if session.state not in _ANSWERED:
+    if session.state not in ANSWERED:
         # An INVITE of ours or theirs has no final answer yet, or the call is over.
-        return Rejected(481 if session.state >= calls.CALL_STATE_ENDING else 491)
+        return Rejected(481 if session.state in OVER else 491)
     if request.cseq.number <= leg.dialog.remote_cseq:
         return Rejected(500, "CSeq Out Of Order")
     if leg.offer_pending == calls.OFFER_PENDING_LOCAL:

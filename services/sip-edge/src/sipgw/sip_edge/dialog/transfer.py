@@ -17,6 +17,7 @@ from sipgw.sip_edge.call.live_calls import LiveCall, LiveCalls, log_of, trace_of
 from sipgw.sip_edge.errors import EdgeError, Rejected
 from sipgw.sip_edge.media.commands import MediaCommands
 from sipgw.sip_edge.record.records import CallRecords
+from sipgw.sip_edge.record.states import ANSWERED
 from sipgw.sip_edge.sip.dialogs import DialogRequests, LocalContact
 from sipgw.sip_edge.sip.responses import answer
 from sipgw.sip_edge.sip.server import SipServer
@@ -24,7 +25,6 @@ from sipgw.store import StoreUnavailable
 
 _STATUS_LINE: Final = re.compile(rb"SIP/2\.0 ([1-6]\d\d)\b")
 _NUMBER: Final = re.compile(r"\+?[0-9*#]{1,32}")
-_ANSWERED: Final = frozenset({calls.CALL_STATE_ANSWERED, calls.CALL_STATE_ESTABLISHED})
 _NO_NEWS: Final = 408
 
 
@@ -97,7 +97,7 @@ class Transfers:
 
         def change(draft: calls.CallSession) -> bool:
             draft.legs[0].dialog.local_cseq += 1
-            return draft.state in _ANSWERED
+            return draft.state in ANSWERED
 
         session = await self._records.update(live.call_id, change, as_owner=True)
         log_of(session).info("transfer_asked", target=refer_to)
@@ -117,7 +117,7 @@ class Transfers:
     async def _conclude(self, call_id: str, status: int) -> None:
         try:
             session = await self._records.load(call_id)
-            if session is None or session.state not in _ANSWERED:
+            if session is None or session.state not in ANSWERED:
                 return
             is_accepted = 200 <= status < 300
             log_of(session).info("transfer_concluded", status=status, accepted=is_accepted)

@@ -28,6 +28,7 @@ from sipgw.sip_edge.move.relay_losses import RelayLosses
 from sipgw.sip_edge.move.target_refreshes import TargetRefreshes
 from sipgw.sip_edge.peers.edges import Edges
 from sipgw.sip_edge.record.records import CallRecords
+from sipgw.sip_edge.record.states import HAS_SESSION, UNANSWERED, state_name
 from sipgw.sip_edge.setup.call_flow import CallFlow
 from sipgw.sip_edge.sip.dialogs import LocalContact
 from sipgw.sip_edge.sip.invite_records import address_of
@@ -36,10 +37,6 @@ from sipgw.sip_edge.sip.responses import InviteReplies
 from sipgw.store import PARTITIONS, StoreUnavailable, partition_of
 
 _log = get_logger("sipgw.sip_edge.claims")
-_UNANSWERED: Final = frozenset({calls.CALL_STATE_INVITED, calls.CALL_STATE_PLACED, calls.CALL_STATE_RINGING})
-_HAS_SESSION: Final = frozenset(
-    {calls.CALL_STATE_RINGING, calls.CALL_STATE_ANSWERED, calls.CALL_STATE_ESTABLISHED}
-)
 _PARALLEL: Final = 8
 _ENDING_LASTS_S: Final = 40.0
 """Longer than any BYE is waited for."""
@@ -143,7 +140,7 @@ class Claims:
         for partition, found in zip(mine, owners, strict=True):
             if edge in found.values():
                 for session in await self._index.owned_by(edge, partition):
-                    if session.state in _HAS_SESSION and not await self._losses.has_answer(session):
+                    if session.state in HAS_SESSION and not await self._losses.has_answer(session):
                         await self._claim(session)
 
     async def _reconcile(self, partition: int, owners: dict[str, Identity]) -> None:
@@ -165,7 +162,7 @@ class Claims:
     def _take_back(self, session: calls.CallSession) -> None:
         """Ours by the record and not served: a save whose answer was lost. Its INVITE had a 503."""
         live = self.take_up(session)
-        if session.state in _UNANSWERED:
+        if session.state in UNANSWERED:
             end = End(calls.END_CAUSE_REJECTED, "its set-up broke off with Redis")
             self._tasks.spawn(self._ending.end(session.call_id, end), "take back", call_id=live.call_id)
         else:
@@ -188,7 +185,7 @@ class Claims:
         live.log.info(
             "call_taken_over",
             from_edge=str(identity_of(session.owner)),
-            state=calls.CallState.Name(claimed.state).removeprefix("CALL_STATE_").lower(),
+            state=state_name(claimed.state),
         )
         self._tasks.spawn(self.go_on(live, claimed), "go on", call_id=live.call_id)
 
@@ -214,7 +211,7 @@ class Claims:
             await self._ending.carry_out(session)
             return
         is_leaving = session.HasField("move") and session.move.cause == calls.MOVE_CAUSE_RELAY_LOST
-        if session.state in _HAS_SESSION and not is_leaving and not await self._attend(live, session):
+        if session.state in HAS_SESSION and not is_leaving and not await self._attend(live, session):
             return
         self._deadlines.arm(session)
         self._moves.go_on(live, session)
@@ -222,7 +219,7 @@ class Claims:
             live.note_bot(
                 relay.BotReady(confirmed=True, address=session.bot.address, can_resume=session.bot.can_resume)
             )
-        if session.state in _UNANSWERED:
+        if session.state in UNANSWERED:
             await self._flow.run(live, session)
             return
         if not session.legs[0].invite.ack_seen:
@@ -257,7 +254,7 @@ class Claims:
         mine = [
             session
             for session in self._records.owned
-            if session.state in _HAS_SESSION and identity_of(session.media.relay) == relay_of_calls
+            if session.state in HAS_SESSION and identity_of(session.media.relay) == relay_of_calls
         ]
         served = [(self._live.get(session.call_id), session) for session in mine]
         await asyncio.gather(*(self._adopt(live, session) for live, session in served if live is not None))

@@ -24,11 +24,10 @@ from sipgw.sip_edge.errors import CallOver, RecordMissing
 from sipgw.sip_edge.gateway_config import ConfigHolder
 from sipgw.sip_edge.move.moves import Moves
 from sipgw.sip_edge.record.records import CallRecords
+from sipgw.sip_edge.record.states import ANSWERED, OVER, UNANSWERED
 from sipgw.sip_edge.setup.call_flow import CallFlow, note_bot_ready
 from sipgw.store import StoreUnavailable
 
-_UNANSWERED = frozenset({calls.CALL_STATE_INVITED, calls.CALL_STATE_PLACED, calls.CALL_STATE_RINGING})
-_ANSWERED = frozenset({calls.CALL_STATE_ANSWERED, calls.CALL_STATE_ESTABLISHED})
 _DECLINES = frozenset({calls.END_CAUSE_BOT_HANGUP, calls.END_CAUSE_BOT_FINISHED})
 _ENDS = frozenset({"bot_failed", "bot_hangup", "bot_finished", "bot_silent", "media_timed_out"})
 
@@ -109,7 +108,7 @@ class MediaEvents:
         live.log.info("bot_ready", address=ready.address, protocol=ready.protocol, confirmed=ready.confirmed)
         live.note_bot(ready)
         session = self._records.copy_of(live.call_id)
-        if session is not None and session.state in _ANSWERED:
+        if session is not None and session.state in ANSWERED:
             with contextlib.suppress(CallOver, RecordMissing):
                 await self._records.update(
                     live.call_id, lambda draft: note_bot_ready(draft.bot, ready), as_owner=True
@@ -170,11 +169,11 @@ class MediaEvents:
         """The relay let the session go: because another edge ended the call, or of its own accord."""
         _log_totals(live.log, event.session_ended, who)
         session = self._records.copy_of(live.call_id)
-        if session is not None and session.state < calls.CALL_STATE_ENDING:
+        if session is not None and session.state not in OVER:
             session = await self._records.reload(live.call_id)
         if session is None or identity_of(session.media.relay) != who:
             return  # a move's target let it go: its next command there says so
-        if session.state < calls.CALL_STATE_ENDING:
+        if session.state not in OVER:
             await self._end(
                 live, calls.END_CAUSE_RELAY_LOST, f"the relay ended the session: {event.session_ended.reason}"
             )
@@ -199,7 +198,7 @@ class MediaEvents:
     async def _end(self, live: LiveCall, cause: calls.EndCause.ValueType, reason: str) -> None:
         session = await self._records.load(live.call_id)
         status = 0
-        if session is not None and session.state in _UNANSWERED and cause not in _DECLINES:
+        if session is not None and session.state in UNANSWERED and cause not in _DECLINES:
             status = no_bot_status(self._gateway.route(session.route))
         ended = await self._ending.decide(live.call_id, End(cause, reason, status))
         if ended is not None:
@@ -207,7 +206,7 @@ class MediaEvents:
 
     def _is_unanswered(self, live: LiveCall) -> bool:
         session = self._records.copy_of(live.call_id)
-        return session is not None and session.state in _UNANSWERED
+        return session is not None and session.state in UNANSWERED
 
 
 def _log_totals(log: FilteringBoundLogger, ended: relay.SessionEnded, who: Identity) -> None:

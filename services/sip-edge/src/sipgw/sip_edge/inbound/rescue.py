@@ -18,11 +18,11 @@ from sipgw.sip_edge.call.ending import CallEnding, End
 from sipgw.sip_edge.call.live_calls import LiveCalls, log_of
 from sipgw.sip_edge.move.moves import Moves
 from sipgw.sip_edge.record.records import CallRecords
+from sipgw.sip_edge.record.states import UNANSWERED
 
 _LOOK_S: Final = 1.0
 _SHORTEST_LOOK_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 30.0
-_UNANSWERED: Final = frozenset({calls.CALL_STATE_INVITED, calls.CALL_STATE_PLACED, calls.CALL_STATE_RINGING})
 _TASK: Final = "rescue"
 
 
@@ -120,7 +120,7 @@ class Rescue:
         if unfinished.wanted(call_id) is not None:
             return Duty.SAVE_END
         live = self._live.get(call_id)
-        if live is not None and session.state in _UNANSWERED and not live.is_setting_up:
+        if live is not None and session.state in UNANSWERED and not live.is_setting_up:
             return Duty.SET_UP
         if live is not None and session.HasField("move") and not live.is_moving:
             return Duty.MOVE

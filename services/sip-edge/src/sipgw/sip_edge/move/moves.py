@@ -36,10 +36,11 @@ from sipgw.sip_edge.media.relays import Relays
 from sipgw.sip_edge.move.outcomes import note_done
 from sipgw.sip_edge.move.pace import Pace
 from sipgw.sip_edge.move.reinvites import Answered, Gone, NotNow, Outcome, Refused, Reinvites
-from sipgw.sip_edge.record import move_record
-from sipgw.sip_edge.record.move_record import can_resume, cause_name, is_in
+from sipgw.sip_edge.record import moving
+from sipgw.sip_edge.record.moving import can_resume, cause_name, is_in
 from sipgw.sip_edge.record.records import CallRecords
-from sipgw.sip_edge.record.reinvite_record import ANSWERED, of_move
+from sipgw.sip_edge.record.reinviting import of_move
+from sipgw.sip_edge.record.states import ANSWERED
 from sipgw.sip_edge.settings import EdgeSettings
 from sipgw.store import StoreUnavailable
 
@@ -126,7 +127,7 @@ class Moves:
         limit_ms = int(self._settings.times.relay_lost_s * 1000)
 
         def change(draft: calls.CallSession) -> bool:
-            return move_record.begin(draft, cause, lost, now_ms=self.now_ms(), limit_ms=limit_ms)
+            return moving.begin(draft, cause, lost, now_ms=self.now_ms(), limit_ms=limit_ms)
 
         try:
             if cause == _LOST_CAUSE and self._must_end(session):
@@ -192,7 +193,7 @@ class Moves:
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
         try:
-            await self._update(live, lambda draft: move_record.place(draft, placement))
+            await self._update(live, lambda draft: moving.place(draft, placement))
         except CallOver:
             self._placing.release_soon(live.call_id, placement.relay.incarnation)
             raise
@@ -260,7 +261,7 @@ class Moves:
         branch, contact = self._reinvites.new_branch(), self._reinvites.contact(live.call_id)
 
         def change(draft: calls.CallSession) -> bool:
-            return move_record.offer(
+            return moving.offer(
                 draft,
                 allocated,
                 branch=branch,
@@ -287,7 +288,7 @@ class Moves:
         live.log.warning("relay_refused", relay=target.name, reason=why)
 
         def change(draft: calls.CallSession) -> bool:
-            return move_record.place_elsewhere(draft, session.move.phase, target.incarnation)
+            return moving.place_elsewhere(draft, session.move.phase, target.incarnation)
 
         await self._update(live, change)
         self._placing.leave(session, session.move.target)
@@ -296,7 +297,7 @@ class Moves:
         saved = of_move(session)
         if self._reinvites.is_from_elsewhere(saved, live.call_id):
             self._reinvites.acknowledge_once(session, saved)
-            await self._update(live, lambda draft: move_record.offer_again(draft, session.move.retries))
+            await self._update(live, lambda draft: moving.offer_again(draft, session.move.retries))
             return
         with call_span("re-INVITE", live.trace) as span:
             outcome = await self._reinvites.send(session, saved, patience_s=self._settings.times.reinvite_s)
@@ -309,9 +310,7 @@ class Moves:
                 await self._accepted(live, session, response)
             case NotNow(retry_after_s=pause_s) if session.move.retries < _MOST_RETRIES:
                 live.log.info("move_put_off", status=outcome.status, retry_in_s=round(pause_s, 2))
-                await self._update(
-                    live, lambda draft: move_record.offer_again(draft, session.move.retries + 1)
-                )
+                await self._update(live, lambda draft: moving.offer_again(draft, session.move.retries + 1))
                 await asyncio.sleep(pause_s)
             case Gone():
                 end = End(calls.END_CAUSE_CALLER_HANGUP, f"the caller answers {outcome.status}: no such call")
@@ -332,7 +331,7 @@ class Moves:
         cseq, is_held = session.move.cseq, described.is_held
 
         def change(draft: calls.CallSession) -> bool:
-            return move_record.accept(draft, cseq, response.body, contact=contact, is_held=is_held)
+            return moving.accept(draft, cseq, response.body, contact=contact, is_held=is_held)
 
         try:
             await self._update(live, change)
@@ -355,7 +354,7 @@ class Moves:
             return
         self._ghosts.let_go(session, session.move.left)
         self._placing.confirm_soon(live.call_id, session.media.relay.incarnation)
-        await self._update(live, lambda draft: move_record.settle(draft, session.version, self.now_ms()))
+        await self._update(live, lambda draft: moving.settle(draft, session.version, self.now_ms()))
         note_done(live, session, "moved", self.now_ms())
         live.log.info(
             "call_moved",
@@ -383,7 +382,7 @@ class Moves:
             before.clear()
             before.append(calls.CallSession())
             before[0].CopyFrom(draft)
-            return move_record.withdraw(draft, is_refused=outcome in {"refused", "impossible"})
+            return moving.withdraw(draft, is_refused=outcome in {"refused", "impossible"})
 
         saved = await self._update(live, change)
         target = before[0].move.target

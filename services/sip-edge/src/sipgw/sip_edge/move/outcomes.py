@@ -7,7 +7,7 @@ from sipgw.runtime.telemetry.metrics import observe
 from sipgw.runtime.telemetry.traces import record_span
 from sipgw.sip_edge import metrics
 from sipgw.sip_edge.call.live_calls import LiveCall
-from sipgw.sip_edge.record.move_record import cause_name
+from sipgw.sip_edge.record.moving import cause_name
 
 
 def note_done(live: LiveCall, session: calls.CallSession, outcome: str, now_ms: int) -> None:

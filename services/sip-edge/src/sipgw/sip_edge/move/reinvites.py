@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.sip import SipResponse
-from sipgw.sip_edge.record.reinvite_record import SavedInvite
+from sipgw.sip_edge.record.reinviting import SavedInvite
 from sipgw.sip_edge.sip.dialogs import LocalContact, own_ack, own_invite
 from sipgw.sip_edge.sip.server import SipServer
 

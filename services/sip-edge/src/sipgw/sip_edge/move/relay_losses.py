@@ -13,9 +13,9 @@ from sipgw.runtime.tasks import TaskGroupOwner
 from sipgw.sip_edge.call.live_calls import LiveCalls, RelayGone
 from sipgw.sip_edge.media.relays import Relays
 from sipgw.sip_edge.move.moves import Moves
-from sipgw.sip_edge.record.move_record import hold_off_ms
+from sipgw.sip_edge.record.moving import hold_off_ms
 from sipgw.sip_edge.record.records import CallRecords
-from sipgw.sip_edge.record.reinvite_record import ANSWERED
+from sipgw.sip_edge.record.states import ANSWERED
 
 
 class RelayLosses:

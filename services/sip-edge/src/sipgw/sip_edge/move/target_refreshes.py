@@ -23,9 +23,10 @@ from sipgw.sip_edge.media import sdp_exchange
 from sipgw.sip_edge.media.commands import MediaCommands
 from sipgw.sip_edge.move.pace import Pace
 from sipgw.sip_edge.move.reinvites import Answered, Gone, NotNow, Refused, Reinvites
-from sipgw.sip_edge.record import refresh_record
+from sipgw.sip_edge.record import refreshing
 from sipgw.sip_edge.record.records import CallRecords, Change
-from sipgw.sip_edge.record.reinvite_record import ANSWERED, of_refresh
+from sipgw.sip_edge.record.reinviting import of_refresh
+from sipgw.sip_edge.record.states import ANSWERED
 from sipgw.store import StoreUnavailable
 
 _QUIET_POLL_S: Final = 0.05
@@ -65,9 +66,9 @@ class TargetRefreshes:
         await self._gateway.taken.wait()  # the config may say where callers reach this edge
         contact = self._reinvites.contact(live.call_id)
         if not session.HasField("refresh"):
-            if not refresh_record.is_needed(session, contact):
+            if not refreshing.is_needed(session, contact):
                 return
-            await self._save(live, lambda draft: refresh_record.want(draft, contact))
+            await self._save(live, lambda draft: refreshing.want(draft, contact))
         await self._pace.turn()
         while (current := self._under_way(live)) is not None:
             try:
@@ -102,16 +103,16 @@ class TargetRefreshes:
             current = self._under_way(live)
             if current is None:
                 return
-            if not refresh_record.is_needed(current, contact):
+            if not refreshing.is_needed(current, contact):
                 await self._drop(live, "overtaken", "another re-INVITE of ours brought it")
                 return
             try:
                 await self._update(
-                    live, lambda draft: refresh_record.offer(draft, branch=branch, contact=contact)
+                    live, lambda draft: refreshing.offer(draft, branch=branch, contact=contact)
                 )
                 return
             except CallOver as over:
-                if over.session is None or not refresh_record.is_in(over.session, calls.REFRESH_PHASE_WANTED):
+                if over.session is None or not refreshing.is_in(over.session, calls.REFRESH_PHASE_WANTED):
                     raise
             if loop.time() > give_up_at:
                 await self._drop(live, "refused", "another INVITE never ended")
@@ -140,7 +141,7 @@ class TargetRefreshes:
                 await self._drop(live, "refused", f"the caller answers {outcome.status}")
 
     async def _again(self, live: LiveCall, cseq: int, retries: int) -> None:
-        await self._update(live, lambda draft: refresh_record.offer_again(draft, cseq, retries))
+        await self._update(live, lambda draft: refreshing.offer_again(draft, cseq, retries))
 
     async def _end(self, live: LiveCall, status: int) -> None:
         """RFC 3261 §12.2.1.2: 481, 408 and no answer at all end the dialog."""
@@ -162,7 +163,7 @@ class TargetRefreshes:
         target = str(response.contact.uri) if response.contact is not None else ""
 
         def change(draft: calls.CallSession) -> bool:
-            return refresh_record.accept(
+            return refreshing.accept(
                 draft, saved.cseq, response.body, target=target, is_held=described.is_held
             )
 
@@ -182,12 +183,12 @@ class TargetRefreshes:
             except ControlError as error:
                 # Dead, and then another relay gets what the record says; or it has heard of something newer.
                 live.log.warning("modify_failed", error=str(error))
-        await self._update(live, lambda draft: refresh_record.settle(draft, session.version))
+        await self._update(live, lambda draft: refreshing.settle(draft, session.version))
         metrics.TARGET_REFRESHES.labels("refreshed").inc()
         live.log.info("target_refreshed", contact=session.refresh.contact)
 
     async def _drop(self, live: LiveCall, outcome: str, why: str) -> None:
-        await self._update(live, refresh_record.drop)
+        await self._update(live, refreshing.drop)
         metrics.TARGET_REFRESHES.labels(outcome).inc()
         live.log.info("target_refresh_dropped", reason=why)
 

@@ -30,13 +30,13 @@ from sipgw.sip_edge.media import sdp_exchange
 from sipgw.sip_edge.media.commands import MediaCommands
 from sipgw.sip_edge.media.placement import Placing
 from sipgw.sip_edge.record.records import CallRecords
+from sipgw.sip_edge.record.states import UNANSWERED, state_name
 from sipgw.sip_edge.settings import EdgeSettings
 from sipgw.sip_edge.sip.invite_responses import InviteAnswers
 from sipgw.sip_edge.sip.responses import retry_after
 from sipgw.store import StoreUnavailable
 
 _TRY_ANOTHER: Final = frozenset({relay.COMMAND_STATUS_NO_PORTS, relay.COMMAND_STATUS_NO_ROOM})
-_UNANSWERED: Final = frozenset({calls.CALL_STATE_INVITED, calls.CALL_STATE_PLACED, calls.CALL_STATE_RINGING})
 Step = Callable[[LiveCall, calls.CallSession], Awaitable[calls.CallSession]]
 
 
@@ -93,7 +93,8 @@ class CallFlow:
             while (step := self._steps.get(session.state)) is not None:
                 session = await step(live, session)
         except CallOver as over:
-            live.log.info("call_overtaken", state=_state_name(over.session))
+            found = state_name(over.session.state) if over.session is not None else "gone"
+            live.log.info("call_overtaken", state=found)
         except Rejected as rejected:
             await self._refuse(
                 live, End(calls.END_CAUSE_REJECTED, rejected.detail, rejected.status, rejected.headers)
@@ -123,7 +124,7 @@ class CallFlow:
             raise Rejected(503, "No Registry", headers=self._retry_after) from error
 
         def change(draft: calls.CallSession) -> bool:
-            if draft.state not in _UNANSWERED:
+            if draft.state not in UNANSWERED:
                 return False
             if draft.media.relay.incarnation:
                 draft.bot.epoch += 1  # the relay it leaves has the bot's stream, or opens it late
@@ -383,7 +384,3 @@ def note_bot_ready(binding: calls.BotBinding, ready: relay.BotReady) -> bool:
         return False
     binding.CopyFrom(news)
     return True
-
-
-def _state_name(session: calls.CallSession | None) -> str:
-    return calls.CallState.Name(session.state).removeprefix("CALL_STATE_").lower() if session else "gone"

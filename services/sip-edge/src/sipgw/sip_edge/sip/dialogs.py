@@ -13,7 +13,7 @@ from sipgw.sip import (
     Via,
     parse_uri,
 )
-from sipgw.sip_edge.record.reinvite_record import SavedInvite
+from sipgw.sip_edge.record.reinviting import SavedInvite
 from sipgw.sip_edge.sip.admission import ALLOW, SDP_TYPE
 from sipgw.sip_edge.sip.responses import HeaderFields
 from sipgw.sip_edge.sip.server import SipServer

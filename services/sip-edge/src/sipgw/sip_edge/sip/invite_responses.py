@@ -14,6 +14,7 @@ from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.runtime.tasks import TaskGroupOwner
 from sipgw.sip import Address, OkRetransmission, SipResponse, TimerValues, TransactionKey
 from sipgw.sip_edge.record.records import CallRecords
+from sipgw.sip_edge.record.states import OVER
 from sipgw.sip_edge.sip.server import SipServer
 from sipgw.store import StoreUnavailable
 
@@ -132,8 +133,7 @@ class InviteAnswers:
 
 def _is_acked(session: calls.CallSession, cseq: int) -> bool:
     invite = session.legs[0].invite
-    ended = session.state in {calls.CALL_STATE_ENDING, calls.CALL_STATE_ENDED}
-    return ended or invite.cseq != cseq or invite.ack_seen
+    return session.state in OVER or invite.cseq != cseq or invite.ack_seen
 
 
 async def _nobody(_call_id: str) -> None:

@@ -8,7 +8,7 @@ from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.registry.v1 import registry_pb2 as registry
 from sipgw.api.relay.v1 import control_pb2 as relay
 from sipgw.sip_edge.media import sdp_exchange
-from sipgw.sip_edge.record import move_record
+from sipgw.sip_edge.record import moving
 
 SDP = b"v=0\r\no=- 7 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 20000 RTP/AVP 0\r\n"
 NONE, PLACING, ALLOCATING, OFFERING, SWITCHING = (calls.MovePhase.ValueType(number) for number in range(5))
@@ -35,9 +35,9 @@ def session(phase: int = NONE, cause: int = calls.MOVE_CAUSE_DRAIN) -> calls.Cal
 
 
 STEPS: dict[str, Step] = {
-    "begin": lambda d: move_record.begin(d, calls.MOVE_CAUSE_DRAIN, "o", now_ms=1000, limit_ms=500),
-    "place": lambda d: move_record.place(d, PLACEMENT),
-    "offer": lambda d: move_record.offer(
+    "begin": lambda d: moving.begin(d, calls.MOVE_CAUSE_DRAIN, "o", now_ms=1000, limit_ms=500),
+    "place": lambda d: moving.place(d, PLACEMENT),
+    "offer": lambda d: moving.offer(
         d,
         ALLOCATED,
         branch="z9hG4bK-e-1-1",
@@ -45,10 +45,10 @@ STEPS: dict[str, Step] = {
         generation=5,
         describe=lambda session, at, version: sdp_exchange.moved(session, at, version).sdp,
     ),
-    "offer_again": lambda d: move_record.offer_again(d, 1),
-    "accept": lambda d: move_record.accept(d, d.move.cseq, SDP, contact="sip:a@192.0.2.9", is_held=False),
-    "settle": lambda d: move_record.settle(d, 9, 7000),
-    "withdraw": lambda d: move_record.withdraw(d, is_refused=True),
+    "offer_again": lambda d: moving.offer_again(d, 1),
+    "accept": lambda d: moving.accept(d, d.move.cseq, SDP, contact="sip:a@192.0.2.9", is_held=False),
+    "settle": lambda d: moving.settle(d, 9, 7000),
+    "withdraw": lambda d: moving.withdraw(d, is_refused=True),
 }
 TABLE = {
     ("begin", NONE): PLACING,
@@ -120,15 +120,15 @@ def test_no_offer_while_another_invite_is_under_way(field: str) -> None:
 
 def test_a_drain_that_turns_into_a_death_goes_on_where_it_is() -> None:
     draft = session(OFFERING)
-    assert move_record.begin(draft, calls.MOVE_CAUSE_RELAY_LOST, "o", now_ms=2000, limit_ms=500)
+    assert moving.begin(draft, calls.MOVE_CAUSE_RELAY_LOST, "o", now_ms=2000, limit_ms=500)
     assert (draft.move.phase, draft.move.cause) == (OFFERING, calls.MOVE_CAUSE_RELAY_LOST)
     assert draft.move.deadline_ms == 2500
-    assert not move_record.begin(draft, calls.MOVE_CAUSE_DRAIN, "o", now_ms=3000, limit_ms=500)
+    assert not moving.begin(draft, calls.MOVE_CAUSE_DRAIN, "o", now_ms=3000, limit_ms=500)
 
 
 def test_a_target_that_dies_at_the_last_moment_is_left_again_and_not_for_the_first_relay() -> None:
     draft = session(SWITCHING)
-    assert move_record.begin(draft, calls.MOVE_CAUSE_RELAY_LOST, "n", now_ms=2000, limit_ms=500)
+    assert moving.begin(draft, calls.MOVE_CAUSE_RELAY_LOST, "n", now_ms=2000, limit_ms=500)
     assert draft.move.phase == PLACING
     assert list(draft.move.avoid) == ["o"]
     STEPS["place"](draft)
@@ -137,4 +137,4 @@ def test_a_target_that_dies_at_the_last_moment_is_left_again_and_not_for_the_fir
 
 def test_who_left_another_relay_is_not_moved() -> None:
     draft = session()
-    assert not move_record.begin(draft, calls.MOVE_CAUSE_RELAY_LOST, "x", now_ms=1, limit_ms=1)
+    assert not moving.begin(draft, calls.MOVE_CAUSE_RELAY_LOST, "x", now_ms=1, limit_ms=1)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from sipgw.api.calls.v1 import session_pb2 as calls
-from sipgw.sip_edge.record import refresh_record
-from sipgw.sip_edge.record.reinvite_record import contact_of_peer, is_quiet
+from sipgw.sip_edge.record import refreshing
+from sipgw.sip_edge.record.reinviting import contact_of_peer, is_quiet
 
 SDP = b"v=0\r\no=- 7 3 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 20000 RTP/AVP 0\r\n"
 THEIRS = SDP.replace(b"192.0.2.1", b"198.51.100.7")
@@ -27,14 +27,12 @@ def session(phase: int = NONE) -> calls.CallSession:
 
 
 STEPS: dict[str, Step] = {
-    "want": lambda d: refresh_record.want(d, NEW),
-    "offer": lambda d: refresh_record.offer(d, branch="z9hG4bK-e-1-1", contact=NEW),
-    "offer_again": lambda d: refresh_record.offer_again(d, d.refresh.cseq, 1),
-    "accept": lambda d: refresh_record.accept(
-        d, d.refresh.cseq, THEIRS, target="sip:a@192.0.2.9", is_held=False
-    ),
-    "settle": lambda d: refresh_record.settle(d, 9),
-    "drop": refresh_record.drop,
+    "want": lambda d: refreshing.want(d, NEW),
+    "offer": lambda d: refreshing.offer(d, branch="z9hG4bK-e-1-1", contact=NEW),
+    "offer_again": lambda d: refreshing.offer_again(d, d.refresh.cseq, 1),
+    "accept": lambda d: refreshing.accept(d, d.refresh.cseq, THEIRS, target="sip:a@192.0.2.9", is_held=False),
+    "settle": lambda d: refreshing.settle(d, 9),
+    "drop": refreshing.drop,
 }
 TABLE = {
     ("want", NONE): WANTED,
@@ -83,14 +81,14 @@ def test_until_the_caller_has_answered_it_has_the_old_contact() -> None:
 
 def test_an_answer_of_another_re_invite_is_none() -> None:
     draft = session(OFFERING)
-    assert not refresh_record.accept(draft, draft.refresh.cseq + 1, THEIRS, target="", is_held=False)
+    assert not refreshing.accept(draft, draft.refresh.cseq + 1, THEIRS, target="", is_held=False)
 
 
 def test_nothing_is_wanted_where_the_caller_has_the_contact() -> None:
     draft = session()
-    assert not refresh_record.want(draft, OLD)
+    assert not refreshing.want(draft, OLD)
     draft.legs[0].local_target = ""
-    assert not refresh_record.want(draft, NEW), "what the caller has is not known"
+    assert not refreshing.want(draft, NEW), "what the caller has is not known"
 
 
 @pytest.mark.parametrize("phase", [calls.MOVE_PHASE_PLACING, calls.MOVE_PHASE_ALLOCATING])

@@ -11,7 +11,8 @@ from typing import Final, TypeAlias
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.registry.v1 import registry_pb2 as registry
 from sipgw.api.relay.v1 import control_pb2 as relay
-from sipgw.sip_edge.record.reinvite_record import ANSWERED, is_quiet
+from sipgw.sip_edge.record.reinviting import is_quiet
+from sipgw.sip_edge.record.states import ANSWERED, move_cause_name
 
 _BUILTIN: Final = "builtin:"
 Describe: TypeAlias = Callable[[calls.CallSession, calls.MediaAnchor, int], bytes]
@@ -37,7 +38,7 @@ def hold_off_ms(session: calls.CallSession, now_ms: int, longest_ms: int) -> int
 def cause_name(session: calls.CallSession) -> str:
     """`relay_lost` or `drain`."""
     cause = session.move.cause if session.HasField("move") else calls.MOVE_CAUSE_RELAY_LOST
-    return calls.MoveCause.Name(cause).removeprefix("MOVE_CAUSE_").lower()
+    return move_cause_name(cause)
 
 
 def begin(

@@ -6,7 +6,8 @@ until ACCEPTED a refresh can be dropped.
 """
 
 from sipgw.api.calls.v1 import session_pb2 as calls
-from sipgw.sip_edge.record.reinvite_record import ANSWERED, contact_of_peer, is_quiet
+from sipgw.sip_edge.record.reinviting import contact_of_peer, is_quiet
+from sipgw.sip_edge.record.states import ANSWERED
 
 
 def is_in(session: calls.CallSession, phase: calls.RefreshPhase.ValueType) -> bool:

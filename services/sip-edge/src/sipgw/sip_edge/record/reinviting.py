@@ -5,12 +5,9 @@ sends a retransmission. From another address it would be another transaction wit
 """
 
 from dataclasses import dataclass
-from typing import Final
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.sip import SipParseError, SipResponse, parse_message
-
-ANSWERED: Final = frozenset({calls.CALL_STATE_ANSWERED, calls.CALL_STATE_ESTABLISHED})
 
 
 @dataclass(frozen=True, slots=True)
