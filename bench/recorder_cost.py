@@ -17,8 +17,8 @@ import numpy as np
 from sipgw.audio import AudioFormat, Codec
 from sipgw.media_relay.pipeline.block import FrameBlock
 from sipgw.media_relay.pipeline.stage import TICK_MS, Tick
-from sipgw.media_relay.recording_writer import RecordingWriter
 from sipgw.media_relay.stages.recorder import RecorderStage
+from sipgw.media_relay.stages.recording_writer import RecordingWriter
 
 TICK_S = TICK_MS / 1000
 PHASES = 4  # ticks in a frame's 20 ms: a quarter of the calls is due at each

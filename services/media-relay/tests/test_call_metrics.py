@@ -8,8 +8,8 @@ import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from sipgw.api.relay.v1 import control_pb2 as pb
-from sipgw.media_relay import media_reports
-from sipgw.media_relay.media_reports import MediaReports
+from sipgw.media_relay.calls import media_reports
+from sipgw.media_relay.calls.media_reports import MediaReports
 from sipgw.media_relay.metrics import COUNTERS, GAUGES, RelayMetrics
 from sipgw.rtp.rtcp import ReceiverReport, ReportBlock, SourceDescription, build_rtcp
 from sipgw.runtime.telemetry.metrics import reference_table

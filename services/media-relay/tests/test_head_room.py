@@ -5,8 +5,8 @@ import math
 import pytest
 from structlog.testing import capture_logs
 
-from sipgw.media_relay.cpu_limit import read_cpu_limit
-from sipgw.media_relay.head_room import MOST_CPU, MOST_TICK_LOAD, RelayHeadRoom
+from sipgw.media_relay.load.cpu_limit import read_cpu_limit
+from sipgw.media_relay.load.head_room import MOST_CPU, MOST_TICK_LOAD, RelayHeadRoom
 
 
 class Clock:

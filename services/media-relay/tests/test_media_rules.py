@@ -12,7 +12,7 @@ import pytest
 from sipgw.api.config.v1 import config_pb2
 from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.audio import AudioFormat, Codec
-from sipgw.media_relay.housekeeping import UNACKNOWLEDGED_S
+from sipgw.media_relay.calls.housekeeping import UNACKNOWLEDGED_S
 from sipgw.rtp import media_destination
 from sipgw.rtp.media_destination import LIMITED_PACKETS, Reach
 

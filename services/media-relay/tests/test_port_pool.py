@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sipgw.api.relay.v1 import control_pb2 as pb
-from sipgw.media_relay.port_pool import LONGEST_REST_S, RESTED_S, SILENT_S, PortPool
+from sipgw.media_relay.ports.port_pool import LONGEST_REST_S, RESTED_S, SILENT_S, PortPool
 from sipgw.rtp.source_latch import Source
 
 

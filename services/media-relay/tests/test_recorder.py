@@ -13,10 +13,10 @@ from structlog.testing import capture_logs
 from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.audio import AudioFormat, Codec, decode
 from sipgw.audio.wav import read_wav
-from sipgw.media_relay import recording_writer
 from sipgw.media_relay.pipeline import FrameBlock, Tick
-from sipgw.media_relay.recording_writer import RecordingPiece, RecordingWriter
+from sipgw.media_relay.stages import recording_writer
 from sipgw.media_relay.stages.recorder import RecorderStage
+from sipgw.media_relay.stages.recording_writer import RecordingPiece, RecordingWriter
 
 WIRE = AudioFormat(Codec.PCMU, 8000, 20)
 CALLER, BOT = 5, 0x85

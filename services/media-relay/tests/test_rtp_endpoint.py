@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from sipgw.media_relay.port_pool import PortPool
-from sipgw.media_relay.rtp_endpoint import RtpEndpoint
+from sipgw.media_relay.plane.rtp_endpoint import RtpEndpoint
+from sipgw.media_relay.ports.port_pool import PortPool
 from sipgw.rtp.source_latch import Source
 
 

@@ -13,9 +13,9 @@ import pytest
 from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.api.relay.v1.control_pb2_grpc import add_RelayControlServiceServicer_to_server
 from sipgw.control import RelayLink, RelayRefused, RelayUnreachable
+from sipgw.media_relay.control.service import SERVICE_NAME, RelayControlServicer
 from sipgw.media_relay.errors import PortRangeError
-from sipgw.media_relay.port_pool import PortPool, bind_address
-from sipgw.media_relay.service import SERVICE_NAME, RelayControlServicer
+from sipgw.media_relay.ports.port_pool import PortPool, bind_address
 from sipgw.runtime.grpc_server import GrpcServer
 from sipgw.runtime.patience import patient
 from sipgw.runtime.settings import Identity
@@ -300,7 +300,7 @@ import sys, time, numpy as np
 from pathlib import Path
 from sipgw.audio import AudioFormat, Codec
 from sipgw.media_relay.pipeline import FrameBlock, Tick
-from sipgw.media_relay.recording_writer import RecordingWriter
+from sipgw.media_relay.stages.recording_writer import RecordingWriter
 from sipgw.media_relay.stages.recorder import RecorderStage
 wire = AudioFormat(Codec.PCMU, 8000, 20)
 writer = RecordingWriter(); writer.start()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sipgw.media_relay.tick import TICK_S, TickClock
+from sipgw.media_relay.load.tick import TICK_S, TickClock
 
 
 class Loop:

@@ -8,8 +8,8 @@ import pytest
 from sipgw.audio import AudioFormat, Codec
 from sipgw.media_relay.pipeline import Tick
 from sipgw.media_relay.pipeline.pipeline import MediaPipeline
-from sipgw.media_relay.playout import PlayoutQueue
-from sipgw.media_relay.transmitter import MOST_LATE, Transmitter
+from sipgw.media_relay.rtp.playout import PlayoutQueue
+from sipgw.media_relay.rtp.transmitter import MOST_LATE, Transmitter
 from sipgw.rtp import DtmfSender, RtpPacket, TelephoneEvent
 
 ROWS = 8

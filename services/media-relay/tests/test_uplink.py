@@ -6,7 +6,7 @@ import pytest
 from sipgw.audio import AudioFormat, Codec
 from sipgw.media_relay.pipeline import FrameFlag, Tick
 from sipgw.media_relay.pipeline.pipeline import MediaPipeline
-from sipgw.media_relay.uplink import Uplink
+from sipgw.media_relay.rtp.uplink import Uplink
 from sipgw.rtp.jitter_buffer import JitterBuffer
 
 WIRE = AudioFormat(Codec.PCMU, 8000, 20)

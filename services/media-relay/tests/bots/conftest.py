@@ -17,9 +17,9 @@ from sipgw.api import voicebot_pb2 as pb
 from sipgw.api import voicebot_pb2_grpc
 from sipgw.audio import AudioFormat, Codec
 from sipgw.bot import BotServer
-from sipgw.media_relay.bots.interface import BotCall
 from sipgw.media_relay.pipeline import FrameBlock, Tick
 from sipgw.media_relay.stages.grpc_bridge import GrpcBridgeStage
+from sipgw.media_relay.streams.interface import BotCall
 from sipgw.runtime.patience import patient
 
 if TYPE_CHECKING:

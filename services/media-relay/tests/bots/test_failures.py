@@ -10,11 +10,11 @@ import grpc
 import pytest
 
 import sipgw.media_relay.bots.session as session_module
-import sipgw.media_relay.bots.trunk as trunk_module
+import sipgw.media_relay.streams.trunk as trunk_module
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.api import voicebot_pb2_grpc
 from sipgw.bot.echo import EchoServicer
-from sipgw.media_relay.bots.interface import BotProtocol
+from sipgw.media_relay.streams.interface import BotProtocol
 from sipgw.runtime.patience import patient
 
 if TYPE_CHECKING:

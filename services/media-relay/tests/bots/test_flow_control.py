@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipgw.media_relay.bots.flow_control import ReceiveCount, SendQueue
+from sipgw.media_relay.streams.flow_control import ReceiveCount, SendQueue
 
 PLENTY = 10**9
 

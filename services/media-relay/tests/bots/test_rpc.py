@@ -8,7 +8,7 @@ import pytest
 
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.api import voicebot_pb2_grpc
-from sipgw.media_relay.bots.rpc import BidiCall
+from sipgw.media_relay.streams.rpc import BidiCall
 
 STREAMS = 100  # of which some 40 read INTERNAL when the first status that comes is believed
 SAID = 50  # messages before the end

@@ -13,29 +13,29 @@ from prometheus_client import REGISTRY
 
 from sipgw.api.relay.v1.control_pb2_grpc import add_RelayControlServiceServicer_to_server
 from sipgw.control import Beat
-from sipgw.media_relay.bot_actions import BotActions
-from sipgw.media_relay.drain import PERIOD_TICKS, Drain, DrainTimes
+from sipgw.media_relay.calls.bot_actions import BotActions
+from sipgw.media_relay.calls.drain import PERIOD_TICKS, Drain, DrainTimes
+from sipgw.media_relay.calls.event_log import EventLog
+from sipgw.media_relay.calls.housekeeping import Housekeeping
+from sipgw.media_relay.calls.media_reports import MediaReports
+from sipgw.media_relay.calls.sessions import Sessions
+from sipgw.media_relay.control.registrar import Registrar
+from sipgw.media_relay.control.service import SERVICE_NAME, RelayControlServicer
 from sipgw.media_relay.errors import PortRangeError
-from sipgw.media_relay.event_log import EventLog
-from sipgw.media_relay.head_room import RelayHeadRoom
-from sipgw.media_relay.housekeeping import Housekeeping
-from sipgw.media_relay.local_addresses import RelayAddresses
-from sipgw.media_relay.local_ports import node_port_warning, overlap_warning
-from sipgw.media_relay.media_plane import MediaPlane
-from sipgw.media_relay.media_reports import MediaReports
+from sipgw.media_relay.load.head_room import RelayHeadRoom
+from sipgw.media_relay.load.tick import TICK_S, TickClock
 from sipgw.media_relay.metrics import RelayMetrics
 from sipgw.media_relay.pipeline.pipeline import MediaPipeline
-from sipgw.media_relay.port_pool import PortPool, bind_address, check_range
-from sipgw.media_relay.recording_writer import RecordingWriter
-from sipgw.media_relay.registrar import Registrar
-from sipgw.media_relay.service import SERVICE_NAME, RelayControlServicer
-from sipgw.media_relay.sessions import Sessions
+from sipgw.media_relay.plane.media_plane import MediaPlane
+from sipgw.media_relay.ports.local_addresses import RelayAddresses
+from sipgw.media_relay.ports.local_ports import node_port_warning, overlap_warning
+from sipgw.media_relay.ports.port_pool import PortPool, bind_address, check_range
 from sipgw.media_relay.stages.echo import EchoStage
 from sipgw.media_relay.stages.grpc_bridge import GrpcBridgeStage
 from sipgw.media_relay.stages.pauses import PauseStage
 from sipgw.media_relay.stages.recorder import RecorderStage
+from sipgw.media_relay.stages.recording_writer import RecordingWriter
 from sipgw.media_relay.stages.turns import TurnStage
-from sipgw.media_relay.tick import TICK_S, TickClock
 from sipgw.runtime.errors import StartupError
 from sipgw.runtime.grpc_server import GrpcServer
 from sipgw.runtime.health import Probes

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from sipgw.media_relay.drain import Drain
-    from sipgw.media_relay.event_log import EventLog
-    from sipgw.media_relay.head_room import RelayHeadRoom
-    from sipgw.media_relay.media_plane import MediaPlane
-    from sipgw.media_relay.recording_writer import RecordingWriter
-    from sipgw.media_relay.sessions import Sessions
+    from sipgw.media_relay.calls.drain import Drain
+    from sipgw.media_relay.calls.event_log import EventLog
+    from sipgw.media_relay.calls.sessions import Sessions
+    from sipgw.media_relay.load.head_room import RelayHeadRoom
+    from sipgw.media_relay.load.tick import TickClock
+    from sipgw.media_relay.plane.media_plane import MediaPlane
     from sipgw.media_relay.stages.grpc_bridge import GrpcBridgeStage
-    from sipgw.media_relay.tick import TickClock
+    from sipgw.media_relay.stages.recording_writer import RecordingWriter
 
 MOS = Histogram(
     "sipgw_relay_call_mos",

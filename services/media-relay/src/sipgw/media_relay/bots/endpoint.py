@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from sipgw.media_relay.bots.errors import BotUnavailable
 from sipgw.media_relay.bots.resolver import AddressBook, Resolve, resolve_by_system
-from sipgw.media_relay.bots.rpc import open_bot_channel
+from sipgw.media_relay.streams.errors import BotUnavailable
+from sipgw.media_relay.streams.rpc import open_bot_channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import grpc.aio
 
-    from sipgw.media_relay.bots.trunk import TrunkStream
+    from sipgw.media_relay.streams.trunk import TrunkStream
 
 _NO_TRUNK_S: Final = 60.0  # how long UNIMPLEMENTED is remembered: a bot may be upgraded
 _DECLARED_S: Final = 300.0

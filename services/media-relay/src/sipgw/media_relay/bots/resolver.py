@@ -8,7 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from sipgw.media_relay.bots.errors import BotUnavailable
+from sipgw.media_relay.streams.errors import BotUnavailable
 
 # (host, port) -> "ip:port" of every record.
 Resolve: TypeAlias = Callable[[str, int], Awaitable[tuple[str, ...]]]

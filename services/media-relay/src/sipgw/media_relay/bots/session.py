@@ -8,23 +8,23 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from sipgw.api import voicebot_pb2 as pb
-from sipgw.media_relay.bots.columns import ROW_MASK
-from sipgw.media_relay.bots.errors import BotUnavailable, BotUnimplemented, TrunkUnimplemented
-from sipgw.media_relay.bots.interface import BotProtocol
-from sipgw.media_relay.bots.stream import Broken, Finished, Superseded
-from sipgw.media_relay.bots.stream_call import StreamCall
-from sipgw.media_relay.bots.wire import attach_epoch, config_of
+from sipgw.media_relay.streams.columns import ROW_MASK
+from sipgw.media_relay.streams.errors import BotUnavailable, BotUnimplemented, TrunkUnimplemented
+from sipgw.media_relay.streams.interface import BotProtocol
+from sipgw.media_relay.streams.stream import Broken, Finished, Superseded
+from sipgw.media_relay.streams.stream_call import StreamCall
+from sipgw.media_relay.streams.wire import attach_epoch, config_of
 from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.runtime.telemetry.traces import parse_traceparent, record_span
 
 if TYPE_CHECKING:
     import grpc.aio
 
-    from sipgw.media_relay.bots.columns import CallColumns
-    from sipgw.media_relay.bots.counters import BotCounters
     from sipgw.media_relay.bots.endpoint import BotEndpoint, BotPod
-    from sipgw.media_relay.bots.interface import BotCall, BotListener
-    from sipgw.media_relay.bots.stream import CallStream, SpeechSink, StreamEnd
+    from sipgw.media_relay.streams.columns import CallColumns
+    from sipgw.media_relay.streams.counters import BotCounters
+    from sipgw.media_relay.streams.interface import BotCall, BotListener
+    from sipgw.media_relay.streams.stream import CallStream, SpeechSink, StreamEnd
 
 _log = get_logger("sipgw.media_relay.bots")
 

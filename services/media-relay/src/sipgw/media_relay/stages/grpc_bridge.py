@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sipgw.media_relay.bots.columns import MAX_ROWS, ROW_MASK, Rows, distinct
 from sipgw.media_relay.bots.conversion import FormatConversion
 from sipgw.media_relay.bots.gateway import GrpcBotGateway
 from sipgw.media_relay.bots.resolver import Resolve, resolve_by_system
+from sipgw.media_relay.streams.columns import MAX_ROWS, ROW_MASK, Rows, distinct
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sipgw.api import voicebot_pb2 as pb
     from sipgw.audio import AudioFormat, Codec, PayloadU8
-    from sipgw.media_relay.bots.counters import BotCounters
-    from sipgw.media_relay.bots.interface import BotCall, BotListener, BytesU64, HandlesU32
     from sipgw.media_relay.pipeline.block import FrameBlock
     from sipgw.media_relay.pipeline.stage import Tick
+    from sipgw.media_relay.streams.counters import BotCounters
+    from sipgw.media_relay.streams.interface import BotCall, BotListener, BytesU64, HandlesU32
 
 _NONE: Final = -1
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sipgw.media_relay.pipeline.stage import TICK_MS
-from sipgw.media_relay.recording_writer import RecordingPiece
+from sipgw.media_relay.stages.recording_writer import RecordingPiece
 from sipgw.rtp.slot_ring import SLOT_BYTES, SlotRing
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sipgw.audio import AudioFormat, PayloadU8
     from sipgw.media_relay.pipeline.block import FrameBlock
     from sipgw.media_relay.pipeline.stage import Tick
-    from sipgw.media_relay.recording_writer import RecordingWriter
+    from sipgw.media_relay.stages.recording_writer import RecordingWriter
 
 PIECE: Final = 4000  # bytes of a channel: half a second
 _SLOTS: Final = 4 * PIECE // SLOT_BYTES

@@ -18,8 +18,8 @@ from sipgw.runtime.tls import require_role
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sipgw.media_relay.event_log import EventLog
-    from sipgw.media_relay.sessions import Sessions
+    from sipgw.media_relay.calls.event_log import EventLog
+    from sipgw.media_relay.calls.sessions import Sessions
     from sipgw.runtime.settings import Identity
 
 SERVICE_NAME = "sipgw.api.relay.v1.RelayControlService"

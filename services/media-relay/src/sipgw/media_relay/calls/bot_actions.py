@@ -8,7 +8,7 @@ import numpy as np
 
 from sipgw.api import voicebot_pb2
 from sipgw.api.relay.v1 import control_pb2 as pb
-from sipgw.media_relay.session import COST_STREAM_CALL, COST_TRUNK
+from sipgw.media_relay.calls.session import COST_STREAM_CALL, COST_TRUNK
 from sipgw.runtime.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sipgw.audio import AudioFormat, PayloadU8
-    from sipgw.media_relay.bots.interface import HandlesU32
-    from sipgw.media_relay.media_plane import MediaPlane
-    from sipgw.media_relay.session import Session
-    from sipgw.media_relay.sessions import Sessions
+    from sipgw.media_relay.calls.session import Session
+    from sipgw.media_relay.calls.sessions import Sessions
+    from sipgw.media_relay.plane.media_plane import MediaPlane
+    from sipgw.media_relay.streams.interface import HandlesU32
 
 DRAIN_S: Final = 60.0
 _DIGITS_POLL_S: Final = 0.1

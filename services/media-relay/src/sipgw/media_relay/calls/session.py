@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from sipgw.media_relay.bots.interface import BotCall
-    from sipgw.media_relay.media_parameters import MediaParameters
+    from sipgw.media_relay.plane.media_parameters import MediaParameters
+    from sipgw.media_relay.streams.interface import BotCall
     from sipgw.runtime.telemetry.traces import TraceIds
 
 BUILTIN_ECHO: Final = "builtin:echo"

@@ -14,23 +14,23 @@ import numpy as np
 
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.api import voicebot_pb2_grpc
-from sipgw.media_relay.bots.columns import MAX_ROWS, ROW_MASK, Rows, listed
-from sipgw.media_relay.bots.errors import BotUnavailable, TrunkUnimplemented
-from sipgw.media_relay.bots.rpc import BidiCall
-from sipgw.media_relay.bots.stream import Broken, Finished, Superseded
-from sipgw.media_relay.bots.trunk_sender import TrunkSender
-from sipgw.media_relay.bots.wire import FEATURES, RESUME, attach_epoch
+from sipgw.media_relay.streams.columns import MAX_ROWS, ROW_MASK, Rows, listed
+from sipgw.media_relay.streams.errors import BotUnavailable, TrunkUnimplemented
+from sipgw.media_relay.streams.rpc import BidiCall
+from sipgw.media_relay.streams.stream import Broken, Finished, Superseded
+from sipgw.media_relay.streams.trunk_sender import TrunkSender
+from sipgw.media_relay.streams.wire import FEATURES, RESUME, attach_epoch
 from sipgw.runtime.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sipgw.audio import PayloadU8
-    from sipgw.media_relay.bots.columns import CallColumns
-    from sipgw.media_relay.bots.counters import BotCounters
-    from sipgw.media_relay.bots.interface import BotCall
-    from sipgw.media_relay.bots.stream import AttachedCall, SpeechSink, StreamEnd
-    from sipgw.media_relay.bots.wire import FormatIds
+    from sipgw.media_relay.streams.columns import CallColumns
+    from sipgw.media_relay.streams.counters import BotCounters
+    from sipgw.media_relay.streams.interface import BotCall
+    from sipgw.media_relay.streams.stream import AttachedCall, SpeechSink, StreamEnd
+    from sipgw.media_relay.streams.wire import FormatIds
 
 _log = get_logger("sipgw.media_relay.bots.trunk")
 

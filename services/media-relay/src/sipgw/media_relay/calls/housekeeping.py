@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from sipgw.api.relay.v1 import control_pb2 as pb
 
 if TYPE_CHECKING:
-    from sipgw.media_relay.event_log import EventLog
-    from sipgw.media_relay.session import Session
-    from sipgw.media_relay.sessions import Sessions
+    from sipgw.media_relay.calls.event_log import EventLog
+    from sipgw.media_relay.calls.session import Session
+    from sipgw.media_relay.calls.sessions import Sessions
 
 UNCONFIRMED_S: Final = 10.0
 ORPHAN_S: Final = 60.0

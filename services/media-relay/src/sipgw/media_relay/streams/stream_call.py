@@ -15,17 +15,17 @@ import grpc
 
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.api import voicebot_pb2_grpc
-from sipgw.media_relay.bots.columns import NO_STREAM, OWN_STREAM
-from sipgw.media_relay.bots.errors import BotUnavailable, BotUnimplemented
-from sipgw.media_relay.bots.rpc import BidiCall, RpcStatus
-from sipgw.media_relay.bots.stream import Broken, Finished, Superseded
-from sipgw.media_relay.bots.wire import FEATURES_KEY, RESUME, SUPERSEDED
+from sipgw.media_relay.streams.columns import NO_STREAM, OWN_STREAM
+from sipgw.media_relay.streams.errors import BotUnavailable, BotUnimplemented
+from sipgw.media_relay.streams.rpc import BidiCall, RpcStatus
+from sipgw.media_relay.streams.stream import Broken, Finished, Superseded
+from sipgw.media_relay.streams.wire import FEATURES_KEY, RESUME, SUPERSEDED
 
 if TYPE_CHECKING:
-    from sipgw.media_relay.bots.columns import CallColumns
-    from sipgw.media_relay.bots.counters import BotCounters
-    from sipgw.media_relay.bots.interface import BotCall
-    from sipgw.media_relay.bots.stream import AttachedCall, SpeechSink, StreamEnd
+    from sipgw.media_relay.streams.columns import CallColumns
+    from sipgw.media_relay.streams.counters import BotCounters
+    from sipgw.media_relay.streams.interface import BotCall
+    from sipgw.media_relay.streams.stream import AttachedCall, SpeechSink, StreamEnd
 
 DECLARE_GRACE_S: Final = (
     0.1  # how long a bot that never declared itself has to do so before it counts as ready

@@ -13,8 +13,8 @@ import numpy as np
 from sipgw.rtp.media_destination import LIMITED_PACKETS, Reach
 
 if TYPE_CHECKING:
-    from sipgw.media_relay.playout import PlayoutQueue
-    from sipgw.media_relay.transmitter import Transmitter
+    from sipgw.media_relay.rtp.playout import PlayoutQueue
+    from sipgw.media_relay.rtp.transmitter import Transmitter
 
 _FOR_SPEECH: Final = LIMITED_PACKETS // 2
 """Of the packets of a LIMITED destination so many are for what the bot says: its silence does not use up the

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from sipgw.audio import AudioFormat, recoding_table
-from sipgw.media_relay.digits_in import DigitsIn
-from sipgw.media_relay.leg import Leg
-from sipgw.media_relay.outbound_gate import OutboundGate
+from sipgw.media_relay.load.tick import TICK_S
 from sipgw.media_relay.pipeline.stage import Tick
-from sipgw.media_relay.playout import PlayoutQueue
-from sipgw.media_relay.receiver import NO_PAYLOAD_TYPE, RtpReceiver
-from sipgw.media_relay.rtcp_reports import RtcpReports
-from sipgw.media_relay.rtp_endpoint import RtpEndpoint
-from sipgw.media_relay.rtp_sweep import SLOT, RtpSweep
-from sipgw.media_relay.tick import TICK_S
-from sipgw.media_relay.transmitter import Transmitter
-from sipgw.media_relay.uplink import Uplink
+from sipgw.media_relay.plane.leg import Leg
+from sipgw.media_relay.plane.outbound_gate import OutboundGate
+from sipgw.media_relay.plane.rtp_endpoint import RtpEndpoint
+from sipgw.media_relay.rtp.digits_in import DigitsIn
+from sipgw.media_relay.rtp.playout import PlayoutQueue
+from sipgw.media_relay.rtp.receiver import NO_PAYLOAD_TYPE, RtpReceiver
+from sipgw.media_relay.rtp.rtcp_reports import RtcpReports
+from sipgw.media_relay.rtp.rtp_sweep import SLOT, RtpSweep
+from sipgw.media_relay.rtp.transmitter import Transmitter
+from sipgw.media_relay.rtp.uplink import Uplink
 from sipgw.rtp.jitter_buffer import JitterBuffer
 from sipgw.rtp.source_latch import Arrival, Source, SourceLatch, Verdict, canonical_host
 from sipgw.rtp.telephone_event import DigitStarted, DtmfSender
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from sipgw.media_relay.media_parameters import MediaParameters
     from sipgw.media_relay.pipeline.pipeline import MediaPipeline
-    from sipgw.media_relay.port_pool import PortPair, PortPool
+    from sipgw.media_relay.plane.media_parameters import MediaParameters
+    from sipgw.media_relay.ports.port_pool import PortPair, PortPool
     from sipgw.rtp.media_destination import LocalAddresses, Reach
     from sipgw.rtp.telephone_event import DigitEvent
 

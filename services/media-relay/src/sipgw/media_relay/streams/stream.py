@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 if TYPE_CHECKING:
     from sipgw.api import voicebot_pb2 as pb
     from sipgw.audio import PayloadU8
-    from sipgw.media_relay.bots.columns import Rows
+    from sipgw.media_relay.streams.columns import Rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
-from sipgw.media_relay.excess_drop import drop_excess
 from sipgw.media_relay.pipeline.block import FrameBlock, FrameFlag
 from sipgw.media_relay.pipeline.stage import TICK_MS
-from sipgw.media_relay.uplink import NEVER
+from sipgw.media_relay.rtp.excess_drop import drop_excess
+from sipgw.media_relay.rtp.uplink import NEVER
 from sipgw.rtp.packet import RtpPacket
 from sipgw.rtp.packet_batch import HEADER_BYTES, write_headers
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sipgw.audio import AudioFormat
     from sipgw.media_relay.pipeline.pipeline import MediaPipeline
     from sipgw.media_relay.pipeline.stage import Tick
-    from sipgw.media_relay.playout import PlayoutQueue
+    from sipgw.media_relay.rtp.playout import PlayoutQueue
     from sipgw.rtp.telephone_event import DtmfSender
 
     Rows = npt.NDArray[np.intp]

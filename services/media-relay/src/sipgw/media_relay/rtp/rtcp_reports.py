@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sipgw.media_relay.pipeline.stage import TICK_MS
-from sipgw.media_relay.uplink import NEVER
+from sipgw.media_relay.rtp.uplink import NEVER
 from sipgw.rtp.rtcp import (
     Goodbye,
     ReceiverReport,
@@ -27,8 +27,8 @@ from sipgw.rtp.rtcp import (
 )
 
 if TYPE_CHECKING:
-    from sipgw.media_relay.receiver import RtpReceiver
-    from sipgw.media_relay.transmitter import Transmitter
+    from sipgw.media_relay.rtp.receiver import RtpReceiver
+    from sipgw.media_relay.rtp.transmitter import Transmitter
 
 INTERVAL_TICKS: Final = 5000 // TICK_MS
 

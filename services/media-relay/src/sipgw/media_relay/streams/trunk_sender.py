@@ -10,15 +10,15 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from sipgw.api import voicebot_pb2 as pb
-from sipgw.media_relay.bots.flow_control import ReceiveCount, SendQueue
+from sipgw.media_relay.streams.flow_control import ReceiveCount, SendQueue
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from sipgw.audio import PayloadU8
-    from sipgw.media_relay.bots.counters import BotCounters
-    from sipgw.media_relay.bots.rpc import BidiCall
+    from sipgw.media_relay.streams.counters import BotCounters
+    from sipgw.media_relay.streams.rpc import BidiCall
 
 _MESSAGE_BYTES: Final = 512 * 1024  # the contract allows 1 MiB
 _BYTES_BESIDE_FRAME: Final = 16  # handle, seq, flag

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sipgw.media_relay.excess_drop import drop_excess
 from sipgw.media_relay.pipeline.block import FrameBlock, FrameFlag
 from sipgw.media_relay.pipeline.stage import TICK_MS, UPLINK_FRAME_MS
+from sipgw.media_relay.rtp.excess_drop import drop_excess
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sipgw.audio import AudioFormat
     from sipgw.media_relay.pipeline.pipeline import MediaPipeline
     from sipgw.media_relay.pipeline.stage import Tick
-    from sipgw.media_relay.receiver import RtpReceiver
+    from sipgw.media_relay.rtp.receiver import RtpReceiver
     from sipgw.rtp.jitter_buffer import JitterBuffer
 
     Rows = npt.NDArray[np.intp]

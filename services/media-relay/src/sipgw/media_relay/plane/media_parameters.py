@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from sipgw.api.config.v1 import config_pb2
 from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.audio import AudioFormat, Codec
-from sipgw.media_relay.bots.interface import BotCall, BotProtocol
+from sipgw.media_relay.calls.session import BUILTIN_ECHO
 from sipgw.media_relay.errors import SpecError
-from sipgw.media_relay.session import BUILTIN_ECHO
+from sipgw.media_relay.streams.interface import BotCall, BotProtocol
 from sipgw.rtp.media_destination import DestinationRules
 from sipgw.rtp.source_latch import LatchRules, Source, SymmetricMode, canonical_host
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from sipgw.media_relay.cpu_limit import read_cpu_limit
+from sipgw.media_relay.load.cpu_limit import read_cpu_limit
 from sipgw.runtime.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sipgw.media_relay.tick import TickClock
+    from sipgw.media_relay.load.tick import TickClock
 
 MOST_TICK_LOAD: Final = 0.8  # of the CPU that the relay may use
 MOST_CPU: Final = 0.9  # likewise, over the last few seconds

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from sipgw.media_relay.rtp_sweep import SLOT
+from sipgw.media_relay.rtp.rtp_sweep import SLOT
 from sipgw.rtp.packet_batch import HEADER_BYTES, is_rtcp, parse_batch
 from sipgw.rtp.reception_table import ReceptionTable
 from sipgw.rtp.source_latch import Heard

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from sipgw.media_relay.port_pool import PortPair
+    from sipgw.media_relay.ports.port_pool import PortPair
     from sipgw.rtp.source_latch import Source
 
 _MOST_EARLY = 64  # datagrams that slipped in between bind and connect

@@ -10,7 +10,7 @@ from sipgw.rtp.voice_quality import mean_opinion_score, mouth_to_ear_ms
 from sipgw.runtime.telemetry.metrics import observe
 
 if TYPE_CHECKING:
-    from sipgw.media_relay.media_plane import MediaPlane
+    from sipgw.media_relay.plane.media_plane import MediaPlane
     from sipgw.runtime.telemetry.traces import TraceIds
 
 LEAST_PACKETS: Final = 100  # two seconds: of less a share says nothing

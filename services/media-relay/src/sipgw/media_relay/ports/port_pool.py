@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sipgw.media_relay.errors import PortRangeError
-from sipgw.media_relay.local_addresses import is_own_address
+from sipgw.media_relay.ports.local_addresses import is_own_address
 
 if TYPE_CHECKING:
     import random

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from sipgw.rtp.media_destination import Evidence, Reach, judge_destination
 
 if TYPE_CHECKING:
-    from sipgw.media_relay.media_parameters import MediaParameters
-    from sipgw.media_relay.rtp_endpoint import RtpEndpoint
+    from sipgw.media_relay.plane.media_parameters import MediaParameters
+    from sipgw.media_relay.plane.rtp_endpoint import RtpEndpoint
     from sipgw.rtp.media_destination import LocalAddresses
     from sipgw.rtp.source_latch import Source, SourceLatch
 

@@ -17,9 +17,9 @@ from sipgw.runtime.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
     from sipgw.api.config.v1 import config_pb2
-    from sipgw.media_relay.playout import PlayoutQueue
-    from sipgw.media_relay.session import Session
-    from sipgw.media_relay.sessions import Sessions
+    from sipgw.media_relay.calls.session import Session
+    from sipgw.media_relay.calls.sessions import Sessions
+    from sipgw.media_relay.rtp.playout import PlayoutQueue
     from sipgw.media_relay.stages.pauses import PauseStage
 
 PERIOD_TICKS: Final = 100 // TICK_MS

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from sipgw.media_relay.session import Session
-    from sipgw.media_relay.sessions import Sessions
+    from sipgw.media_relay.calls.session import Session
+    from sipgw.media_relay.calls.sessions import Sessions
     from sipgw.rtp.source_latch import Source
 
 

@@ -1,0 +1,1 @@
+"""The relay's clock, what its ticks cost, and whether there is room for another call."""

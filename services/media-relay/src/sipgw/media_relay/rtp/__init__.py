@@ -1,0 +1,1 @@
+"""Callers' packets in and out, as columns."""
