@@ -21,7 +21,7 @@ import uvloop
 from sipgw.audio import AudioFormat, Codec
 from sipgw.media_relay.pipeline import FrameBlock, Tick
 from sipgw.media_relay.stages.grpc_bridge import GrpcBridgeStage
-from sipgw.media_relay.streams.interface import BotCall, BotProtocol
+from sipgw.media_relay.streams.bot_call import BotCall, BotProtocol
 from sipgw.runtime.telemetry.logs import configure_logging
 
 PCMU = AudioFormat(Codec.PCMU, 8000, 20)

@@ -11,10 +11,10 @@ import pytest
 
 from sipgw.api.config.v1 import config_pb2
 from sipgw.api.relay.v1 import control_pb2 as pb
-from sipgw.media_relay.app import Relay, RelaySettings
-from sipgw.media_relay.calls.drain import DrainTimes
+from sipgw.media_relay.app import Relay
 from sipgw.media_relay.load.tick import TICK_S
 from sipgw.media_relay.pipeline.stage import Tick
+from sipgw.media_relay.settings import DrainTimes, RelaySettings
 from sipgw.rtp import RtpPacket, RtpParseError
 from sipgw.runtime.free_ports import free_range, give_back
 from sipgw.runtime.settings import Identity

@@ -8,8 +8,8 @@ import pytest
 from sipgw.api.config.v1 import config_pb2
 from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.media_relay.app import DOUBTFUL_STALL_S
-from sipgw.media_relay.calls.drain import DrainTimes
 from sipgw.media_relay.load.tick import TICK_S
+from sipgw.media_relay.settings import DrainTimes
 
 LOUD = bytes([0x00]) * 160
 QUIET = b"\xff" * 160

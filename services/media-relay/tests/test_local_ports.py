@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sipgw.media_relay.app import RelaySettings, _port_pool
-from sipgw.media_relay.calls.drain import DrainTimes
+from sipgw.media_relay.app import _port_pool
 from sipgw.media_relay.ports.local_ports import node_port_warning, overlap_warning
+from sipgw.media_relay.settings import DrainTimes, RelaySettings
 
 
 @pytest.fixture

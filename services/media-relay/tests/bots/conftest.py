@@ -19,7 +19,7 @@ from sipgw.audio import AudioFormat, Codec
 from sipgw.bot import BotServer
 from sipgw.media_relay.pipeline import FrameBlock, Tick
 from sipgw.media_relay.stages.grpc_bridge import GrpcBridgeStage
-from sipgw.media_relay.streams.interface import BotCall
+from sipgw.media_relay.streams.bot_call import BotCall
 from sipgw.runtime.patience import patient
 
 if TYPE_CHECKING:

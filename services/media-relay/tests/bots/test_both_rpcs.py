@@ -14,7 +14,7 @@ from sipgw.api import voicebot_pb2 as pb
 from sipgw.api import voicebot_pb2_grpc
 from sipgw.bot import Call, Dtmf
 from sipgw.bot.echo import EchoServicer
-from sipgw.media_relay.streams.interface import BotProtocol
+from sipgw.media_relay.streams.bot_call import BotProtocol
 from sipgw.runtime.patience import patient
 
 FRAME = 160

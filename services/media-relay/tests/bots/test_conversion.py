@@ -10,7 +10,7 @@ import pytest
 
 from sipgw.audio import AudioFormat, Codec, decode, encode
 from sipgw.media_relay.bots.conversion import FormatConversion
-from sipgw.media_relay.streams.interface import BotProtocol
+from sipgw.media_relay.streams.bot_call import BotProtocol
 
 if TYPE_CHECKING:
     from sipgw.bot import Call

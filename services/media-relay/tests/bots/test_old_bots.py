@@ -8,7 +8,7 @@ import threading
 import structlog
 
 from sipgw.api import voicebot_pb2 as pb
-from sipgw.media_relay.streams.interface import BotProtocol
+from sipgw.media_relay.streams.bot_call import BotProtocol
 
 FRAME = 160
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from sipgw.bot import BotServer, Call, Resumed
-from sipgw.media_relay.streams.interface import BotProtocol
+from sipgw.media_relay.streams.bot_call import BotProtocol
 from sipgw.runtime.patience import patient
 
 FRAME = 160

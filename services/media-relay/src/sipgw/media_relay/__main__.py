@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sipgw.media_relay.app import RelaySettings, run_relay
-from sipgw.media_relay.calls.drain import DrainTimes
+from sipgw.media_relay.app import run_relay
+from sipgw.media_relay.settings import DrainTimes, RelaySettings
 from sipgw.runtime.errors import StartupError
 from sipgw.runtime.lifecycle import Lifecycle, run_service
 from sipgw.runtime.telemetry.logs import configure_logging

@@ -6,7 +6,6 @@ import asyncio
 import random
 import resource
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import REGISTRY
@@ -14,7 +13,7 @@ from prometheus_client import REGISTRY
 from sipgw.api.relay.v1.control_pb2_grpc import add_RelayControlServiceServicer_to_server
 from sipgw.control import Beat
 from sipgw.media_relay.calls.bot_actions import BotActions
-from sipgw.media_relay.calls.drain import PERIOD_TICKS, Drain, DrainTimes
+from sipgw.media_relay.calls.drain import PERIOD_TICKS, Drain
 from sipgw.media_relay.calls.event_log import EventLog
 from sipgw.media_relay.calls.housekeeping import Housekeeping
 from sipgw.media_relay.calls.media_reports import MediaReports
@@ -47,7 +46,7 @@ from sipgw.runtime.vitals import Vitals
 
 if TYPE_CHECKING:
     from sipgw.media_relay.pipeline.stage import Tick
-    from sipgw.runtime.tls import TlsDirectory
+    from sipgw.media_relay.settings import RelaySettings
 
 MAX_ROWS: Final = 8192
 _OTHER_FILES: Final = 512
@@ -56,29 +55,6 @@ DOUBTFUL_STALL_S: Final = 0.75  # edges leave a relay that says nothing for so l
 _LAST_WORDS_S: Final = 0.2  # for the edge to hear of the sessions' end
 _STALLED_S: Final = 5.0  # no tick for so long: it will not come back by itself
 _log = get_logger("sipgw.media_relay")
-
-
-@dataclass(frozen=True, slots=True)
-class RelaySettings:
-    """What the flags say."""
-
-    name: str
-    listen: str
-    bind: str
-    advertise: str
-    first_port: int
-    last_port: int
-    registry: str  # empty: none (a relay under test)
-    admin: str
-    ordinal: int
-    lane: int
-    capacity: int
-    revision: str
-    drain: DrainTimes
-    media_timeout_s: float
-    health: str = ""
-    tls: TlsDirectory | None = None
-    node: str = ""
 
 
 class Relay:

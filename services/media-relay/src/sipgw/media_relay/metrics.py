@@ -7,11 +7,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final, Protocol
 
-from prometheus_client import Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import REGISTRY, Collector
 
-from sipgw.runtime.telemetry.metrics import LATENCY_BUCKETS_S, reference_table
+# Importing it puts the calls' histograms into the registry, whose table this module prints.
+from sipgw.media_relay import instruments  # noqa: F401  # pyright: ignore[reportUnusedImport]
+from sipgw.runtime.telemetry.metrics import reference_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,40 +27,6 @@ if TYPE_CHECKING:
     from sipgw.media_relay.plane.media_plane import MediaPlane
     from sipgw.media_relay.stages.grpc_bridge import GrpcBridgeStage
     from sipgw.media_relay.stages.recording_writer import RecordingWriter
-
-MOS = Histogram(
-    "sipgw_relay_call_mos",
-    "How a call sounded at its end, E-model estimate, 1 to 4.5",
-    ["direction"],
-    buckets=(1.0, 2.0, 2.5, 3.0, 3.5, 3.8, 4.0, 4.2, 4.3, 4.4, 4.5),
-)
-LOSS = Histogram(
-    "sipgw_relay_call_loss_ratio",
-    "Share of a call's RTP packets that were lost",
-    ["direction"],
-    buckets=(0.0, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
-)
-JITTER = Histogram(
-    "sipgw_relay_call_jitter_seconds",
-    "Interarrival jitter of a call at its end (RFC 3550)",
-    ["direction"],
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2),
-)
-ROUND_TRIP = Histogram(
-    "sipgw_relay_call_round_trip_seconds",
-    "To the caller and back, by RTCP, at a call's end",
-    buckets=LATENCY_BUCKETS_S,
-)
-FIRST_AUDIO = Histogram(
-    "sipgw_relay_first_audio_seconds",
-    "From the answer to the first audio of the bot",
-    buckets=LATENCY_BUCKETS_S,
-)
-BOT_RESPONSE = Histogram(
-    "sipgw_relay_bot_response_seconds",
-    "From the end of the caller's speech to the bot's, turn by turn",
-    buckets=(0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0),
-)
 
 
 class RelayParts(Protocol):

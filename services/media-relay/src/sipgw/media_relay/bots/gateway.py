@@ -15,6 +15,7 @@ from sipgw.api import voicebot_pb2 as pb
 from sipgw.media_relay.bots.endpoint import BotEndpoint
 from sipgw.media_relay.bots.resolver import Resolve, resolve_by_system
 from sipgw.media_relay.bots.session import BotSession
+from sipgw.media_relay.streams.bot_call import BotProtocol
 from sipgw.media_relay.streams.columns import (
     MAX_ROWS,
     NO_STREAM,
@@ -27,7 +28,6 @@ from sipgw.media_relay.streams.columns import (
 )
 from sipgw.media_relay.streams.counters import BotCounters
 from sipgw.media_relay.streams.errors import BotUnavailable
-from sipgw.media_relay.streams.interface import BotProtocol
 from sipgw.media_relay.streams.trunk import TrunkStream
 from sipgw.media_relay.streams.wire import FormatIds
 from sipgw.runtime.tasks import TaskGroupOwner
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sipgw.audio import AudioFormat, PayloadU8
-    from sipgw.media_relay.streams.interface import BotCall, BotListener, BytesU64, HandlesU32
+    from sipgw.media_relay.bots.interface import BotListener
+    from sipgw.media_relay.streams.bot_call import BotCall, BytesU64, HandlesU32
 
 _CLOSE_TIMEOUT_S: Final = 3.0
 

@@ -8,9 +8,9 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from sipgw.api import voicebot_pb2 as pb
+from sipgw.media_relay.streams.bot_call import BotProtocol
 from sipgw.media_relay.streams.columns import ROW_MASK
 from sipgw.media_relay.streams.errors import BotUnavailable, BotUnimplemented, TrunkUnimplemented
-from sipgw.media_relay.streams.interface import BotProtocol
 from sipgw.media_relay.streams.stream import Broken, Finished, Superseded
 from sipgw.media_relay.streams.stream_call import StreamCall
 from sipgw.media_relay.streams.wire import attach_epoch, config_of
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     import grpc.aio
 
     from sipgw.media_relay.bots.endpoint import BotEndpoint, BotPod
+    from sipgw.media_relay.bots.interface import BotListener
+    from sipgw.media_relay.streams.bot_call import BotCall
     from sipgw.media_relay.streams.columns import CallColumns
     from sipgw.media_relay.streams.counters import BotCounters
-    from sipgw.media_relay.streams.interface import BotCall, BotListener
     from sipgw.media_relay.streams.stream import CallStream, SpeechSink, StreamEnd
 
 _log = get_logger("sipgw.media_relay.bots")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sipgw.media_relay.calls.session import Session
     from sipgw.media_relay.calls.sessions import Sessions
     from sipgw.media_relay.plane.media_plane import MediaPlane
-    from sipgw.media_relay.streams.interface import HandlesU32
+    from sipgw.media_relay.streams.bot_call import HandlesU32
 
 DRAIN_S: Final = 60.0
 _DIGITS_POLL_S: Final = 0.1

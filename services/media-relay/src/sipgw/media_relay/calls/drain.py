@@ -6,7 +6,6 @@ Calls whose bot can't resume, and those whose bot has said its last word, are le
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -16,7 +15,6 @@ from sipgw.media_relay.pipeline.stage import TICK_MS
 from sipgw.runtime.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
-    from sipgw.api.config.v1 import config_pb2
     from sipgw.media_relay.calls.session import Session
     from sipgw.media_relay.calls.sessions import Sessions
     from sipgw.media_relay.rtp.playout import PlayoutQueue
@@ -25,33 +23,8 @@ if TYPE_CHECKING:
 PERIOD_TICKS: Final = 100 // TICK_MS
 MOST_A_PERIOD: Final = 2  # 20 calls a second
 ASK_AGAIN_S: Final = 10.0
-_DEADLINE_S: Final = 60.0  # until a config says another
-_PATIENT_SHARE: Final = 0.5  # of the time that a stopping relay has, in which calls wait for a pause
 _BACKLOG_BYTES: Final = 800  # 100 ms of speech not yet played
 _log = get_logger("sipgw.media_relay.drain")
-
-
-@dataclass(frozen=True, slots=True)
-class DrainTimes:
-    """How long a drain may take, in seconds."""
-
-    most_s: float  # what the process has after SIGTERM
-    deadline_s: float = _DEADLINE_S  # after it calls leave in mid-word too
-    has_own_deadline: bool = False  # a flag's, which stands above the config's
-
-    def following(self, gateway: config_pb2.GatewaySettings) -> DrainTimes:
-        """These with the config's deadline and grace. No config stretches what the process has."""
-        most_s, deadline_s = self.most_s, self.deadline_s
-        if gateway.HasField("drain_grace_seconds"):
-            most_s = min(most_s, gateway.drain_grace_seconds)
-        if gateway.HasField("drain_deadline_seconds") and not self.has_own_deadline:
-            deadline_s = gateway.drain_deadline_seconds
-        return DrainTimes(most_s, deadline_s, self.has_own_deadline)
-
-    @property
-    def stopping_deadline_s(self) -> float:
-        """The deadline at SIGTERM: half of the time at most, so that a call may be asked about again."""
-        return min(self.deadline_s, self.most_s * _PATIENT_SHARE)
 
 
 class Drain:

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from sipgw.api.relay.v1 import control_pb2 as pb
-from sipgw.media_relay import metrics
+from sipgw.media_relay import instruments
 from sipgw.runtime.telemetry.metrics import observe
 from sipgw.runtime.telemetry.traces import record_span
 
@@ -58,12 +58,12 @@ class MediaReports:
         self._sessions.tell(session, bot_spoke=pb.BotSpoke(after_answer_ms=int(after_s * 1000)))
         _span_since_answer(session, "first bot audio", {})
         if session.is_started:
-            observe(metrics.FIRST_AUDIO, after_s, session.trace)
+            observe(instruments.FIRST_AUDIO, after_s, session.trace)
 
     def bot_responded(self, row: int, response_s: float) -> None:
         """TurnStage: the bot answers what the caller has said."""
         if (session := self._sessions.at_row(row)) is not None:
-            observe(metrics.BOT_RESPONSE, response_s, session.trace)
+            observe(instruments.BOT_RESPONSE, response_s, session.trace)
             now_ns = time.time_ns()
             record_span("turn", session.trace, now_ns - int(response_s * 1e9), now_ns)
 

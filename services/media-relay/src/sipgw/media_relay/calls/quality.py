@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from sipgw.media_relay import metrics
+from sipgw.media_relay import instruments
 from sipgw.rtp.voice_quality import mean_opinion_score, mouth_to_ear_ms
 from sipgw.runtime.telemetry.metrics import observe
 
@@ -23,7 +23,7 @@ def observe_quality(plane: MediaPlane, row: int, trace: TraceIds | None) -> None
     round_trip_ms = float(reports.round_trip_ms[row])
     packet_ms = plane.media_of(row).wire.frame_ms
     if not math.isnan(round_trip_ms):
-        observe(metrics.ROUND_TRIP, round_trip_ms / 1000, trace)
+        observe(instruments.ROUND_TRIP, round_trip_ms / 1000, trace)
     lost_ratio = heard.lost / max(heard.received + heard.lost, 1)
     if heard.received + heard.lost >= LEAST_PACKETS:
         _observe("from_caller", lost_ratio, heard.jitter_ms, round_trip_ms, packet_ms, trace)
@@ -42,6 +42,6 @@ def _observe(
     trace: TraceIds | None,
 ) -> None:
     delay_ms = mouth_to_ear_ms(round_trip_ms, jitter_ms, packet_ms)
-    observe(metrics.MOS.labels(direction), mean_opinion_score(lost_ratio, delay_ms), trace)
-    observe(metrics.LOSS.labels(direction), lost_ratio, trace)
-    observe(metrics.JITTER.labels(direction), jitter_ms / 1000, trace)
+    observe(instruments.MOS.labels(direction), mean_opinion_score(lost_ratio, delay_ms), trace)
+    observe(instruments.LOSS.labels(direction), lost_ratio, trace)
+    observe(instruments.JITTER.labels(direction), jitter_ms / 1000, trace)

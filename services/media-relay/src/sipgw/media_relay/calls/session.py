@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from sipgw.media_relay.plane.media_parameters import MediaParameters
-    from sipgw.media_relay.streams.interface import BotCall
+    from sipgw.media_relay.streams.bot_call import BotCall
     from sipgw.runtime.telemetry.traces import TraceIds
 
 BUILTIN_ECHO: Final = "builtin:echo"

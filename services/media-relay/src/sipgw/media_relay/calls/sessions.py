@@ -20,9 +20,9 @@ from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.audio import recoding_table
 from sipgw.media_relay.calls.quality import observe_quality
 from sipgw.media_relay.calls.session import BUILTIN_ECHO, Session
+from sipgw.media_relay.calls.specs import read_bot, read_media
 from sipgw.media_relay.errors import SpecError
 from sipgw.media_relay.pipeline.stage import handle_of, row_of
-from sipgw.media_relay.plane.media_parameters import read_bot, read_media
 from sipgw.rtp.media_destination import Reach
 from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.runtime.telemetry.traces import parse_traceparent
@@ -34,12 +34,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sipgw.audio import AudioFormat
+    from sipgw.media_relay.bots.interface import BotGateway
     from sipgw.media_relay.calls.event_log import EventLog
     from sipgw.media_relay.plane.media_plane import MediaPlane
     from sipgw.media_relay.stages.echo import EchoStage
     from sipgw.media_relay.stages.recorder import RecorderStage
     from sipgw.media_relay.stages.turns import TurnStage
-    from sipgw.media_relay.streams.interface import BotGateway, HandlesU32
+    from sipgw.media_relay.streams.bot_call import HandlesU32
 
 _REMEMBERED: Final = 10_000  # calls that were released, for the fence
 _log = get_logger("sipgw.media_relay.sessions")

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import ipaddress
 import platform
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sipgw.api.calls.v1 import session_pb2
 from sipgw.api.config.v1 import config_pb2
@@ -24,17 +24,37 @@ from sipgw.runtime.telemetry.logs import get_logger
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sipgw.media_relay.app import Relay, RelaySettings
+    from sipgw.control import Beat
+    from sipgw.media_relay.settings import DrainTimes, RelaySettings
+    from sipgw.runtime.settings import Identity
 
 _FIRST_CONFIG_S: Final = 2.0  # so that the first call has the right address already
 _log = get_logger("sipgw.media_relay.registrar")
+
+
+class RegisteredRelay(Protocol):
+    """What the registrar asks of the relay, and tells it."""
+
+    drain_times: DrainTimes
+
+    @property
+    def identity(self) -> Identity: ...
+
+    @property
+    def capacity_units(self) -> int: ...
+
+    def beat(self) -> Beat: ...
+
+    def set_draining(self, drain: bool) -> None: ...  # noqa: FBT001 - RelayHeartbeat's callback
+
+    def advertise(self, address: str) -> None: ...
 
 
 class Registrar:
     """`run` it as a task."""
 
     def __init__(
-        self, relay: Relay, settings: RelaySettings, control_port: int, warnings: Sequence[str] = ()
+        self, relay: RegisteredRelay, settings: RelaySettings, control_port: int, warnings: Sequence[str] = ()
     ) -> None:
         self._relay = relay
         self._settings = settings
@@ -87,7 +107,7 @@ class Registrar:
 
 
 def _registration(
-    relay: Relay, settings: RelaySettings, control_port: int, warnings: Sequence[str]
+    relay: RegisteredRelay, settings: RelaySettings, control_port: int, warnings: Sequence[str]
 ) -> registry_pb2.RelayRegistration:
     me = relay.identity
     return registry_pb2.RelayRegistration(

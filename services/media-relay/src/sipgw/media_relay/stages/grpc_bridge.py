@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
     from sipgw.api import voicebot_pb2 as pb
     from sipgw.audio import AudioFormat, Codec, PayloadU8
+    from sipgw.media_relay.bots.interface import BotListener
     from sipgw.media_relay.pipeline.block import FrameBlock
     from sipgw.media_relay.pipeline.stage import Tick
+    from sipgw.media_relay.streams.bot_call import BotCall, BytesU64, HandlesU32
     from sipgw.media_relay.streams.counters import BotCounters
-    from sipgw.media_relay.streams.interface import BotCall, BotListener, BytesU64, HandlesU32
 
 _NONE: Final = -1
 

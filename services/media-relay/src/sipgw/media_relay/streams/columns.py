@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from sipgw.media_relay.streams.interface import BytesU64, HandlesU32
+    from sipgw.media_relay.streams.bot_call import BytesU64, HandlesU32
 
 # Row indices, intp, shape (n,).
 Rows = npt.NDArray[np.intp]

@@ -22,9 +22,9 @@ from sipgw.media_relay.streams.stream import Broken, Finished, Superseded
 from sipgw.media_relay.streams.wire import FEATURES_KEY, RESUME, SUPERSEDED
 
 if TYPE_CHECKING:
+    from sipgw.media_relay.streams.bot_call import BotCall
     from sipgw.media_relay.streams.columns import CallColumns
     from sipgw.media_relay.streams.counters import BotCounters
-    from sipgw.media_relay.streams.interface import BotCall
     from sipgw.media_relay.streams.stream import AttachedCall, SpeechSink, StreamEnd
 
 DECLARE_GRACE_S: Final = (

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sipgw.audio import PayloadU8
+    from sipgw.media_relay.streams.bot_call import BotCall
     from sipgw.media_relay.streams.columns import CallColumns
     from sipgw.media_relay.streams.counters import BotCounters
-    from sipgw.media_relay.streams.interface import BotCall
     from sipgw.media_relay.streams.stream import AttachedCall, SpeechSink, StreamEnd
     from sipgw.media_relay.streams.wire import FormatIds
 

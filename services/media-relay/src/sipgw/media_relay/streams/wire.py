@@ -8,7 +8,7 @@ from sipgw.api import voicebot_pb2 as pb
 from sipgw.audio import AudioFormat, Codec
 
 if TYPE_CHECKING:
-    from sipgw.media_relay.streams.interface import BotCall
+    from sipgw.media_relay.streams.bot_call import BotCall
 
 FEATURES_KEY: Final = "sipgw-features"
 # What this gateway understands of a bot, said in Config and Hello.
