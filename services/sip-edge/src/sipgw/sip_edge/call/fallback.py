@@ -10,8 +10,8 @@ from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.config.matching import rank_fallback_bots
 from sipgw.sip_edge.call.live_calls import LiveCall
 from sipgw.sip_edge.gateway_config import ConfigHolder
+from sipgw.sip_edge.record import bots
 from sipgw.sip_edge.record.records import CallRecords
-from sipgw.sip_edge.record.states import HAS_SESSION
 
 
 class Fallbacks:
@@ -34,16 +34,14 @@ class Fallbacks:
         chosen = next_endpoint(route, session.call_id, failed) if route is not None else None
         if chosen is None:
             return None
-
-        def change(draft: calls.CallSession) -> bool:
-            if draft.state not in HAS_SESSION or draft.bot.endpoint != failed:
-                return False
-            draft.bot.endpoint, draft.bot.address, draft.bot.ready = chosen, "", False
-            if draft.state == calls.CALL_STATE_RINGING:
-                draft.deadline_ms = self._now_ms() + limit_ms
-            return True
-
-        saved = await self._records.update(live.call_id, change, as_owner=True, known=session)
+        saved = await self._records.update(
+            live.call_id,
+            lambda draft: bots.fall_back(
+                draft, failed=failed, chosen=chosen, ringing_until_ms=self._now_ms() + limit_ms
+            ),
+            as_owner=True,
+            known=session,
+        )
         live.await_bot_again()
         live.log.warning("bot_fallback", failed=failed, next=chosen, reason=why)
         return saved

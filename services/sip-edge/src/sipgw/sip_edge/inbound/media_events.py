@@ -23,9 +23,10 @@ from sipgw.sip_edge.dialog.transfer import Transfers
 from sipgw.sip_edge.errors import CallOver, RecordMissing
 from sipgw.sip_edge.gateway_config import ConfigHolder
 from sipgw.sip_edge.move.moves import Moves
+from sipgw.sip_edge.record import bots
 from sipgw.sip_edge.record.records import CallRecords
 from sipgw.sip_edge.record.states import ANSWERED, OVER, UNANSWERED
-from sipgw.sip_edge.setup.call_flow import CallFlow, note_bot_ready
+from sipgw.sip_edge.setup.call_flow import CallFlow
 from sipgw.store import StoreUnavailable
 
 _DECLINES = frozenset({calls.END_CAUSE_BOT_HANGUP, calls.END_CAUSE_BOT_FINISHED})
@@ -111,7 +112,7 @@ class MediaEvents:
         if session is not None and session.state in ANSWERED:
             with contextlib.suppress(CallOver, RecordMissing):
                 await self._records.update(
-                    live.call_id, lambda draft: note_bot_ready(draft.bot, ready), as_owner=True
+                    live.call_id, lambda draft: bots.note_ready(draft, ready), as_owner=True
                 )
 
     async def _bot_failed(self, event: relay.MediaEvent, live: LiveCall) -> None:

@@ -29,8 +29,9 @@ from sipgw.sip_edge.gateway_config import ConfigHolder
 from sipgw.sip_edge.media import sdp_exchange
 from sipgw.sip_edge.media.commands import MediaCommands
 from sipgw.sip_edge.media.placement import Placing
-from sipgw.sip_edge.record.records import CallRecords
-from sipgw.sip_edge.record.states import UNANSWERED, state_name
+from sipgw.sip_edge.record import setting_up
+from sipgw.sip_edge.record.records import CallRecords, Change
+from sipgw.sip_edge.record.states import state_name
 from sipgw.sip_edge.settings import EdgeSettings
 from sipgw.sip_edge.sip.invite_responses import InviteAnswers
 from sipgw.sip_edge.sip.responses import retry_after
@@ -122,21 +123,8 @@ class CallFlow:
             raise Rejected(503, f"No Relay: {none.reason}", headers=headers) from none
         except RegistryUnreachable as error:
             raise Rejected(503, "No Registry", headers=self._retry_after) from error
-
-        def change(draft: calls.CallSession) -> bool:
-            if draft.state not in UNANSWERED:
-                return False
-            if draft.media.relay.incarnation:
-                draft.bot.epoch += 1  # the relay it leaves has the bot's stream, or opens it late
-            draft.state = calls.CALL_STATE_PLACED
-            draft.media.Clear()
-            draft.media.relay.CopyFrom(placement.relay)
-            draft.media.control_address = placement.control_address
-            draft.media.media_address = placement.advertised_address
-            return True
-
         try:
-            saved = await self._records.update(live.call_id, change, as_owner=True, known=session)
+            saved = await self._save(session, lambda draft: setting_up.place(draft, placement))
         except CallOver:
             self._placing.release_soon(live.call_id, placement.relay.incarnation)
             raise
@@ -195,19 +183,16 @@ class CallFlow:
         if live.replies is not None:
             ringing = live.replies.build(183, body=local_sdp) if is_early else live.replies.build(180)
 
-        def change(draft: calls.CallSession) -> bool:
-            if draft.state != calls.CALL_STATE_PLACED:
-                return False
-            draft.state = calls.CALL_STATE_RINGING
-            draft.media.CopyFrom(anchor)
-            draft.deadline_ms = self._now_ms() + self._ready_limit_ms(route)
-            leg = draft.legs[0]
-            leg.local_sdp, leg.local_sdp_version = local_sdp, 1
-            if ringing is not None:
-                leg.invite.last_provisional = serialize(ringing)
-            return True
-
-        saved = await self._records.update(live.call_id, change, as_owner=True, known=session)
+        saved = await self._save(
+            session,
+            lambda draft: setting_up.ring(
+                draft,
+                anchor,
+                local_sdp=local_sdp,
+                provisional=serialize(ringing) if ringing is not None else b"",
+                deadline_ms=self._now_ms() + self._ready_limit_ms(route),
+            ),
+        )
         self._deadlines.arm(saved)
         if live.setup is not None:
             live.setup.done(asyncio.get_running_loop().time(), is_set_up=True)
@@ -300,25 +285,17 @@ class CallFlow:
             raise Rejected(500)
         ok = live.replies.build(200, body=leg.local_sdp)
         now_ms = self._now_ms()
-
-        def change(draft: calls.CallSession) -> bool:
-            if draft.state != calls.CALL_STATE_RINGING:
-                return False
-            draft.state = calls.CALL_STATE_ANSWERED
-            draft.sip_status = 200
-            draft.answered_ms = now_ms
-            draft.deadline_ms = now_ms + int(64_000 * self._settings.times.sip.t1_s)
-            invite = draft.legs[0].invite
-            invite.last_final, invite.final_sent_ms = serialize(ok), now_ms
-            draft.legs[0].dialog.early = False
-            draft.legs[0].local_target = str(ok.contact.uri) if ok.contact is not None else ""
-            if not draft.legs[0].remote_sdp:
-                draft.legs[0].offer_pending = calls.OFFER_PENDING_LOCAL
-            if live.bot.done() and isinstance(outcome := live.bot.result(), relay.BotReady):
-                note_bot_ready(draft.bot, outcome)
-            return True
-
-        saved = await self._records.update(live.call_id, change, as_owner=True, known=session)
+        saved = await self._save(
+            session,
+            lambda draft: setting_up.answer(
+                draft,
+                _ready_bot(live),
+                final=serialize(ok),
+                local_target=str(ok.contact.uri) if ok.contact is not None else "",
+                now_ms=now_ms,
+                deadline_ms=now_ms + int(64_000 * self._settings.times.sip.t1_s),
+            ),
+        )
         self._deadlines.arm(saved)
         self._answers.send(live.call_id, ok, live.invite_key, live.destination)
         observe(metrics.ANSWER_SECONDS, (now_ms - saved.created_ms) / 1000, live.trace)
@@ -326,6 +303,9 @@ class CallFlow:
         record_span("transaction", live.trace, live.began_ns, time.time_ns(), attributes)
         live.log.info("call_answered", after_ms=now_ms - saved.created_ms)
         return saved
+
+    async def _save(self, session: calls.CallSession, change: Change) -> calls.CallSession:
+        return await self._records.update(session.call_id, change, as_owner=True, known=session)
 
     def _media_of(self, live: LiveCall, session: calls.CallSession) -> relay.MediaSpec:
         if live.media is None:
@@ -375,12 +355,6 @@ def media_wanted(remote_sdp: bytes, capabilities: MediaCapabilities) -> relay.Me
     return sdp_exchange.negotiate(sdp_exchange.read_offer(remote_sdp), capabilities)
 
 
-def note_bot_ready(binding: calls.BotBinding, ready: relay.BotReady) -> bool:
-    """What the record keeps of a bot that is ready; whether that is news."""
-    news = calls.BotBinding()
-    news.CopyFrom(binding)
-    news.ready, news.address, news.can_resume = True, ready.address, ready.can_resume
-    if news == binding:
-        return False
-    binding.CopyFrom(news)
-    return True
+def _ready_bot(live: LiveCall) -> relay.BotReady | None:
+    outcome = live.bot.result() if live.bot.done() else None
+    return outcome if isinstance(outcome, relay.BotReady) else None
