@@ -12,8 +12,14 @@ from sipgw.api.config.v1.config_pb2 import GatewayConfig
 from sipgw.api.registry.v1 import registry_pb2 as pb
 from sipgw.control import ConfigConflict, RegistryUnreachable
 from sipgw.operator.errors import KubeAway, KubeConflict, KubeError, KubeForbidden
+from sipgw.operator.resources.stateful_sets import lane_name
 
 Json = dict[str, Any]
+
+
+def relay_name(release: str, number: int, lanes: int) -> str:
+    """Name a relay as its StatefulSet names the pod."""
+    return f"{lane_name(release, number % lanes)}-{number // lanes}"
 
 
 class ManualClock:

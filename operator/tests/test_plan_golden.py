@@ -9,8 +9,9 @@ import yaml
 
 from sipgw.operator.fleet import GoneRelay, Memory, Observed, Plan, RelayState, SizingSpec
 from sipgw.operator.plan import plan
-from sipgw.operator.resources.stateful_sets import relay_name
 from sipgw.operator.spread import NodeState
+
+from .conftest import relay_name
 
 STORIES = sorted((Path(__file__).parent / "golden").glob("*.yaml"))
 Json = dict[str, Any]

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from sipgw.operator.fleet import GoneRelay, Memory, Observed, Plan, RelayState, SizingSpec
 from sipgw.operator.plan import LOST_AFTER_S, plan
-from sipgw.operator.resources.stateful_sets import relay_name
 from sipgw.operator.sizing import relays_needed
 from sipgw.operator.spread import NodeState, first_to_go, numbers_of
+
+from .conftest import relay_name
 
 STEP_S = 2.0
 CAPACITY = 100

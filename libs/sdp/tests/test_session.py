@@ -192,12 +192,6 @@ def test_the_streams_own_direction_beats_the_sessions():
     ]
 
 
-def test_fmtp_is_found_by_payload_type_and_garbage_is_passed_over():
-    (media,) = parse("m=audio 1 RTP/AVP 0 101", "a=fmtp", "a=fmtp:", "a=fmtp:x y", "a=fmtp:101  0-15 ").media
-    assert media.fmtp(101) == "0-15"
-    assert media.fmtp(0) is None
-
-
 @pytest.mark.parametrize("direction", list(Direction))
 def test_reversing_a_direction_twice_changes_nothing(direction: Direction):
     assert direction.reversed.reversed is direction

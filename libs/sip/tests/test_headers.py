@@ -31,14 +31,14 @@ def test_changing_keeps_the_order() -> None:
     assert headers.items() == [("X-A", "4"), ("X-B", "6"), ("x-b", "5")]
     headers.remove("X-B")
     headers.remove("nothing")
-    headers.insert_first("t", "7")
+    headers.add("t", "7")
     headers.set("New", "8")
     headers.replace_first("Newer", "9")
-    assert headers.items() == [("To", "7"), ("X-A", "4"), ("New", "8"), ("Newer", "9")]
+    assert headers.items() == [("X-A", "4"), ("To", "7"), ("New", "8"), ("Newer", "9")]
     assert len(headers) == 4
     assert "to" in headers
     assert "x-b" not in headers
-    assert repr(headers).startswith("Headers([('To', '7')")
+    assert repr(headers).startswith("Headers([('X-A', '4')")
 
 
 def test_values_split_at_commas_but_not_in_quotes_and_brackets() -> None:

@@ -41,7 +41,7 @@ def test_a_response_is_read(sip_text) -> None:
     assert isinstance(response, SipResponse)
     assert (response.status, response.reason) == (183, "Session Progress")
     assert (response.is_provisional, response.is_success, response.is_failure) == (True, False, False)
-    assert (response.require, response.supported, response.allow) == (
+    assert (response.require, response.tokens("Supported"), response.tokens("Allow")) == (
         ("100rel", "timer"),
         ("a",),
         ("INVITE",),

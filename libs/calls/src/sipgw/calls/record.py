@@ -12,8 +12,6 @@ from typing import Final
 from sipgw.api.calls.v1.session_pb2 import CALL_STATE_ENDED, CallSession, CallState, Leg
 
 HEADER_LENGTH: Final = 33
-ORDER_LENGTH: Final = 24
-"""Of the header: what orders two records of one call."""
 
 T1_MS: Final = 500
 TOMBSTONE_MS: Final = 64 * T1_MS + 8_000

@@ -71,10 +71,6 @@ class LocalGateway:
         await self._supervisor.kill()
 
     @property
-    def supervisor(self) -> Supervisor:
-        return self._supervisor
-
-    @property
     def registry(self) -> RegistryClient:
         assert self._registry is not None
         return self._registry

@@ -52,7 +52,6 @@ class ServiceProcess:
         self.spec = spec
         self.log = ServiceLog(log_directory / f"{spec.name}.log")
         self.binds: dict[str, str] = dict(spec.binds)
-        self.ready_fields: Mapping[str, object] = {}
         self._run_id = run_id
         self._process: asyncio.subprocess.Process | None = None
 
@@ -116,7 +115,6 @@ class ServiceProcess:
             await asyncio.sleep(_READY_POLL_S)
 
     def _learn(self, record: Mapping[str, object]) -> None:
-        self.ready_fields = record
         for key in self.binds:
             told = record.get(key)
             if isinstance(told, str) and told:

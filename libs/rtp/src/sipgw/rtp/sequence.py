@@ -11,16 +11,6 @@ def timestamp_delta(newer: int, older: int) -> int:
     return _delta(newer, older, 32)
 
 
-def extend_sequence(sequence: int, near: int) -> int:
-    """The number of which ``sequence`` is the low 16 bits that is nearest to ``near``."""
-    return near + _delta(sequence, near, 16)
-
-
-def extend_timestamp(timestamp: int, near: int) -> int:
-    """The number of which ``timestamp`` is the low 32 bits that is nearest to ``near``."""
-    return near + _delta(timestamp, near, 32)
-
-
 def _delta(newer: int, older: int, bits: int) -> int:
     half = 1 << (bits - 1)
     return ((newer - older + half) & ((1 << bits) - 1)) - half

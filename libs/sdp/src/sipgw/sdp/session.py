@@ -129,15 +129,6 @@ class MediaDescription:
         value = attribute.first_value(self.attributes, "rtcp")
         return RtcpAddress.parse(value) if value else None
 
-    def fmtp(self, payload_type: int) -> str | None:
-        """The format parameters of a payload type as they stand."""
-        for candidate in self.attributes:
-            if candidate.name.lower() == "fmtp" and candidate.value:
-                number, _, parameters = candidate.value.strip().partition(" ")
-                if number == str(payload_type):
-                    return parameters.strip()
-        return None
-
 
 @dataclass(frozen=True, slots=True)
 class SessionDescription:

@@ -113,11 +113,6 @@ class Headers:
         self._items.append((long_name(name), value))
         self._changed(_key(name))
 
-    def insert_first(self, name: str, value: str) -> None:
-        """Puts a line before all others (a Via of ours)."""
-        self._items.insert(0, (long_name(name), value))
-        self._changed(_key(name))
-
     def set(self, name: str, value: str) -> None:
         """Replaces the first line of this name and drops its others; appends when there is none."""
         key = _key(name)

@@ -83,14 +83,6 @@ class SipMessage:
     def require(self) -> tuple[str, ...]:
         return self.tokens("Require")
 
-    @property
-    def supported(self) -> tuple[str, ...]:
-        return self.tokens("Supported")
-
-    @property
-    def allow(self) -> tuple[str, ...]:
-        return self.tokens("Allow")
-
     def tokens(self, name: str) -> tuple[str, ...]:
         """Every value of a header that lists tokens."""
         return self.headers.parsed(f"{name.lower()}:tokens", lambda headers: readings.tokens(headers, name))

@@ -48,7 +48,6 @@ class CallTimes:
     """Monotonic times of what has happened; None for what has not."""
 
     invited_s: float = field(default_factory=time.monotonic)
-    ringing_s: float | None = None
     answered_s: float | None = None
     ended_s: float | None = None
 
@@ -228,7 +227,6 @@ class PhoneCall:
     def became_ringing(self) -> None:
         if self.phase is CallPhase.CALLING:
             self.phase = CallPhase.RINGING
-            self.times.ringing_s = time.monotonic()
         self.changes.notify()
 
     def became_answered(self) -> None:

@@ -1,6 +1,5 @@
 """The media of one call: two sockets, the voice that goes out, what comes in."""
 
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,12 +35,6 @@ class PhoneMedia:
         self._readers = [DatagramReader(self._rtp, self._on_rtp), DatagramReader(self._rtcp, self._on_rtcp)]
         self.current: NegotiatedMedia | None = None
         self.started_s: float | None = None
-        self.first_packet_s: float | None = None
-
-    @property
-    def rtp_socket(self) -> socket.socket:
-        """For tests that send packets of their own from the call's port."""
-        return self._rtp
 
     @property
     def sent_track(self) -> AudioTrack:
@@ -86,8 +79,6 @@ class PhoneMedia:
         self.on_change()
 
     def _on_rtp(self, data: bytes, source: HostPort, arrived_s: float) -> None:
-        if self.first_packet_s is None:
-            self.first_packet_s = arrived_s
         self.received.receive(data, source, arrived_s)
         self.on_change()
 

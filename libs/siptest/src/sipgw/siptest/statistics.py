@@ -12,8 +12,6 @@ class Times(Protocol):
 
     @property
     def answer_time_s(self) -> float | None: ...
-    @property
-    def answered_s(self) -> float | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +20,6 @@ class CallStatistics:
     peer says in RTCP of ours, None when it said nothing."""
 
     answer_time_ms: float | None
-    first_packet_ms: float | None  # from the answer; negative with early media
     packets_sent: int
     packets_received: int
     packets_lost: int
@@ -38,11 +35,8 @@ class CallStatistics:
 def measure(media: PhoneMedia, times: Times) -> CallStatistics:
     received = media.received
     answer_time_s = times.answer_time_s
-    first_s, answered_s = media.first_packet_s, times.answered_s
-    first_ms = (first_s - answered_s) * 1000 if first_s is not None and answered_s is not None else None
     return CallStatistics(
         answer_time_ms=None if answer_time_s is None else answer_time_s * 1000,
-        first_packet_ms=first_ms,
         packets_sent=media.sender.packets_sent,
         packets_received=len(received.packets),
         packets_lost=received.lost,

@@ -7,7 +7,6 @@ from typing import Final
 from sipgw.operator.resources.json_parts import Json, part
 from sipgw.operator.resources.nodes import Placing, read_placing
 
-LANE_LABEL: Final = "sipgw.io/lane"
 REVISION_LABEL: Final = "controller-revision-hash"
 
 
@@ -25,11 +24,6 @@ class Lane:
 
 def lane_name(release: str, lane: int) -> str:
     return f"{release}-relay-{lane}"
-
-
-def relay_name(release: str, number: int, lanes: int) -> str:
-    """The pod of a relay, which is the relay's name too."""
-    return f"{lane_name(release, number % lanes)}-{number // lanes}"
 
 
 def selector(release: str) -> str:
