@@ -128,7 +128,7 @@ async def test_the_200_is_repeated_until_its_ack(edge: TestEdge, caller: Caller)
     await edge.until(lambda: caller.count(call.invite, 200) >= 3)
     call.ack(edge.sip)
     await edge.until(lambda: state_of(edge, call.call_id) == calls.CALL_STATE_ESTABLISHED)
-    assert not edge.app.answers.acked(call.call_id, 1)
+    assert not edge.app.responses.acked(call.call_id, 1)
 
 
 async def test_without_an_ack_the_call_ends_with_a_bye(edge: TestEdge, caller: Caller) -> None:

@@ -19,7 +19,7 @@ from sipgw.runtime.tasks import TaskGroupOwner
 from sipgw.sip import make_cancel
 from sipgw.sip_edge import metrics
 from sipgw.sip_edge.call.ending import End
-from sipgw.sip_edge.sip.responses import InviteReplies
+from sipgw.sip_edge.sip.responses import InviteResponseTemplate
 from sipgw.store import StoreProtocolError
 
 WITHIN_S = 5.0
@@ -58,15 +58,15 @@ def registry_release(edge: TestEdge, patch: Patch) -> None:
 
 def bye_or_answer(edge: TestEdge, patch: Patch) -> None:
     patch.setattr(edge.app.ending._requests, "send", always)
-    patch.setattr(edge.app.answers, "send", always)
+    patch.setattr(edge.app.responses, "send", always)
 
 
 def building_the_answer(edge: TestEdge, patch: Patch) -> None:
-    patch.setattr(InviteReplies, "build", always)
+    patch.setattr(InviteResponseTemplate, "build", always)
 
 
 def reading_the_answer(edge: TestEdge, patch: Patch) -> None:
-    patch.setattr(InviteReplies, "from_record", always)
+    patch.setattr(InviteResponseTemplate, "from_record", always)
 
 
 def saving_the_end(edge: TestEdge, patch: Patch) -> None:
@@ -148,7 +148,7 @@ async def test_a_call_ends_once_whichever_step_of_its_end_fails(
     assert held.state == calls.CALL_STATE_ENDED
     if fail is not relay_release:
         assert not relay.sessions
-    assert edge.app.sip.asking == 0
+    assert edge.app.sip.pending_requests == 0
 
 
 async def test_an_end_whose_task_died_is_carried_out_and_counted_and_told_once(

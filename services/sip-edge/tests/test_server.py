@@ -90,7 +90,7 @@ def test_requests_are_sent_and_time_out_when_every_timer_is_already_due(
         server.start(lambda _: None)
         asked = [server.request(request(number=number), PEER) for number in range(1, 51)]
         assert await asyncio.gather(*asked) == [None] * 50
-        assert server.asking == 0
+        assert server.pending_requests == 0
         assert len(listener.sent) >= 50
         server.close()
 
@@ -104,7 +104,7 @@ async def test_a_request_that_could_not_be_sent_is_not_awaited() -> None:
     listener.fails = True
     with pytest.raises(RuntimeError):
         await server.request(request(), PEER)
-    assert server.asking == 0
+    assert server.pending_requests == 0
     listener.fails = False
     server.close()
 
@@ -131,7 +131,7 @@ async def test_an_answer_goes_to_the_wire_when_the_edge_that_delivered_has_given
     server.start(taken.put_nowait)
     bye = request("BYE", via="SIP/2.0/UDP 127.0.0.1:5060;branch=z9hG4bKdelivered")
     delivering = asyncio.ensure_future(
-        server.deliver(serialize(bye), PEER, PEER, wait_s=60, expects_answer=True)
+        server.deliver(serialize(bye), PEER, PEER, wait_s=60, expects_response=True)
     )
     event = await taken.get()
     delivering.cancel()

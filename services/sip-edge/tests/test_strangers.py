@@ -170,14 +170,14 @@ async def test_a_ban_leaves_the_calls_of_its_source_alone(
     await stranger.response(ringing, 180)
     await get_banned(edge, stranger)
     call.ack(edge.sip)
-    await edge.until(lambda: not edge.app.answers.is_waiting(call.call_id))
+    await edge.until(lambda: not edge.app.responses.is_waiting(call.call_id))
     assert (await final(stranger, edge, call.next("INFO"))).status == 200
     assert (await final(stranger, edge, call.next("BYE"))).status == 200
     cancel = make_cancel(ringing)
     assert (await final(stranger, edge, cancel)).status == 200
     assert (await stranger.response(ringing)).status == 487
     await edge.app.ending.end(hung_up_by_us.call_id, _hangup(), as_owner=True)
-    await edge.until(lambda: edge.app.sip.asking == 0)
+    await edge.until(lambda: edge.app.sip.pending_requests == 0)
     assert len({one.via.branch for one in stranger.requests if one.method == "BYE"}) == 1
     await edge.until(lambda: not len(edge.app.live))
 

@@ -59,7 +59,7 @@ async def test_an_ack_to_the_other_edge_reaches_the_owner(a: TestEdge, b: TestEd
     call.ack(b.sip)
     session = await until_state(b, call.call_id, calls.CALL_STATE_ESTABLISHED)
     assert session.owner.name == "edge-a"
-    assert not a.app.answers.acked(call.call_id, 1), "the owner would go on repeating its 200"
+    assert not a.app.responses.acked(call.call_id, 1), "the owner would go on repeating its 200"
 
 
 async def test_a_cancel_to_the_other_edge_ends_the_invite(
@@ -125,7 +125,7 @@ async def test_a_reinvite_to_one_edge_and_its_ack_to_the_other(
     caller.send(reinvite, b.sip)
     ok = await caller.response(reinvite)
     call.ack(a.sip, cseq=ok.cseq.number)
-    await a.until(lambda: not b.app.answers.is_waiting(call.call_id))
+    await a.until(lambda: not b.app.responses.is_waiting(call.call_id))
     assert (await record(b, call.call_id)).legs[0].invite.ack_seen
     assert not [one for one in caller.requests if one.method == "BYE"]
 

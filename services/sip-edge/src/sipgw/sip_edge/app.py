@@ -37,9 +37,9 @@ from sipgw.sip_edge.inbound.media_events import MediaEvents
 from sipgw.sip_edge.inbound.rescue import Rescue
 from sipgw.sip_edge.inbound.stranded import StrandedCalls
 from sipgw.sip_edge.media.commands import MediaCommands
-from sipgw.sip_edge.media.left_sessions import Ghosts
+from sipgw.sip_edge.media.left_sessions import LeftSessions
 from sipgw.sip_edge.media.peers import MediaPeers
-from sipgw.sip_edge.media.placement import Placing
+from sipgw.sip_edge.media.placement import Placements
 from sipgw.sip_edge.media.registry_outage import RegistryOutage
 from sipgw.sip_edge.media.relay_ports import RelayPorts
 from sipgw.sip_edge.media.relays import Relays
@@ -47,7 +47,7 @@ from sipgw.sip_edge.move.moves import Moves
 from sipgw.sip_edge.move.reinvites import Reinvites
 from sipgw.sip_edge.move.relay_losses import RelayLosses
 from sipgw.sip_edge.move.target_refreshes import TargetRefreshes
-from sipgw.sip_edge.peers.delivery import Takeover
+from sipgw.sip_edge.peers.delivery import Delivery
 from sipgw.sip_edge.peers.edges import Edges
 from sipgw.sip_edge.record.journal import Journal
 from sipgw.sip_edge.record.records import CallRecords
@@ -60,9 +60,9 @@ from sipgw.sip_edge.setup.intake import CALL_ID_SECRET, Intake
 from sipgw.sip_edge.sip.dialogs import DialogRequests, LocalContact
 from sipgw.sip_edge.sip.identifiers import branch_tokens
 from sipgw.sip_edge.sip.in_flight import InFlight
-from sipgw.sip_edge.sip.invite_responses import InviteAnswers
+from sipgw.sip_edge.sip.invite_responses import InviteResponses
 from sipgw.sip_edge.sip.listeners import UdpListener
-from sipgw.sip_edge.sip.responses import InviteReplies, retry_after
+from sipgw.sip_edge.sip.responses import InviteResponseTemplate, retry_after
 from sipgw.sip_edge.sip.server import SipServer
 from sipgw.store import Store, StoreUnavailable
 
@@ -112,18 +112,18 @@ class EdgeApp:
         )
         self.relay_ports = RelayPorts(self.registry.list_relays)
         media = MediaCommands(self.relays, MediaPeers(self.gateway, self.relay_ports))
-        self.answers = InviteAnswers(self.sip, self.records, self._tasks, times.sip)
+        self.responses = InviteResponses(self.sip, self.records, self._tasks, times.sip)
         requests = DialogRequests(self.sip, self.local)
-        self.ghosts = Ghosts(media, self._tasks, self.relays.is_silent)
-        placing = Placing(
+        self.left_sessions = LeftSessions(media, self._tasks, self.relays.is_silent)
+        placements = Placements(
             self.registry,
             self._tasks,
             self.relays,
             RegistryOutage(times.registry_away_s),
-            self.ghosts,
+            self.left_sessions,
         )
         self.ending = CallEnding(
-            self.records, self.live, media, placing, self.answers, requests, self._tasks, self.local
+            self.records, self.live, media, placements, self.responses, requests, self._tasks, self.local
         )
         self.deadlines = Deadlines(self.live, self._tasks, store.now_ms)
         allocations = Allocations(self.gateway)
@@ -131,10 +131,10 @@ class EdgeApp:
         flow = CallFlow(
             settings,
             self.records,
-            placing,
+            placements,
             allocations,
             media,
-            self.answers,
+            self.responses,
             self.ending,
             self.deadlines,
             self.gateway,
@@ -149,13 +149,13 @@ class EdgeApp:
             settings,
             self.records,
             self.relays,
-            placing,
+            placements,
             allocations,
             media,
             reinvites,
             self.ending,
             self.gateway,
-            self.ghosts,
+            self.left_sessions,
             self._tasks,
             store.now_ms,
         )
@@ -167,7 +167,7 @@ class EdgeApp:
             self._tasks,
             hold_off_s=times.move_hold_off_s,
         )
-        takeover = Takeover(me.name, self.records, self.sip, self.edges)
+        delivery = Delivery(me.name, self.records, self.sip, self.edges)
         self.intake = Intake(
             settings,
             store,
@@ -177,7 +177,7 @@ class EdgeApp:
             flow,
             self.ending,
             self.deadlines,
-            takeover,
+            delivery,
             self.gateway,
             self.local,
             Entry(
@@ -195,7 +195,7 @@ class EdgeApp:
         offers = Offers(
             self.records,
             self.sip,
-            self.answers,
+            self.responses,
             media,
             self.ending,
             self.deadlines,
@@ -217,14 +217,14 @@ class EdgeApp:
             settings,
             self.records,
             self.sip,
-            self.answers,
+            self.responses,
             self.ending,
             offers,
             transfers,
-            takeover,
+            delivery,
             self.intake,
         )
-        self.dispatcher = Dispatcher(settings, self.sip, self.intake, in_dialog, takeover, self._requests)
+        self.dispatcher = Dispatcher(settings, self.sip, self.intake, in_dialog, delivery, self._requests)
         self.events = MediaEvents(
             self.records,
             self.live,
@@ -246,7 +246,7 @@ class EdgeApp:
             media,
             Reinviting(self.moves, refreshes),
             self.losses,
-            self.answers,
+            self.responses,
             self.ending,
             self.deadlines,
             self.local,
@@ -256,7 +256,7 @@ class EdgeApp:
         self.rescue = Rescue(self.records, self.live, self.ending, self.deadlines, self.moves, self._tasks)
         self._redis = RedisWatch(store, self.records, self.journal)
         service = EdgeService(
-            me.name, self.sip, self.live, self.ending, self.guard, answer_wait_s=times.delivered_answer_s
+            me.name, self.sip, self.live, self.ending, self.guard, response_wait_s=times.delivered_response_s
         )
         self._grpc = GrpcServer(settings.listen, tls=settings.tls)
         self._grpc.add(service, add_EdgeServiceServicer_to_server, SERVICE_NAME)
@@ -321,7 +321,7 @@ class EdgeApp:
         await self._give_up_lease()
         _log.info("calls_handed_over", calls=len(self.live), is_finished=is_finished)
         self.sip.stop_reading()
-        await in_flight.answered(times.answer_last_s)
+        await in_flight.all_responded(times.last_responses_s)
         await self.vanish()
 
     async def _give_up_lease(self) -> None:
@@ -340,7 +340,7 @@ class EdgeApp:
 
     def _wire(self) -> None:
         self.records.on_lost = self._let_go
-        self.answers.on_no_ack = self._no_ack
+        self.responses.on_no_ack = self._no_ack
         self.deadlines.on_due = self._due
         self.relays.on_event = self.events.handle
         self.relays.on_attached = self._relay_attached
@@ -412,22 +412,22 @@ class EdgeApp:
 
     def _let_go(self, session: calls.CallSession) -> None:
         """The record says that the call has ended, or that another edge owns it."""
-        self.answers.stop(session.call_id)
+        self.responses.stop(session.call_id)
         live = self.live.remove(session.call_id)
         if live is None or live.invite_key is None or session.answered_ms:
             return
         try:
-            self._answer_from_record(live.invite_key, session.legs[0])
+            self._respond_from_record(live.invite_key, session.legs[0])
         except Exception:  # the record is saved; that its INVITE can't be told must not undo that
             metrics.STEPS_FAILED.labels("answer").inc()
             live.log.exception("end_step_failed", step="answer")
             self.sip.fail(live.invite_key, session.legs[0].dialog.local_tag)
 
-    def _answer_from_record(self, invite: TransactionKey, leg: calls.Leg) -> None:
+    def _respond_from_record(self, invite: TransactionKey, leg: calls.Leg) -> None:
         """The end was decided elsewhere; the transaction is here."""
-        final = InviteReplies.from_record(leg, "") if leg.invite.last_final else None
+        final = InviteResponseTemplate.from_record(leg, "") if leg.invite.last_final else None
         if final is not None:
-            self.sip.respond(invite, final.template)
+            self.sip.respond(invite, final.response)
 
     async def _no_ack(self, call_id: str) -> None:
         await self._end_quietly(call_id, End(calls.END_CAUSE_NO_ACK, "no ACK for our 200"))
@@ -453,11 +453,11 @@ class EdgeApp:
             for anchor in (session.media, session.move.target, session.move.left)
         )
         used = {identity_of(anchor.relay) for anchor in anchors if anchor.relay.incarnation}
-        return used | self.ghosts.relays
+        return used | self.left_sessions.relays
 
     def _relay_attached(self, who: Identity) -> None:
         self._tasks.spawn(self.claims.adopt_all_of(who), "adopt")
-        self.ghosts.heard(who)
+        self.left_sessions.retry(who)
 
     async def _edge_lapsed(self, lease: EdgeLease) -> None:
         _log.warning("edge_lapsed", edge=str(lease.identity))

@@ -25,7 +25,7 @@ class EdgeTimes:
     """All calls of this edge have ended by then, or the process ends without them."""
     hand_over_s: float = 3.0
     """What is under way has been finished by then, or is left to the other edges as it is."""
-    answer_last_s: float = 0.5
+    last_responses_s: float = 0.5
     """For the answers to the last requests, when the calls are the others' already."""
     reconcile_s: float = 5.0
     """How often the calls owned by the record are compared with the calls served."""
@@ -43,8 +43,7 @@ class EdgeTimes:
     """How long a call whose relay is lost waits for room elsewhere before it ends."""
     reinvite_s: float = 8.0
     """How long a caller may think about our re-INVITE before we CANCEL it."""
-    deliver_s: float = 0.3
-    delivered_answer_s: float = 0.25
+    delivered_response_s: float = 0.25
 
 
 class OnStop(StrEnum):

@@ -23,13 +23,13 @@ from sipgw.sip_edge.call.live_calls import LiveCalls, log_of, trace_of
 from sipgw.sip_edge.call.unfinished_ends import UnfinishedEnds
 from sipgw.sip_edge.errors import CallOver, EdgeError, RecordMissing
 from sipgw.sip_edge.media.commands import MediaCommands
-from sipgw.sip_edge.media.placement import Placing
+from sipgw.sip_edge.media.placement import Placements
 from sipgw.sip_edge.record.records import CallRecords, Change
 from sipgw.sip_edge.record.states import OVER, end_cause_name
 from sipgw.sip_edge.sip.dialogs import DialogRequests, LocalContact
 from sipgw.sip_edge.sip.invite_records import address_of
-from sipgw.sip_edge.sip.invite_responses import InviteAnswers
-from sipgw.sip_edge.sip.responses import HeaderFields, InviteReplies
+from sipgw.sip_edge.sip.invite_responses import InviteResponses
+from sipgw.sip_edge.sip.responses import HeaderFields, InviteResponseTemplate
 from sipgw.store import StoreUnavailable
 
 STATUS_BEFORE_ANSWER: Final = {
@@ -82,8 +82,8 @@ class CallEnding:
         records: CallRecords,
         live: LiveCalls,
         media: MediaCommands,
-        placing: Placing,
-        answers: InviteAnswers,
+        placements: Placements,
+        responses: InviteResponses,
         requests: DialogRequests,
         tasks: TaskGroupOwner,
         local: LocalContact,
@@ -91,8 +91,8 @@ class CallEnding:
         self._records = records
         self._live = live
         self._media = media
-        self._placing = placing
-        self._answers = answers
+        self._placements = placements
+        self._responses = responses
         self._requests = requests
         self._tasks = tasks
         self._local = local
@@ -188,11 +188,11 @@ class CallEnding:
             return
         draft.sip_status = end.status or STATUS_BEFORE_ANSWER.get(end.cause, 503)
         live = self._live.get(draft.call_id)
-        replies = live.replies if live is not None else None
+        template = live.template if live is not None else None
         try:
-            replies = replies or InviteReplies.from_record(leg, self._local.contact(draft.call_id))
-            if replies is not None:
-                leg.invite.last_final = serialize(replies.build(draft.sip_status, headers=end.headers))
+            template = template or InviteResponseTemplate.from_record(leg, self._local.contact(draft.call_id))
+            if template is not None:
+                leg.invite.last_final = serialize(template.build(draft.sip_status, headers=end.headers))
         except Exception:  # the call ends all the same, and its INVITE gets a plain 500
             metrics.STEPS_FAILED.labels("answer").inc()
             log_of(draft).exception("end_step_failed", step="answer")
@@ -201,13 +201,13 @@ class CallEnding:
         """Let the relay go; False when the relay knows a higher owner: this end is stale."""
         if not session.media.relay.incarnation:
             return True
-        self._placing.release_soon(session.call_id, session.media.relay.incarnation)
+        self._placements.release_soon(session.call_id, session.media.relay.incarnation)
         for anchor in (session.move.target, session.move.left):
             if anchor.relay.incarnation not in {"", session.media.relay.incarnation}:
-                self._placing.end_at(session, anchor, "the call is over")
+                self._placements.end_at(session, anchor, "the call is over")
         reason = session.end_reason or end_cause_name(session.end_cause)
         if session.end_cause == calls.END_CAUSE_RELAY_LOST:
-            self._placing.end_at(session, session.media, reason)  # it may come back
+            self._placements.end_at(session, session.media, reason)  # it may come back
             return True
         try:
             await self._media.release(session, reason)
@@ -218,24 +218,24 @@ class CallEnding:
                 return False
         except ControlError as error:
             log_of(session).warning("release_unanswered", error=str(error))
-            self._placing.end_at(session, session.media, reason)
+            self._placements.end_at(session, session.media, reason)
         return True
 
     async def _send_final(self, session: calls.CallSession) -> None:
         if session.answered_ms:
-            self._answers.stop(session.call_id)
+            self._responses.stop(session.call_id)
             return
         invite = session.legs[0].invite
         live = self._live.get(session.call_id)
         key = live.invite_key if live is not None else None
-        final = InviteReplies.from_record(session.legs[0], "") if invite.last_final else None
+        final = InviteResponseTemplate.from_record(session.legs[0], "") if invite.last_final else None
         if final is None:
             if key is not None:
-                self._answers.fail(key, session.legs[0].dialog.local_tag)
+                self._responses.fail(key, session.legs[0].dialog.local_tag)
             return
-        response: SipResponse = final.template
+        response: SipResponse = final.response
         destination = response_destination(response.via, address_of(invite.source))
-        self._answers.send(session.call_id, response, key, destination)
+        self._responses.send(session.call_id, response, key, destination)
         if live is not None:
             attributes = {"sip.method": "INVITE", "sip.status": session.sip_status}
             record_span("transaction", live.trace, live.began_ns, time.time_ns(), attributes)
@@ -244,8 +244,8 @@ class CallEnding:
         reason = _REASONS.get(session.end_cause)
         if session.end_cause != calls.END_CAUSE_NO_ACK:
             # RFC 3261 §15: no BYE before the ACK of our 2xx, or its time-out
-            await self._answers.settled(session.call_id)
-        self._answers.stop(session.call_id)
+            await self._responses.settled(session.call_id)
+        self._responses.stop(session.call_id)
         with call_span("bye", trace_of(session), by="gateway") as span:
             status = await self._requests.send(
                 session, "BYE", headers=(("Reason", reason),) if reason else ()

@@ -17,7 +17,7 @@ from sipgw.runtime.telemetry.traces import TraceIds
 from sipgw.sip import Address, TransactionKey
 from sipgw.sip_edge.call.routing import RouteDecision
 from sipgw.sip_edge.call.setup_window import Setup
-from sipgw.sip_edge.sip.responses import InviteReplies
+from sipgw.sip_edge.sip.responses import InviteResponseTemplate
 
 _log = get_logger("sipgw.sip_edge.call")
 
@@ -38,7 +38,7 @@ class LiveCall:
 
     call_id: str
     trace: TraceIds
-    replies: InviteReplies | None
+    template: InviteResponseTemplate | None
     """None when the record of a call taken over holds no answer to build others from."""
     destination: Address | None
     invite_key: TransactionKey | None = None
@@ -124,7 +124,7 @@ def trace_of(session: calls.CallSession) -> TraceIds:
 
 def live_of(session: calls.CallSession) -> LiveCall:
     """A call that is not served here, for one act upon it."""
-    return LiveCall(call_id=session.call_id, trace=trace_of(session), replies=None, destination=None)
+    return LiveCall(call_id=session.call_id, trace=trace_of(session), template=None, destination=None)
 
 
 def log_of(session: calls.CallSession) -> FilteringBoundLogger:

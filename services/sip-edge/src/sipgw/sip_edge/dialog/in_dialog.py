@@ -16,7 +16,7 @@ from sipgw.sip_edge.call.live_calls import trace_of
 from sipgw.sip_edge.dialog.offers import Offers
 from sipgw.sip_edge.dialog.transfer import Transfers
 from sipgw.sip_edge.errors import CallOver, RecordMissing, Rejected
-from sipgw.sip_edge.peers.delivery import Takeover
+from sipgw.sip_edge.peers.delivery import Delivery
 from sipgw.sip_edge.record.records import CallRecords
 from sipgw.sip_edge.record.states import OVER
 from sipgw.sip_edge.settings import EdgeSettings
@@ -24,8 +24,8 @@ from sipgw.sip_edge.setup.intake import Intake
 from sipgw.sip_edge.sip.admission import ACCEPT, ACCEPT_ENCODING, OPTIONS_HEADERS
 from sipgw.sip_edge.sip.dialogs import is_of_dialog
 from sipgw.sip_edge.sip.identifiers import call_id_of_tag, local_tag
-from sipgw.sip_edge.sip.invite_responses import InviteAnswers
-from sipgw.sip_edge.sip.responses import answer, answer_rejected, retry_after
+from sipgw.sip_edge.sip.invite_responses import InviteResponses
+from sipgw.sip_edge.sip.responses import rejection_response, response_to, retry_after
 from sipgw.sip_edge.sip.server import SipServer
 from sipgw.store import StoreUnavailable
 
@@ -40,21 +40,21 @@ class InDialog:
         settings: EdgeSettings,
         records: CallRecords,
         sip: SipServer,
-        answers: InviteAnswers,
+        responses: InviteResponses,
         ending: CallEnding,
         offers: Offers,
         transfers: Transfers,
-        takeover: Takeover,
+        delivery: Delivery,
         intake: Intake,
     ) -> None:
         self._settings = settings
         self._records = records
         self._sip = sip
-        self._answers = answers
+        self._responses = responses
         self._ending = ending
         self._offers = offers
         self._transfers = transfers
-        self._takeover = takeover
+        self._delivery = delivery
         self._intake = intake
         self._serve: dict[str, Serve] = {
             "BYE": self._bye,
@@ -73,9 +73,9 @@ class InDialog:
             _check_order(session, request)
             await self._serve[request.method](event, session)
         except Rejected as rejected:
-            self._sip.respond(event.key, answer_rejected(request, rejected))
+            self._sip.respond(event.key, rejection_response(request, rejected))
         except (CallOver, RecordMissing):
-            self._sip.respond(event.key, answer(request, 481))
+            self._sip.respond(event.key, response_to(request, 481))
         except StoreUnavailable:
             await self._without_record(event)
 
@@ -85,12 +85,12 @@ class InDialog:
         call_id = call_id_of_tag(request.to.tag)
         if call_id is None:
             return
-        is_ours = self._answers.acked(call_id, request.cseq.number)
+        is_ours = self._responses.acked(call_id, request.cseq.number)
         try:
             session = await self._records.load(call_id)
             if session is None or not is_of_dialog(session.legs[0].dialog, request):
                 return
-            if not is_ours and await self._takeover.deliver(
+            if not is_ours and await self._delivery.deliver(
                 session, request, event.source, event.received_on
             ):
                 return
@@ -103,7 +103,7 @@ class InDialog:
             return
         except StoreUnavailable:
             if not is_ours:
-                await self._takeover.deliver_to_any(call_id, request, event.source, event.received_on)
+                await self._delivery.deliver_to_any(call_id, request, event.source, event.received_on)
 
     async def cancel(self, event: CancelReceived) -> None:
         """RFC 3261 §9.2: 200 to the CANCEL, 487 to its INVITE unless that has its final answer."""
@@ -112,20 +112,20 @@ class InDialog:
             call_id = await self._call_id_of_cancel(request)
             tag = local_tag(call_id) if call_id is not None else secrets.token_hex(8)
             if event.invite_key is not None and self._intake.cancel_early(event.invite_key):
-                self._sip.respond(event.key, answer(request, 200, to_tag=tag))
+                self._sip.respond(event.key, response_to(request, 200, to_tag=tag))
                 return
             session = await self._records.load(call_id) if call_id is not None else None
             if session is None or session.legs[0].invite.branch != (request.via.branch or ""):
                 status = 200 if event.invite_key else 481
-                self._sip.respond(event.key, answer(request, status, to_tag=tag))
+                self._sip.respond(event.key, response_to(request, status, to_tag=tag))
                 return
             is_mine = event.invite_key is not None
-            if not is_mine and await self._takeover.deliver(
+            if not is_mine and await self._delivery.deliver(
                 session, request, event.source, event.received_on
             ):
                 self._sip.forget(event.key)
                 return
-            self._sip.respond(event.key, answer(request, 200, to_tag=session.legs[0].dialog.local_tag))
+            self._sip.respond(event.key, response_to(request, 200, to_tag=session.legs[0].dialog.local_tag))
             await self._cancel(session)
         except StoreUnavailable:
             self._sip.respond(event.key, self._try_later(request))
@@ -160,7 +160,7 @@ class InDialog:
         with call_span("bye", trace_of(session), by="caller"):
             if session.state not in OVER:
                 ended = await self._ending.decide(session.call_id, end, also=also, known=session)
-            self._sip.respond(event.key, answer(request, 200))
+            self._sip.respond(event.key, response_to(request, 200))
             if ended is not None:
                 await self._ending.carry_out(ended)
 
@@ -169,16 +169,16 @@ class InDialog:
         if event.request.body:  # RFC 6086: nothing here reads INFO bodies; digits come as RTP events
             raise Rejected(415, headers=(ACCEPT, ACCEPT_ENCODING))  # what is taken at all (RFC 3261 §21.4.13)
         await self._seen(event.request, session)
-        self._sip.respond(event.key, answer(event.request, 200))
+        self._sip.respond(event.key, response_to(event.request, 200))
 
     async def _options(self, event: RequestReceived, session: calls.CallSession) -> None:
         _check_live(session)
         await self._seen(event.request, session)
-        self._sip.respond(event.key, answer(event.request, 200, headers=OPTIONS_HEADERS))
+        self._sip.respond(event.key, response_to(event.request, 200, headers=OPTIONS_HEADERS))
 
     async def _notify(self, event: RequestReceived, session: calls.CallSession) -> None:
         _check_live(session)
-        if await self._takeover.deliver(session, event.request, event.source, event.received_on):
+        if await self._delivery.deliver(session, event.request, event.source, event.received_on):
             self._sip.forget(event.key)
             return
         await self._transfers.notified(event, session)
@@ -206,14 +206,14 @@ class InDialog:
         """Redis is away and the call is another edge's: that edge has a copy."""
         request = event.request
         call_id = call_id_of_tag(request.to.tag) or ""
-        if await self._takeover.deliver_to_any(call_id, request, event.source, event.received_on):
+        if await self._delivery.deliver_to_any(call_id, request, event.source, event.received_on):
             self._sip.forget(event.key)
         else:
             self._sip.respond(event.key, self._try_later(request))
 
     def _try_later(self, request: SipRequest) -> SipResponse:
         headers = retry_after(self._settings.times.retry_after_s)
-        return answer(request, 500, to_tag=secrets.token_hex(8), headers=headers)
+        return response_to(request, 500, to_tag=secrets.token_hex(8), headers=headers)
 
 
 def _check_order(session: calls.CallSession, request: SipRequest) -> None:

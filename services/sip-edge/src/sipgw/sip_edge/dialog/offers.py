@@ -25,8 +25,8 @@ from sipgw.sip_edge.record.states import ANSWERED, OVER
 from sipgw.sip_edge.sip.admission import ALLOW
 from sipgw.sip_edge.sip.dialogs import LocalContact
 from sipgw.sip_edge.sip.invite_records import invite_record
-from sipgw.sip_edge.sip.invite_responses import InviteAnswers
-from sipgw.sip_edge.sip.responses import answer, retry_after
+from sipgw.sip_edge.sip.invite_responses import InviteResponses
+from sipgw.sip_edge.sip.responses import response_to, retry_after
 from sipgw.sip_edge.sip.server import SipServer
 
 _RETRY_AFTER_S: Final = 2
@@ -48,7 +48,7 @@ class Offers:
         self,
         records: CallRecords,
         sip: SipServer,
-        answers: InviteAnswers,
+        responses: InviteResponses,
         media: MediaCommands,
         ending: CallEnding,
         deadlines: Deadlines,
@@ -58,7 +58,7 @@ class Offers:
     ) -> None:
         self._records = records
         self._sip = sip
-        self._answers = answers
+        self._responses = responses
         self._media = media
         self._ending = ending
         self._deadlines = deadlines
@@ -71,17 +71,17 @@ class Offers:
         answer.
         """
         if _is_copy(event.request, session):
-            self._answer_again(event, session)
+            self._respond_again(event, session)
             return
-        self._sip.respond(event.key, answer(event.request, 100))
+        self._sip.respond(event.key, response_to(event.request, 100))
         try:
             await self._exchange(event, session, is_invite=True)
         except CallOver as over:
             if over.session is None or not _is_copy(event.request, over.session):
                 raise
-            self._answer_again(event, over.session)
+            self._respond_again(event, over.session)
 
-    def _answer_again(self, event: RequestReceived, session: calls.CallSession) -> None:
+    def _respond_again(self, event: RequestReceived, session: calls.CallSession) -> None:
         """Another edge serves this INVITE: the transaction here is none, its last answer is in the record."""
         self._sip.forget(event.key)
         last_final = session.legs[0].invite.last_final
@@ -203,7 +203,7 @@ class Offers:
         )
         if is_invite:
             destination = response_destination(request.via, event.source)
-            self._answers.send(saved.call_id, ok, event.key, destination)
+            self._responses.send(saved.call_id, ok, event.key, destination)
         else:
             self._sip.respond(event.key, ok)
 
@@ -258,7 +258,7 @@ class Offers:
     def _ok(
         self, request: SipRequest, session: calls.CallSession, outcome: _Outcome, *, is_invite: bool
     ) -> SipResponse:
-        return answer(
+        return response_to(
             request,
             200,
             headers=(ALLOW,),

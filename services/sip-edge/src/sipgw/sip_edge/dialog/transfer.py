@@ -19,7 +19,7 @@ from sipgw.sip_edge.media.commands import MediaCommands
 from sipgw.sip_edge.record.records import CallRecords
 from sipgw.sip_edge.record.states import ANSWERED
 from sipgw.sip_edge.sip.dialogs import DialogRequests, LocalContact
-from sipgw.sip_edge.sip.responses import answer
+from sipgw.sip_edge.sip.responses import response_to
 from sipgw.sip_edge.sip.server import SipServer
 from sipgw.store import StoreUnavailable
 
@@ -82,7 +82,7 @@ class Transfers:
         match = _STATUS_LINE.search(request.body)
         if match is None:
             raise Rejected(400, "No Status Line")
-        self._sip.respond(event.key, answer(request, 200))
+        self._sip.respond(event.key, response_to(request, 200))
         status = int(match[1])
         live = self._live.get(session.call_id)
         if live is not None and live.transfer is not None:

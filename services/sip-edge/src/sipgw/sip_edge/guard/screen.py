@@ -21,7 +21,7 @@ from sipgw.sip_edge.guard.authentication import Authentication
 from sipgw.sip_edge.guard.budgets import Rate
 from sipgw.sip_edge.guard.ledger import Kind, StrangerLedger
 from sipgw.sip_edge.sip.identifiers import call_id_of_tag
-from sipgw.sip_edge.sip.responses import answer_rejected
+from sipgw.sip_edge.sip.responses import rejection_response
 
 _log = get_logger("sipgw.sip_edge.strangers")
 _KINDS: Final = {kind.value: kind for kind in (Kind.INVITE, Kind.OPTIONS, Kind.REGISTER)}
@@ -81,7 +81,7 @@ class Screen:
 
     def _refuse(self, request: SipRequest, rejected: Rejected) -> SipResponse:
         metrics.RESPONSES.labels(request.method, rejected.status).inc()
-        return answer_rejected(request, rejected, to_tag=self._tag_of(request))
+        return rejection_response(request, rejected, to_tag=self._tag_of(request))
 
     def _tag_of(self, request: SipRequest) -> str:
         """The same for each copy of a request (RFC 3261 §8.2.7)."""

@@ -32,8 +32,8 @@ from sipgw.sip_edge.record.states import HAS_SESSION, UNANSWERED, state_name
 from sipgw.sip_edge.setup.call_flow import CallFlow
 from sipgw.sip_edge.sip.dialogs import LocalContact
 from sipgw.sip_edge.sip.invite_records import address_of
-from sipgw.sip_edge.sip.invite_responses import InviteAnswers
-from sipgw.sip_edge.sip.responses import InviteReplies
+from sipgw.sip_edge.sip.invite_responses import InviteResponses
+from sipgw.sip_edge.sip.responses import InviteResponseTemplate
 from sipgw.store import PARTITIONS, StoreUnavailable, partition_of
 
 _log = get_logger("sipgw.sip_edge.claims")
@@ -71,7 +71,7 @@ class Claims:
         media: MediaCommands,
         reinviting: Reinviting,
         losses: RelayLosses,
-        answers: InviteAnswers,
+        responses: InviteResponses,
         ending: CallEnding,
         deadlines: Deadlines,
         local: LocalContact,
@@ -89,7 +89,7 @@ class Claims:
         self._moves = reinviting.moves
         self._refreshes = reinviting.refreshes
         self._losses = losses
-        self._answers = answers
+        self._responses = responses
         self._ending = ending
         self._deadlines = deadlines
         self._local = local
@@ -140,7 +140,7 @@ class Claims:
         for partition, found in zip(mine, owners, strict=True):
             if edge in found.values():
                 for session in await self._index.owned_by(edge, partition):
-                    if session.state in HAS_SESSION and not await self._losses.has_answer(session):
+                    if session.state in HAS_SESSION and not await self._losses.is_responsive(session):
                         await self._claim(session)
 
     async def _reconcile(self, partition: int, owners: dict[str, Identity]) -> None:
@@ -192,14 +192,14 @@ class Claims:
     def take_up(self, session: calls.CallSession) -> LiveCall:
         """Serve a call from its record."""
         leg = session.legs[0]
-        replies = InviteReplies.from_record(leg, self._local.contact(session.call_id))
+        template = InviteResponseTemplate.from_record(leg, self._local.contact(session.call_id))
         destination = None
-        if replies is not None:
-            destination = response_destination(replies.template.via, address_of(leg.invite.source))
+        if template is not None:
+            destination = response_destination(template.response.via, address_of(leg.invite.source))
         live = LiveCall(
             call_id=session.call_id,
             trace=trace_of(session),
-            replies=replies,
+            template=template,
             destination=destination,
         )
         self._live.add(live)
@@ -264,7 +264,7 @@ class Claims:
         data = session.legs[0].invite.last_final
         message = parse_message(data) if data else None
         if isinstance(message, SipResponse):
-            self._answers.send(live.call_id, message, None, live.destination)
+            self._responses.send(live.call_id, message, None, live.destination)
 
 
 async def sweep_forever(

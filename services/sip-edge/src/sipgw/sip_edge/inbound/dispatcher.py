@@ -17,11 +17,11 @@ from sipgw.sip import (
 )
 from sipgw.sip_edge import metrics
 from sipgw.sip_edge.dialog.in_dialog import InDialog
-from sipgw.sip_edge.peers.delivery import Takeover
+from sipgw.sip_edge.peers.delivery import Delivery
 from sipgw.sip_edge.settings import EdgeSettings
 from sipgw.sip_edge.setup.intake import Intake
 from sipgw.sip_edge.sip.admission import CAPABILITIES, OPTIONS_HEADERS, refusal_of
-from sipgw.sip_edge.sip.responses import answer, retry_after
+from sipgw.sip_edge.sip.responses import response_to, retry_after
 from sipgw.sip_edge.sip.server import SipServer
 
 _log = get_logger("sipgw.sip_edge.dispatcher")
@@ -38,14 +38,14 @@ class Dispatcher:
         sip: SipServer,
         intake: Intake,
         in_dialog: InDialog,
-        takeover: Takeover,
+        delivery: Delivery,
         tasks: TaskGroupOwner,
     ) -> None:
         self._settings = settings
         self._sip = sip
         self._intake = intake
         self._in_dialog = in_dialog
-        self._takeover = takeover
+        self._delivery = delivery
         self._tasks = tasks
 
     def handle(self, event: TransactionEvent) -> None:
@@ -58,7 +58,7 @@ class Dispatcher:
             case CancelReceived():
                 self._cancel(event)
             case ResponseStray():
-                stray = self._takeover.deliver_response(event.response, event.source, self._sip.address)
+                stray = self._delivery.deliver_response(event.response, event.source, self._sip.address)
                 self._spawn(stray, "stray response")
             case MalformedReceived():
                 metrics.MALFORMED.inc()
@@ -79,7 +79,7 @@ class Dispatcher:
         elif method == "OPTIONS":
             self._options(event)
         else:
-            self._sip.respond(event.key, answer(request, 481, to_tag=secrets.token_hex(8)))
+            self._sip.respond(event.key, response_to(request, 481, to_tag=secrets.token_hex(8)))
 
     def _cancel(self, event: CancelReceived) -> None:
         metrics.REQUESTS.labels("CANCEL").inc()
@@ -91,7 +91,7 @@ class Dispatcher:
         if self._intake.is_stopping:
             self._respond(event, 503)
             return
-        ok = answer(event.request, 200, to_tag=secrets.token_hex(8), headers=OPTIONS_HEADERS)
+        ok = response_to(event.request, 200, to_tag=secrets.token_hex(8), headers=OPTIONS_HEADERS)
         self._sip.respond(event.key, ok)
 
     def _serve(self, event: RequestReceived, serve: Serve) -> None:
@@ -109,7 +109,7 @@ class Dispatcher:
     def _respond(self, event: RequestReceived, status: int) -> None:
         headers = retry_after(self._settings.times.retry_after_s)
         tag = secrets.token_hex(8)
-        self._sip.respond(event.key, answer(event.request, status, to_tag=tag, headers=headers))
+        self._sip.respond(event.key, response_to(event.request, status, to_tag=tag, headers=headers))
 
     def _spawn(self, coro: Coroutine[None, None, None], name: str) -> bool:
         if len(self._tasks) >= self._settings.limits.requests:

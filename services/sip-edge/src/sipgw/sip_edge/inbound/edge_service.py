@@ -31,14 +31,14 @@ class EdgeService(EdgeServiceServicer):
         ending: CallEnding,
         guard: StrangerGuard,
         *,
-        answer_wait_s: float,
+        response_wait_s: float,
     ) -> None:
         self._guard = guard
         self._name = name
         self._sip = sip
         self._live = live
         self._ending = ending
-        self._answer_wait_s = answer_wait_s
+        self._response_wait_s = response_wait_s
 
     async def Deliver(
         self,
@@ -56,8 +56,8 @@ class EdgeService(EdgeServiceServicer):
             request.message,
             address_of(request.source),
             address_of(request.received_on),
-            wait_s=self._answer_wait_s,
-            expects_answer=isinstance(message, SipRequest) and message.method != "ACK",
+            wait_s=self._response_wait_s,
+            expects_response=isinstance(message, SipRequest) and message.method != "ACK",
         )
         return pb.DeliverResponse(outcome=pb.DELIVER_OUTCOME_HANDLED, responses=responses)
 

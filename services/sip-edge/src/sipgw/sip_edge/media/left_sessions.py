@@ -26,7 +26,7 @@ _AGAIN_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Ghost:
+class _LeftSession:
     session: calls.CallSession
     anchor: calls.MediaAnchor
     until_s: float
@@ -34,8 +34,8 @@ class _Ghost:
     moved: bool
 
 
-class Ghosts:
-    """`let_go` tries now and remembers what was not answered; `heard` tries again."""
+class LeftSessions:
+    """`release` tries now and remembers what was not answered; `retry` tries again."""
 
     def __init__(
         self, media: MediaCommands, tasks: TaskGroupOwner, is_silent: Callable[[Identity], bool]
@@ -45,16 +45,16 @@ class Ghosts:
         self._tasks = tasks
         self._is_silent = is_silent
         self._loop = asyncio.get_running_loop()
-        self._ghosts: dict[tuple[Identity, str], _Ghost] = {}
+        self._sessions: dict[tuple[Identity, str], _LeftSession] = {}
 
     @property
     def relays(self) -> set[Identity]:
         """Where such sessions are: streams to these are kept."""
         now_s = self._loop.time()
-        self._ghosts = {key: ghost for key, ghost in self._ghosts.items() if ghost.until_s > now_s}
-        return {who for who, _ in self._ghosts}
+        self._sessions = {key: left for key, left in self._sessions.items() if left.until_s > now_s}
+        return {who for who, _ in self._sessions}
 
-    def let_go(
+    def release(
         self,
         session: calls.CallSession,
         anchor: calls.MediaAnchor,
@@ -67,37 +67,37 @@ class Ghosts:
             return
         kept = calls.MediaAnchor()
         kept.CopyFrom(anchor)
-        ghost = _Ghost(session, kept, self._loop.time() + KEPT_S, reason, moved)
-        if len(self._ghosts) < _MOST_KEPT:
-            self._ghosts[_key(ghost)] = ghost
-        self._spawn(ghost)
+        left = _LeftSession(session, kept, self._loop.time() + KEPT_S, reason, moved)
+        if len(self._sessions) < _MOST_KEPT:
+            self._sessions[_key(left)] = left
+        self._spawn(left)
 
-    def heard(self, who: Identity) -> None:
+    def retry(self, who: Identity) -> None:
         """The stream to a relay stands (again)."""
-        for (relay_of_ghost, _), ghost in list(self._ghosts.items()):
-            if relay_of_ghost == who:
-                self._spawn(ghost)
+        for (relay, _), left in list(self._sessions.items()):
+            if relay == who:
+                self._spawn(left)
 
-    def _spawn(self, ghost: _Ghost) -> None:
-        self._tasks.spawn(self._release(ghost), "let go", call_id=ghost.session.call_id)
+    def _spawn(self, left: _LeftSession) -> None:
+        self._tasks.spawn(self._send_release(left), "let go", call_id=left.session.call_id)
 
-    async def _release(self, ghost: _Ghost) -> None:
+    async def _send_release(self, left: _LeftSession) -> None:
         try:
-            await self._media.release(ghost.session, ghost.reason, at=ghost.anchor, moved=ghost.moved)
+            await self._media.release(left.session, left.reason, at=left.anchor, moved=left.moved)
         except RelayRefused:
             pass  # it has met something newer
         except ControlError:
-            if not self._is_silent(identity_of(ghost.anchor.relay)):
-                self._loop.call_later(_AGAIN_S, self._try_again, ghost)
+            if not self._is_silent(identity_of(left.anchor.relay)):
+                self._loop.call_later(_AGAIN_S, self._try_again, left)
             return
-        if self._ghosts.get(_key(ghost)) is ghost:
-            del self._ghosts[_key(ghost)]
+        if self._sessions.get(_key(left)) is left:
+            del self._sessions[_key(left)]
 
-    def _try_again(self, ghost: _Ghost) -> None:
-        is_kept = self._ghosts.get(_key(ghost)) is ghost and self._loop.time() < ghost.until_s
+    def _try_again(self, left: _LeftSession) -> None:
+        is_kept = self._sessions.get(_key(left)) is left and self._loop.time() < left.until_s
         if is_kept and not self._tasks.is_closed:
-            self._spawn(ghost)
+            self._spawn(left)
 
 
-def _key(ghost: _Ghost) -> tuple[Identity, str]:
-    return identity_of(ghost.anchor.relay), ghost.session.call_id
+def _key(left: _LeftSession) -> tuple[Identity, str]:
+    return identity_of(left.anchor.relay), left.session.call_id

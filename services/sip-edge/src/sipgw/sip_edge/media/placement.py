@@ -13,14 +13,14 @@ from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.registry.v1 import registry_pb2 as registry
 from sipgw.control import ControlError, NoPlacement, RegistryClient, RegistryUnreachable
 from sipgw.runtime.tasks import TaskGroupOwner
-from sipgw.sip_edge.media.left_sessions import Ghosts
+from sipgw.sip_edge.media.left_sessions import LeftSessions
 from sipgw.sip_edge.media.registry_outage import RegistryOutage
 from sipgw.sip_edge.media.relays import Relays
 
 _RETRY_S: Final = 0.1
 
 
-class Placing:
+class Placements:
     """Placement of the calls of this edge."""
 
     def __init__(
@@ -29,13 +29,13 @@ class Placing:
         tasks: TaskGroupOwner,
         relays: Relays,
         outage: RegistryOutage,
-        ghosts: Ghosts,
+        left_sessions: LeftSessions,
     ) -> None:
         self._client = client
         self._tasks = tasks
         self._relays = relays
         self._outage = outage
-        self._ghosts = ghosts
+        self._left_sessions = left_sessions
 
     async def place(self, call_id: str, cost_units: int, avoid: Iterable[str]) -> registry.Placement:
         """A relay with room, none of the incarnations in `avoid`. Raises NoPlacement, RegistryUnreachable.
@@ -88,11 +88,11 @@ class Placing:
     def leave(self, session: calls.CallSession, anchor: calls.MediaAnchor) -> None:
         """The call is placed elsewhere. Whatever the relay has of it, or will have late, is released."""
         self.release_soon(session.call_id, anchor.relay.incarnation)
-        self._ghosts.let_go(session, anchor)
+        self._left_sessions.release(session, anchor)
 
     def end_at(self, session: calls.CallSession, anchor: calls.MediaAnchor, reason: str) -> None:
         """The call is over, and the relay has not said that it knows."""
-        self._ghosts.let_go(session, anchor, reason=reason, moved=False)
+        self._left_sessions.release(session, anchor, reason=reason, moved=False)
 
 
 async def _settle(

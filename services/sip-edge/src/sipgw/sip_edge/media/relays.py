@@ -78,7 +78,7 @@ class Relays:
         self._asked_at[who] = asyncio.get_running_loop().time()
         return link
 
-    async def has_answer(self, anchor: calls.MediaAnchor) -> bool:
+    async def is_responsive(self, anchor: calls.MediaAnchor) -> bool:
         """Whether a relay says anything, asked now if need be. One that does not counts as silent.
 
         For calls of an edge that says nothing either, so that less silence than else is proof enough.

@@ -30,12 +30,12 @@ from sipgw.sip_edge.errors import CallOver, EdgeError, RecordMissing, Rejected
 from sipgw.sip_edge.gateway_config import ConfigHolder
 from sipgw.sip_edge.media import sdp_exchange
 from sipgw.sip_edge.media.commands import MediaCommands
-from sipgw.sip_edge.media.left_sessions import Ghosts
-from sipgw.sip_edge.media.placement import Placing
+from sipgw.sip_edge.media.left_sessions import LeftSessions
+from sipgw.sip_edge.media.placement import Placements
 from sipgw.sip_edge.media.relays import Relays
 from sipgw.sip_edge.move.outcomes import note_done
 from sipgw.sip_edge.move.pace import Pace
-from sipgw.sip_edge.move.reinvites import Answered, Gone, NotNow, Outcome, Refused, Reinvites
+from sipgw.sip_edge.move.reinvites import Accepted, Gone, NotNow, Outcome, Refused, Reinvites
 from sipgw.sip_edge.record import moving
 from sipgw.sip_edge.record.moving import can_resume, cause_name, is_in
 from sipgw.sip_edge.record.records import CallRecords
@@ -64,26 +64,26 @@ class Moves:
         settings: EdgeSettings,
         records: CallRecords,
         relays: Relays,
-        placing: Placing,
+        placements: Placements,
         allocations: Allocations,
         media: MediaCommands,
         reinvites: Reinvites,
         ending: CallEnding,
         gateway: ConfigHolder,
-        ghosts: Ghosts,
+        left_sessions: LeftSessions,
         tasks: TaskGroupOwner,
         now_ms: Callable[[], int],
     ) -> None:
         self._settings = settings
         self._records = records
         self._relays = relays
-        self._placing = placing
+        self._placements = placements
         self._allocations = allocations
         self._media = media
         self._reinvites = reinvites
         self._ending = ending
         self._gateway = gateway
-        self._ghosts = ghosts
+        self._left_sessions = left_sessions
         self._tasks = tasks
         self.now_ms = now_ms
         self._pace = Pace(settings.limits.moves_per_s)
@@ -184,7 +184,7 @@ class Moves:
         while True:
             try:
                 cost = self._allocations.cost_units(session)
-                placement = await self._placing.place(live.call_id, cost, avoid)
+                placement = await self._placements.place(live.call_id, cost, avoid)
                 break
             except (NoPlacement, RegistryUnreachable) as error:
                 if not await self._may_try_again(live, session, str(error)):
@@ -195,7 +195,7 @@ class Moves:
         try:
             await self._update(live, lambda draft: moving.place(draft, placement))
         except CallOver:
-            self._placing.release_soon(live.call_id, placement.relay.incarnation)
+            self._placements.release_soon(live.call_id, placement.relay.incarnation)
             raise
 
     async def _may_try_again(self, live: LiveCall, session: calls.CallSession, why: str) -> bool:
@@ -291,7 +291,7 @@ class Moves:
             return moving.place_elsewhere(draft, session.move.phase, target.incarnation)
 
         await self._update(live, change)
-        self._placing.leave(session, session.move.target)
+        self._placements.leave(session, session.move.target)
 
     async def _offer(self, live: LiveCall, session: calls.CallSession) -> None:
         saved = of_move(session)
@@ -306,7 +306,7 @@ class Moves:
 
     async def _conclude(self, live: LiveCall, session: calls.CallSession, outcome: Outcome) -> None:
         match outcome:
-            case Answered(response=response):
+            case Accepted(response=response):
                 await self._accepted(live, session, response)
             case NotNow(retry_after_s=pause_s) if session.move.retries < _MOST_RETRIES:
                 live.log.info("move_put_off", status=outcome.status, retry_in_s=round(pause_s, 2))
@@ -349,11 +349,11 @@ class Moves:
             if isinstance(error, RelayRefused) and error.status == relay.COMMAND_STATUS_STALE:
                 raise CallOver(live.call_id, await self._records.reload(live.call_id)) from error
             live.log.warning("relay_refused", relay=session.media.relay.name, reason=str(error))
-            self._ghosts.let_go(session, session.move.left)
+            self._left_sessions.release(session, session.move.left)
             await self._begin(live, session, _LOST_CAUSE)
             return
-        self._ghosts.let_go(session, session.move.left)
-        self._placing.confirm_soon(live.call_id, session.media.relay.incarnation)
+        self._left_sessions.release(session, session.move.left)
+        self._placements.confirm_soon(live.call_id, session.media.relay.incarnation)
         await self._update(live, lambda draft: moving.settle(draft, session.version, self.now_ms()))
         note_done(live, session, "moved", self.now_ms())
         live.log.info(
@@ -387,8 +387,8 @@ class Moves:
         saved = await self._update(live, change)
         target = before[0].move.target
         if target.relay.incarnation:
-            self._ghosts.let_go(saved, target)
-            self._placing.release_soon(live.call_id, target.relay.incarnation)
+            self._left_sessions.release(saved, target)
+            self._placements.release_soon(live.call_id, target.relay.incarnation)
         note_done(live, before[0], outcome, self.now_ms())
         live.log.info("move_withdrawn", cause=cause_name(before[0]), reason=why, relay=saved.media.relay.name)
 

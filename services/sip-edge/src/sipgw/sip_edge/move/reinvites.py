@@ -10,7 +10,7 @@ from sipgw.sip_edge.record.reinviting import SavedInvite
 from sipgw.sip_edge.sip.dialogs import LocalContact, own_ack, own_invite
 from sipgw.sip_edge.sip.server import SipServer
 
-_NO_ANSWER: Final = 408
+_TIMED_OUT: Final = 408
 _GONE: Final = frozenset({481})
 _GLARE: Final = 491
 _BUSY: Final = 500
@@ -22,7 +22,7 @@ _LONGEST_PAUSE_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class Accepted:
     """2xx; it wants its ACK."""
 
     response: SipResponse
@@ -54,7 +54,7 @@ class Refused:
     status: int
 
 
-Outcome: TypeAlias = Answered | NotNow | Gone | Refused
+Outcome: TypeAlias = Accepted | NotNow | Gone | Refused
 
 
 class Reinvites:
@@ -97,9 +97,9 @@ class Reinvites:
 
 def outcome_of(response: SipResponse | None, *, is_owner: bool) -> Outcome:
     """What a final answer means; None: there was none. `is_owner`: we made the Call-ID."""
-    status = response.status if response is not None else _NO_ANSWER
+    status = response.status if response is not None else _TIMED_OUT
     if response is not None and response.is_success:
-        return Answered(response)
+        return Accepted(response)
     if status in _GONE:
         return Gone(status)
     if status == _GLARE:

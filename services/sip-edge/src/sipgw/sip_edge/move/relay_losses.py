@@ -63,9 +63,9 @@ class RelayLosses:
             self._leave(session)
         return is_lost
 
-    async def has_answer(self, session: calls.CallSession) -> bool:
+    async def is_responsive(self, session: calls.CallSession) -> bool:
         """Whether the relay of a call says anything: one that does not is taken for silent from now on."""
-        return await self._relays.has_answer(session.media)
+        return await self._relays.is_responsive(session.media)
 
     async def _look_again(self, who: Identity, after_s: float) -> None:
         await asyncio.sleep(after_s)

@@ -22,7 +22,7 @@ from sipgw.sip_edge.limits import RefreshLimits
 from sipgw.sip_edge.media import sdp_exchange
 from sipgw.sip_edge.media.commands import MediaCommands
 from sipgw.sip_edge.move.pace import Pace
-from sipgw.sip_edge.move.reinvites import Answered, Gone, NotNow, Refused, Reinvites
+from sipgw.sip_edge.move.reinvites import Accepted, Gone, NotNow, Refused, Reinvites
 from sipgw.sip_edge.record import refreshing
 from sipgw.sip_edge.record.records import CallRecords, Change
 from sipgw.sip_edge.record.reinviting import of_refresh
@@ -32,7 +32,7 @@ from sipgw.store import StoreUnavailable
 _QUIET_POLL_S: Final = 0.05
 _HELD_UP_PAUSE_S: Final = 1.0
 _MOST_RETRIES: Final = 5
-_NO_ANSWER: Final = 408
+_TIMED_OUT: Final = 408
 Step = Callable[[LiveCall, calls.CallSession], Awaitable[None]]
 
 
@@ -129,7 +129,7 @@ class TargetRefreshes:
             outcome = await self._reinvites.send(session, saved, patience_s=self._limits.patience_s)
             span.set("sip.status", outcome.status)
         match outcome:
-            case Answered(response=response):
+            case Accepted(response=response):
                 await self._accepted(live, session, response)
             case NotNow(retry_after_s=pause_s) if retries < _MOST_RETRIES:
                 live.log.info("target_refresh_put_off", status=outcome.status, retry_in_s=round(pause_s, 2))
@@ -145,7 +145,7 @@ class TargetRefreshes:
 
     async def _end(self, live: LiveCall, status: int) -> None:
         """RFC 3261 §12.2.1.2: 481, 408 and no answer at all end the dialog."""
-        if status == _NO_ANSWER:
+        if status == _TIMED_OUT:
             end = End(calls.END_CAUSE_LOST, "the caller does not answer our re-INVITE (408)")
         else:
             end = End(calls.END_CAUSE_CALLER_HANGUP, f"the caller answers {status}: no such call")

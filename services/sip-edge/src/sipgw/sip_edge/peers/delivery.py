@@ -25,13 +25,13 @@ from sipgw.sip_edge.peers.edges import Edges
 from sipgw.sip_edge.record.records import CallRecords
 from sipgw.sip_edge.sip.identifiers import edge_of_branch
 from sipgw.sip_edge.sip.invite_records import endpoint_of
-from sipgw.sip_edge.sip.responses import answer
+from sipgw.sip_edge.sip.responses import response_to
 from sipgw.sip_edge.sip.server import SipServer
 
 _ENDED: Final = calls.CALL_STATE_ENDED
 
 
-class Takeover:
+class Delivery:
     """Hands over, or says that this edge must help itself."""
 
     def __init__(self, me: str, records: CallRecords, sip: SipServer, edges: Edges) -> None:
@@ -48,7 +48,8 @@ class Takeover:
         branch = event.request.via.branch or ""
         if branch != invite.branch:
             # RFC 3261 §8.2.2.2: the same request came by another path
-            self._sip.respond(event.key, answer(event.request, 482, to_tag=session.legs[0].dialog.local_tag))
+            tag = session.legs[0].dialog.local_tag
+            self._sip.respond(event.key, response_to(event.request, 482, to_tag=tag))
             return
         self._sip.forget(event.key)
         log_of(session).info("invite_retransmission_taken", owner=session.owner.name)

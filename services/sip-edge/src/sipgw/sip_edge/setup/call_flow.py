@@ -28,12 +28,12 @@ from sipgw.sip_edge.errors import CallOver, EdgeError, Rejected
 from sipgw.sip_edge.gateway_config import ConfigHolder
 from sipgw.sip_edge.media import sdp_exchange
 from sipgw.sip_edge.media.commands import MediaCommands
-from sipgw.sip_edge.media.placement import Placing
+from sipgw.sip_edge.media.placement import Placements
 from sipgw.sip_edge.record import setting_up
 from sipgw.sip_edge.record.records import CallRecords, Change
 from sipgw.sip_edge.record.states import state_name
 from sipgw.sip_edge.settings import EdgeSettings
-from sipgw.sip_edge.sip.invite_responses import InviteAnswers
+from sipgw.sip_edge.sip.invite_responses import InviteResponses
 from sipgw.sip_edge.sip.responses import retry_after
 from sipgw.store import StoreUnavailable
 
@@ -48,10 +48,10 @@ class CallFlow:
         self,
         settings: EdgeSettings,
         records: CallRecords,
-        placing: Placing,
+        placements: Placements,
         allocations: Allocations,
         media: MediaCommands,
-        answers: InviteAnswers,
+        responses: InviteResponses,
         ending: CallEnding,
         deadlines: Deadlines,
         gateway: ConfigHolder,
@@ -60,10 +60,10 @@ class CallFlow:
     ) -> None:
         self._settings = settings
         self._records = records
-        self._placing = placing
+        self._placements = placements
         self._allocations = allocations
         self._media = media
-        self._answers = answers
+        self._responses = responses
         self._ending = ending
         self._deadlines = deadlines
         self._gateway = gateway
@@ -115,7 +115,7 @@ class CallFlow:
     async def _place(self, live: LiveCall, session: calls.CallSession) -> calls.CallSession:
         try:
             with call_span("place", live.trace), timed(metrics.PLACE_SECONDS, live.trace):
-                placement = await self._placing.place_patiently(
+                placement = await self._placements.place_patiently(
                     live.call_id, self._allocations.cost_units(session), live.refused
                 )
         except NoPlacement as none:
@@ -126,9 +126,9 @@ class CallFlow:
         try:
             saved = await self._save(session, lambda draft: setting_up.place(draft, placement))
         except CallOver:
-            self._placing.release_soon(live.call_id, placement.relay.incarnation)
+            self._placements.release_soon(live.call_id, placement.relay.incarnation)
             raise
-        self._placing.confirm_soon(live.call_id, placement.relay.incarnation)
+        self._placements.confirm_soon(live.call_id, placement.relay.incarnation)
         live.log.info("call_placed", relay=placement.relay.name)
         return saved
 
@@ -165,7 +165,7 @@ class CallFlow:
         saved = await self._place(live, session)
         # Now that the record names another relay, what the one left says of the call means nothing.
         live.await_bot_again()
-        self._placing.leave(session, session.media)
+        self._placements.leave(session, session.media)
         return saved
 
     async def _ring(
@@ -180,8 +180,8 @@ class CallFlow:
         local_sdp = self._describe(session, anchor)
         is_early = route is not None and route.early_media and bool(session.legs[0].remote_sdp)
         ringing = None
-        if live.replies is not None:
-            ringing = live.replies.build(183, body=local_sdp) if is_early else live.replies.build(180)
+        if live.template is not None:
+            ringing = live.template.build(183, body=local_sdp) if is_early else live.template.build(180)
 
         saved = await self._save(
             session,
@@ -197,7 +197,7 @@ class CallFlow:
         if live.setup is not None:
             live.setup.done(asyncio.get_running_loop().time(), is_set_up=True)
         if ringing is not None and not self._is_immediate(route):
-            self._answers.send(live.call_id, ringing, live.invite_key, live.destination)
+            self._responses.send(live.call_id, ringing, live.invite_key, live.destination)
         live.log.info("call_ringing", media=f"{anchor.media_address}:{anchor.rtp_port}")
         return saved
 
@@ -281,9 +281,9 @@ class CallFlow:
 
     async def _answer(self, live: LiveCall, session: calls.CallSession) -> calls.CallSession:
         leg = session.legs[0]
-        if live.replies is None:
+        if live.template is None:
             raise Rejected(500)
-        ok = live.replies.build(200, body=leg.local_sdp)
+        ok = live.template.build(200, body=leg.local_sdp)
         now_ms = self._now_ms()
         saved = await self._save(
             session,
@@ -297,7 +297,7 @@ class CallFlow:
             ),
         )
         self._deadlines.arm(saved)
-        self._answers.send(live.call_id, ok, live.invite_key, live.destination)
+        self._responses.send(live.call_id, ok, live.invite_key, live.destination)
         observe(metrics.ANSWER_SECONDS, (now_ms - saved.created_ms) / 1000, live.trace)
         attributes = {"sip.method": "INVITE", "sip.status": 200}
         record_span("transaction", live.trace, live.began_ns, time.time_ns(), attributes)

@@ -20,7 +20,7 @@ from sipgw.sip_edge.call.routing import RouteDecision, decide_route, user_of
 from sipgw.sip_edge.call.setup_window import Setup
 from sipgw.sip_edge.errors import Rejected
 from sipgw.sip_edge.gateway_config import ConfigHolder
-from sipgw.sip_edge.peers.delivery import Takeover
+from sipgw.sip_edge.peers.delivery import Delivery
 from sipgw.sip_edge.record.records import CallRecords
 from sipgw.sip_edge.settings import EdgeSettings
 from sipgw.sip_edge.setup.call_flow import CallFlow
@@ -30,7 +30,7 @@ from sipgw.sip_edge.sip.admission import check_new_call
 from sipgw.sip_edge.sip.dialogs import LocalContact, dialog_record
 from sipgw.sip_edge.sip.identifiers import invite_call_key, local_tag
 from sipgw.sip_edge.sip.invite_records import invite_record
-from sipgw.sip_edge.sip.responses import InviteReplies, answer_rejected, retry_after
+from sipgw.sip_edge.sip.responses import InviteResponseTemplate, rejection_response, retry_after
 from sipgw.sip_edge.sip.server import SipServer
 from sipgw.store import Store, StoreUnavailable
 
@@ -51,7 +51,7 @@ class Intake:
         flow: CallFlow,
         ending: CallEnding,
         deadlines: Deadlines,
-        takeover: Takeover,
+        delivery: Delivery,
         gateway: ConfigHolder,
         local: LocalContact,
         entry: Entry,
@@ -65,7 +65,7 @@ class Intake:
         self._flow = flow
         self._ending = ending
         self._deadlines = deadlines
-        self._takeover = takeover
+        self._delivery = delivery
         self._gateway = gateway
         self._local = local
         self._setting_up = 0
@@ -93,11 +93,13 @@ class Intake:
             await self._admit(event)
         except Rejected as rejected:
             self._sip.respond(
-                event.key, answer_rejected(event.request, rejected, to_tag=secrets.token_hex(8))
+                event.key, rejection_response(event.request, rejected, to_tag=secrets.token_hex(8))
             )
         except StoreUnavailable:
             refusal = self._unavailable("Redis Is Away")
-            self._sip.respond(event.key, answer_rejected(event.request, refusal, to_tag=secrets.token_hex(8)))
+            self._sip.respond(
+                event.key, rejection_response(event.request, refusal, to_tag=secrets.token_hex(8))
+            )
         finally:
             self._setting_up -= 1
             self._starting.pop(event.key, None)
@@ -122,13 +124,13 @@ class Intake:
         request = event.request
         call_id = await self.call_id_of(request)
         tag = local_tag(call_id)
-        replies = InviteReplies.to_request(request, tag, self._local.contact(call_id))
-        self._sip.respond(event.key, replies.template)
+        template = InviteResponseTemplate.to_request(request, tag, self._local.contact(call_id))
+        self._sip.respond(event.key, template.response)
         refused: Rejected | None = None
         live = LiveCall(
             call_id=call_id,
             trace=new_trace(),
-            replies=replies,
+            template=template,
             destination=response_destination(request.via, event.source),
             invite_key=event.key,
             setup=setup,
@@ -138,7 +140,7 @@ class Intake:
         except Rejected:
             if (known := await self._records.load(call_id)) is None:
                 raise
-            await self._takeover.invite_known(event, known)
+            await self._delivery.invite_known(event, known)
             return
         try:
             live.decision = await self._limits.within(self._decide(event, trunk, call_id), call_id)
@@ -148,7 +150,7 @@ class Intake:
         with self._limits.entering(live.decision):
             outcome = await self._records.create(self._record(event, live, tag, trunk))
         if isinstance(outcome, Existing):
-            await self._takeover.invite_known(event, outcome.session)
+            await self._delivery.invite_known(event, outcome.session)
             return
         self._live.add(live)
         count(metrics.CALLS_STARTED, live.trace)
@@ -194,7 +196,7 @@ class Intake:
     ) -> calls.CallSession:
         """Who called whom stands in it also when the call is refused."""
         request, decision = event.request, live.decision
-        assert live.replies is not None
+        assert live.template is not None
         me = self._settings.identity
         now_ms = self._store.now_ms()
         session = calls.CallSession(
@@ -214,7 +216,7 @@ class Intake:
         leg = session.legs.add(leg_id="a", direction=calls.LEG_DIRECTION_INBOUND)
         leg.dialog.CopyFrom(dialog_record(request, tag))
         leg.invite.CopyFrom(invite_record(event))
-        leg.invite.last_provisional = serialize(live.replies.template)
+        leg.invite.last_provisional = serialize(live.template.response)
         leg.remote_sdp = request.body
         if decision is not None:
             session.route = decision.route.name

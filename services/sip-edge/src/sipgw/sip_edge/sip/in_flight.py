@@ -29,13 +29,13 @@ class InFlight:
         """Wait until nothing is under way; False when something still was at the end of the time."""
         return await _until_none(self._count, longest_s)
 
-    async def answered(self, longest_s: float) -> bool:
+    async def all_responded(self, longest_s: float) -> bool:
         """Wait until every request that has come is answered."""
         return await _until_none(lambda: len(self._requests), longest_s)
 
     def _count(self) -> int:
         unsettled = sum(one.state != calls.CALL_STATE_ESTABLISHED for one in self._records.owned)
-        return unsettled + self._sip.asking + len(self._requests)
+        return unsettled + self._sip.pending_requests + len(self._requests)
 
 
 async def _until_none(count: Callable[[], int], longest_s: float) -> bool:

@@ -21,7 +21,7 @@ from sipgw.store import StoreUnavailable
 NoAck = Callable[[str], Coroutine[None, None, None]]
 
 
-class InviteAnswers:
+class InviteResponses:
     """Sends answers and keeps 2xx going; `on_no_ack` hears of a call whose 2xx was never acknowledged."""
 
     def __init__(

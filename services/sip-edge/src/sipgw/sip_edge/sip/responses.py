@@ -16,15 +16,15 @@ HeaderFields = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class InviteReplies:
+class InviteResponseTemplate:
     """Builds the answers to one INVITE from an earlier answer of it."""
 
-    template: SipResponse
+    response: SipResponse
     local_tag: str
     contact: str
 
     @classmethod
-    def to_request(cls, request: SipRequest, local_tag: str, contact: str) -> "InviteReplies":
+    def to_request(cls, request: SipRequest, local_tag: str, contact: str) -> "InviteResponseTemplate":
         """For an INVITE at hand."""
         trying = make_response(request, 100)
         if not trying.headers.get_all("Record-Route"):
@@ -33,7 +33,7 @@ class InviteReplies:
         return cls(trying, local_tag, contact)
 
     @classmethod
-    def from_record(cls, leg: calls.Leg, contact: str) -> "InviteReplies | None":
+    def from_record(cls, leg: calls.Leg, contact: str) -> "InviteResponseTemplate | None":
         """For an INVITE that another edge received; None when its record holds no answer yet."""
         data = leg.invite.last_final or leg.invite.last_provisional
         message = parse_message(data) if data else None
@@ -47,7 +47,7 @@ class InviteReplies:
         """An answer with our tag; 1xx over 100 and 2xx carry Contact, SDP its type."""
         fields = Headers()
         for name in _REPEATED:
-            for value in self.template.headers.get_all(name):
+            for value in self.response.headers.get_all(name):
                 fields.add(name, value)
         if status > 100 and ";tag=" not in (fields.get("To") or ""):
             fields.set("To", f"{fields.get('To')};tag={self.local_tag}")
@@ -62,7 +62,7 @@ class InviteReplies:
         return SipResponse(status, reason or reason_phrase(status), fields, body)
 
 
-def answer(
+def response_to(
     request: SipRequest,
     status: int,
     reason: str | None = None,
@@ -85,9 +85,9 @@ def answer(
     )
 
 
-def answer_rejected(request: SipRequest, rejected: Rejected, *, to_tag: str | None = None) -> SipResponse:
+def rejection_response(request: SipRequest, rejected: Rejected, *, to_tag: str | None = None) -> SipResponse:
     """The answer that a refusal asks for."""
-    return answer(request, rejected.status, rejected.reason, to_tag=to_tag, headers=rejected.headers)
+    return response_to(request, rejected.status, rejected.reason, to_tag=to_tag, headers=rejected.headers)
 
 
 def retry_after(seconds: int) -> HeaderFields:

@@ -41,11 +41,11 @@ class Door(Protocol):
 
 
 @dataclass(slots=True)
-class _Handover:
+class _DeliveredMessage:
     """Answers to one delivered message, until its edge has fetched them."""
 
     responses: list[bytes] = field(default_factory=list[bytes])
-    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    responded: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class SipServer:
@@ -60,12 +60,12 @@ class SipServer:
         self._timer: asyncio.Handle | None = None
         self._timer_due_s = 0.0
         self._flush_handle: asyncio.Handle | None = None
-        self._answers: dict[TransactionKey, asyncio.Future[SipResponse | None]] = {}
+        self._pending: dict[TransactionKey, asyncio.Future[SipResponse | None]] = {}
         self._unacked_failures: set[TransactionKey] = set()
         self._progressing: set[TransactionKey] = set()
         self._acks: dict[TransactionKey, tuple[bytes, Address]] = {}
-        self._handovers: dict[TransactionKey, _Handover] = {}
-        self._handover: _Handover | None = None
+        self._delivered: dict[TransactionKey, _DeliveredMessage] = {}
+        self._delivering: _DeliveredMessage | None = None
 
     @property
     def address(self) -> Address:
@@ -73,9 +73,9 @@ class SipServer:
         return self._listener.address
 
     @property
-    def asking(self) -> int:
+    def pending_requests(self) -> int:
         """How many requests of ours wait for their answer."""
-        return len(self._answers)
+        return len(self._pending)
 
     def start(self, on_event: Callable[[TransactionEvent], None]) -> None:
         """Begin to read."""
@@ -86,17 +86,17 @@ class SipServer:
         """Answer a request by its transaction; one that is over takes no more answers."""
         if response.status >= 200:
             metrics.RESPONSES.labels(response.cseq.method, response.status).inc()
-        handover = self._handovers.get(key)
-        if handover is None:
+        delivered = self._delivered.get(key)
+        if delivered is None:
             self._respond(key, response)
             self._flush_soon()
             return
         self._flush()
         self._respond(key, response)
         sent = self._layer.datagrams_to_send(self._loop.time())
-        handover.responses += [data for data, _ in sent]
+        delivered.responses += [data for data, _ in sent]
         if response.status >= 200:
-            handover.answered.set()
+            delivered.responded.set()
         self._arm()
 
     def fail(self, key: TransactionKey, to_tag: str) -> None:
@@ -116,13 +116,13 @@ class SipServer:
     async def request(self, request: SipRequest, destination: Address) -> SipResponse | None:
         """Send a request by a client transaction; its final answer, None when none came."""
         key = self._layer.send_request(request, destination, self._loop.time())
-        answer: asyncio.Future[SipResponse | None] = self._loop.create_future()
-        self._answers[key] = answer
+        response: asyncio.Future[SipResponse | None] = self._loop.create_future()
+        self._pending[key] = response
         try:
             self._flush()
-            return await answer
+            return await response
         finally:
-            del self._answers[key]
+            del self._pending[key]
 
     def new_branch(self) -> str:
         """A branch that names this edge."""
@@ -135,14 +135,14 @@ class SipServer:
 
         A 2xx is to be acknowledged by `acknowledge`.
         """
-        answering = asyncio.ensure_future(self.request(request, destination))
+        waiting = asyncio.ensure_future(self.request(request, destination))
         try:
-            await asyncio.wait({answering}, timeout=patience_s)
-            if not answering.done() and client_key(request) in self._progressing:
+            await asyncio.wait({waiting}, timeout=patience_s)
+            if not waiting.done() and client_key(request) in self._progressing:
                 await self.request(make_cancel(request), destination)
-            return await answering
+            return await waiting
         finally:
-            answering.cancel()
+            waiting.cancel()
 
     def acknowledge(self, invite: SipRequest, ack: SipRequest, destination: Address) -> None:
         """The ACK of a 2xx; again for each copy of it that comes here (RFC 3261 §13.2.2.4)."""
@@ -158,29 +158,29 @@ class SipServer:
         self._listener.send(data, destination)
 
     async def deliver(
-        self, data: bytes, source: Address, received_on: Address, *, wait_s: float, expects_answer: bool
+        self, data: bytes, source: Address, received_on: Address, *, wait_s: float, expects_response: bool
     ) -> list[bytes]:
         """Take a message that another edge received; what answers it within `wait_s` is for that edge to
         send.
         """
         self._flush()
-        handover = _Handover()
-        self._handover = handover
+        delivered = _DeliveredMessage()
+        self._delivering = delivered
         try:
             self._layer.receive_datagram(data, source, self._loop.time(), received_on)
             self._dispatch_events()
         finally:
-            self._handover = None
+            self._delivering = None
         try:
             sent = self._layer.datagrams_to_send(self._loop.time())
-            handover.responses += [datagram for datagram, _ in sent]
+            delivered.responses += [datagram for datagram, _ in sent]
             self._arm()
-            if expects_answer and not handover.responses:
-                await self._wait_answered(handover, wait_s)
+            if expects_response and not delivered.responses:
+                await self._wait_for_response(delivered, wait_s)
         finally:  # also when the other edge waits no longer: what answers the message now goes out from here
-            for key in [key for key, waiting in self._handovers.items() if waiting is handover]:
-                del self._handovers[key]
-        return handover.responses
+            for key in [key for key, waiting in self._delivered.items() if waiting is delivered]:
+                del self._delivered[key]
+        return delivered.responses
 
     def stop_reading(self) -> None:
         """Take no more messages; answers still go out."""
@@ -192,19 +192,19 @@ class SipServer:
         if self._timer is not None:
             self._timer.cancel()
         self._listener.close()
-        for answer in self._answers.values():
-            if not answer.done():
-                answer.set_result(None)
+        for response in self._pending.values():
+            if not response.done():
+                response.set_result(None)
 
     def _respond(self, key: TransactionKey, response: SipResponse) -> None:
         is_taken = self._layer.respond(key, response, self._loop.time())
         if is_taken and response.is_failure and key.method == "INVITE":
             self._unacked_failures.add(key)
 
-    async def _wait_answered(self, handover: _Handover, wait_s: float) -> None:
+    async def _wait_for_response(self, delivered: _DeliveredMessage, wait_s: float) -> None:
         try:
             async with asyncio.timeout(wait_s):
-                await handover.answered.wait()
+                await delivered.responded.wait()
         except TimeoutError:
             return
 
@@ -239,8 +239,8 @@ class SipServer:
                 self._settle(event.key, None)
             case _:
                 key = getattr(event, "key", None)
-                if self._handover is not None and key is not None:
-                    self._handovers[key] = self._handover
+                if self._delivering is not None and key is not None:
+                    self._delivered[key] = self._delivering
         self._door.note(event, self._loop.time())
         self._on_event(event)
 
@@ -253,9 +253,9 @@ class SipServer:
         self._settle(event.key, event.response)
 
     def _settle(self, key: TransactionKey, response: SipResponse | None) -> None:
-        answer = self._answers.get(key)
-        if answer is not None and not answer.done():
-            answer.set_result(response)
+        awaited = self._pending.get(key)
+        if awaited is not None and not awaited.done():
+            awaited.set_result(response)
 
     def _flush_soon(self) -> None:
         if self._flush_handle is None:
