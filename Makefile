@@ -17,7 +17,7 @@ ARGS ?=
 TEST_PROCESSES ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 FOLLOWED := --follow --durations=20 -n $(TEST_PROCESSES) --dist worksteal
 
-.PHONY: help setup demo test test-system test-loaded up pythons redis faults check lint types dead imports proto-check crds-check crds fmt proto lock bench sim clean sipp \
+.PHONY: help setup demo test test-system test-loaded up pythons redis faults check lint types dead declared imports proto-check crds-check crds fmt proto lock bench sim clean sipp \
   images images-check chart-check chart-golden chart-docs e2e
 
 help: ## this list
@@ -72,7 +72,7 @@ sipp:
 	@command -v sipp >/dev/null || { echo "installing SIPp (sip-tester)"; scripts/apt-install.sh sip-tester; } || \
 	  echo "make: SIPp is not here; install it (Debian: sip-tester) to run its tests, which will be skipped"
 
-check: lint types dead imports proto-check crds-check images-check chart-check ## what CI runs first: lint, types, dead code, import contracts, protos, CRDs, chart
+check: lint types dead declared imports proto-check crds-check images-check chart-check ## what CI runs first: lint, types, dead code, declared imports, import contracts, protos, CRDs, chart
 
 lint: setup ## ruff: rules and format; references that lead out of the repository
 	$(BIN)/ruff check .
@@ -84,6 +84,9 @@ types: setup ## basedpyright, strict
 
 dead: setup ## what nobody uses: vulture
 	$(BIN)/python scripts/dead_code.py
+
+declared: setup ## each package declares what it imports, and nothing else
+	$(BIN)/python scripts/declared_imports.py
 
 imports: setup ## the arrows between packages
 	$(BIN)/lint-imports
