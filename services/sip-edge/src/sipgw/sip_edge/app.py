@@ -25,7 +25,7 @@ from sipgw.sip_edge.call.live_calls import LiveCalls
 from sipgw.sip_edge.call.routing import no_bot_status
 from sipgw.sip_edge.call.setup_window import SetupWindow
 from sipgw.sip_edge.dialog.in_dialog import InDialog
-from sipgw.sip_edge.dialog.offers import MaxCallDeadline, Offers
+from sipgw.sip_edge.dialog.offers import Offers
 from sipgw.sip_edge.dialog.transfer import Transfers
 from sipgw.sip_edge.gateway_config import ConfigHolder
 from sipgw.sip_edge.guard.authentication import NONCE_SECRET, Authentication, Passwords
@@ -201,7 +201,6 @@ class EdgeApp:
             self.deadlines,
             self.gateway,
             self.local,
-            MaxCallDeadline(self.gateway),
         )
         transfers = Transfers(
             self.records,

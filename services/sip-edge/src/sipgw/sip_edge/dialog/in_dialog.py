@@ -17,6 +17,7 @@ from sipgw.sip_edge.dialog.offers import Offers
 from sipgw.sip_edge.dialog.transfer import Transfers
 from sipgw.sip_edge.errors import CallOver, RecordMissing, Rejected
 from sipgw.sip_edge.peers.delivery import Delivery
+from sipgw.sip_edge.record import sequencing
 from sipgw.sip_edge.record.records import CallRecords
 from sipgw.sip_edge.record.states import OVER
 from sipgw.sip_edge.settings import EdgeSettings
@@ -185,15 +186,10 @@ class InDialog:
 
     async def _seen(self, request: SipRequest, session: calls.CallSession) -> None:
         number = request.cseq.number
-
-        def change(draft: calls.CallSession) -> bool:
-            if number <= draft.legs[0].dialog.remote_cseq:
-                return False
-            draft.legs[0].dialog.remote_cseq = number
-            return True
-
         with contextlib.suppress(CallOver):  # a copy of the last request: nothing new in it
-            await self._records.update(session.call_id, change, known=session)
+            await self._records.update(
+                session.call_id, lambda draft: sequencing.note_request(draft, number), known=session
+            )
 
     async def _session_of(self, request: SipRequest) -> calls.CallSession:
         call_id = call_id_of_tag(request.to.tag)

@@ -20,8 +20,9 @@ from sipgw.sip_edge.media import sdp_exchange
 from sipgw.sip_edge.media.commands import MediaCommands
 from sipgw.sip_edge.media.peers import is_acknowledged, wants_acknowledgement
 from sipgw.sip_edge.media.sdp_exchange import Described
+from sipgw.sip_edge.record import offering
+from sipgw.sip_edge.record.offering import Answer, Obstacle, Settled
 from sipgw.sip_edge.record.records import CallRecords
-from sipgw.sip_edge.record.states import ANSWERED, OVER
 from sipgw.sip_edge.sip.admission import ALLOW
 from sipgw.sip_edge.sip.dialogs import LocalContact
 from sipgw.sip_edge.sip.invite_records import invite_record
@@ -54,7 +55,6 @@ class Offers:
         deadlines: Deadlines,
         gateway: ConfigHolder,
         local: LocalContact,
-        max_call_deadline: "MaxCallDeadline",
     ) -> None:
         self._records = records
         self._sip = sip
@@ -64,7 +64,6 @@ class Offers:
         self._deadlines = deadlines
         self._gateway = gateway
         self._local = local
-        self._max_call_deadline = max_call_deadline
 
     async def reinvite(self, event: RequestReceived, session: calls.CallSession) -> None:
         """A re-INVITE: a new offer, or none and then ours. A copy of one served elsewhere gets the same
@@ -107,7 +106,12 @@ class Offers:
             except Rejected as rejected:
                 await self._no_answer(session, rejected)
                 return
-        saved = await self._note_ack(session, number, ack.body if described is not None else b"", described)
+        answered = Answer(ack.body, described.is_held) if described is not None else None
+        saved = await self._records.update(
+            session.call_id,
+            lambda draft: offering.acknowledge(draft, number, answered, longest_ms=self._gateway.max_call_ms),
+            known=session,
+        )
         self._deadlines.arm(saved)
         if session.state == calls.CALL_STATE_ANSWERED:
             log_of(saved).info("call_established")
@@ -156,25 +160,6 @@ class Offers:
         end = End(calls.END_CAUSE_REJECTED, f"no usable answer to our offer: {rejected}")
         await self._ending.end(session.call_id, end)
 
-    async def _note_ack(
-        self, session: calls.CallSession, number: int, body: bytes, described: Described | None
-    ) -> calls.CallSession:
-        def change(draft: calls.CallSession) -> bool:
-            leg = draft.legs[0]
-            if draft.state not in ANSWERED or leg.invite.cseq != number or leg.invite.ack_seen:
-                return False
-            leg.invite.ack_seen = True
-            if draft.state == calls.CALL_STATE_ANSWERED:
-                draft.state = calls.CALL_STATE_ESTABLISHED
-                draft.deadline_ms = self._max_call_deadline.of(draft)
-            if described is not None:
-                leg.remote_sdp = body
-                leg.offer_pending = calls.OFFER_PENDING_UNSPECIFIED
-                leg.on_hold = described.is_held
-            return True
-
-        return await self._records.update(session.call_id, change, known=session)
-
     async def _exchange(self, event: RequestReceived, session: calls.CallSession, *, is_invite: bool) -> None:
         request = event.request
         intended = await self._intend(event, session, is_invite=is_invite)
@@ -213,31 +198,19 @@ class Offers:
         """Save that the peer's offer is being served. Raises Rejected: 491 and 500 for offers that meet
         (§14.2).
         """
-        request = event.request
-        refused: list[Rejected] = []
-
-        def change(draft: calls.CallSession) -> bool:
-            refused.clear()
-            leg = draft.legs[0]
-            if is_invite and _is_copy(request, draft):
-                return False
-            why = _why_not_now(draft, request)
-            if why is not None:
-                refused.append(why)
-                return False
-            leg.dialog.remote_cseq = request.cseq.number
-            if is_invite:
-                leg.invite.CopyFrom(invite_record(event))
-            if request.body or is_invite:
-                leg.offer_pending = calls.OFFER_PENDING_REMOTE
-            return True
-
+        cseq, has_offer = event.request.cseq.number, bool(event.request.body)
+        invite = invite_record(event) if is_invite else None
         try:
-            return await self._records.update(session.call_id, change, known=session)
-        except CallOver:
-            if refused:
-                raise refused[0] from None
-            raise
+            return await self._records.update(
+                session.call_id,
+                lambda draft: offering.begin(draft, cseq, invite, has_offer=has_offer),
+                known=session,
+            )
+        except CallOver as over:
+            found = offering.obstacle_to(over.session, cseq, invite) if over.session is not None else None
+            if found is None or found is Obstacle.COPY:
+                raise
+            raise _refusal(found) from None
 
     def _negotiate(self, request: SipRequest, session: calls.CallSession) -> _Outcome:
         leg = session.legs[0]
@@ -275,67 +248,38 @@ class Offers:
         *,
         is_invite: bool,
     ) -> calls.CallSession:
-        def change(draft: calls.CallSession) -> bool:
-            if draft.state not in ANSWERED:
-                return False
-            leg = draft.legs[0]
-            if outcome.is_changed:
-                leg.remote_sdp = request.body
-            if outcome.is_changed or outcome.offers:
-                leg.local_sdp, leg.local_sdp_version = outcome.described.sdp, leg.local_sdp_version + 1
-            if request.body:
-                leg.on_hold = outcome.described.is_held
-            leg.offer_pending = (
-                calls.OFFER_PENDING_LOCAL if outcome.offers else calls.OFFER_PENDING_UNSPECIFIED
-            )
-            if request.contact is not None:
-                leg.dialog.remote_target = str(request.contact.uri)
-            leg.local_target = self._local.uri(draft.call_id)
-            if is_invite:
-                leg.invite.last_final = serialize(ok)
-            draft.media.generation = session.version
-            return True
-
-        return await self._records.update(session.call_id, change, known=session)
+        settled = Settled(
+            remote_sdp=request.body,
+            local_sdp=outcome.described.sdp,
+            is_changed=outcome.is_changed,
+            offers=outcome.offers,
+            is_held=outcome.described.is_held,
+            remote_target=str(request.contact.uri) if request.contact is not None else "",
+            local_target=self._local.uri(session.call_id),
+            final=serialize(ok) if is_invite else b"",
+            generation=session.version,
+        )
+        return await self._records.update(
+            session.call_id, lambda draft: offering.settle(draft, settled), known=session
+        )
 
     async def _withdraw(self, session: calls.CallSession) -> None:
-        """The offer came to nothing: the session stays as it was (RFC 3261 §14.2)."""
-
-        def change(draft: calls.CallSession) -> bool:
-            draft.legs[0].offer_pending = calls.OFFER_PENDING_UNSPECIFIED
-            draft.legs[0].invite.ack_seen = True
-            return draft.state in ANSWERED
-
-        await self._records.update(session.call_id, change, known=session)
-
-
-class MaxCallDeadline:
-    """When a call that is answered has lasted long enough."""
-
-    def __init__(self, gateway: ConfigHolder) -> None:
-        self._gateway = gateway
-
-    def of(self, session: calls.CallSession) -> int:
-        """Redis time, 0 for never."""
-        longest_ms = self._gateway.max_call_ms
-        return session.answered_ms + longest_ms if longest_ms else 0
+        await self._records.update(session.call_id, offering.withdraw, known=session)
 
 
 def _is_copy(request: SipRequest, session: calls.CallSession) -> bool:
     """Whether the record's INVITE is this one."""
-    invite = session.legs[0].invite
-    return (invite.cseq, invite.branch) == (request.cseq.number, request.via.branch or "")
+    return offering.is_copy(session, request.cseq.number, request.via.branch or "")
 
 
-def _why_not_now(session: calls.CallSession, request: SipRequest) -> Rejected | None:
-    leg = session.legs[0]
-    if session.state not in ANSWERED:
-        # An INVITE of ours or theirs has no final answer yet, or the call is over.
-        return Rejected(481 if session.state in OVER else 491)
-    if request.cseq.number <= leg.dialog.remote_cseq:
-        return Rejected(500, "CSeq Out Of Order")
-    if leg.offer_pending == calls.OFFER_PENDING_LOCAL:
-        return Rejected(491)
-    if leg.offer_pending == calls.OFFER_PENDING_REMOTE:
-        return Rejected(500, headers=retry_after(_RETRY_AFTER_S))
-    return None
+def _refusal(obstacle: Obstacle) -> Rejected:
+    """The response to an offer that can't be begun (RFC 3261 §14.2, RFC 3311 §5.2)."""
+    match obstacle:
+        case Obstacle.OUT_OF_ORDER:
+            return Rejected(500, "CSeq Out Of Order")
+        case Obstacle.THEIRS_PENDING:
+            return Rejected(500, headers=retry_after(_RETRY_AFTER_S))
+        case Obstacle.UNANSWERED | Obstacle.OURS_PENDING:  # an INVITE has no final response yet
+            return Rejected(491)
+        case _:
+            return Rejected(481)

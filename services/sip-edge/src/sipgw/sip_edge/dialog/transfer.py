@@ -16,6 +16,7 @@ from sipgw.sip_edge.call.ending import CallEnding, End
 from sipgw.sip_edge.call.live_calls import LiveCall, LiveCalls, log_of, trace_of
 from sipgw.sip_edge.errors import EdgeError, Rejected
 from sipgw.sip_edge.media.commands import MediaCommands
+from sipgw.sip_edge.record import sequencing
 from sipgw.sip_edge.record.records import CallRecords
 from sipgw.sip_edge.record.states import ANSWERED
 from sipgw.sip_edge.sip.dialogs import DialogRequests, LocalContact
@@ -94,12 +95,7 @@ class Transfers:
 
     async def _refer(self, live: LiveCall, refer_to: str) -> int:
         """The final status of the transfer, or of the REFER when that was refused."""
-
-        def change(draft: calls.CallSession) -> bool:
-            draft.legs[0].dialog.local_cseq += 1
-            return draft.state in ANSWERED
-
-        session = await self._records.update(live.call_id, change, as_owner=True)
+        session = await self._records.update(live.call_id, sequencing.number_request, as_owner=True)
         log_of(session).info("transfer_asked", target=refer_to)
         headers = (
             ("Refer-To", f"<{refer_to}>"),

@@ -1,0 +1,138 @@
+"""What offers of the peer, and ACKs, do to the call's record: pure changes of a draft, False where the record
+forbids them.
+
+An offer is begun, then settled or withdrawn. One at a time: the record says whose offer is pending.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.sip_edge.record.states import ANSWERED, OVER
+
+
+class Obstacle(Enum):
+    """Why an offer of the peer's can't be begun now."""
+
+    COPY = auto()
+    """It is the INVITE that the record has: another edge serves it."""
+    OVER = auto()
+    UNANSWERED = auto()
+    OUT_OF_ORDER = auto()
+    """A request with this CSeq or a later one was served before."""
+    OURS_PENDING = auto()
+    THEIRS_PENDING = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The SDP answer in an ACK."""
+
+    sdp: bytes
+    is_held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What an exchange came to. Empty texts and bytes leave the record's as they are."""
+
+    remote_sdp: bytes
+    """The body of the request."""
+    local_sdp: bytes
+    is_changed: bool
+    """The descriptions differ from those agreed before."""
+    offers: bool
+    """Our response holds an offer, which the ACK answers."""
+    is_held: bool
+    remote_target: str
+    local_target: str
+    final: bytes
+    """Our 200 to an INVITE."""
+    generation: int
+    """What the relay acted on last."""
+
+
+def is_copy(session: calls.CallSession, cseq: int, branch: str) -> bool:
+    """Whether the record's INVITE is the one of that CSeq and branch."""
+    invite = session.legs[0].invite
+    return (invite.cseq, invite.branch) == (cseq, branch)
+
+
+def obstacle_to(session: calls.CallSession, cseq: int, invite: calls.InviteState | None) -> Obstacle | None:
+    """What keeps an offer of that CSeq from being begun. `invite`: None when it comes in an UPDATE."""
+    leg = session.legs[0]
+    if invite is not None and is_copy(session, invite.cseq, invite.branch):
+        return Obstacle.COPY
+    if session.state not in ANSWERED:
+        return Obstacle.OVER if session.state in OVER else Obstacle.UNANSWERED
+    if cseq <= leg.dialog.remote_cseq:
+        return Obstacle.OUT_OF_ORDER
+    if leg.offer_pending == calls.OFFER_PENDING_LOCAL:
+        return Obstacle.OURS_PENDING
+    if leg.offer_pending == calls.OFFER_PENDING_REMOTE:
+        return Obstacle.THEIRS_PENDING
+    return None
+
+
+def begin(draft: calls.CallSession, cseq: int, invite: calls.InviteState | None, *, has_offer: bool) -> bool:
+    """Note that the peer's request is being served. A re-INVITE without an offer asks for ours."""
+    if obstacle_to(draft, cseq, invite) is not None:
+        return False
+    leg = draft.legs[0]
+    leg.dialog.remote_cseq = cseq
+    if invite is not None:
+        leg.invite.CopyFrom(invite)
+    if has_offer or invite is not None:
+        leg.offer_pending = calls.OFFER_PENDING_REMOTE
+    return True
+
+
+def settle(draft: calls.CallSession, settled: Settled) -> bool:
+    """Note what was agreed; the 200 is about to be sent."""
+    if draft.state not in ANSWERED:
+        return False
+    leg = draft.legs[0]
+    if settled.is_changed:
+        leg.remote_sdp = settled.remote_sdp
+    if settled.is_changed or settled.offers:
+        leg.local_sdp, leg.local_sdp_version = settled.local_sdp, leg.local_sdp_version + 1
+    if settled.remote_sdp:
+        leg.on_hold = settled.is_held
+    leg.offer_pending = calls.OFFER_PENDING_LOCAL if settled.offers else calls.OFFER_PENDING_UNSPECIFIED
+    if settled.remote_target:
+        leg.dialog.remote_target = settled.remote_target
+    leg.local_target = settled.local_target
+    if settled.final:
+        leg.invite.last_final = settled.final
+    draft.media.generation = settled.generation
+    return True
+
+
+def withdraw(draft: calls.CallSession) -> bool:
+    """Forget an offer that came to nothing: the session stays as it was (RFC 3261 §14.2)."""
+    if draft.state not in ANSWERED:
+        return False
+    leg = draft.legs[0]
+    leg.offer_pending = calls.OFFER_PENDING_UNSPECIFIED
+    leg.invite.ack_seen = True
+    return True
+
+
+def acknowledge(draft: calls.CallSession, cseq: int, answer: Answer | None, *, longest_ms: int) -> bool:
+    """Note the ACK of our 200 to the INVITE of that CSeq: with the first one the call is established.
+
+    `answer`: to our offer, when the 200 held one. `longest_ms`: how long a call may last after its answer,
+    0 for ever.
+    """
+    leg = draft.legs[0]
+    if draft.state not in ANSWERED or leg.invite.cseq != cseq or leg.invite.ack_seen:
+        return False
+    leg.invite.ack_seen = True
+    if draft.state == calls.CALL_STATE_ANSWERED:
+        draft.state = calls.CALL_STATE_ESTABLISHED
+        draft.deadline_ms = draft.answered_ms + longest_ms if longest_ms else 0
+    if answer is not None:
+        leg.remote_sdp = answer.sdp
+        leg.offer_pending = calls.OFFER_PENDING_UNSPECIFIED
+        leg.on_hold = answer.is_held
+    return True

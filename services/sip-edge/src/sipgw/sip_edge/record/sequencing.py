@@ -1,0 +1,23 @@
+"""The CSeq numbers of a dialog (RFC 3261 §12.2), as changes of the record: pure, False where nothing
+is to change.
+"""
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.sip_edge.record.states import ANSWERED
+
+
+def note_request(draft: calls.CallSession, cseq: int) -> bool:
+    """Note that the peer's request of that CSeq was served. False: it was noted before, or a later one."""
+    dialog = draft.legs[0].dialog
+    if cseq <= dialog.remote_cseq:
+        return False
+    dialog.remote_cseq = cseq
+    return True
+
+
+def number_request(draft: calls.CallSession) -> bool:
+    """Take the next CSeq for a request of ours in an answered call."""
+    if draft.state not in ANSWERED:
+        return False
+    draft.legs[0].dialog.local_cseq += 1
+    return True
