@@ -7,7 +7,7 @@ the next one is taken: no error keeps a call from being buried.
 """
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,8 +24,10 @@ from sipgw.sip_edge.call.unfinished_ends import UnfinishedEnds
 from sipgw.sip_edge.errors import CallOver, EdgeError, RecordMissing
 from sipgw.sip_edge.media.commands import MediaCommands
 from sipgw.sip_edge.media.placement import Placements
-from sipgw.sip_edge.record.records import CallRecords, Change
-from sipgw.sip_edge.record.states import OVER, end_cause_name
+from sipgw.sip_edge.record import ending
+from sipgw.sip_edge.record.ending import PEER_HAS_LEFT, Decision
+from sipgw.sip_edge.record.records import CallRecords
+from sipgw.sip_edge.record.states import end_cause_name
 from sipgw.sip_edge.sip.dialogs import DialogRequests, LocalContact
 from sipgw.sip_edge.sip.invite_records import address_of
 from sipgw.sip_edge.sip.invite_responses import InviteResponses
@@ -59,7 +61,7 @@ _REASONS: Final = {
     calls.END_CAUSE_TRANSFERRED: 'Q.850;cause=16;text="transferred"',
 }
 """RFC 3326, in our BYE."""
-_PEER_HAS_LEFT: Final = frozenset({calls.END_CAUSE_CALLER_HANGUP})
+EndChange = Callable[[calls.CallSession, Decision], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,28 +107,28 @@ class CallEnding:
         end: End,
         *,
         as_owner: bool = False,
-        also: Change | None = None,
+        change: EndChange = ending.end,
         known: calls.CallSession | None = None,
     ) -> calls.CallSession | None:
-        """Save that the call ends; None when it is ending already, is gone, or `also` declines.
+        """Save by `change` that the call ends; None when it is ending already, is gone, or `change` declines.
 
         Raises StoreUnavailable.
         """
-
-        def change(draft: calls.CallSession) -> bool:
-            if draft.state in OVER or (also is not None and not also(draft)):
-                return False
-            self._decide(draft, end)
-            return True
+        status = end.status or STATUS_BEFORE_ANSWER.get(end.cause, 503)
+        decision = Decision(
+            end.cause, end.reason, status, lambda session: self._final_of(session, status, end.headers)
+        )
 
         async def again() -> None:
-            session = await self.decide(call_id, end, as_owner=as_owner, also=also)
+            session = await self.decide(call_id, end, as_owner=as_owner, change=change)
             if session is not None:
                 await self.carry_out(session)
 
         try:
             with self.unfinished.saving(call_id, again, (CallOver, RecordMissing, StoreUnavailable)):
-                session = await self._records.update(call_id, change, as_owner=as_owner, known=known)
+                session = await self._records.update(
+                    call_id, lambda draft: change(draft, decision), as_owner=as_owner, known=known
+                )
         except (CallOver, RecordMissing):
             return None
         log_of(session).info(
@@ -152,7 +154,7 @@ class CallEnding:
     async def carry_out(self, session: calls.CallSession) -> None:
         """Release the relay, tell the peer, bury the record. Safe to repeat."""
         with self.unfinished.carrying_out(session.call_id):
-            if session.end_cause in _PEER_HAS_LEFT:
+            if session.end_cause in PEER_HAS_LEFT:
                 await self._take_step(session, "answer", self._send_final(session))
                 await self._take_step(session, "release", self._release(session))
             elif await self._take_step(session, "release", self._release(session)) is False:
@@ -176,26 +178,20 @@ class CallEnding:
             log_of(session).exception("end_step_failed", step=name)
             return None
 
-    def _decide(self, draft: calls.CallSession, end: End) -> None:
-        draft.state = calls.CALL_STATE_ENDING
-        draft.end_cause = end.cause
-        draft.end_reason = end.reason
-        draft.deadline_ms = 0
-        leg = draft.legs[0]
-        if draft.answered_ms:
-            if end.cause not in _PEER_HAS_LEFT:
-                leg.dialog.local_cseq += 1  # of our BYE: whoever sends it again uses the same
-            return
-        draft.sip_status = end.status or STATUS_BEFORE_ANSWER.get(end.cause, 503)
-        live = self._live.get(draft.call_id)
+    def _final_of(self, session: calls.CallSession, status: int, headers: HeaderFields) -> bytes:
+        """The final response to an INVITE that has none yet; empty when it can't be made."""
+        call_id = session.call_id
+        live = self._live.get(call_id)
         template = live.template if live is not None else None
         try:
-            template = template or InviteResponseTemplate.from_record(leg, self._local.contact(draft.call_id))
-            if template is not None:
-                leg.invite.last_final = serialize(template.build(draft.sip_status, headers=end.headers))
+            template = template or InviteResponseTemplate.from_record(
+                session.legs[0], self._local.contact(call_id)
+            )
+            return serialize(template.build(status, headers=headers)) if template is not None else b""
         except Exception:  # the call ends all the same, and its INVITE gets a plain 500
             metrics.STEPS_FAILED.labels("answer").inc()
-            log_of(draft).exception("end_step_failed", step="answer")
+            log_of(session).exception("end_step_failed", step="answer")
+            return b""
 
     async def _release(self, session: calls.CallSession) -> bool:
         """Let the relay go; False when the relay knows a higher owner: this end is stale."""
@@ -253,15 +249,8 @@ class CallEnding:
             span.set("sip.status", status)
 
     async def _bury(self, session: calls.CallSession) -> None:
-        def change(draft: calls.CallSession) -> bool:
-            if draft.state == calls.CALL_STATE_ENDED:
-                return False
-            draft.state = calls.CALL_STATE_ENDED
-            draft.deadline_ms = 0
-            return True
-
         try:
-            ended = await self._records.update(session.call_id, change, known=session)
+            ended = await self._records.update(session.call_id, ending.bury, known=session)
         except (EdgeError, StoreUnavailable):
             pass
         else:

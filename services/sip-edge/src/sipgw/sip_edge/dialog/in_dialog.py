@@ -7,6 +7,7 @@ re-INVITE and UPDATE are in `offers`, NOTIFY in `transfer`.
 import contextlib
 import secrets
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.runtime.telemetry.traces import call_span
@@ -17,7 +18,7 @@ from sipgw.sip_edge.dialog.offers import Offers
 from sipgw.sip_edge.dialog.transfer import Transfers
 from sipgw.sip_edge.errors import CallOver, RecordMissing, Rejected
 from sipgw.sip_edge.peers.delivery import Delivery
-from sipgw.sip_edge.record import sequencing
+from sipgw.sip_edge.record import ending, sequencing
 from sipgw.sip_edge.record.records import CallRecords
 from sipgw.sip_edge.record.states import OVER
 from sipgw.sip_edge.settings import EdgeSettings
@@ -135,7 +136,7 @@ class InDialog:
         ended = await self._ending.decide(
             session.call_id,
             End(calls.END_CAUSE_CALLER_CANCELLED, "the caller cancelled"),
-            also=lambda draft: not draft.answered_ms,
+            change=ending.cancel,
             known=session,
         )
         if ended is not None:
@@ -149,18 +150,13 @@ class InDialog:
     async def _bye(self, event: RequestReceived, session: calls.CallSession) -> None:
         request = event.request
         number = request.cseq.number
-
-        def also(draft: calls.CallSession) -> bool:
-            if number < draft.legs[0].dialog.remote_cseq:
-                return False
-            draft.legs[0].dialog.remote_cseq = number
-            return True
-
         end = End(calls.END_CAUSE_CALLER_HANGUP, "the caller hung up")
         ended = None
         with call_span("bye", trace_of(session), by="caller"):
             if session.state not in OVER:
-                ended = await self._ending.decide(session.call_id, end, also=also, known=session)
+                ended = await self._ending.decide(
+                    session.call_id, end, change=partial(ending.hang_up, cseq=number), known=session
+                )
             self._sip.respond(event.key, response_to(request, 200))
             if ended is not None:
                 await self._ending.carry_out(ended)

@@ -12,6 +12,7 @@ from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.calls import VersionConflict
 from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.sip_edge import metrics
+from sipgw.sip_edge.record.ending import copy_end
 
 _log = get_logger("sipgw.sip_edge.journal")
 _PARALLEL: Final = 32
@@ -100,7 +101,7 @@ async def _end_there(
     """Another edge changed a call that has ended here: the end stands."""
     draft = calls.CallSession()
     draft.CopyFrom(held)
-    draft.end_cause, draft.end_reason, draft.ended_ms = ended.end_cause, ended.end_reason, ended.ended_ms
+    copy_end(draft, ended)
     try:
         return await store.end(draft)
     except VersionConflict as conflict:
