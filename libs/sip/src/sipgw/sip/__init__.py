@@ -1,7 +1,7 @@
 """Sans-I/O SIP: messages, transactions, dialogs."""
 
 from sipgw.sip.address import NameAddress
-from sipgw.sip.dialog import Dialog, DialogRole
+from sipgw.sip.dialog import CSeqOrder, Dialog, DialogRole, cseq_order, is_in_dialog, refreshed_target
 from sipgw.sip.digest import Challenge, Credentials, DigestAlgorithm, answer_challenges, digest_response
 from sipgw.sip.errors import OutOfOrder, SipError, SipParseError, SipUsageError, UnsafeHeader
 from sipgw.sip.events import (
@@ -39,6 +39,7 @@ __all__ = [
     "AckReceived",
     "Address",
     "CSeq",
+    "CSeqOrder",
     "CancelReceived",
     "Challenge",
     "Credentials",
@@ -74,8 +75,10 @@ __all__ = [
     "UnsafeHeader",
     "Via",
     "answer_challenges",
+    "cseq_order",
     "digest_response",
     "inspect_request",
+    "is_in_dialog",
     "make_ack",
     "make_cancel",
     "make_response",
@@ -83,6 +86,7 @@ __all__ = [
     "parse_message",
     "parse_uri",
     "reason_phrase",
+    "refreshed_target",
     "response_destination",
     "serialize",
 ]

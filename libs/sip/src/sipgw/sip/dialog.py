@@ -20,6 +20,42 @@ class DialogRole(Enum):
     UAS = "uas"
 
 
+class CSeqOrder(Enum):
+    """Where the CSeq of a peer's request stands against the last one of its dialog (RFC 3261 §12.2.2)."""
+
+    OUT_OF_ORDER = "out of order"
+    REPEATED = "repeated"
+    NEW = "new"
+
+
+def cseq_order(number: int, last: int | None) -> CSeqOrder:
+    """Compare a request's CSeq with the last of its dialog; None: the peer has sent no request yet."""
+    if last is None or number > last:
+        return CSeqOrder.NEW
+    return CSeqOrder.REPEATED if number == last else CSeqOrder.OUT_OF_ORDER
+
+
+def is_in_dialog(request: SipRequest, call_id: str, local_tag: str, remote_tag: str) -> bool:
+    """Tell whether a request of the peer belongs to the dialog with these ids (RFC 3261 §12.2.2)."""
+    return (
+        request.call_id == call_id
+        and (request.to.tag or "") == local_tag
+        and (request.from_.tag or "") == remote_tag
+    )
+
+
+def refreshed_target(message: SipRequest | SipResponse) -> SipUri | OtherUri | None:
+    """Give the remote target that a message sets: its Contact, if it is a target refresh or a 2xx to one
+    (RFC 3261 §12.2). None: the dialog keeps its target.
+    """
+    if message.cseq.method not in TARGET_REFRESH:
+        return None
+    if isinstance(message, SipResponse) and not message.is_success:
+        return None
+    contact = message.contact
+    return contact.uri if contact else None
+
+
 @dataclass(frozen=True, slots=True)
 class Dialog:
     """One dialog as we see it. `local_uri` and `remote_uri` have display names and no tag.
@@ -43,7 +79,12 @@ class Dialog:
 
     @classmethod
     def from_uas(cls, request: SipRequest, response: SipResponse) -> "Dialog":
-        """The dialog that our `response` (101-299, with a To tag) makes of `request` (12.1.1).
+        """Make the dialog that our `response` (101-299, with a To tag) makes of `request`."""
+        return cls.as_uas(request, response.to.tag or "", early=response.is_provisional)
+
+    @classmethod
+    def as_uas(cls, request: SipRequest, local_tag: str, *, early: bool) -> "Dialog":
+        """Make the dialog of a `request` that we respond to with `local_tag` (RFC 3261 §12.1.1).
 
         A request without Contact (RFC 2543) is reached at its From URI.
         """
@@ -51,7 +92,7 @@ class Dialog:
         remote = request.from_
         return cls(
             call_id=request.call_id,
-            local_tag=response.to.tag or "",
+            local_tag=local_tag,
             remote_tag=remote.tag or "",
             local_uri=request.to.with_tag(None),
             remote_uri=remote.with_tag(None),
@@ -60,7 +101,7 @@ class Dialog:
             local_cseq=0,
             remote_cseq=request.cseq.number,
             secure=_is_secure(request),
-            early=response.is_provisional,
+            early=early,
             role=DialogRole.UAS,
         )
 
@@ -104,10 +145,32 @@ class Dialog:
         CANCEL.
         """
         dialog = replace(self, local_cseq=self.local_cseq + 1)
-        request = _request_of(
-            dialog, method, dialog.local_cseq, via, contact, body, content_type, headers, max_forwards
+        request = dialog.request(
+            method,
+            dialog.local_cseq,
+            via,
+            contact,
+            body,
+            content_type,
+            headers=headers,
+            max_forwards=max_forwards,
         )
         return dialog, request
+
+    def request(
+        self,
+        method: str,
+        cseq: int,
+        via: Via | str,
+        contact: NameAddress | str | None = None,
+        body: bytes = b"",
+        content_type: str | None = None,
+        *,
+        headers: Iterable[tuple[str, str]] = (),
+        max_forwards: int = 70,
+    ) -> SipRequest:
+        """Make a request within the dialog whose CSeq was counted and saved before (RFC 3261 §12.2.1.1)."""
+        return _request_of(self, method, cseq, via, contact, body, content_type, headers, max_forwards)
 
     def ack(
         self,
@@ -131,10 +194,9 @@ class Dialog:
         if request.method in ("ACK", "CANCEL"):
             return self
         number = request.cseq.number
-        if self.remote_cseq is not None and number < self.remote_cseq:
+        if cseq_order(number, self.remote_cseq) is CSeqOrder.OUT_OF_ORDER:
             raise OutOfOrder(f"CSeq {number} after {self.remote_cseq}")
-        dialog = replace(self, remote_cseq=number)
-        return _retargeted(dialog, request) if request.method in TARGET_REFRESH else dialog
+        return _retargeted(replace(self, remote_cseq=number), request)
 
     def confirmed(self, response: SipResponse) -> "Dialog":
         """The dialog after the 2xx to the INVITE that made it: as UAC with the 2xx's target and route set
@@ -153,17 +215,11 @@ class Dialog:
         """The dialog after the peer's 2xx to a target refresh of ours, which moves the remote target
         (12.2.1.2).
         """
-        if response.is_success and response.cseq.method in TARGET_REFRESH:
-            return _retargeted(self, response)
-        return self
+        return _retargeted(self, response)
 
     def matches(self, message: SipRequest) -> bool:
         """Whether a request of the peer belongs to this dialog (12.2.2)."""
-        return (
-            message.call_id == self.call_id
-            and (message.to.tag or "") == self.local_tag
-            and (message.from_.tag or "") == self.remote_tag
-        )
+        return is_in_dialog(message, self.call_id, self.local_tag, self.remote_tag)
 
 
 def _request_uri(uri: SipUri | OtherUri) -> SipUri | OtherUri:
@@ -176,8 +232,8 @@ def _is_secure(request: SipRequest) -> bool:
 
 
 def _retargeted(dialog: Dialog, message: SipRequest | SipResponse) -> Dialog:
-    contact = message.contact
-    return replace(dialog, remote_target=contact.uri) if contact else dialog
+    target = refreshed_target(message)
+    return replace(dialog, remote_target=target) if target is not None else dialog
 
 
 def _request_of(

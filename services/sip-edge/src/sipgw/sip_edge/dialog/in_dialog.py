@@ -11,7 +11,15 @@ from functools import partial
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.runtime.telemetry.traces import call_span
-from sipgw.sip import AckReceived, CancelReceived, RequestReceived, SipRequest, SipResponse
+from sipgw.sip import (
+    AckReceived,
+    CancelReceived,
+    CSeqOrder,
+    RequestReceived,
+    SipRequest,
+    SipResponse,
+    cseq_order,
+)
 from sipgw.sip_edge.call.ending import CallEnding, End
 from sipgw.sip_edge.call.live_calls import trace_of
 from sipgw.sip_edge.dialog.offers import Offers
@@ -212,10 +220,10 @@ def _check_order(session: calls.CallSession, request: SipRequest) -> None:
     """RFC 3261 §12.2.2: a lower CSeq than the last gets 500; an ended call knows only the BYE that ended
     it.
     """
-    last = session.legs[0].dialog.remote_cseq
-    if request.cseq.number < last:
+    order = cseq_order(request.cseq.number, session.legs[0].dialog.remote_cseq)
+    if order is CSeqOrder.OUT_OF_ORDER:
         raise Rejected(500, "CSeq Out Of Order")
-    if session.state == calls.CALL_STATE_ENDED and (request.method != "BYE" or request.cseq.number > last):
+    if session.state == calls.CALL_STATE_ENDED and (request.method != "BYE" or order is CSeqOrder.NEW):
         raise Rejected(481)
 
 

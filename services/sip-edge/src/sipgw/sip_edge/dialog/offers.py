@@ -10,7 +10,13 @@ from typing import Final
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay
 from sipgw.control import ControlError, RelayRefused, RelayUnreachable
-from sipgw.sip import RequestReceived, SipRequest, SipResponse, response_destination, serialize
+from sipgw.sip import (
+    RequestReceived,
+    SipRequest,
+    SipResponse,
+    response_destination,
+    serialize,
+)
 from sipgw.sip_edge.call.deadlines import Deadlines
 from sipgw.sip_edge.call.ending import CallEnding, End
 from sipgw.sip_edge.call.live_calls import log_of
@@ -24,7 +30,7 @@ from sipgw.sip_edge.record import offering
 from sipgw.sip_edge.record.offering import Answer, Obstacle, Settled
 from sipgw.sip_edge.record.records import CallRecords
 from sipgw.sip_edge.sip.admission import ALLOW
-from sipgw.sip_edge.sip.dialogs import LocalContact
+from sipgw.sip_edge.sip.dialogs import LocalContact, target_of
 from sipgw.sip_edge.sip.invite_records import invite_record
 from sipgw.sip_edge.sip.invite_responses import InviteResponses
 from sipgw.sip_edge.sip.responses import response_to, retry_after
@@ -254,7 +260,7 @@ class Offers:
             is_changed=outcome.is_changed,
             offers=outcome.offers,
             is_held=outcome.described.is_held,
-            remote_target=str(request.contact.uri) if request.contact is not None else "",
+            remote_target=target_of(request),
             local_target=self._local.uri(session.call_id),
             final=serialize(ok) if is_invite else b"",
             generation=session.version,

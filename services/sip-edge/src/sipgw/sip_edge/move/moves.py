@@ -42,6 +42,7 @@ from sipgw.sip_edge.record.records import CallRecords
 from sipgw.sip_edge.record.reinviting import of_move
 from sipgw.sip_edge.record.states import ANSWERED
 from sipgw.sip_edge.settings import EdgeSettings
+from sipgw.sip_edge.sip.dialogs import target_of
 from sipgw.store import StoreUnavailable
 
 _FIRST_PAUSE_S: Final = 0.2
@@ -327,7 +328,7 @@ class Moves:
             await self._give_up(live, f"no usable answer to our re-INVITE: {rejected}")
             return
 
-        contact = str(response.contact.uri) if response.contact is not None else ""
+        contact = target_of(response)
         cseq, is_held = session.move.cseq, described.is_held
 
         def change(draft: calls.CallSession) -> bool:

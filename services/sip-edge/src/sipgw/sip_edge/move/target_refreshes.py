@@ -27,6 +27,7 @@ from sipgw.sip_edge.record import refreshing
 from sipgw.sip_edge.record.records import CallRecords, Change
 from sipgw.sip_edge.record.reinviting import of_refresh
 from sipgw.sip_edge.record.states import ANSWERED
+from sipgw.sip_edge.sip.dialogs import target_of
 from sipgw.store import StoreUnavailable
 
 _QUIET_POLL_S: Final = 0.05
@@ -160,7 +161,7 @@ class TargetRefreshes:
             self._reinvites.acknowledge(session, saved)
             await self._drop(live, "refused", f"no usable answer: {rejected}")
             return
-        target = str(response.contact.uri) if response.contact is not None else ""
+        target = target_of(response)
 
         def change(draft: calls.CallSession) -> bool:
             return refreshing.accept(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.sip import CSeqOrder, cseq_order
 from sipgw.sip_edge.record.states import ANSWERED, OVER
 
 
@@ -65,7 +66,7 @@ def obstacle_to(session: calls.CallSession, cseq: int, invite: calls.InviteState
         return Obstacle.COPY
     if session.state not in ANSWERED:
         return Obstacle.OVER if session.state in OVER else Obstacle.UNANSWERED
-    if cseq <= leg.dialog.remote_cseq:
+    if cseq_order(cseq, leg.dialog.remote_cseq) is not CSeqOrder.NEW:
         return Obstacle.OUT_OF_ORDER
     if leg.offer_pending == calls.OFFER_PENDING_LOCAL:
         return Obstacle.OURS_PENDING

@@ -3,13 +3,14 @@ is to change.
 """
 
 from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.sip import CSeqOrder, cseq_order
 from sipgw.sip_edge.record.states import ANSWERED
 
 
 def note_request(draft: calls.CallSession, cseq: int) -> bool:
     """Note that the peer's request of that CSeq was served. False: it was noted before, or a later one."""
     dialog = draft.legs[0].dialog
-    if cseq <= dialog.remote_cseq:
+    if cseq_order(cseq, dialog.remote_cseq) is not CSeqOrder.NEW:
         return False
     dialog.remote_cseq = cseq
     return True

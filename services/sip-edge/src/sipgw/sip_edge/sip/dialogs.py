@@ -1,4 +1,7 @@
-"""Between a leg's record and `sipgw.sip.Dialog`; our requests within a dialog (RFC 3261 §12.2.1)."""
+"""Dialogs kept as records (ADR 0018), and our requests within them (RFC 3261 §12.2.1).
+
+The rules of dialogs are those of `sipgw.sip.dialog`. Only what the record needs of them is here.
+"""
 
 import ipaddress
 from dataclasses import dataclass
@@ -9,9 +12,12 @@ from sipgw.sip import (
     Dialog,
     NameAddress,
     SipRequest,
+    SipResponse,
     SipUri,
     Via,
+    is_in_dialog,
     parse_uri,
+    refreshed_target,
 )
 from sipgw.sip_edge.record.reinviting import SavedInvite
 from sipgw.sip_edge.sip.admission import ALLOW, SDP_TYPE
@@ -22,25 +28,25 @@ DEFAULT_PORT = 5060
 
 
 def dialog_record(invite: SipRequest, local_tag: str) -> calls.DialogState:
-    """The dialog that our answers to `invite` make, as the record keeps it."""
-    remote = invite.from_
-    contact = invite.contact
+    """Make the record of the early dialog that our responses with `local_tag` make of `invite`."""
+    dialog = Dialog.as_uas(invite, local_tag, early=True)
     return calls.DialogState(
-        sip_call_id=invite.call_id,
-        local_tag=local_tag,
-        remote_tag=remote.tag or "",
-        local_uri=str(invite.to.with_tag(None)),
-        remote_uri=str(remote.with_tag(None)),
-        remote_target=str(contact.uri if contact else remote.uri),
-        route_set=[str(route) for route in invite.record_routes],
-        local_cseq=0,
-        remote_cseq=invite.cseq.number,
-        early=True,
+        sip_call_id=dialog.call_id,
+        local_tag=dialog.local_tag,
+        remote_tag=dialog.remote_tag,
+        local_uri=str(dialog.local_uri),
+        remote_uri=str(dialog.remote_uri),
+        remote_target=str(dialog.remote_target),
+        route_set=[str(route) for route in dialog.route_set],
+        local_cseq=dialog.local_cseq,
+        remote_cseq=dialog.remote_cseq or 0,
+        secure=dialog.secure,
+        early=dialog.early,
     )
 
 
 def dialog_of(record: calls.DialogState) -> Dialog:
-    """The dialog of a record."""
+    """Read the dialog of a record, to make requests within it."""
     return Dialog(
         call_id=record.sip_call_id,
         local_tag=record.local_tag,
@@ -57,12 +63,14 @@ def dialog_of(record: calls.DialogState) -> Dialog:
 
 
 def is_of_dialog(record: calls.DialogState, request: SipRequest) -> bool:
-    """Whether a request of the peer belongs to the dialog (RFC 3261 §12.2.2)."""
-    return (
-        request.call_id == record.sip_call_id
-        and (request.to.tag or "") == record.local_tag
-        and (request.from_.tag or "") == record.remote_tag
-    )
+    """Tell whether a request of the peer belongs to the dialog of a record."""
+    return is_in_dialog(request, record.sip_call_id, record.local_tag, record.remote_tag)
+
+
+def target_of(message: SipRequest | SipResponse) -> str:
+    """Give the remote target that a message sets, as a record keeps it; empty: it sets none."""
+    target = refreshed_target(message)
+    return str(target) if target is not None else ""
 
 
 @dataclass(slots=True)
@@ -108,12 +116,10 @@ class DialogRequests:
     ) -> int:
         """The final status of a request with CSeq `local_cseq`; 408 when nobody answered."""
         leg = session.legs[0]
-        record = calls.DialogState()
-        record.CopyFrom(leg.dialog)
-        record.local_cseq -= 1  # next_request counts up to what was saved
-        dialog = dialog_of(record)
-        _, request = dialog.next_request(
+        dialog = dialog_of(leg.dialog)
+        request = dialog.request(
             method,
+            leg.dialog.local_cseq,
             self._local.via,
             self._local.contact(session.call_id),
             body,
@@ -135,12 +141,10 @@ class OwnInvite:
 def own_invite(session: calls.CallSession, saved: SavedInvite, local: LocalContact) -> OwnInvite:
     """The re-INVITE that the record names: its CSeq, its branch, its offer."""
     leg = session.legs[0]
-    record = calls.DialogState()
-    record.CopyFrom(leg.dialog)
-    record.local_cseq = saved.cseq - 1
-    dialog = dialog_of(record)
-    _, request = dialog.next_request(
+    dialog = dialog_of(leg.dialog)
+    request = dialog.request(
         "INVITE",
+        saved.cseq,
         local.via.with_params(branch=saved.branch),
         local.contact(session.call_id),
         saved.offer,
