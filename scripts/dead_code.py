@@ -73,8 +73,6 @@ ALIVE = {
     "is_empty": "tells a test that a queue drains",
     "take_fraction_lost": "the scalar reading that the columns are compared with",
     # Open.
-    "deliver_s": "goes with the next change of the edge's settings",
-    "final_sent_ms": "goes with the next change of the edge's record",
     "ticks_per_unit": "goes with the next change of the relay's transmitter",
 }
 

@@ -71,7 +71,7 @@ def answer(
     draft.answered_ms = now_ms
     draft.deadline_ms = deadline_ms
     leg = draft.legs[0]
-    leg.invite.last_final, leg.invite.final_sent_ms = final, now_ms
+    leg.invite.last_final = final
     leg.dialog.early = False
     leg.local_target = local_target
     if not leg.remote_sdp:

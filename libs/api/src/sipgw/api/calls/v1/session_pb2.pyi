@@ -19,6 +19,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class _CallState:
@@ -595,7 +600,16 @@ class InviteState(_message.Message):
     last_final: _builtins.bytes
     ack_seen: _builtins.bool
     rseq: _builtins.int
-    final_sent_ms: _builtins.int
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def final_sent_ms(self) -> _builtins.int:
+        """written by older edges, read by none"""
+
+    @final_sent_ms.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def final_sent_ms(self, value: _builtins.int) -> None:
+        """written by older edges, read by none"""
+
     request_uri: _builtins.str
     @_builtins.property
     def source(self) -> Global___Endpoint: ...
