@@ -74,7 +74,7 @@ async def measure(
     bridge = GrpcBridgeStage(ear)  # pyright: ignore[reportArgumentType]
     if protocol is not None:
         for row in range(calls):
-            bridge.open(row, BotCall(f"call-{row}", endpoint, PCMU, PCMU, protocol=protocol))
+            bridge.open(row, BotCall(f"call-{row}", endpoint, PCMU, PCMU, protocol=protocol), ear)
         await ear.until_ready(calls)
     phases = [np.arange(phase, calls, PHASES, dtype=np.uint32) for phase in range(PHASES)]
     rng = np.random.default_rng(1)

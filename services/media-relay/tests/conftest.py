@@ -51,7 +51,7 @@ class FakeBots:
         self.moved, self.warmed = {}, []
         self.codecs = {}
 
-    def open(self, handle, call):
+    def open(self, handle, call, listener):
         self.calls[handle] = call
 
     def change_codec(self, handle, codec):
@@ -149,15 +149,12 @@ class Bench:
             drain=DrainTimes(1.0),
             media_timeout_s=30.0,
         )
-        self.relay = Relay(settings, Identity("relay-0", "i1"), self.loop)
+        new_bots = None if bots is None else lambda speech: bots
+        self.relay = Relay(settings, Identity("relay-0", "i1"), self.loop, new_bots)
         self.relay.head_room.measure = lambda: None  # the CPU of the test is not the relay's
         self.sessions, self.plane = self.relay.sessions, self.relay.plane
         self.bots = bots
-        if bots is not None:
-            self.sessions.bots = bots
-            *others, _ = self.relay._pipeline._uplink
-            self.relay._pipeline.set_stages((*others, bots))
-        self.actions = self.relay.bridge._listener
+        self.actions, self.speech = self.relay.actions, self.relay.speech
         self.relay.writer.start()
         self.edge = Sink()
         self.relay.events.attach("edge-0/1", self.edge)
@@ -187,7 +184,7 @@ class Bench:
         return phone
 
     def command(self, call_id, generation=1, owner_epoch=1, edge="edge-0/1", **command):
-        return self.sessions.execute(
+        return self.relay.commands.execute(
             pb.Command(
                 command_id=next(self._command),
                 call_id=call_id,

@@ -9,7 +9,6 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.media_relay.calls import media_reports
-from sipgw.media_relay.calls.media_reports import MediaReports
 from sipgw.media_relay.metrics import COUNTERS, GAUGES, RelayMetrics
 from sipgw.rtp.rtcp import ReceiverReport, ReportBlock, SourceDescription, build_rtcp
 from sipgw.runtime.telemetry.metrics import reference_table
@@ -105,7 +104,7 @@ def test_the_bots_answer_to_the_caller_is_a_turn_and_a_span(bot_bench, monkeypat
     session = bot_bench.call(phone, bot="bot:1")
     bot_bench.talk(phone, 25, LOUD)
     bot_bench.talk(phone, 25, QUIET)
-    bot_bench.actions.bot_speech(session.handle, LOUD * 10, session.media.wire)
+    bot_bench.speech.bot_speech(session.handle, LOUD * 10, session.media.wire)
     bot_bench.talk(phone, 5, QUIET)
     assert change.of("bot_response_seconds", "_count") == 1
     assert change.of("bot_response_seconds", "_sum") == pytest.approx(0.5, abs=0.05)
@@ -116,7 +115,7 @@ def test_a_key_is_a_span_that_does_not_say_which(bench, monkeypatch):
     spans = []
     monkeypatch.setattr(media_reports, "record_span", lambda *span: spans.append(span))
     session = bench.call(bench.phone())
-    MediaReports(bench.sessions).digit_ended(session.row, "7", 120)
+    bench.plane._listener.digit_ended(session.row, "7", 120)
     (span,) = [span for span in spans if span[0] == "DTMF"]
     assert span[3] - span[2] == 120_000_000
     assert len(span) == 4

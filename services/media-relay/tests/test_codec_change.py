@@ -71,7 +71,7 @@ def test_what_comes_in_the_old_codec_meanwhile_is_heard_too(bench):
 def test_what_the_bot_has_said_is_played_in_the_new_codec(bot_bench):
     phone = bot_bench.phone()
     session = bot_bench.call(phone, bot="bot:1")
-    bot_bench.actions.bot_speech(session.handle, SPEECH.tobytes(), PCMU)
+    bot_bench.speech.bot_speech(session.handle, SPEECH.tobytes(), PCMU)
     change(bot_bench, phone)
     assert bot_bench.bots.codecs == {session.handle: Codec.PCMA}
     bot_bench.tick(4 * 200)

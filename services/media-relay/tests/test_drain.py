@@ -51,7 +51,7 @@ def test_what_the_bot_has_still_to_say_is_no_pause(bot_bench):
     session.can_resume = True
     talk(bot_bench, phone, 10, QUIET)
     bot_bench.relay.set_draining(True)
-    bot_bench.actions.bot_speech(session.handle, QUIET * 100, session.media.wire)
+    bot_bench.speech.bot_speech(session.handle, QUIET * 100, session.media.wire)
     talk(bot_bench, phone, 60, QUIET)
     assert asked(bot_bench) == [], "800 ms of it are left"
     talk(bot_bench, phone, 40, QUIET)
@@ -120,7 +120,7 @@ def test_some_calls_are_not_asked(bot_bench, why):
     session = bot_bench.call(phone, bot="bot:9", start=why != "not started")
     session.can_resume = why != "no resume"
     if why == "last words":
-        bot_bench.actions.bot_speech(session.handle, LOUD * 200, session.media.wire)
+        bot_bench.speech.bot_speech(session.handle, LOUD * 200, session.media.wire)
         bot_bench.actions.bot_hangup(session.handle, "", at_once=False)
     bot_bench.relay.drain.begin(bot_bench.number, 0)
     bot_bench.tick(200)

@@ -22,8 +22,8 @@ class Machine:
     def __init__(self, limit=math.inf, load=0.0):
         self.now = self.spent = 0.0
         self.limit = limit
-        self.room = RelayHeadRoom(lambda: self.spent, lambda: self.now, lambda: self.limit)
-        self.room.watch(Clock(load))
+        self.room = RelayHeadRoom(Clock(load), lambda: self.spent, lambda: self.now, lambda: self.limit)
+        self.room.begin()
         self.room.measure()
 
     def work(self, cores, seconds, every=1.0):
@@ -57,11 +57,11 @@ def test_what_is_measured_late_weighs_as_long_as_it_lasted():
     assert rarely.room.cpu == pytest.approx(often.room.cpu)
 
 
-@pytest.mark.parametrize("word", ["is_draining", "is_stopping"])
-def test_a_relay_that_drains_says_so_full_or_not(word):
+@pytest.mark.parametrize("begin", [lambda room: room.drain(on=True), lambda room: room.stop()])
+def test_a_relay_that_drains_says_so_full_or_not(begin):
     room = Machine(load=0.95).room
     assert room.refusal().startswith("full: ")
-    setattr(room, word, True)
+    begin(room)
     assert room.refusal().startswith("draining: ")
     assert room.gives_away
     assert room.full_reason()

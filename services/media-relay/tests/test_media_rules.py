@@ -61,7 +61,7 @@ def say(bench, session, text):
     """The bot says so many different frames; gives them."""
     said = [bytes([1 + n % 100]) * 160 for n in range(text)]
     for frame in said:
-        bench.actions.bot_audio(
+        bench.speech.bot_audio(
             np.array([session.handle], np.uint32), np.frombuffer(frame, np.uint8)[None], PCMU
         )
     return said

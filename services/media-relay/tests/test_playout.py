@@ -30,7 +30,7 @@ def start(bench, **options):
 
 
 def say(bench, session, number):
-    bench.actions.bot_audio(np.array([session.handle], np.uint32), frame(number), WIRE)
+    bench.speech.bot_audio(np.array([session.handle], np.uint32), frame(number), WIRE)
 
 
 def bot_delay_ms(bench, phone, session, number=900):
@@ -57,7 +57,7 @@ def test_a_burst_of_twenty_seconds_is_played_whole(bot_bench):
             room = consumed + 65536 - sent
             if room and sent < len(speech):  # the bot fills its credit at once, as gRPC does
                 chunk = speech[sent : sent + room]
-                bot_bench.actions.bot_speech(session.handle, chunk, WIRE)
+                bot_bench.speech.bot_speech(session.handle, chunk, WIRE)
                 sent += len(chunk)
             bot_bench.tick(4)
             heard += b"".join(phone.heard())
@@ -96,12 +96,12 @@ def test_quiet_frames_are_dropped_before_loud_ones(bot_bench):
     for number in range(600):
         if number == 0:
             for _ in range(4):  # 80 ms of backlog
-                bot_bench.actions.bot_audio(handle, quiet, WIRE)
+                bot_bench.speech.bot_audio(handle, quiet, WIRE)
         if number % 4:
-            bot_bench.actions.bot_audio(handle, frame(loud), WIRE)
+            bot_bench.speech.bot_audio(handle, frame(loud), WIRE)
             loud += 1
         else:
-            bot_bench.actions.bot_audio(handle, quiet, WIRE)
+            bot_bench.speech.bot_audio(handle, quiet, WIRE)
         bot_bench.tick(4)
         heard += phone.heard()
     bot_bench.tick(60)
@@ -112,7 +112,7 @@ def test_quiet_frames_are_dropped_before_loud_ones(bot_bench):
 
 def test_clear_stops_speech_within_a_frame_and_says_what_was_heard(bot_bench):
     phone, session = start(bot_bench)
-    bot_bench.actions.bot_speech(session.handle, b"".join(frame(n).tobytes() for n in range(200)), WIRE)
+    bot_bench.speech.bot_speech(session.handle, b"".join(frame(n).tobytes() for n in range(200)), WIRE)
     bot_bench.actions.bot_mark(session.handle, "end")
     bot_bench.tick(40)  # 200 ms
     bot_bench.actions.bot_clear(session.handle, "barge-in")
@@ -219,7 +219,7 @@ def test_speech_during_hold_is_not_counted_as_played(bot_bench):
 
 def test_audio_beyond_64_kib_is_refused_and_the_rest_is_played(bot_bench):
     phone, session = start(bot_bench)
-    bot_bench.actions.bot_speech(session.handle, b"\x05" * 100_000, WIRE)
+    bot_bench.speech.bot_speech(session.handle, b"\x05" * 100_000, WIRE)
     assert bot_bench.plane.playout.refused == 100_000 - 65536
     heard = 0
     for _ in range(450):
@@ -251,8 +251,8 @@ def test_what_a_late_bot_says_for_an_old_call_is_not_heard_in_the_next(bot_bench
     bot_bench.command(session.call_id, generation=2, release=pb.Release(reason="bye"))
     phone, session = start(bot_bench, call_id="call-2")
     assert session.row == old & 0xFFFF
-    bot_bench.actions.bot_audio(np.array([old], np.uint32), frame(3), WIRE)
-    bot_bench.actions.bot_speech(old, frame(3).tobytes(), WIRE)
+    bot_bench.speech.bot_audio(np.array([old], np.uint32), frame(3), WIRE)
+    bot_bench.speech.bot_speech(old, frame(3).tobytes(), WIRE)
     bot_bench.actions.bot_hangup(old, "late", at_once=True)
     bot_bench.tick(20)
     assert phone.heard() == []

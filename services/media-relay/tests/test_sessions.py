@@ -233,7 +233,7 @@ def test_ports_are_on_the_advertised_address_where_that_is_ours(bind, advertise,
 
 async def test_an_edge_commands_and_hears_over_grpc(bench):
     server = GrpcServer("127.0.0.1:0")
-    servicer = RelayControlServicer(Identity("relay-0", "i1"), bench.sessions, bench.relay.events)
+    servicer = RelayControlServicer(Identity("relay-0", "i1"), bench.relay.commands, bench.relay.events)
     server.add(servicer, add_RelayControlServiceServicer_to_server, SERVICE_NAME)
     port = await server.start()
     events = []
@@ -256,7 +256,7 @@ async def test_a_stream_meant_for_the_relay_before_it_neither_ends_calls_nor_tak
     """The same edge's two streams to one address: only the one that means this incarnation is served."""
     server = GrpcServer("127.0.0.1:0")
     me, edge = Identity("relay-0", "i2"), Identity("edge-7", "x")
-    servicer = RelayControlServicer(me, bench.sessions, bench.relay.events)
+    servicer = RelayControlServicer(me, bench.relay.commands, bench.relay.events)
     server.add(servicer, add_RelayControlServiceServicer_to_server, SERVICE_NAME)
     address = f"127.0.0.1:{await server.start()}"
     heard, stale = asyncio.Queue(), []

@@ -33,7 +33,10 @@ TICK = Tick(0, 0.0)
 
 
 class Sessions:
-    """A BotListener that writes everything down. With `plays` it hears (consumes) speech as it comes."""
+    """A BotListener and BotSpeech that writes everything down.
+
+    With `plays` it hears (consumes) speech as it comes.
+    """
 
     def __init__(self) -> None:
         self.told: list[tuple] = []
@@ -139,7 +142,7 @@ class Relay:
             to="200",
             traceparent="00-0123456789abcdef0123456789abcdef-0123456789abcdef-01",
         )
-        self.bridge.open(handle, replace(call, **changes))
+        self.bridge.open(handle, replace(call, **changes), self.sessions)
 
     def speak(self, frames: dict[int, bytes], wire: AudioFormat = PCMU) -> None:
         """One frame of each caller."""

@@ -13,11 +13,17 @@ from prometheus_client import REGISTRY
 from sipgw.api.relay.v1.control_pb2_grpc import add_RelayControlServiceServicer_to_server
 from sipgw.control import Beat
 from sipgw.media_relay.calls.bot_actions import BotActions
+from sipgw.media_relay.calls.bot_speech import SpeechPlayer
+from sipgw.media_relay.calls.call_bots import CallBots
 from sipgw.media_relay.calls.drain import PERIOD_TICKS, Drain
+from sipgw.media_relay.calls.ending import Ending
 from sipgw.media_relay.calls.event_log import EventLog
 from sipgw.media_relay.calls.housekeeping import Housekeeping
 from sipgw.media_relay.calls.media_reports import MediaReports
+from sipgw.media_relay.calls.parts import CallParts
 from sipgw.media_relay.calls.sessions import Sessions
+from sipgw.media_relay.control.allocation import Allocation
+from sipgw.media_relay.control.commands import Commands
 from sipgw.media_relay.control.registrar import Registrar
 from sipgw.media_relay.control.service import SERVICE_NAME, RelayControlServicer
 from sipgw.media_relay.errors import PortRangeError
@@ -29,6 +35,7 @@ from sipgw.media_relay.plane.media_plane import MediaPlane
 from sipgw.media_relay.ports.local_addresses import RelayAddresses
 from sipgw.media_relay.ports.local_ports import node_port_warning, overlap_warning
 from sipgw.media_relay.ports.port_pool import PortPool, bind_address, check_range
+from sipgw.media_relay.rtp.playout import PlayoutQueue
 from sipgw.media_relay.stages.echo import EchoStage
 from sipgw.media_relay.stages.grpc_bridge import GrpcBridgeStage
 from sipgw.media_relay.stages.pauses import PauseStage
@@ -45,6 +52,10 @@ from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.runtime.vitals import Vitals
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sipgw.api.config.v1 import config_pb2
+    from sipgw.media_relay.bots.interface import BotSpeech, BotStage
     from sipgw.media_relay.pipeline.stage import Tick
     from sipgw.media_relay.settings import RelaySettings
 
@@ -58,55 +69,60 @@ _log = get_logger("sipgw.media_relay")
 
 
 class Relay:
-    """One relay: media plane, sessions, control service."""
+    """One relay: media plane, calls, control service.
 
-    def __init__(self, settings: RelaySettings, identity: Identity, loop: asyncio.AbstractEventLoop) -> None:
+    `new_bots` makes the bot streams, which give the bots' speech to what they are made with.
+    """
+
+    def __init__(
+        self,
+        settings: RelaySettings,
+        identity: Identity,
+        loop: asyncio.AbstractEventLoop,
+        new_bots: Callable[[BotSpeech], BotStage] | None = None,
+    ) -> None:
         self._settings = settings
         self.identity = identity
         pool, self.warnings = _port_pool(settings)
         rows = min((settings.last_port - settings.first_port + 1) // 2, MAX_ROWS)
         self.warnings += _allow_sockets(rows)
-        self.head_room = RelayHeadRoom()
-        self.events = EventLog()
-        self.sessions = Sessions(
-            rows=rows,
-            advertise=settings.advertise,
-            loop=loop,
-            events=self.events,
-            head_room=self.head_room,
-        )
-        reports = MediaReports(self.sessions)
-        self._housekeeping = Housekeeping(
-            self.sessions, self.events, media_timeout_s=settings.media_timeout_s
-        )
-        self.writer = RecordingWriter()
-        actions = BotActions(self.sessions, loop)
-        self.bridge = GrpcBridgeStage(actions, instance=str(identity))
-        self._pipeline = MediaPipeline(())
-        local = RelayAddresses(settings.first_port, settings.last_port)
-        self.plane = MediaPlane(rows, pool, self._pipeline, reports, local)
-        actions.attach(self.plane)
-        echo, recorder = EchoStage(rows, self.plane.playout), RecorderStage(rows, self.writer)
-        pauses = PauseStage(rows)
-        turns = TurnStage(rows, reports.bot_responded)
-        self._pipeline.set_stages((recorder, pauses, turns, echo, self.bridge))
-        self.drain_times = settings.drain
-        self.drain = Drain(self.sessions, self.plane.playout, pauses)
-        self.control = RelayControlServicer(identity, self.sessions, self.events)
-        self.sessions.plane, self.sessions.bots = self.plane, self.bridge
-        self.sessions.echo, self.sessions.recorder, self.sessions.turns = echo, recorder, turns
         self.clock = TickClock(loop, self._on_tick)
+        self.head_room = RelayHeadRoom(self.clock)
+        self.events = EventLog()
+        self.sessions = Sessions(rows, loop.time)
+        self.writer = RecordingWriter()
+        playout = PlayoutQueue(rows)
+        self.speech = SpeechPlayer(self.sessions, playout)
+        self.bridge = (
+            new_bots(self.speech) if new_bots else GrpcBridgeStage(self.speech, instance=str(identity))
+        )
+        echo, recorder, pauses = EchoStage(rows, playout), RecorderStage(rows, self.writer), PauseStage(rows)
+        bots = CallBots(self.bridge, echo, self.events)
+        reports = MediaReports(self.sessions, self.events, bots)
+        turns = TurnStage(rows, reports.bot_responded)
+        pipeline = MediaPipeline((recorder, pauses, turns, echo, self.bridge))
+        local = RelayAddresses(settings.first_port, settings.last_port)
+        self.plane = MediaPlane(pool, playout, pipeline, reports, local)
+        parts = CallParts(self.sessions, self.events, bots, self.plane, recorder, turns)
+        self._ending = Ending(parts)
+        self.actions = BotActions(parts, self._ending, loop)
+        self._allocation = Allocation(parts, self.head_room, self.actions, settings.advertise)
+        self.commands = Commands(parts, self._allocation, self._ending)
+        self.control = RelayControlServicer(identity, self.commands, self.events)
+        self.drain = Drain(parts, pauses)
+        self._housekeeping = Housekeeping(parts, self._ending, media_timeout_s=settings.media_timeout_s)
+        self.drain_times = settings.drain
         self._next_housekeeping = 0
         self._tick_number = 0
 
     def start(self) -> None:
         sys.setswitchinterval(_SWITCH_S)  # the tick may wait so long for the thread that writes recordings
         self.writer.start()
-        self.head_room.watch(self.clock)
+        self.head_room.begin()
         self.clock.start()
 
     async def aclose(self) -> None:
-        self.sessions.end_all("the relay is stopping")
+        self._ending.end_all("the relay is stopping")
         await asyncio.sleep(_LAST_WORDS_S)
         self.clock.stop()
         await self.bridge.aclose()
@@ -135,11 +151,15 @@ class Relay:
 
     def advertise(self, address: str) -> None:
         """New calls are told this address; their ports are on it where it is this machine's."""
-        self.sessions.advertise = address
+        self._allocation.advertise(address)
         self.plane.pool.move_to(bind_address(self._settings.bind, address))
 
+    def follow(self, gateway: config_pb2.GatewaySettings) -> None:
+        """Take the times of a drain from the config, where the flags leave them to it."""
+        self.drain_times = self._settings.drain.following(gateway)
+
     def set_draining(self, drain: bool) -> None:  # noqa: FBT001 - RelayHeartbeat's callback
-        self.head_room.is_draining = drain
+        self.head_room.drain(on=drain)
         if drain:
             self.drain.begin(self._tick_number, self.drain_times.deadline_s)
         elif not self.head_room.is_stopping:
@@ -147,13 +167,13 @@ class Relay:
 
     def stop_serving(self) -> None:
         """No new calls; those there are leave, in mid-word when half of the time is over."""
-        self.head_room.is_stopping = True
+        self.head_room.stop()
         self.drain.begin(self._tick_number, self.drain_times.stopping_deadline_s)
 
     def _on_tick(self, tick: Tick, missed: int) -> None:
         if missed * TICK_S >= DOUBTFUL_STALL_S:
             _log.warning("stood_still", seconds=round(missed * TICK_S, 2), calls=len(self.sessions))
-            self.sessions.doubt_all()
+            self._ending.doubt_all()
             self.control.close_streams()
         self._tick_number = tick.number
         self.plane.on_tick(tick, missed)
@@ -207,17 +227,11 @@ async def run_relay(settings: RelaySettings, lifecycle: Lifecycle) -> int:
 
 async def _drain(relay: Relay, longest_s: float) -> None:
     """Wait until the last call has ended, or the time is up."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + longest_s
-    empty = asyncio.Event()
-    relay.sessions.on_change = empty.set
-    while len(relay.sessions) and loop.time() < deadline:
-        empty.clear()
-        try:
-            async with asyncio.timeout_at(deadline):
-                await empty.wait()
-        except TimeoutError:
-            _log.warning("drain_timed_out", calls=len(relay.sessions))
+    try:
+        async with asyncio.timeout(longest_s):
+            await relay.sessions.wait_until_empty()
+    except TimeoutError:
+        _log.warning("drain_timed_out", calls=len(relay.sessions))
 
 
 def _probes(relay: Relay, settings: RelaySettings, registrar: Registrar | None) -> Probes:

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from sipgw.media_relay.bots.interface import BotStage
     from sipgw.media_relay.calls.drain import Drain
     from sipgw.media_relay.calls.event_log import EventLog
     from sipgw.media_relay.calls.sessions import Sessions
     from sipgw.media_relay.load.head_room import RelayHeadRoom
     from sipgw.media_relay.load.tick import TickClock
     from sipgw.media_relay.plane.media_plane import MediaPlane
-    from sipgw.media_relay.stages.grpc_bridge import GrpcBridgeStage
     from sipgw.media_relay.stages.recording_writer import RecordingWriter
 
 
@@ -45,7 +45,7 @@ class RelayParts(Protocol):
     @property
     def head_room(self) -> RelayHeadRoom: ...
     @property
-    def bridge(self) -> GrpcBridgeStage: ...
+    def bridge(self) -> BotStage: ...
     @property
     def events(self) -> EventLog: ...
     @property

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from sipgw.media_relay.streams.columns import (
 )
 from sipgw.media_relay.streams.counters import BotCounters
 from sipgw.media_relay.streams.errors import BotUnavailable
+from sipgw.media_relay.streams.parts import StreamParts
 from sipgw.media_relay.streams.trunk import TrunkStream
 from sipgw.media_relay.streams.wire import FormatIds
 from sipgw.runtime.tasks import TaskGroupOwner
@@ -36,38 +37,25 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sipgw.audio import AudioFormat, PayloadU8
-    from sipgw.media_relay.bots.interface import BotListener
+    from sipgw.media_relay.bots.interface import BotListener, BotSpeech
     from sipgw.media_relay.streams.bot_call import BotCall, BytesU64, HandlesU32
 
 _CLOSE_TIMEOUT_S: Final = 3.0
 
 
-class BotSpeech(Protocol):
-    """Who takes what the bots say, in their own formats; see BotListener."""
-
-    def bot_audio(self, handles: HandlesU32, frames: PayloadU8, audio_format: AudioFormat) -> None: ...
-
-    def bot_speech(self, handle: int, data: bytes | memoryview, audio_format: AudioFormat) -> None: ...
-
-
 class GrpcBotGateway:
-    """Opens, serves and closes bot streams. `speech` gets the audio, `listener` everything else."""
+    """Opens, serves and closes bot streams. `speech` gets the audio, a call's listener everything else."""
 
     def __init__(
-        self,
-        listener: BotListener,
-        speech: BotSpeech,
-        *,
-        instance: str = "",
-        resolve: Resolve = resolve_by_system,
+        self, speech: BotSpeech, *, instance: str = "", resolve: Resolve = resolve_by_system
     ) -> None:
         self.counters = BotCounters()
-        self._listener = listener
         self._speech = speech
         self._instance = instance
         self._resolve = resolve
         self._columns = CallColumns()
         self._formats = FormatIds()
+        self._parts = StreamParts(self._columns, self._formats, self, self.counters)
         self._sessions: list[BotSession | None] = [None] * MAX_ROWS
         self._endpoints: dict[tuple[str, bool], BotEndpoint] = {}
         self._trunks: dict[int, TrunkStream] = {}
@@ -75,7 +63,7 @@ class GrpcBotGateway:
         self._tasks = TaskGroupOwner("bots")
         self._running: set[asyncio.Task[None]] = set()
 
-    def open(self, handle: int, call: BotCall) -> None:
+    def open(self, handle: int, call: BotCall, listener: BotListener) -> None:
         """See BotGateway. `call.playout_limit_bytes` is in the bot's format here."""
         row = handle & int(ROW_MASK)
         earlier = self._sessions[row]
@@ -84,19 +72,11 @@ class GrpcBotGateway:
         try:
             endpoint = self._endpoint(call)
         except BotUnavailable as error:
-            self._listener.bot_failed(handle, str(error), before_ready=True)
+            listener.bot_failed(handle, str(error), before_ready=True)
             return
         format_id = self._formats.id_of(call.bot_format)
         self._columns.open(row, handle, format_id=format_id, limit=call.playout_limit_bytes)
-        session = BotSession(
-            handle,
-            call,
-            endpoint,
-            listener=self._listener,
-            sink=self,
-            columns=self._columns,
-            counters=self.counters,
-        )
+        session = BotSession(handle, call, endpoint, listener, self._parts)
         self._sessions[row] = session
         task = self._tasks.spawn(session.run(), f"call/{call.call_id}")
         self._running.add(task)
@@ -193,7 +173,7 @@ class GrpcBotGateway:
         self._running.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and self._session(session.handle) is session:
-            self._listener.bot_failed(session.handle, f"internal error: {error}", before_ready=False)
+            session.listener.bot_failed(session.handle, f"internal error: {error}", before_ready=False)
 
     def _session(self, handle: int) -> BotSession | None:
         session = self._sessions[handle & int(ROW_MASK)]
@@ -219,7 +199,5 @@ class GrpcBotGateway:
             del self._trunks[number]
         number = self._next_trunk
         self._next_trunk += 1
-        trunk = self._trunks[number] = TrunkStream(
-            number, address, self._columns, self._formats, self, self.counters, instance=self._instance
-        )
+        trunk = self._trunks[number] = TrunkStream(number, address, self._parts, instance=self._instance)
         return trunk

@@ -8,21 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from sipgw.media_relay.pipeline.stage import Stage
+
 if TYPE_CHECKING:
     from sipgw.api import voicebot_pb2
     from sipgw.audio import AudioFormat, Codec, PayloadU8
     from sipgw.media_relay.pipeline.block import FrameBlock
     from sipgw.media_relay.streams.bot_call import BotCall, BytesU64, HandlesU32
+    from sipgw.media_relay.streams.counters import BotCounters
 
 
-class BotListener(Protocol):
-    """Implemented by the sessions. Per handle in the order in which the bot spoke."""
-
-    def bot_ready(
-        self, handle: int, *, confirmed: bool, address: str, protocol: str, can_resume: bool
-    ) -> None:
-        """The bot takes the call; again after each reconnect. `protocol` is "trunk" or "stream_call"."""
-        ...
+class BotSpeech(Protocol):
+    """Takes what the bots of all calls say, in wire format; per handle in the order of the speech."""
 
     def bot_audio(self, handles: HandlesU32, frames: PayloadU8, audio_format: AudioFormat) -> None:
         """Whole frames in wire format, shape (n, frame_bytes): one for each of n different handles."""
@@ -30,6 +27,16 @@ class BotListener(Protocol):
 
     def bot_speech(self, handle: int, data: bytes | memoryview, audio_format: AudioFormat) -> None:
         """Speech of any length for one handle, in wire format: all of it is to be played, a burst too."""
+        ...
+
+
+class BotListener(Protocol):
+    """Hears what the bots do beside speaking. Per handle in the order in which the bot did it."""
+
+    def bot_ready(
+        self, handle: int, *, confirmed: bool, address: str, protocol: str, can_resume: bool
+    ) -> None:
+        """The bot takes the call; again after each reconnect. `protocol` is "trunk" or "stream_call"."""
         ...
 
     def bot_mark(self, handle: int, name: str) -> None:
@@ -74,8 +81,8 @@ class BotListener(Protocol):
 class BotGateway(Protocol):
     """The bot streams, as the sessions see them. `GrpcBridgeStage` is one, and a pipeline stage as well."""
 
-    def open(self, handle: int, call: BotCall) -> None:
-        """Attach the call to a bot. bot_ready or bot_failed follows."""
+    def open(self, handle: int, call: BotCall, listener: BotListener) -> None:
+        """Attach the call to a bot; `listener` hears what the bot does. bot_ready or bot_failed follows."""
         ...
 
     def change_codec(self, handle: int, codec: Codec) -> None:
@@ -110,3 +117,10 @@ class BotGateway(Protocol):
     async def aclose(self) -> None:
         """Close every call and stream; returns when their tasks have ended."""
         ...
+
+
+class BotStage(BotGateway, Stage, Protocol):
+    """The bot streams as the relay has them: in the pipeline, and for the commands on calls."""
+
+    @property
+    def counters(self) -> BotCounters: ...

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from sipgw.media_relay.bots.endpoint import BotEndpoint, BotPod
     from sipgw.media_relay.bots.interface import BotListener
     from sipgw.media_relay.streams.bot_call import BotCall
-    from sipgw.media_relay.streams.columns import CallColumns
-    from sipgw.media_relay.streams.counters import BotCounters
-    from sipgw.media_relay.streams.stream import CallStream, SpeechSink, StreamEnd
+    from sipgw.media_relay.streams.parts import StreamParts
+    from sipgw.media_relay.streams.stream import CallStream, StreamEnd
 
 _log = get_logger("sipgw.media_relay.bots")
 
@@ -43,20 +42,15 @@ class BotSession:
         handle: int,
         call: BotCall,
         endpoint: BotEndpoint,
-        *,
         listener: BotListener,
-        sink: SpeechSink,
-        columns: CallColumns,
-        counters: BotCounters,
+        parts: StreamParts,
     ) -> None:
         self.handle = handle
         self.call = call
         self.stream_call: StreamCall | None = None
         self._endpoint = endpoint
-        self._listener = listener
-        self._sink = sink
-        self._columns = columns
-        self._counters = counters
+        self.listener = listener
+        self._parts = parts
         self._loop = asyncio.get_running_loop()
         self._opened_at = self._loop.time()
         self._stream: CallStream | None = None
@@ -139,7 +133,7 @@ class BotSession:
 
     def _tell_ready(self, *, confirmed: bool) -> None:
         if self._pod is not None:
-            self._listener.bot_ready(
+            self.listener.bot_ready(
                 self.handle,
                 confirmed=confirmed,
                 address=self._pod.address,
@@ -150,7 +144,7 @@ class BotSession:
     def receive_action(self, action: pb.CallAction) -> None:
         if self._is_closed:
             return
-        listener, handle = self._listener, self.handle
+        listener, handle = self.listener, self.handle
         match action.WhichOneof("payload"):
             case "control" if action.control.type == pb.BotControl.HANGUP:
                 listener.bot_hangup(handle, "", at_once=False)
@@ -201,16 +195,16 @@ class BotSession:
                 if self._loop.time() < self._deadline():
                     continue
             if not self._is_closed:
-                self._listener.bot_failed(self.handle, end.reason, before_ready=before_ready)
+                self.listener.bot_failed(self.handle, end.reason, before_ready=before_ready)
             return
 
     def _tell_end(self, end: Finished | Superseded) -> None:
         if isinstance(end, Finished):
             self._log.info("bot_finished")
-            self._listener.bot_finished(self.handle)
+            self.listener.bot_finished(self.handle)
         else:
             self._log.info("bot_superseded")
-            self._listener.bot_superseded(self.handle)
+            self.listener.bot_superseded(self.handle)
 
     def _note_lost(self, reason: str, backoff_s: float) -> float:
         """Tell the session; gives the back-off. A bot that breaks again at once is one loss that goes on."""
@@ -219,8 +213,8 @@ class BotSession:
         if self._lost_at is None or was_stable:
             self._lost_at = now
             backoff_s = _BACKOFF_FIRST_S
-        self._counters.reconnects += 1
-        self._listener.bot_lost(self.handle, reason)
+        self._parts.counters.reconnects += 1
+        self.listener.bot_lost(self.handle, reason)
         return backoff_s
 
     async def _attach_and_serve(self) -> StreamEnd:
@@ -282,7 +276,7 @@ class BotSession:
             raise BotUnavailable("the call is over")
         self._protocol = "stream_call"
         now = self._loop.time()
-        self.stream_call = stream = StreamCall(self, self.call, self._columns, self._sink, self._counters)
+        self.stream_call = stream = StreamCall(self, self.call, self._parts)
         self._stream = stream  # what is sent while it opens follows Config
         self._channel = pod.call_channel()
         await stream.open(self._channel, config, must_declare=self._endpoint.is_declared(now))
@@ -325,7 +319,7 @@ class BotSession:
         """Fail a bot that took the stream and never said a word, as one with a full thread pool does."""
         if self._pod is None or self._is_closed:
             return
-        self._counters.bots_silent += 1
+        self._parts.counters.bots_silent += 1
         self._log.warning(
             "bot_silent",
             bot=self._pod.address,
@@ -333,7 +327,7 @@ class BotSession:
             calls_on_bot=self._pod.calls,
             why="the bot accepted the stream but never answered on it: all its workers may be busy",
         )
-        self._listener.bot_silent(self.handle, self.call.silent_after_ms)
+        self.listener.bot_silent(self.handle, self.call.silent_after_ms)
 
     def _stop_silence_timer(self) -> None:
         if self._silence_timer is not None:

@@ -15,11 +15,9 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from sipgw.audio import AudioFormat, PayloadU8
+    from sipgw.media_relay.calls.ending import Ending
+    from sipgw.media_relay.calls.parts import CallParts
     from sipgw.media_relay.calls.session import Session
-    from sipgw.media_relay.calls.sessions import Sessions
-    from sipgw.media_relay.plane.media_plane import MediaPlane
-    from sipgw.media_relay.streams.bot_call import HandlesU32
 
 DRAIN_S: Final = 60.0
 _DIGITS_POLL_S: Final = 0.1
@@ -27,42 +25,28 @@ _log = get_logger("sipgw.media_relay.bots")
 
 
 class BotActions:
-    """Single-threaded, on the loop. `attach` it to the plane before any bot speaks."""
+    """Single-threaded, on the loop."""
 
-    def __init__(self, sessions: Sessions, loop: asyncio.AbstractEventLoop) -> None:
-        self._sessions = sessions
+    def __init__(self, parts: CallParts, ending: Ending, loop: asyncio.AbstractEventLoop) -> None:
+        self._sessions = parts.sessions
+        self._events = parts.events
+        self._bots = parts.bots
+        self._plane = parts.plane
+        self._ending = ending
         self._loop = loop
-        self._plane: MediaPlane
-
-    def attach(self, plane: MediaPlane) -> None:
-        self._plane = plane
 
     def bot_ready(
         self, handle: int, *, confirmed: bool, address: str, protocol: str, can_resume: bool
     ) -> None:
         if (session := self._sessions.session_of(handle)) is not None:
-            session.cost = COST_STREAM_CALL if protocol == "stream_call" else COST_TRUNK
-            session.can_resume = can_resume
+            cost = COST_STREAM_CALL if protocol == "stream_call" else COST_TRUNK
+            session.note_ready(cost=cost, can_resume=can_resume)
             ready = pb.BotReady(
                 confirmed=confirmed, address=address, protocol=protocol, can_resume=can_resume
             )
-            self._sessions.tell(session, bot_ready=ready)
+            self._events.tell(session, bot_ready=ready)
             if session.is_started:
-                self._sessions.tell_bot(session, voicebot_pb2.CallEvent(answered=voicebot_pb2.Answered()))
-
-    def bot_audio(self, handles: HandlesU32, frames: PayloadU8, audio_format: AudioFormat) -> None:
-        del audio_format
-        rows = (handles & np.uint32(0xFFFF)).astype(np.intp)
-        alive = self._sessions.are_alive(handles)
-        if alive.all():
-            self._plane.playout.play_frames(rows, frames)
-        else:
-            self._plane.playout.play_frames(rows[alive], frames[alive])
-
-    def bot_speech(self, handle: int, data: bytes | memoryview, audio_format: AudioFormat) -> None:
-        del audio_format
-        if (session := self._sessions.session_of(handle)) is not None:
-            self._plane.playout.play_bytes(session.row, data)
+                self._bots.tell(session, voicebot_pb2.CallEvent(answered=voicebot_pb2.Answered()))
 
     def bot_mark(self, handle: int, name: str) -> None:
         session = self._sessions.session_of(handle)
@@ -78,7 +62,8 @@ class BotActions:
         if (session := self._sessions.session_of(handle)) is not None:
             dropped = self._plane.playout.clear(session.row)
             row = np.array([session.row])
-            self._sessions.audio_consumed(row, self._plane.playout.consumed(row))
+            consumed = self._plane.playout.consumed(row)
+            self._bots.tell_consumed(self._sessions.handles.of_rows(row), consumed)
             self._tell_played(session, name, cleared=True, dropped_bytes=dropped)
 
     def bot_send_dtmf(self, handle: int, digits: str, duration_ms: int) -> None:
@@ -91,19 +76,19 @@ class BotActions:
 
     def bot_hangup(self, handle: int, reason: str, *, at_once: bool) -> None:
         def hang_up(session: Session) -> None:
-            self._sessions.tell(session, bot_hangup=pb.BotHangup(reason=reason))
+            self._events.tell(session, bot_hangup=pb.BotHangup(reason=reason))
 
         self._after_speech(handle, hang_up, at_once=at_once)
 
     def bot_transfer(self, handle: int, target: str, *, at_once: bool) -> None:
         def transfer(session: Session) -> None:
-            self._sessions.tell(session, transfer_requested=pb.TransferRequested(target=target))
+            self._events.tell(session, transfer_requested=pb.TransferRequested(target=target))
 
         self._after_speech(handle, transfer, at_once=at_once)
 
     def bot_finished(self, handle: int) -> None:
         def finish(session: Session) -> None:
-            self._sessions.tell(session, bot_finished=pb.BotFinished())
+            self._events.tell(session, bot_finished=pb.BotFinished())
 
         self._after_speech(handle, finish, at_once=False)
 
@@ -114,15 +99,15 @@ class BotActions:
     def bot_failed(self, handle: int, reason: str, *, before_ready: bool) -> None:
         if (session := self._sessions.session_of(handle)) is not None:
             _log.warning("bot_failed", **session.log_ids, reason=reason, before_ready=before_ready)
-            self._sessions.tell(session, bot_failed=pb.BotFailed(reason=reason, before_ready=before_ready))
+            self._events.tell(session, bot_failed=pb.BotFailed(reason=reason, before_ready=before_ready))
 
     def bot_superseded(self, handle: int) -> None:
         if (session := self._sessions.session_of(handle)) is not None:
-            self._sessions.superseded(session)
+            self._ending.end(session, "another relay has the call", moved=True)
 
     def bot_silent(self, handle: int, after_ms: int) -> None:
         if (session := self._sessions.session_of(handle)) is not None:
-            self._sessions.tell(session, bot_silent=pb.BotSilent(after_ms=after_ms))
+            self._events.tell(session, bot_silent=pb.BotSilent(after_ms=after_ms))
 
     def _tell_played(self, session: Session, name: str, *, cleared: bool, dropped_bytes: int) -> None:
         played = voicebot_pb2.Played(
@@ -131,7 +116,7 @@ class BotActions:
             cleared=cleared,
             dropped_ms=dropped_bytes // 8,
         )
-        self._sessions.tell_bot(session, voicebot_pb2.CallEvent(played=played))
+        self._bots.tell(session, voicebot_pb2.CallEvent(played=played))
 
     def _when_played(self, session: Session, callback: Callable[[bool], None]) -> None:
         """Call it when what is queued has been consumed; at once when nothing is."""
@@ -146,7 +131,7 @@ class BotActions:
         if session is None:
             return
         is_done = False
-        session.is_ending = True
+        session.begin_ending()
 
         def finish() -> None:
             nonlocal is_done
@@ -179,7 +164,7 @@ class BotActions:
                 self._plane.send_digits(session.row, digits, duration_ms)
             except ValueError as error:
                 session.digits_to_send.popleft()
-                self._sessions.tell_bot(
+                self._bots.tell(
                     session,
                     voicebot_pb2.CallEvent(
                         error=voicebot_pb2.CallError(code="send_dtmf", message=str(error))

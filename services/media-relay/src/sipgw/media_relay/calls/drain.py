@@ -15,9 +15,8 @@ from sipgw.media_relay.pipeline.stage import TICK_MS
 from sipgw.runtime.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
+    from sipgw.media_relay.calls.parts import CallParts
     from sipgw.media_relay.calls.session import Session
-    from sipgw.media_relay.calls.sessions import Sessions
-    from sipgw.media_relay.rtp.playout import PlayoutQueue
     from sipgw.media_relay.stages.pauses import PauseStage
 
 PERIOD_TICKS: Final = 100 // TICK_MS
@@ -30,9 +29,10 @@ _log = get_logger("sipgw.media_relay.drain")
 class Drain:
     """`begin` and `stop` it; `step` it once a period."""
 
-    def __init__(self, sessions: Sessions, playout: PlayoutQueue, pauses: PauseStage) -> None:
-        self._sessions = sessions
-        self._playout = playout
+    def __init__(self, parts: CallParts, pauses: PauseStage) -> None:
+        self._sessions = parts.sessions
+        self._events = parts.events
+        self._playout = parts.plane.playout
         self._pauses = pauses
         self._deadline_tick: int | None = None
         self.requested = 0
@@ -54,9 +54,9 @@ class Drain:
         if self._deadline_tick is not None:
             _log.info("drain_stopped", calls=len(self._sessions))
         self._deadline_tick = None
-        self._pauses.is_listening = False
+        self._pauses.stop()
         for session in self._sessions:
-            session.asked_to_move_s = 0.0
+            session.stay()
 
     def step(self, tick_number: int, now_s: float) -> None:
         """Ask for the next few calls whose moment has come."""
@@ -72,8 +72,8 @@ class Drain:
             if is_late or self._is_pause(session, tick_number):
                 left -= 1
                 self.requested += 1
-                session.asked_to_move_s = now_s
-                self._sessions.tell(session, move_requested=pb.MoveRequested(at_deadline=is_late))
+                session.ask_to_move(now_s)
+                self._events.tell(session, move_requested=pb.MoveRequested(at_deadline=is_late))
 
     def _may_ask(self, session: Session, now_s: float) -> bool:
         if not session.is_started or session.is_ending or not session.can_resume:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from sipgw.api.relay.v1 import control_pb2 as pb
 
 if TYPE_CHECKING:
-    from sipgw.media_relay.calls.event_log import EventLog
+    from sipgw.media_relay.calls.ending import Ending
+    from sipgw.media_relay.calls.parts import CallParts
     from sipgw.media_relay.calls.session import Session
-    from sipgw.media_relay.calls.sessions import Sessions
 
 UNCONFIRMED_S: Final = 10.0
 ORPHAN_S: Final = 60.0
@@ -22,25 +22,27 @@ _UNACKED_MS: Final = 300_000
 class Housekeeping:
     """`media_timeout_s` without RTP: the edge is told; 0: never."""
 
-    def __init__(self, sessions: Sessions, events: EventLog, *, media_timeout_s: float) -> None:
-        self._sessions = sessions
-        self._events = events
+    def __init__(self, parts: CallParts, ending: Ending, *, media_timeout_s: float) -> None:
+        self._sessions = parts.sessions
+        self._events = parts.events
+        self._plane = parts.plane
+        self._ending = ending
         self._media_timeout_s = media_timeout_s
 
     def step(self, tick_number: int, tick_s: float) -> None:
         """Once a second."""
-        sessions, now_s = self._sessions, self._sessions.now_s
-        for session in sessions:
+        now_s = self._sessions.now_s
+        for session in self._sessions:
             if self._events.is_attached(session.edge):
-                session.attached_s = now_s
-            silent_s = (tick_number - int(sessions.plane.receiver.last_heard[session.row])) * tick_s
+                session.note_edge(now_s)
+            silent_s = (tick_number - int(self._plane.receiver.last_heard[session.row])) * tick_s
             if not session.is_confirmed:
                 if now_s - session.created_s >= UNCONFIRMED_S:
-                    sessions.end(session, "its edge did not confirm it")
+                    self._ending.end(session, "its edge did not confirm it")
             elif silent_s >= ORPHAN_S and now_s - session.attached_s >= ORPHAN_S:
-                sessions.end(session, "neither edge nor RTP")
-            elif now_s - session.attached_s >= UNACKNOWLEDGED_S and sessions.plane.is_held(session.row):
-                sessions.end(session, "neither edge nor acknowledgement")
+                self._ending.end(session, "neither edge nor RTP")
+            elif now_s - session.attached_s >= UNACKNOWLEDGED_S and self._plane.is_held(session.row):
+                self._ending.end(session, "neither edge nor acknowledgement")
             else:
                 self._watch_silence(session, silent_s, now_s)
         self._events.forget(time.time_ns() // 1_000_000 - _UNACKED_MS)
@@ -50,8 +52,7 @@ class Housekeeping:
             return
         silent_s = min(silent_s, now_s - session.answered_s)
         if silent_s < self._media_timeout_s:
-            session.has_timed_out = False
-        elif not session.has_timed_out:
-            session.has_timed_out = True
+            session.note_heard()
+        elif session.time_out():
             timed_out = pb.MediaTimedOut(silent_ms=int(silent_s * 1000))
-            self._sessions.tell(session, media_timed_out=timed_out)
+            self._events.tell(session, media_timed_out=timed_out)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from sipgw.media_relay.calls.call_bots import CallBots
+    from sipgw.media_relay.calls.event_log import EventLog
     from sipgw.media_relay.calls.session import Session
     from sipgw.media_relay.calls.sessions import Sessions
     from sipgw.rtp.source_latch import Source
@@ -24,29 +26,29 @@ if TYPE_CHECKING:
 class MediaReports:
     """A MediaListener. Rows are those of open calls."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, events: EventLog, bots: CallBots) -> None:
         self._sessions = sessions
+        self._events = events
+        self._bots = bots
 
     def media_started(self, row: int, source: Source) -> None:
         if (session := self._sessions.at_row(row)) is not None:
             started = pb.MediaStarted(address=source.host, port=source.port)
-            self._sessions.tell(session, media_started=started)
+            self._events.tell(session, media_started=started)
             _span_since_answer(session, "first packet", {"peer": f"{source.host}:{source.port}"})
 
     def digit_started(self, row: int, digit: str) -> None:
-        session = self._sessions.at_row(row)
-        if session is not None and session.bot is not None:
-            self._sessions.bots.send_digit(session.handle, digit, end=False)
+        if (session := self._sessions.at_row(row)) is not None:
+            self._bots.tell_digit(session, digit, end=False)
 
     def digit_ended(self, row: int, digit: str, duration_ms: int) -> None:
         session = self._sessions.at_row(row)
         if session is None:
             return
-        session.digits += digit
-        if session.bot is not None:
-            self._sessions.bots.send_digit(session.handle, digit, end=True)
+        session.add_digit(digit)
+        self._bots.tell_digit(session, digit, end=True)
         received = pb.DigitReceived(digit=digit, duration_ms=duration_ms)
-        self._sessions.tell(session, digit_received=received)
+        self._events.tell(session, digit_received=received)
         now_ns = time.time_ns()  # which key it was is nobody's business: people type PINs
         record_span("DTMF", session.trace, now_ns - duration_ms * 1_000_000, now_ns)
 
@@ -55,7 +57,7 @@ class MediaReports:
         if session is None:
             return
         after_s = self._sessions.now_s - session.answered_s if session.is_started else 0.0
-        self._sessions.tell(session, bot_spoke=pb.BotSpoke(after_answer_ms=int(after_s * 1000)))
+        self._events.tell(session, bot_spoke=pb.BotSpoke(after_answer_ms=int(after_s * 1000)))
         _span_since_answer(session, "first bot audio", {})
         if session.is_started:
             observe(instruments.FIRST_AUDIO, after_s, session.trace)
@@ -68,7 +70,7 @@ class MediaReports:
             record_span("turn", session.trace, now_ns - int(response_s * 1e9), now_ns)
 
     def audio_consumed(self, rows: npt.NDArray[np.intp], total_bytes: npt.NDArray[np.int64]) -> None:
-        self._sessions.audio_consumed(rows, total_bytes)
+        self._bots.tell_consumed(self._sessions.handles.of_rows(rows), total_bytes)
 
 
 def _span_since_answer(session: Session, name: str, attributes: dict[str, str]) -> None:

@@ -1,12 +1,15 @@
-"""Session: one call on this relay."""
+"""Session: one call on this relay, beside the columns that the media plane has of it."""
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sipgw.audio import Codec
     from sipgw.media_relay.plane.media_parameters import MediaParameters
     from sipgw.media_relay.streams.bot_call import BotCall
     from sipgw.runtime.telemetry.traces import TraceIds
@@ -15,40 +18,82 @@ BUILTIN_ECHO: Final = "builtin:echo"
 COST_TRUNK: Final = 1
 COST_STREAM_CALL: Final = 10
 
+Fence: TypeAlias = tuple[int, int]
+"""(owner epoch, generation) of a command: a lower one than the call has seen is stale."""
 
-@dataclass(slots=True)
-class Session:
-    """What is known of it beside the columns."""
 
-    call_id: str
+@dataclass(frozen=True, slots=True)
+class CallSpec:
+    """What an Allocate command asks for, read and checked."""
+
+    media: MediaParameters
+    bot: BotCall | None
+    """None: the call has the built-in echo."""
+    is_live: bool
+    """Whether a backlog of the bot's speech is worked off at once rather than in pauses."""
+    is_early: bool
+    """Whether media flows before the call is answered."""
+    waits_for_start: bool
+    """Whether the bot stream opens at Start only: until then another relay has the call."""
+    elapsed_ms: int | None
+    """How long the call has lasted on another relay; None for a new call."""
+    recording: Path | None
+    trace: TraceIds | None
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """The row of the columns that a call has, the handle that names it across time, and its RTP port."""
+
     row: int
     handle: int
-    fence: tuple[int, int]  # (owner epoch, generation)
-    edge: str
     rtp_port: int
-    media: MediaParameters
-    bot: BotCall | None  # None: builtin:echo
-    is_early: bool
-    created_s: float
-    is_confirmed: bool = False
-    is_started: bool = False
-    answered_s: float = 0.0
-    trace: TraceIds | None = None
-    answered_ns: int = 0  # unix time
-    attached_s: float = 0.0  # when its edge was last here
-    cost: int = COST_TRUNK
-    digits: str = ""
-    has_timed_out: bool = False
-    waits_for_start: bool = False  # with its bot stream: another relay has the call until then
-    can_resume: bool = True  # its bot goes on with the call on another relay's stream
-    is_ending: bool = False  # the bot has hung up, finished or transferred; its last words are being played
-    is_doubted: bool = False  # this process stood still: the call may be elsewhere
-    asked_to_move_s: float = 0.0
-    digits_to_send: deque[tuple[str, int]] = field(default_factory=deque[tuple[str, int]])
+
+
+class Session:
+    """The state of one call. Commands, bots and the passing of time change it by the methods below."""
+
+    def __init__(
+        self, call_id: str, seat: Seat, fence: Fence, edge: str, spec: CallSpec, now_s: float
+    ) -> None:
+        self.call_id = call_id
+        self.row = seat.row
+        self.handle = seat.handle
+        self.rtp_port = seat.rtp_port
+        self.trace = spec.trace
+        self.fence = fence
+        self.edge = edge
+        """The edge that owns the call: it gets the call's events."""
+        self.attached_s = now_s
+        """When the owning edge was last connected."""
+        self.created_s = now_s
+        """Since when the session waits for an edge to confirm it."""
+        self.is_confirmed = False
+        self.is_doubted = False
+        """Whether this process stood still, so that the call may be elsewhere by now."""
+        self.media = spec.media
+        self.is_early = spec.is_early
+        self.is_started = False
+        self.answered_s = 0.0
+        self.answered_ns = 0
+        """Unix time of the answer."""
+        self.bot = spec.bot
+        self.waits_for_start = spec.waits_for_start
+        self.can_resume = spec.bot is None
+        """Whether the bot can go on with the call on another relay's stream."""
+        self.cost = COST_TRUNK
+        self.is_ending = False
+        """Whether the bot has hung up, finished or transferred, and its last words are being played."""
+        self.digits = ""
+        """The keys that the caller has pressed."""
+        self.digits_to_send: deque[tuple[str, int]] = deque()
+        """The bot's keys that are not sent yet, each string with its milliseconds a key."""
+        self.has_timed_out = False
+        self.asked_to_move_s = 0.0
 
     @property
     def log_ids(self) -> dict[str, str]:
-        """What every log line of the call carries."""
+        """The fields that every log line of the call carries."""
         return {"call_id": self.call_id, "trace_id": self.trace.trace_id if self.trace is not None else ""}
 
     @property
@@ -58,3 +103,94 @@ class Session:
     @property
     def uplink_frame_ms(self) -> int:
         return self.bot.bot_format.frame_ms if self.bot is not None else 20
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the call is on hold, in either direction."""
+        return not (self.media.is_sending and self.media.is_receiving)
+
+    # -- whose it is
+
+    def raise_fence(self, fence: Fence) -> None:
+        """Remember the newest (owner epoch, generation) seen."""
+        self.fence = fence
+
+    def give_to(self, edge: str, now_s: float) -> None:
+        """Let the edge own the call."""
+        self.edge = edge
+        self.attached_s = now_s
+
+    def note_edge(self, now_s: float) -> None:
+        """Note that the owning edge is connected."""
+        self.attached_s = now_s
+
+    def confirm(self) -> bool:
+        """Note that an edge has named the call; return whether that was in doubt."""
+        was_doubted, self.is_doubted = self.is_doubted, False
+        self.is_confirmed = True
+        return was_doubted
+
+    def doubt(self, now_s: float) -> None:
+        """Wait for an edge to confirm the call anew, as after its Allocate."""
+        self.is_doubted, self.is_confirmed = True, False
+        self.created_s = now_s
+
+    # -- its media and its bot
+
+    def answer(self, now_s: float, unix_ns: int) -> None:
+        """Note that the call is answered."""
+        self.is_started = True
+        self.answered_s, self.answered_ns = now_s, unix_ns
+
+    def stop_waiting(self) -> bool:
+        """Return whether the bot stream has waited for Start; it waits no longer."""
+        waited, self.waits_for_start = self.waits_for_start, False
+        return waited
+
+    def agree_media(self, media: MediaParameters) -> None:
+        """Note the media agreed anew."""
+        self.media = media
+
+    def agree_codec(self, codec: Codec) -> None:
+        """Note the caller's codec where the bot's stream is described."""
+        if self.bot is not None:
+            self.bot = self.bot.with_wire_codec(codec)
+
+    def change_bot(self, bot: BotCall | None, handle: int) -> None:
+        """Give the call another bot, under another handle: what the first still says finds no call."""
+        self.bot, self.handle, self.can_resume = bot, handle, bot is None
+
+    def note_ready(self, *, cost: int, can_resume: bool) -> None:
+        """Note what the bot's stream costs and whether the bot can resume."""
+        self.cost, self.can_resume = cost, can_resume
+
+    def begin_ending(self) -> None:
+        """Note that the bot has said its last word."""
+        self.is_ending = True
+
+    def go_on(self) -> None:
+        """Note that the bot goes on: its transfer came to nothing."""
+        self.is_ending = False
+
+    def add_digit(self, digit: str) -> None:
+        """Note a key that the caller pressed."""
+        self.digits += digit
+
+    # -- what time brings
+
+    def time_out(self) -> bool:
+        """Return whether the caller's silence is to be told: once for each silence."""
+        was_told, self.has_timed_out = self.has_timed_out, True
+        return not was_told
+
+    def note_heard(self) -> None:
+        """Note that the caller is not silent."""
+        self.has_timed_out = False
+
+    def ask_to_move(self, now_s: float) -> None:
+        """Note that the edge was asked to move the call."""
+        self.asked_to_move_s = now_s
+
+    def stay(self) -> None:
+        """Forget that the edge was asked to move the call."""
+        self.asked_to_move_s = 0.0

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sipgw.control import Beat
-    from sipgw.media_relay.settings import DrainTimes, RelaySettings
+    from sipgw.media_relay.settings import RelaySettings
     from sipgw.runtime.settings import Identity
 
 _FIRST_CONFIG_S: Final = 2.0  # so that the first call has the right address already
@@ -34,8 +34,6 @@ _log = get_logger("sipgw.media_relay.registrar")
 
 class RegisteredRelay(Protocol):
     """What the registrar asks of the relay, and tells it."""
-
-    drain_times: DrainTimes
 
     @property
     def identity(self) -> Identity: ...
@@ -48,6 +46,8 @@ class RegisteredRelay(Protocol):
     def set_draining(self, drain: bool) -> None: ...  # noqa: FBT001 - RelayHeartbeat's callback
 
     def advertise(self, address: str) -> None: ...
+
+    def follow(self, gateway: config_pb2.GatewaySettings) -> None: ...
 
 
 class Registrar:
@@ -89,7 +89,7 @@ class Registrar:
             await client.aclose()
 
     def _take(self, config: config_pb2.GatewayConfig) -> None:
-        self._relay.drain_times = self._settings.drain.following(config.gateway)
+        self._relay.follow(config.gateway)
         address = config.gateway.advertised_addresses.get(self._settings.node) or self._settings.advertise
         self._has_config.set()
         if address == self._registration.advertised_address:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sipgw.media_relay.calls.event_log import EventLog
-    from sipgw.media_relay.calls.sessions import Sessions
+    from sipgw.media_relay.control.commands import Commands
     from sipgw.runtime.settings import Identity
 
 SERVICE_NAME = "sipgw.api.relay.v1.RelayControlService"
@@ -70,11 +70,11 @@ class _EdgeStream:
 
 
 class RelayControlServicer(RelayControlServiceServicer):
-    """Adapter between the stream and the sessions."""
+    """Adapter between an edge's stream and the commands on sessions."""
 
-    def __init__(self, identity: Identity, sessions: Sessions, events: EventLog) -> None:
+    def __init__(self, identity: Identity, commands: Commands, events: EventLog) -> None:
         self._identity = identity
-        self._sessions = sessions
+        self._commands = commands
         self._events = events
         self._streams: set[_EdgeStream] = set()
 
@@ -107,7 +107,7 @@ class RelayControlServicer(RelayControlServiceServicer):
         self._streams.add(stream)
         _log.info("edge_attached", edge=edge)
         yield attached
-        self._events.replay(self._sessions.call_ids_of(edge), edge)
+        self._commands.replay_events(edge)
         reading = asyncio.create_task(self._read(requests, edge, stream), name=f"control/{edge}")
         try:
             async for message in stream.messages():
@@ -123,7 +123,7 @@ class RelayControlServicer(RelayControlServiceServicer):
             async for request in requests:
                 match request.WhichOneof("item"):
                     case "commands":
-                        execute = self._sessions.execute
+                        execute = self._commands.execute
                         stream.send_results([execute(each, edge) for each in request.commands.commands])
                     case "ack":
                         self._events.ack(request.ack.event_ids)

@@ -29,23 +29,31 @@ class RelayHeadRoom:
 
     def __init__(
         self,
+        clock: TickClock,
         cpu_s: Callable[[], float] = time.process_time,
         now_s: Callable[[], float] = time.monotonic,
         read_limit: Callable[[], float] = read_cpu_limit,
     ) -> None:
-        self.is_draining = False
         self.is_stopping = False
+        self._is_draining = False
         self.cpu = 0.0
         self.limit = 1.0  # cores that the relay may use
-        self._clock: TickClock | None = None
+        self._clock = clock
         self._was_full = False  # by the log
         self._read_cpu_s, self._now_s, self._read_limit = cpu_s, now_s, read_limit
         self._cpu_s, self._at_s = cpu_s(), now_s()
 
-    def watch(self, clock: TickClock) -> None:
-        """From now on: what starting the process took does not count."""
-        self._clock = clock
+    def begin(self) -> None:
+        """Measure from now on: what starting the process took does not count."""
         self._cpu_s, self._at_s = self._read_cpu_s(), self._now_s()
+
+    def drain(self, *, on: bool) -> None:
+        """Begin or stop to give calls away, as the registry says."""
+        self._is_draining = on
+
+    def stop(self) -> None:
+        """Give calls away until the process ends."""
+        self.is_stopping = True
 
     def measure(self) -> None:
         """What the last second took, or however long it was since the last time."""
@@ -61,10 +69,10 @@ class RelayHeadRoom:
     @property
     def gives_away(self) -> bool:
         """The relay drains: it takes no calls and gives its own to others."""
-        return self.is_stopping or self.is_draining
+        return self.is_stopping or self._is_draining
 
     def refusal(self) -> str:
-        """See sessions.HeadRoom: why no call can be taken, beginning with "full" or "draining"."""
+        """See allocation.HeadRoom: why no call can be taken, beginning with "full" or "draining"."""
         if self.gives_away:
             return "draining: the relay gives its calls to others; place the call on another"
         why = self.full_reason()
@@ -72,7 +80,7 @@ class RelayHeadRoom:
 
     def full_reason(self, share: float = 1.0) -> str:
         """Why the relay is full; empty when it is not. `share` of the bounds for being sooner full."""
-        load = self._clock.load if self._clock is not None else 0.0
+        load = self._clock.load
         if load > MOST_TICK_LOAD * self.limit * share:
             return f"ticks take {load / self.limit:.0%} of the CPU that the relay may use"
         if self.cpu > MOST_CPU * self.limit * share:

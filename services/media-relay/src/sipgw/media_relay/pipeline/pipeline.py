@@ -15,10 +15,6 @@ class MediaPipeline:
     """Stages in the order of the uplink: the caller's side first. The downlink passes them the other way."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
-        self.set_stages(stages)
-
-    def set_stages(self, stages: Sequence[Stage]) -> None:
-        """Stages may need what needs the pipeline: they can come later."""
         self._uplink = tuple(stages)
         self._downlink = tuple(reversed(stages))
 

@@ -23,7 +23,7 @@ class Leg:
     media: MediaParameters
     strange: int = 0
     has_started: bool = False
-    is_hushed: bool = False  # the call may be elsewhere: nothing is sent
+    is_muted: bool = False  # the call may be elsewhere: nothing is sent
     acknowledged_host: str = ""  # of the SDP whose answer the caller has acknowledged
     reach: Reach = Reach.HELD  # of RTP
     may_report: bool = False  # RTCP goes only where RTP goes freely, and to a host that RTP may go to
@@ -35,6 +35,10 @@ class Leg:
         if media.peer.is_acknowledged:
             self.acknowledge()
 
+    def mute(self, *, muted: bool) -> None:
+        """Send nothing from now on, or send again."""
+        self.is_muted = muted
+
     def acknowledge(self) -> None:
         """The caller acknowledged the answer to its last SDP."""
         if self.media.remote is not None:  # a hold names nobody, and takes nothing back
@@ -43,7 +47,7 @@ class Leg:
     def direct(self, local: LocalAddresses) -> Reach:
         """Judge anew where media goes: after anything that may change it. Nowhere while nothing is known."""
         self.reach = self._judge(self.endpoint.remote, local)
-        self.may_report = self.reach is Reach.FREE and not self.is_hushed
+        self.may_report = self.reach is Reach.FREE and not self.is_muted
         if self.may_report and not self.media.is_muxed:
             self.may_report = self._judge(self.endpoint.remote_rtcp, local) is Reach.FREE
         return self.reach

@@ -19,7 +19,6 @@ from sipgw.media_relay.plane.leg import Leg
 from sipgw.media_relay.plane.outbound_gate import OutboundGate
 from sipgw.media_relay.plane.rtp_endpoint import RtpEndpoint
 from sipgw.media_relay.rtp.digits_in import DigitsIn
-from sipgw.media_relay.rtp.playout import PlayoutQueue
 from sipgw.media_relay.rtp.receiver import NO_PAYLOAD_TYPE, RtpReceiver
 from sipgw.media_relay.rtp.rtcp_reports import RtcpReports
 from sipgw.media_relay.rtp.rtp_sweep import SLOT, RtpSweep
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from sipgw.media_relay.pipeline.pipeline import MediaPipeline
     from sipgw.media_relay.plane.media_parameters import MediaParameters
     from sipgw.media_relay.ports.port_pool import PortPair, PortPool
+    from sipgw.media_relay.rtp.playout import PlayoutQueue
     from sipgw.rtp.media_destination import LocalAddresses, Reach
     from sipgw.rtp.telephone_event import DigitEvent
 
@@ -67,21 +67,22 @@ class MediaListener(Protocol):
 
 
 class MediaPlane:
-    """`rows` calls at most. Stages are added to `pipeline` by the owner, who also passes the ticks."""
+    """As many calls as the playout has rows. The owner passes the ticks."""
 
     def __init__(
         self,
-        rows: int,
         pool: PortPool,
+        playout: PlayoutQueue,
         pipeline: MediaPipeline,
         listener: MediaListener,
         local: LocalAddresses,
     ) -> None:
+        rows = playout.rows
         self.pool = pool
         self._local = local
         self.jitter = JitterBuffer(rows)
         self.receiver = RtpReceiver(rows, self.jitter, self)
-        self.playout = PlayoutQueue(rows)
+        self.playout = playout
         self.uplink = Uplink(rows, self.jitter, self.receiver, pipeline)
         self.transmitter = Transmitter(rows, self.playout, pipeline)
         self._gate = OutboundGate(self.transmitter, self.playout)
@@ -140,9 +141,14 @@ class MediaPlane:
         """The call on `row` has lasted so long on another relay."""
         self.uplink.go_on(row, elapsed_ms, self._tick_number)
 
-    def hush(self, row: int, hushed: bool) -> None:  # noqa: FBT001 - the one thing the name asks for
-        """Send nothing to the caller, or again."""
-        self._leg(row).is_hushed = hushed
+    def mute(self, row: int) -> None:
+        """Send nothing to the caller: the call may be elsewhere."""
+        self._leg(row).mute(muted=True)
+        self._direct(row)
+
+    def unmute(self, row: int) -> None:
+        """Send to the caller again."""
+        self._leg(row).mute(muted=False)
         self._direct(row)
 
     def answer(self, row: int) -> None:
@@ -281,7 +287,7 @@ class MediaPlane:
             is_sending=leg.media.is_sending,
             tick_number=self._tick_number,
         )
-        self.transmitter.set_sender(row, leg.endpoint.sender() if may_send and not leg.is_hushed else None)
+        self.transmitter.set_sender(row, leg.endpoint.sender() if may_send and not leg.is_muted else None)
 
     def _follow_up(self, tick: Tick) -> None:
         for rows in self.transmitter.consumed:

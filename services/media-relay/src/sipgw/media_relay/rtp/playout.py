@@ -37,6 +37,7 @@ class PlayoutQueue:
     """Columns of `rows` calls. Positions are bytes since `open`: head (consumed) <= end (near) <= written."""
 
     def __init__(self, rows: int) -> None:
+        self.rows = rows
         self._near = SlotRing(rows, NEAR_SLOTS)
         self._head = np.zeros(rows, np.int64)
         self._end = np.zeros(rows, np.int64)

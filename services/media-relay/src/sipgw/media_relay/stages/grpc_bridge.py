@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sipgw.api import voicebot_pb2 as pb
     from sipgw.audio import AudioFormat, Codec, PayloadU8
-    from sipgw.media_relay.bots.interface import BotListener
+    from sipgw.media_relay.bots.interface import BotListener, BotSpeech
     from sipgw.media_relay.pipeline.block import FrameBlock
     from sipgw.media_relay.pipeline.stage import Tick
     from sipgw.media_relay.streams.bot_call import BotCall, BytesU64, HandlesU32
@@ -34,10 +34,10 @@ class GrpcBridgeStage:
     """A `Stage` and a `BotGateway`. Takes the uplink rows of calls that are open."""
 
     def __init__(
-        self, listener: BotListener, *, instance: str = "", resolve: Resolve = resolve_by_system
+        self, speech: BotSpeech, *, instance: str = "", resolve: Resolve = resolve_by_system
     ) -> None:
-        self._listener = listener
-        self._gateway = GrpcBotGateway(listener, self, instance=instance, resolve=resolve)
+        self._speech = speech
+        self._gateway = GrpcBotGateway(self, instance=instance, resolve=resolve)
         self._conversions: list[FormatConversion] = []
         self._numbers: dict[tuple[AudioFormat, AudioFormat], int] = {}
         self._conversion = np.full(MAX_ROWS, _NONE, dtype=np.int16)  # by row: index of its conversion
@@ -65,12 +65,12 @@ class GrpcBridgeStage:
 
     # -- BotGateway
 
-    def open(self, handle: int, call: BotCall) -> None:
+    def open(self, handle: int, call: BotCall, listener: BotListener) -> None:
         if call.wire_format.frame_ms != call.bot_format.frame_ms:
             reason = (
                 f"frames of {call.bot_format.frame_ms} ms: the relay sends {call.wire_format.frame_ms} ms"
             )
-            self._listener.bot_failed(handle, reason, before_ready=True)
+            listener.bot_failed(handle, reason, before_ready=True)
             return
         row = handle & int(ROW_MASK)
         number = self._conversion_number(call.wire_format, call.bot_format)
@@ -81,7 +81,7 @@ class GrpcBridgeStage:
         bot_bytes, wire_bytes = conversion.bot_bytes_per_wire_bytes
         self._bot_bytes[row], self._wire_bytes[row] = bot_bytes, wire_bytes
         limit = call.playout_limit_bytes * bot_bytes // wire_bytes
-        self._gateway.open(handle, replace(call, playout_limit_bytes=limit))
+        self._gateway.open(handle, replace(call, playout_limit_bytes=limit), listener)
 
     def change_codec(self, handle: int, codec: Codec) -> None:
         row = handle & int(ROW_MASK)
@@ -133,10 +133,10 @@ class GrpcBridgeStage:
             conversion = self._conversions[number]
             chosen = numbers == number
             if chosen.all():
-                self._listener.bot_audio(handles, conversion.to_wire(rows, frames), conversion.wire)
+                self._speech.bot_audio(handles, conversion.to_wire(rows, frames), conversion.wire)
             else:
                 wire_frames = conversion.to_wire(rows[chosen], frames[chosen])
-                self._listener.bot_audio(handles[chosen], wire_frames, conversion.wire)
+                self._speech.bot_audio(handles[chosen], wire_frames, conversion.wire)
 
     def bot_speech(self, handle: int, data: bytes | memoryview, audio_format: AudioFormat) -> None:
         row = handle & int(ROW_MASK)
@@ -145,7 +145,7 @@ class GrpcBridgeStage:
         conversion = self._conversions[int(self._conversion[row])]
         wire_data = conversion.speech_to_wire(row, data)
         if len(wire_data):
-            self._listener.bot_speech(handle, wire_data, conversion.wire)
+            self._speech.bot_speech(handle, wire_data, conversion.wire)
 
     # -- inside
 

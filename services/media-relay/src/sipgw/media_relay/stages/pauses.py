@@ -23,28 +23,32 @@ PAUSE_MS: Final = 300  # shorter ones are between words
 
 
 class PauseStage:
-    """Hears all rows and takes none. Set `is_listening` to make it work."""
+    """Hears all rows and takes none, from `begin` to `stop`."""
 
     def __init__(self, rows: int) -> None:
-        self.is_listening = False
+        self._is_listening = False
         self._last_speech = np.zeros(rows, np.int64)  # tick
 
     def begin(self, tick_number: int) -> None:
         """Listen from now on: nobody counts as silent before a whole pause has passed."""
-        self.is_listening = True
+        self._is_listening = True
         self._last_speech[:] = tick_number
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self._is_listening = False
 
     def is_pause(self, row: int, tick_number: int) -> bool:
         """Whether both have been silent for long enough."""
         return (tick_number - int(self._last_speech[row])) * TICK_MS >= PAUSE_MS
 
     def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
-        if self.is_listening:
+        if self._is_listening:
             self._hear(block, block.flags & FrameFlag.CONCEALED == 0, tick)
         return block
 
     def downlink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
-        if self.is_listening:
+        if self._is_listening:
             self._hear(block, block.flags & FrameFlag.IDLE == 0, tick)
         return block
 

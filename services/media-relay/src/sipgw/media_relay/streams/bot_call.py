@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sipgw.audio import AudioFormat
+    from sipgw.audio import AudioFormat, Codec
 
 # One handle per row, uint32, shape (n,).
 HandlesU32 = npt.NDArray[np.uint32]
@@ -52,3 +52,7 @@ class BotCall:
     preferred_address: str = ""  # the instance that had the call, "ip:port"
     traceparent: str = ""
     playout_limit_bytes: int = 65536  # wire bytes that may wait unplayed; `consumed` gives room back
+
+    def with_wire_codec(self, codec: Codec) -> BotCall:
+        """Return the call with another codec of the caller's."""
+        return replace(self, wire_format=replace(self.wire_format, codec=codec))

@@ -23,9 +23,8 @@ from sipgw.media_relay.streams.wire import FEATURES_KEY, RESUME, SUPERSEDED
 
 if TYPE_CHECKING:
     from sipgw.media_relay.streams.bot_call import BotCall
-    from sipgw.media_relay.streams.columns import CallColumns
-    from sipgw.media_relay.streams.counters import BotCounters
-    from sipgw.media_relay.streams.stream import AttachedCall, SpeechSink, StreamEnd
+    from sipgw.media_relay.streams.parts import StreamParts
+    from sipgw.media_relay.streams.stream import AttachedCall, StreamEnd
 
 DECLARE_GRACE_S: Final = (
     0.1  # how long a bot that never declared itself has to do so before it counts as ready
@@ -42,23 +41,16 @@ _Rpc = BidiCall[pb.CallEvent, pb.CallAction]
 class StreamCall:
     """`open` writes Config; the reader and the writer then run until the stream or the call ends."""
 
-    def __init__(
-        self,
-        attached: AttachedCall,
-        call: BotCall,
-        columns: CallColumns,
-        sink: SpeechSink,
-        counters: BotCounters,
-    ) -> None:
+    def __init__(self, attached: AttachedCall, call: BotCall, parts: StreamParts) -> None:
         self.is_declared = False
         self._can_resume = False
         self.has_spoken = False  # sent anything at all: metadata or a message
         self._attached = attached
         self._bot_call = call
         self._row = attached.row
-        self._columns = columns
-        self._sink = sink
-        self._counters = counters
+        self._columns = parts.columns
+        self._sink = parts.sink
+        self._counters = parts.counters
         self._frame_samples = call.bot_format.frame_samples
         self._audio_limit = max(1, _AUDIO_LIMIT_MS // call.bot_format.frame_ms)
         self._outgoing: deque[pb.CallEvent] = deque()

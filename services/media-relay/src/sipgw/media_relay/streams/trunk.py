@@ -27,10 +27,8 @@ if TYPE_CHECKING:
 
     from sipgw.audio import PayloadU8
     from sipgw.media_relay.streams.bot_call import BotCall
-    from sipgw.media_relay.streams.columns import CallColumns
-    from sipgw.media_relay.streams.counters import BotCounters
-    from sipgw.media_relay.streams.stream import AttachedCall, SpeechSink, StreamEnd
-    from sipgw.media_relay.streams.wire import FormatIds
+    from sipgw.media_relay.streams.parts import StreamParts
+    from sipgw.media_relay.streams.stream import AttachedCall, StreamEnd
 
 _log = get_logger("sipgw.media_relay.bots.trunk")
 
@@ -47,30 +45,20 @@ _Rpc = BidiCall[pb.TrunkEvents, pb.TrunkActions]
 class TrunkStream:
     """Calls share it. `open` first; `closed` is set when it is over, whoever ended it."""
 
-    def __init__(
-        self,
-        number: int,
-        address: str,
-        columns: CallColumns,
-        formats: FormatIds,
-        sink: SpeechSink,
-        counters: BotCounters,
-        *,
-        instance: str,
-    ) -> None:
+    def __init__(self, number: int, address: str, parts: StreamParts, *, instance: str) -> None:
         self.number = number
         self.address = address
         self.max_calls = 0
         self.closed = asyncio.Event()
-        self._columns = columns
-        self._formats = formats
-        self._sink = sink
-        self._counters = counters
+        self._columns = parts.columns
+        self._formats = parts.formats
+        self._sink = parts.sink
+        self._counters = parts.counters
         self._instance = instance
         self._calls: dict[int, AttachedCall] = {}  # by row
         self._wire_handle = np.zeros(MAX_ROWS, dtype=np.uint32)  # 0: not attached here
         self._uses = np.zeros(MAX_ROWS, dtype=np.uint16)
-        self._sender = TrunkSender(counters)
+        self._sender = TrunkSender(parts.counters)
         self._consumed_before: dict[int, int] = {}  # by row: what was consumed before Start
         self._hello: asyncio.Future[pb.Hello] = asyncio.get_running_loop().create_future()
         self._call: BidiCall[pb.TrunkEvents, pb.TrunkActions] | None = None

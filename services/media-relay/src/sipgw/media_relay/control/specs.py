@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
 
 from sipgw.api.config.v1 import config_pb2
 from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.audio import AudioFormat, Codec
-from sipgw.media_relay.calls.session import BUILTIN_ECHO
+from sipgw.media_relay.calls.session import BUILTIN_ECHO, CallSpec
 from sipgw.media_relay.errors import SpecError
 from sipgw.media_relay.plane.media_parameters import EventFormat, MediaParameters, MediaPeer
 from sipgw.media_relay.streams.bot_call import BotCall, BotProtocol
 from sipgw.rtp.media_destination import DestinationRules
 from sipgw.rtp.source_latch import LatchRules, Source, SymmetricMode, canonical_host
+from sipgw.runtime.telemetry.traces import parse_traceparent
 
 _RATE_HZ = 8000
 _CODECS = {config_pb2.AUDIO_CODEC_PCMU: Codec.PCMU, config_pb2.AUDIO_CODEC_PCMA: Codec.PCMA}
@@ -37,8 +39,29 @@ _PTIMES_MS = (10, 20, 30, 40, 50, 60)
 _BOT_FRAMES_MS = (10, 20, 30, 40, 60, 80, 100)
 
 
+def read_call(call_id: str, allocate: pb.Allocate) -> CallSpec:
+    """Read what an Allocate command asks for. Raises SpecError that names the field."""
+    _check_call_id(call_id)
+    media = read_media(allocate.media)
+    bot = read_bot(call_id, allocate, media.wire.codec)
+    playout = allocate.bot.playout
+    is_live = playout == config_pb2.PLAYOUT_LIVE or (
+        bot is None and playout == config_pb2.PLAYOUT_UNSPECIFIED
+    )
+    return CallSpec(
+        media=media,
+        bot=bot,
+        is_live=is_live,
+        is_early=allocate.early_media,
+        waits_for_start=allocate.continuation.bot_at_start,
+        elapsed_ms=allocate.continuation.elapsed_ms if allocate.HasField("continuation") else None,
+        recording=_recording(call_id, allocate),
+        trace=parse_traceparent(allocate.traceparent),
+    )
+
+
 def read_media(spec: pb.MediaSpec) -> MediaParameters:
-    """Raises SpecError that names the field."""
+    """Read what was agreed with a caller. Raises SpecError that names the field."""
     if spec.codec not in _CODECS:
         raise SpecError("media.codec: PCMU and PCMA can be served")
     if spec.clock_rate_hz not in (0, _RATE_HZ):
@@ -64,9 +87,14 @@ def read_media(spec: pb.MediaSpec) -> MediaParameters:
     )
 
 
-def read_bot(call_id: str, allocate: pb.Allocate, codec: Codec) -> BotCall:
-    """What the bot streams are told. Raises SpecError that names the field."""
+def read_bot(call_id: str, allocate: pb.Allocate, codec: Codec) -> BotCall | None:
+    """Read what the bot streams are told; None for the built-in echo.
+
+    Raises SpecError that names the field.
+    """
     spec = allocate.bot
+    if spec.endpoint == BUILTIN_ECHO:
+        return None
     if ":" not in spec.endpoint:
         raise SpecError(f"bot.endpoint: {spec.endpoint!r}, host:port or {BUILTIN_ECHO} is wanted")
     if spec.audio.codec not in _BOT_CODECS:
@@ -97,6 +125,21 @@ def read_bot(call_id: str, allocate: pb.Allocate, codec: Codec) -> BotCall:
         preferred_address=spec.preferred_address,
         traceparent=allocate.traceparent,
     )
+
+
+def _recording(call_id: str, allocate: pb.Allocate) -> Path | None:
+    if not allocate.HasField("recording"):
+        return None
+    if not allocate.recording.path:
+        raise SpecError("recording.path: empty, a directory is wanted")
+    part = f".{allocate.recording.part}" if allocate.recording.part > 1 else ""
+    return Path(allocate.recording.path) / f"{call_id}{part}.wav"
+
+
+def _check_call_id(call_id: str) -> None:
+    """Refuse an id that can't name a file: letters, digits, dash and underscore can."""
+    if not 1 <= len(call_id) <= 64 or not call_id.replace("-", "").replace("_", "").isalnum():
+        raise SpecError("call_id: 1 to 64 letters, digits, dashes and underscores are wanted")
 
 
 def _peer(spec: pb.MediaSpec) -> MediaPeer:
