@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Check that the repository stands on its own: references.py
 
-No file names a path outside of the repository, and every relative link of a Markdown page leads to a file.
-Files that git ignores are not read.
+No file names a path outside of the repository. Every page of docs/ and every ADR that a line cites is there,
+and so is the file that a relative link of a Markdown page leads to. Files that git ignores are not read.
 """
 
 import re
@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1]
+_ADRS = _ROOT / "docs" / "adr"
 _OUTSIDE = re.compile(r"\.\./shared\b|(?<![\w.$])/work/|\b(DESIGN|STYLE)(\.md| §|'s)")
+_PAGE = re.compile(r"(?<![\w./-])docs/[\w/.-]+\.md\b")
+_ADR = re.compile(r"\bADR (\d{4})\b")
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
 _ADDRESS = re.compile(r"[a-z]+:")
 
@@ -41,10 +44,17 @@ def _faults_of(path: Path) -> Iterator[str]:
         place = f"{path.relative_to(_ROOT)}:{number}"
         if outside := _OUTSIDE.search(line):
             yield f"{place}: {outside.group()}: not in the repository; cite an RFC, an ADR or a page of docs/"
-        if path.suffix == ".md":
-            for link in _LINK.findall(line):
-                if not _ADDRESS.match(link) and not (path.parent / link).exists():
-                    yield f"{place}: {link}: no such file"
+        for cited in _cited(line, path):
+            yield f"{place}: {cited}: no such file"
+
+
+def _cited(line: str, path: Path) -> Iterator[str]:
+    """What a line refers to and is not there."""
+    yield from (page for page in _PAGE.findall(line) if not (_ROOT / page).exists())
+    yield from (f"ADR {number}" for number in _ADR.findall(line) if not [*_ADRS.glob(f"{number}-*.md")])
+    if path.suffix == ".md":
+        links = [link for link in _LINK.findall(line) if not _ADDRESS.match(link)]
+        yield from (link for link in links if not (path.parent / link).exists())
 
 
 if __name__ == "__main__":
