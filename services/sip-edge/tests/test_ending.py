@@ -41,14 +41,14 @@ async def test_shutdown_ends_every_call_and_refuses_new_ones(
     caller.send(ringing, edge.sip)
     await caller.response(ringing, 180)
     edge.is_gone = True
-    await edge.app.stop()
+    await edge.process.stop()
     assert len({one.call_id for one in caller.requests if one.method == "BYE"}) == len(answered)
     assert (await caller.response(ringing)).status == 503
     assert relay.sessions == {}
 
 
 async def test_an_edge_that_stops_says_503_to_options_and_invites(edge: TestEdge, caller: Caller) -> None:
-    edge.app.intake.is_stopping = True
+    edge.app.intake.refuse_new_calls()
     for method in ("OPTIONS", "INVITE"):
         request = caller.invite() if method == "INVITE" else caller.request(method)
         caller.send(request, edge.sip)
@@ -62,7 +62,7 @@ async def test_a_caller_that_never_answers_the_bye_does_not_hold_the_end_up(
     await established(edge, caller)
     caller.answer_requests = False
     edge.is_gone = True
-    await edge.app.stop()
+    await edge.process.stop()
     assert [one for one in caller.requests if one.method == "BYE"]
     assert relay.sessions == {}
 

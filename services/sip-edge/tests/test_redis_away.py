@@ -86,9 +86,7 @@ async def test_a_stale_owner_without_redis_is_stopped_by_the_relays_fence(
     call = await established(caller, edge)
     await _away(edge, redis)
     relay.sessions[call.call_id].owner_epoch = 2
-    await edge.app._due(
-        edge.app.records.copy_of(call.call_id) or calls.CallSession(), calls.END_CAUSE_OPERATOR, "too long"
-    )
+    await edge.app.deadlines.obey(edge.app.records.copy_of(call.call_id) or calls.CallSession())
     await edge.until(lambda: not len(edge.app.live))
     assert not [one for one in caller.requests if one.method == "BYE"]
     assert call.call_id in relay.sessions

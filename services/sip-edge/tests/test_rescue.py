@@ -98,7 +98,7 @@ async def by_the_caller(edge: TestEdge, caller: Caller, relay: FakeRelay, call_i
 
 async def by_the_gateway(edge: TestEdge, caller: Caller, relay: FakeRelay, call_id: str) -> None:
     end = End(calls.END_CAUSE_OPERATOR, "hung up by the operator")
-    edge.app._tasks.spawn(edge.app.ending.end(call_id, end), "end")
+    edge.app.tasks.spawn(edge.app.ending.end(call_id, end), "end")
 
 
 ENDS = [by_the_caller, by_the_gateway]
@@ -222,7 +222,7 @@ async def test_a_deadline_whose_task_died_is_obeyed(
     edge: TestEdge, caller: Caller, monkeypatch: Patch
 ) -> None:
     call = await established(edge, caller)
-    await edge.app.records.update(call.call_id, lambda draft: _is_due(draft, edge.app._store.now_ms()))
+    await edge.app.records.update(call.call_id, lambda draft: _is_due(draft, edge.app.store.now_ms()))
     await caller.peer_request("BYE", within_s=8)
 
 

@@ -43,7 +43,7 @@ def use_trunks(edge: TestEdge, *trunks: config.Trunk) -> None:
     changed.CopyFrom(edge.app.gateway.current)
     del changed.trunks[:]
     changed.trunks.extend(trunks)
-    edge.app._take_config(changed)
+    edge.app.updates.take(changed)
 
 
 CARRIER = config.Trunk(name="carrier", source_cidrs=["203.0.113.0/24"])

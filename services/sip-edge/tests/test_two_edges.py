@@ -283,12 +283,12 @@ async def test_a_frozen_edge_that_wakes_does_nothing_about_a_call_that_was_claim
     taken = await record(b, call.call_id)
     claimed = await b.app.records.claim(taken)
     assert claimed is not None
-    live = b.app.claims.take_up(claimed)
-    await b.app.claims.go_on(live, claimed)
+    live = b.app.resumption.take_up(claimed)
+    await b.app.resumption.go_on(live, claimed)
     # A's timers still run: what they start finds another owner in the record.
     stale = a.app.records.copy_of(call.call_id)
     assert stale is not None
-    await a.app._due(stale, calls.END_CAUSE_MAX_DURATION, "longest call duration reached")
+    await a.app.deadlines.obey(stale)
     assert a.app.records.copy_of(call.call_id) is None
     assert not len(a.app.live)
     assert (await record(b, call.call_id)).state == calls.CALL_STATE_ESTABLISHED

@@ -12,6 +12,7 @@ from sipgw.sip_edge.app import EdgeApp
 from sipgw.sip_edge.limits import EdgeLimits
 from sipgw.sip_edge.settings import EdgeSettings, EdgeTimes, OnStop
 from sipgw.sip_edge.sip.listeners import UdpListener
+from sipgw.sip_edge.wiring import EdgeParts
 from sipgw.store import Store
 
 FAST = EdgeTimes(
@@ -44,15 +45,43 @@ async def eventually(holds: Callable[[], Awaitable[bool]], within_s: float = 10.
             await asyncio.sleep(0.005)
 
 
+class Inside:
+    """The parts of an edge, by the names that tests use."""
+
+    def __init__(self, parts: EdgeParts) -> None:
+        self.gateway = parts.process.gateway
+        self.tasks = parts.process.tasks
+        self.store = parts.store
+        self.registry = parts.registry
+        self.leases = parts.leases
+        self.edges = parts.edges
+        self.journal = parts.journal
+        self.relay_ports = parts.relay_ports
+        self.guard = parts.guard
+        self.updates = parts.updates
+        self.sip = parts.signalling.sip
+        self.responses = parts.signalling.responses
+        self.relays = parts.media.relays
+        self.records = parts.served.records
+        self.live = parts.served.live
+        self.ending = parts.served.ending
+        self.deadlines = parts.served.deadlines
+        self.moves = parts.reinviting.moves
+        self.intake = parts.intake
+        self.events = parts.events
+        self.resumption = parts.resumption
+
+
 class TestEdge:
     """An edge and where it is."""
 
     __test__ = False
 
-    def __init__(self, app: EdgeApp, bound: dict[str, str]) -> None:
-        self.app = app
+    def __init__(self, process: EdgeApp, bound: dict[str, str]) -> None:
+        self.process = process
+        self.app = Inside(process.parts)
         self.bound = bound
-        self.sip: Address = app.sip.address
+        self.sip: Address = self.app.sip.address
         self.is_gone = False
 
     @classmethod
@@ -84,9 +113,9 @@ class TestEdge:
             on_stop=on_stop,
             trusted=trusted,
         )
-        app = EdgeApp(settings, await Store.connect(redis_url), UdpListener(settings.sip))
-        edge = cls(app, await app.start())
-        await edge.until(lambda: app.gateway.current is not None)
+        process = EdgeApp(settings, await Store.connect(redis_url), UdpListener(settings.sip))
+        edge = cls(process, await process.start())
+        await edge.until(lambda: edge.app.gateway.current is not None)
         return edge
 
     async def until(self, holds: Callable[[], bool], within_s: float = 10.0) -> None:
@@ -100,7 +129,7 @@ class TestEdge:
     async def stop(self) -> None:
         """As by SIGTERM."""
         self.is_gone = True
-        await self.app.stop()
+        await self.process.stop()
 
     async def kill(self) -> None:
         """As by SIGKILL: nothing is said to anybody, the lease lapses by itself."""
@@ -110,4 +139,4 @@ class TestEdge:
         """The end of the test."""
         if not self.is_gone:
             self.is_gone = True
-            await self.app.vanish()
+            await self.process.vanish()

@@ -5,12 +5,16 @@ So a call taken over keeps its clock. What is due is a table: state to cause.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 from sipgw.api.calls.v1 import session_pb2 as calls
-from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.runtime.telemetry.logs import get_logger
+from sipgw.sip_edge.call.ending import CallEnding, End
 from sipgw.sip_edge.call.live_calls import LiveCalls
+from sipgw.sip_edge.call.routing import no_bot_status
+from sipgw.sip_edge.process import Process
+from sipgw.sip_edge.record.records import CallRecords
+from sipgw.store import StoreUnavailable
 
 WHEN_DUE: Final = {
     calls.CALL_STATE_INVITED: (calls.END_CAUSE_REJECTED, "no relay in time"),
@@ -20,17 +24,19 @@ WHEN_DUE: Final = {
     calls.CALL_STATE_ESTABLISHED: (calls.END_CAUSE_MAX_DURATION, "longest call duration reached"),
 }
 _OBEYED_WITHIN_MS: Final = 2000
-Due = Callable[[calls.CallSession, calls.EndCause.ValueType, str], Awaitable[object]]
+_log = get_logger("sipgw.sip_edge.deadlines")
 
 
 class Deadlines:
-    """`now_ms` is Redis time; `on_due` gets the session as it was armed, the cause and the reason."""
+    """`arm` with each new state of a call."""
 
-    def __init__(self, live: LiveCalls, tasks: TaskGroupOwner, now_ms: Callable[[], int]) -> None:
+    def __init__(self, process: Process, records: CallRecords, live: LiveCalls, ending: CallEnding) -> None:
+        self._tasks = process.tasks
+        self._now_ms = process.now_ms
+        self._gateway = process.gateway
+        self._records = records
         self._live = live
-        self._tasks = tasks
-        self._now_ms = now_ms
-        self.on_due: Due = _nobody
+        self._ending = ending
 
     def arm(self, session: calls.CallSession) -> None:
         """Replace the call's timer by that of its present state; none when it has no deadline."""
@@ -53,13 +59,24 @@ class Deadlines:
         )
 
     async def obey(self, session: calls.CallSession) -> None:
-        """Do what the call's deadline asks for."""
+        """End a call whose state has lasted too long; `session` is the record as it was armed."""
         cause, reason = WHEN_DUE[session.state]
-        await self.on_due(session, cause, reason)
+        current = self._records.copy_of(session.call_id)
+        if current is None or current.state != session.state:
+            return
+        is_ringing = session.state == calls.CALL_STATE_RINGING
+        status = no_bot_status(self._gateway.route(session.route)) if is_ringing else 0
+        await self._end(session.call_id, End(cause, reason, status), as_owner=True)
+
+    async def no_ack(self, call_id: str) -> None:
+        """End a call whose 2xx was sent until its time was over, and never acknowledged."""
+        await self._end(call_id, End(calls.END_CAUSE_NO_ACK, "no ACK for our 200"))
 
     def _fire(self, session: calls.CallSession) -> None:
         self._tasks.spawn(self.obey(session), "deadline", call_id=session.call_id)
 
-
-async def _nobody(_session: calls.CallSession, _cause: calls.EndCause.ValueType, _reason: str) -> None:
-    """Until somebody listens."""
+    async def _end(self, call_id: str, end: End, *, as_owner: bool = False) -> None:
+        try:
+            await self._ending.end(call_id, end, as_owner=as_owner)
+        except StoreUnavailable as error:
+            _log.warning("end_not_saved", call_id=call_id, error=str(error))

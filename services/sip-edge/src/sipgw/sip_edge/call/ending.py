@@ -14,7 +14,6 @@ from typing import Final
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay
 from sipgw.control import ControlError, RelayRefused
-from sipgw.runtime.tasks import TaskGroupOwner
 from sipgw.runtime.telemetry.metrics import count, observe
 from sipgw.runtime.telemetry.traces import call_span, record_span
 from sipgw.sip import SipResponse, response_destination, serialize
@@ -22,16 +21,15 @@ from sipgw.sip_edge import metrics
 from sipgw.sip_edge.call.live_calls import LiveCalls, log_of, trace_of
 from sipgw.sip_edge.call.unfinished_ends import UnfinishedEnds
 from sipgw.sip_edge.errors import CallOver, EdgeError, RecordMissing
-from sipgw.sip_edge.media.commands import MediaCommands
-from sipgw.sip_edge.media.placement import Placements
+from sipgw.sip_edge.media.media_plane import MediaPlane
+from sipgw.sip_edge.process import Process
 from sipgw.sip_edge.record import ending
 from sipgw.sip_edge.record.ending import PEER_HAS_LEFT, Decision
 from sipgw.sip_edge.record.records import CallRecords
 from sipgw.sip_edge.record.states import end_cause_name
-from sipgw.sip_edge.sip.dialogs import DialogRequests, LocalContact
 from sipgw.sip_edge.sip.invite_records import address_of
-from sipgw.sip_edge.sip.invite_responses import InviteResponses
 from sipgw.sip_edge.sip.responses import HeaderFields, InviteResponseTemplate
+from sipgw.sip_edge.sip.signalling import Signalling
 from sipgw.store import StoreUnavailable
 
 STATUS_BEFORE_ANSWER: Final = {
@@ -81,23 +79,20 @@ class CallEnding:
 
     def __init__(
         self,
+        process: Process,
         records: CallRecords,
         live: LiveCalls,
-        media: MediaCommands,
-        placements: Placements,
-        responses: InviteResponses,
-        requests: DialogRequests,
-        tasks: TaskGroupOwner,
-        local: LocalContact,
+        media: MediaPlane,
+        signalling: Signalling,
     ) -> None:
         self._records = records
         self._live = live
-        self._media = media
-        self._placements = placements
-        self._responses = responses
-        self._requests = requests
-        self._tasks = tasks
-        self._local = local
+        self._media = media.commands
+        self._placements = media.placements
+        self._responses = signalling.responses
+        self._requests = signalling.requests
+        self._tasks = process.tasks
+        self._local = signalling.local
         self.unfinished = UnfinishedEnds()
         """What a task that died has left to do."""
 

@@ -1,42 +1,30 @@
-"""Requests within a call, served by whichever edge they reach (RFC 3261 §12.2.2): BYE, ACK, CANCEL, INFO,
-OPTIONS.
+"""Requests within a call, served by whichever edge they reach (RFC 3261 §12.2.2): BYE, ACK, INFO, OPTIONS.
 
 re-INVITE and UPDATE are in `offers`, NOTIFY in `transfer`.
 """
 
 import contextlib
-import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.runtime.telemetry.traces import call_span
-from sipgw.sip import (
-    AckReceived,
-    CancelReceived,
-    CSeqOrder,
-    RequestReceived,
-    SipRequest,
-    SipResponse,
-    cseq_order,
-)
-from sipgw.sip_edge.call.ending import CallEnding, End
+from sipgw.sip import AckReceived, CSeqOrder, RequestReceived, SipRequest, cseq_order
+from sipgw.sip_edge.call.ending import End
 from sipgw.sip_edge.call.live_calls import trace_of
+from sipgw.sip_edge.call.served_calls import ServedCalls
 from sipgw.sip_edge.dialog.offers import Offers
 from sipgw.sip_edge.dialog.transfer import Transfers
 from sipgw.sip_edge.errors import CallOver, RecordMissing, Rejected
 from sipgw.sip_edge.peers.delivery import Delivery
+from sipgw.sip_edge.process import Process
 from sipgw.sip_edge.record import ending, sequencing
-from sipgw.sip_edge.record.records import CallRecords
 from sipgw.sip_edge.record.states import OVER
-from sipgw.sip_edge.settings import EdgeSettings
-from sipgw.sip_edge.setup.intake import Intake
 from sipgw.sip_edge.sip.admission import ACCEPT, ACCEPT_ENCODING, OPTIONS_HEADERS
 from sipgw.sip_edge.sip.dialogs import is_of_dialog
-from sipgw.sip_edge.sip.identifiers import call_id_of_tag, local_tag
-from sipgw.sip_edge.sip.invite_responses import InviteResponses
-from sipgw.sip_edge.sip.responses import rejection_response, response_to, retry_after
-from sipgw.sip_edge.sip.server import SipServer
+from sipgw.sip_edge.sip.identifiers import call_id_of_tag
+from sipgw.sip_edge.sip.responses import rejection_response, response_to, try_later
+from sipgw.sip_edge.sip.signalling import Signalling
 from sipgw.store import StoreUnavailable
 
 Serve = Callable[[RequestReceived, calls.CallSession], Awaitable[None]]
@@ -47,25 +35,21 @@ class InDialog:
 
     def __init__(
         self,
-        settings: EdgeSettings,
-        records: CallRecords,
-        sip: SipServer,
-        responses: InviteResponses,
-        ending: CallEnding,
+        process: Process,
+        served: ServedCalls,
+        signalling: Signalling,
         offers: Offers,
         transfers: Transfers,
         delivery: Delivery,
-        intake: Intake,
     ) -> None:
-        self._settings = settings
-        self._records = records
-        self._sip = sip
-        self._responses = responses
-        self._ending = ending
+        self._settings = process.settings
+        self._records = served.records
+        self._sip = signalling.sip
+        self._responses = signalling.responses
+        self._ending = served.ending
         self._offers = offers
         self._transfers = transfers
         self._delivery = delivery
-        self._intake = intake
         self._serve: dict[str, Serve] = {
             "BYE": self._bye,
             "INVITE": offers.reinvite,
@@ -114,46 +98,6 @@ class InDialog:
         except StoreUnavailable:
             if not is_ours:
                 await self._delivery.deliver_to_any(call_id, request, event.source, event.received_on)
-
-    async def cancel(self, event: CancelReceived) -> None:
-        """RFC 3261 §9.2: 200 to the CANCEL, 487 to its INVITE unless that has its final answer."""
-        request = event.request
-        try:
-            call_id = await self._call_id_of_cancel(request)
-            tag = local_tag(call_id) if call_id is not None else secrets.token_hex(8)
-            if event.invite_key is not None and self._intake.cancel_early(event.invite_key):
-                self._sip.respond(event.key, response_to(request, 200, to_tag=tag))
-                return
-            session = await self._records.load(call_id) if call_id is not None else None
-            if session is None or session.legs[0].invite.branch != (request.via.branch or ""):
-                status = 200 if event.invite_key else 481
-                self._sip.respond(event.key, response_to(request, status, to_tag=tag))
-                return
-            is_mine = event.invite_key is not None
-            if not is_mine and await self._delivery.deliver(
-                session, request, event.source, event.received_on
-            ):
-                self._sip.forget(event.key)
-                return
-            self._sip.respond(event.key, response_to(request, 200, to_tag=session.legs[0].dialog.local_tag))
-            await self._cancel(session)
-        except StoreUnavailable:
-            self._sip.respond(event.key, self._try_later(request))
-
-    async def _cancel(self, session: calls.CallSession) -> None:
-        ended = await self._ending.decide(
-            session.call_id,
-            End(calls.END_CAUSE_CALLER_CANCELLED, "the caller cancelled"),
-            change=ending.cancel,
-            known=session,
-        )
-        if ended is not None:
-            await self._ending.carry_out(ended)
-
-    async def _call_id_of_cancel(self, request: SipRequest) -> str | None:
-        if request.to.tag is not None:  # of a re-INVITE: that is answered at once, nothing to cancel
-            return None
-        return await self._intake.call_id_of(request)
 
     async def _bye(self, event: RequestReceived, session: calls.CallSession) -> None:
         request = event.request
@@ -209,11 +153,7 @@ class InDialog:
         if await self._delivery.deliver_to_any(call_id, request, event.source, event.received_on):
             self._sip.forget(event.key)
         else:
-            self._sip.respond(event.key, self._try_later(request))
-
-    def _try_later(self, request: SipRequest) -> SipResponse:
-        headers = retry_after(self._settings.times.retry_after_s)
-        return response_to(request, 500, to_tag=secrets.token_hex(8), headers=headers)
+            self._sip.respond(event.key, try_later(request, self._settings.times.retry_after_s))
 
 
 def _check_order(session: calls.CallSession, request: SipRequest) -> None:

@@ -10,31 +10,23 @@ from typing import Final
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay
 from sipgw.control import ControlError, RelayRefused, RelayUnreachable
-from sipgw.sip import (
-    RequestReceived,
-    SipRequest,
-    SipResponse,
-    response_destination,
-    serialize,
-)
-from sipgw.sip_edge.call.deadlines import Deadlines
-from sipgw.sip_edge.call.ending import CallEnding, End
+from sipgw.sip import RequestReceived, SipRequest, SipResponse, response_destination, serialize
+from sipgw.sip_edge.call.ending import End
 from sipgw.sip_edge.call.live_calls import log_of
+from sipgw.sip_edge.call.served_calls import ServedCalls
 from sipgw.sip_edge.errors import CallOver, Rejected
-from sipgw.sip_edge.gateway_config import ConfigHolder
 from sipgw.sip_edge.media import sdp_exchange
-from sipgw.sip_edge.media.commands import MediaCommands
+from sipgw.sip_edge.media.media_plane import MediaPlane
 from sipgw.sip_edge.media.peers import is_acknowledged, wants_acknowledgement
 from sipgw.sip_edge.media.sdp_exchange import Described
+from sipgw.sip_edge.process import Process
 from sipgw.sip_edge.record import offering
 from sipgw.sip_edge.record.offering import Answer, Obstacle, Settled
-from sipgw.sip_edge.record.records import CallRecords
 from sipgw.sip_edge.sip.admission import ALLOW
-from sipgw.sip_edge.sip.dialogs import LocalContact, target_of
+from sipgw.sip_edge.sip.dialogs import target_of
 from sipgw.sip_edge.sip.invite_records import invite_record
-from sipgw.sip_edge.sip.invite_responses import InviteResponses
 from sipgw.sip_edge.sip.responses import response_to, retry_after
-from sipgw.sip_edge.sip.server import SipServer
+from sipgw.sip_edge.sip.signalling import Signalling
 
 _RETRY_AFTER_S: Final = 2
 
@@ -53,23 +45,19 @@ class Offers:
 
     def __init__(
         self,
-        records: CallRecords,
-        sip: SipServer,
-        responses: InviteResponses,
-        media: MediaCommands,
-        ending: CallEnding,
-        deadlines: Deadlines,
-        gateway: ConfigHolder,
-        local: LocalContact,
+        process: Process,
+        served: ServedCalls,
+        media: MediaPlane,
+        signalling: Signalling,
     ) -> None:
-        self._records = records
-        self._sip = sip
-        self._responses = responses
-        self._media = media
-        self._ending = ending
-        self._deadlines = deadlines
-        self._gateway = gateway
-        self._local = local
+        self._records = served.records
+        self._sip = signalling.sip
+        self._responses = signalling.responses
+        self._media = media.commands
+        self._ending = served.ending
+        self._deadlines = served.deadlines
+        self._gateway = process.gateway
+        self._local = signalling.local
 
     async def reinvite(self, event: RequestReceived, session: calls.CallSession) -> None:
         """A re-INVITE: a new offer, or none and then ours. A copy of one served elsewhere gets the same

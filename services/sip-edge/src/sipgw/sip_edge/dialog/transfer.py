@@ -12,16 +12,16 @@ from sipgw.api.relay.v1 import control_pb2 as relay
 from sipgw.control import ControlError
 from sipgw.runtime.telemetry.traces import call_span
 from sipgw.sip import RequestReceived, SipParseError, parse_uri
-from sipgw.sip_edge.call.ending import CallEnding, End
-from sipgw.sip_edge.call.live_calls import LiveCall, LiveCalls, log_of, trace_of
+from sipgw.sip_edge.call.ending import End
+from sipgw.sip_edge.call.live_calls import LiveCall, log_of, trace_of
+from sipgw.sip_edge.call.served_calls import ServedCalls
 from sipgw.sip_edge.errors import EdgeError, Rejected
-from sipgw.sip_edge.media.commands import MediaCommands
+from sipgw.sip_edge.media.media_plane import MediaPlane
+from sipgw.sip_edge.process import Process
 from sipgw.sip_edge.record import sequencing
-from sipgw.sip_edge.record.records import CallRecords
 from sipgw.sip_edge.record.states import ANSWERED
-from sipgw.sip_edge.sip.dialogs import DialogRequests, LocalContact
 from sipgw.sip_edge.sip.responses import response_to
-from sipgw.sip_edge.sip.server import SipServer
+from sipgw.sip_edge.sip.signalling import Signalling
 from sipgw.store import StoreUnavailable
 
 _STATUS_LINE: Final = re.compile(rb"SIP/2\.0 ([1-6]\d\d)\b")
@@ -34,24 +34,19 @@ class Transfers:
 
     def __init__(
         self,
-        records: CallRecords,
-        sip: SipServer,
-        live: LiveCalls,
-        media: MediaCommands,
-        requests: DialogRequests,
-        ending: CallEnding,
-        local: LocalContact,
-        *,
-        timeout_s: float,
+        process: Process,
+        served: ServedCalls,
+        media: MediaPlane,
+        signalling: Signalling,
     ) -> None:
-        self._records = records
-        self._sip = sip
-        self._live = live
-        self._media = media
-        self._requests = requests
-        self._ending = ending
-        self._local = local
-        self._timeout_s = timeout_s
+        self._records = served.records
+        self._sip = signalling.sip
+        self._live = served.live
+        self._media = media.commands
+        self._requests = signalling.requests
+        self._ending = served.ending
+        self._local = signalling.local
+        self._timeout_s = process.settings.times.transfer_s
 
     async def transfer(self, call_id: str, target: str) -> None:
         """Ask the caller to call `target`, and see it through."""

@@ -5,7 +5,6 @@ here.
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
 
-from sipgw.runtime.tasks import TaskGroupOwner
 from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.sip import (
     AckReceived,
@@ -18,7 +17,8 @@ from sipgw.sip import (
 from sipgw.sip_edge import metrics
 from sipgw.sip_edge.dialog.in_dialog import InDialog
 from sipgw.sip_edge.peers.delivery import Delivery
-from sipgw.sip_edge.settings import EdgeSettings
+from sipgw.sip_edge.process import Process
+from sipgw.sip_edge.setup.cancels import Cancels
 from sipgw.sip_edge.setup.intake import Intake
 from sipgw.sip_edge.sip.admission import CAPABILITIES, OPTIONS_HEADERS, refusal_of
 from sipgw.sip_edge.sip.responses import response_to, retry_after
@@ -34,19 +34,20 @@ class Dispatcher:
 
     def __init__(
         self,
-        settings: EdgeSettings,
+        process: Process,
         sip: SipServer,
         intake: Intake,
+        cancels: Cancels,
         in_dialog: InDialog,
         delivery: Delivery,
-        tasks: TaskGroupOwner,
     ) -> None:
-        self._settings = settings
+        self._settings = process.settings
         self._sip = sip
         self._intake = intake
+        self._cancels = cancels
         self._in_dialog = in_dialog
         self._delivery = delivery
-        self._tasks = tasks
+        self._tasks = process.requests
 
     def handle(self, event: TransactionEvent) -> None:
         """Start serving an event; never waits."""
@@ -83,7 +84,7 @@ class Dispatcher:
 
     def _cancel(self, event: CancelReceived) -> None:
         metrics.REQUESTS.labels("CANCEL").inc()
-        if not self._spawn(self._in_dialog.cancel(event), "CANCEL"):
+        if not self._spawn(self._cancels.take(event), "CANCEL"):
             self._sip.forget(event.key)
 
     def _options(self, event: RequestReceived) -> None:

@@ -14,17 +14,15 @@ from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.relay.v1 import control_pb2 as relay
 from sipgw.calls import identity_of
 from sipgw.runtime.settings import Identity
-from sipgw.runtime.tasks import TaskGroupOwner
-from sipgw.sip_edge.call.ending import CallEnding, End
-from sipgw.sip_edge.call.fallback import Fallbacks
-from sipgw.sip_edge.call.live_calls import LiveCall, LiveCalls, live_of, log_of
+from sipgw.sip_edge.call.ending import End
+from sipgw.sip_edge.call.live_calls import LiveCall, live_of, log_of
 from sipgw.sip_edge.call.routing import no_bot_status
+from sipgw.sip_edge.call.served_calls import ServedCalls
 from sipgw.sip_edge.dialog.transfer import Transfers
 from sipgw.sip_edge.errors import CallOver, RecordMissing
-from sipgw.sip_edge.gateway_config import ConfigHolder
 from sipgw.sip_edge.move.moves import Moves
+from sipgw.sip_edge.process import Process
 from sipgw.sip_edge.record import bots
-from sipgw.sip_edge.record.records import CallRecords
 from sipgw.sip_edge.record.states import ANSWERED, OVER, UNANSWERED
 from sipgw.sip_edge.setup.call_flow import CallFlow
 from sipgw.store import StoreUnavailable
@@ -48,25 +46,21 @@ class MediaEvents:
 
     def __init__(
         self,
-        records: CallRecords,
-        live: LiveCalls,
-        ending: CallEnding,
+        process: Process,
+        served: ServedCalls,
         transfers: Transfers,
         moves: Moves,
-        gateway: ConfigHolder,
-        fallbacks: Fallbacks,
         flow: CallFlow,
-        tasks: TaskGroupOwner,
     ) -> None:
-        self._records = records
-        self._live = live
-        self._ending = ending
+        self._records = served.records
+        self._live = served.live
+        self._ending = served.ending
         self._transfers = transfers
         self._moves = moves
-        self._gateway = gateway
-        self._fallbacks = fallbacks
+        self._gateway = process.gateway
+        self._fallbacks = served.fallbacks
         self._flow = flow
-        self._tasks = tasks
+        self._tasks = process.tasks
         self._handlers: dict[str, Handle] = {
             "bot_ready": self._bot_ready,
             "bot_failed": self._bot_failed,

@@ -11,13 +11,12 @@ from enum import StrEnum
 from typing import Final, assert_never
 
 from sipgw.api.calls.v1 import session_pb2 as calls
-from sipgw.runtime.tasks import TaskGroupOwner
 from sipgw.sip_edge import metrics
-from sipgw.sip_edge.call.deadlines import Deadlines
-from sipgw.sip_edge.call.ending import CallEnding, End
-from sipgw.sip_edge.call.live_calls import LiveCalls, log_of
+from sipgw.sip_edge.call.ending import End
+from sipgw.sip_edge.call.live_calls import log_of
+from sipgw.sip_edge.call.served_calls import ServedCalls
 from sipgw.sip_edge.move.moves import Moves
-from sipgw.sip_edge.record.records import CallRecords
+from sipgw.sip_edge.process import Process
 from sipgw.sip_edge.record.states import UNANSWERED
 
 _LOOK_S: Final = 1.0
@@ -56,28 +55,20 @@ class _Neglected:
 
 
 class Rescue:
-    """`run` for as long as the edge lives; `crashed` hears of tasks that died."""
+    """`run` for as long as the edge lives; `note_crash` hears of tasks that died."""
 
-    def __init__(
-        self,
-        records: CallRecords,
-        live: LiveCalls,
-        ending: CallEnding,
-        deadlines: Deadlines,
-        moves: Moves,
-        tasks: TaskGroupOwner,
-    ) -> None:
-        self._records = records
-        self._live = live
-        self._ending = ending
-        self._deadlines = deadlines
+    def __init__(self, process: Process, served: ServedCalls, moves: Moves) -> None:
+        self._records = served.records
+        self._live = served.live
+        self._ending = served.ending
+        self._deadlines = served.deadlines
         self._moves = moves
-        self._tasks = tasks
+        self._tasks = process.tasks
         self._wake = asyncio.Event()
         self._neglected: dict[str, _Neglected] = {}
         self._busy: set[str] = set()
 
-    def crashed(self, task: str) -> None:
+    def note_crash(self, task: str) -> None:
         """Count a task that died, and look soon: it may have been a call's."""
         metrics.TASKS_CRASHED.labels(task).inc()
         if task != _TASK:

@@ -8,6 +8,7 @@ another may end, takes its lease's lapse as well: `has_lapsed`.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay
@@ -15,10 +16,10 @@ from sipgw.calls import identity_of
 from sipgw.control import ControlError, RelayLink
 from sipgw.runtime.settings import Identity
 from sipgw.runtime.telemetry.logs import get_logger
-from sipgw.runtime.tls import TlsDirectory
 from sipgw.sip_edge import metrics
 from sipgw.sip_edge.media.relay_map import ListRelays, RelayMap
 from sipgw.sip_edge.media.silence import SUSPECT_AFTER_S, SilenceJudge
+from sipgw.sip_edge.settings import EdgeSettings
 
 _log = get_logger("sipgw.sip_edge.relays")
 OnEvent = Callable[[Identity, relay.MediaEvent], Awaitable[None] | None]
@@ -28,26 +29,30 @@ _FIRST_ATTACH_S = 2.0
 """A stream that never stood may take so long."""
 
 
-class Relays:
-    """`on_event` gets their media events; `on_attached` hears that a relay's stream stands (again);
-    `on_silent` that one has been silent for too long, `on_gone` that one is not there any more: each once
-    until the relay is heard again.
-    """
+@dataclass(frozen=True, slots=True)
+class RelayCallbacks:
+    """What is called about relays; `on_silent` and `on_gone` once each until the relay is heard again."""
 
-    def __init__(
-        self,
-        me: Identity,
-        list_relays: ListRelays,
-        *,
-        poll_s: float,
-        silent_s: float,
-        tls: TlsDirectory | None = None,
-    ) -> None:
-        self._me = me
-        self._tls = tls
+    on_event: OnEvent
+    """A relay has sent a media event."""
+    on_attached: Callable[[Identity], None]
+    """A relay's stream stands (again)."""
+    on_silent: Callable[[Identity], None]
+    """A relay has been silent for too long."""
+    on_gone: Callable[[Identity], None]
+    """A relay is not there any more."""
+
+
+class Relays:
+    """`link` gives the stream to a relay, `watch` judges them all."""
+
+    def __init__(self, settings: EdgeSettings, list_relays: ListRelays, callbacks: RelayCallbacks) -> None:
+        self._me = settings.identity
+        self._tls = settings.tls
         self._list_relays = list_relays
-        self._poll_s = poll_s
-        self._judge: SilenceJudge[Identity] = SilenceJudge(silent_s, _JUDGE_PERIOD_S)
+        self._poll_s = settings.times.relay_poll_s
+        self._judge: SilenceJudge[Identity] = SilenceJudge(settings.times.relay_silent_s, _JUDGE_PERIOD_S)
+        self._callbacks = callbacks
         self._links: dict[Identity, RelayLink] = {}
         self._asked_at: dict[Identity, float] = {}
         self._silent: set[Identity] = set()
@@ -55,10 +60,6 @@ class Relays:
         self._gone: set[Identity] = set()
         self._judged: set[Identity] = set()
         self._map = RelayMap(list_relays)
-        self.on_event: OnEvent = _no_event
-        self.on_attached: Callable[[Identity], None] = _nobody
-        self.on_silent: Callable[[Identity], None] = _nobody
-        self.on_gone: Callable[[Identity], None] = _nobody
 
     def link(self, anchor: calls.MediaAnchor) -> RelayLink:
         """The stream to the relay of a call."""
@@ -68,7 +69,7 @@ class Relays:
             link = self._links[who] = RelayLink(
                 anchor.control_address,
                 self._me,
-                lambda event: self.on_event(who, event),
+                lambda event: self._callbacks.on_event(who, event),
                 expected=who,
                 on_attached=lambda found: self._attached(who, found),
                 on_refused=lambda: self._note_gone(who, "refuses connections"),
@@ -195,7 +196,7 @@ class Relays:
         if who in self._silent:
             _log.info("relay_heard_again", relay=str(who))
         self._forget_doubts(who)
-        self.on_attached(who)
+        self._callbacks.on_attached(who)
 
     def _forget_doubts(self, who: Identity) -> None:
         self._silent.discard(who)
@@ -206,14 +207,14 @@ class Relays:
         if who in self._links and who not in self._silent:
             self._silent.add(who)
             _log.warning("relay_silent", relay=str(who), reason=why)
-            self.on_silent(who)
+            self._callbacks.on_silent(who)
 
     def _note_gone(self, who: Identity, why: str) -> None:
         if who in self._links and who not in self._gone:
             self._silent.add(who)
             self._gone.add(who)
             _log.warning("relay_lost", relay=str(who), reason=why)
-            self.on_gone(who)
+            self._callbacks.on_gone(who)
 
     async def _close_unused(self, used: set[Identity]) -> None:
         """Not one that was just asked for: what another edge's call wants there is under way."""
@@ -224,11 +225,3 @@ class Relays:
                 self._forget_doubts(who)
                 del self._asked_at[who]
                 await self._links.pop(who).aclose()
-
-
-def _no_event(_relay: Identity, _event: relay.MediaEvent) -> None:
-    """Until somebody listens."""
-
-
-def _nobody(_relay: Identity) -> None:
-    """Until somebody listens."""

@@ -19,29 +19,23 @@ from sipgw.api.relay.v1 import control_pb2 as relay
 from sipgw.calls import identity_of
 from sipgw.control import ControlError, NoPlacement, RegistryUnreachable, RelayRefused, RelayUnreachable
 from sipgw.runtime.settings import Identity
-from sipgw.runtime.tasks import TaskGroupOwner
 from sipgw.runtime.telemetry.traces import call_span
 from sipgw.sip import SipResponse
 from sipgw.sip_edge import metrics
-from sipgw.sip_edge.call.allocation import Allocations
-from sipgw.sip_edge.call.ending import CallEnding, End
+from sipgw.sip_edge.call.ending import End
 from sipgw.sip_edge.call.live_calls import LiveCall
+from sipgw.sip_edge.call.served_calls import ServedCalls
 from sipgw.sip_edge.errors import CallOver, EdgeError, RecordMissing, Rejected
-from sipgw.sip_edge.gateway_config import ConfigHolder
 from sipgw.sip_edge.media import sdp_exchange
-from sipgw.sip_edge.media.commands import MediaCommands
-from sipgw.sip_edge.media.left_sessions import LeftSessions
-from sipgw.sip_edge.media.placement import Placements
-from sipgw.sip_edge.media.relays import Relays
+from sipgw.sip_edge.media.media_plane import MediaPlane
 from sipgw.sip_edge.move.outcomes import note_done
 from sipgw.sip_edge.move.pace import Pace
 from sipgw.sip_edge.move.reinvites import Accepted, Gone, NotNow, Outcome, Refused, Reinvites
+from sipgw.sip_edge.process import Process
 from sipgw.sip_edge.record import moving
 from sipgw.sip_edge.record.moving import can_resume, cause_name, is_in
-from sipgw.sip_edge.record.records import CallRecords
 from sipgw.sip_edge.record.reinviting import of_move
 from sipgw.sip_edge.record.states import ANSWERED
-from sipgw.sip_edge.settings import EdgeSettings
 from sipgw.sip_edge.sip.dialogs import target_of
 from sipgw.store import StoreUnavailable
 
@@ -62,32 +56,24 @@ class Moves:
 
     def __init__(
         self,
-        settings: EdgeSettings,
-        records: CallRecords,
-        relays: Relays,
-        placements: Placements,
-        allocations: Allocations,
-        media: MediaCommands,
+        process: Process,
+        served: ServedCalls,
+        media: MediaPlane,
         reinvites: Reinvites,
-        ending: CallEnding,
-        gateway: ConfigHolder,
-        left_sessions: LeftSessions,
-        tasks: TaskGroupOwner,
-        now_ms: Callable[[], int],
     ) -> None:
-        self._settings = settings
-        self._records = records
-        self._relays = relays
-        self._placements = placements
-        self._allocations = allocations
-        self._media = media
+        self._settings = process.settings
+        self._records = served.records
+        self._relays = media.relays
+        self._placements = media.placements
+        self._allocations = served.allocations
+        self._media = media.commands
         self._reinvites = reinvites
-        self._ending = ending
-        self._gateway = gateway
-        self._left_sessions = left_sessions
-        self._tasks = tasks
-        self.now_ms = now_ms
-        self._pace = Pace(settings.limits.moves_per_s)
+        self._ending = served.ending
+        self._gateway = process.gateway
+        self._left_sessions = media.left_sessions
+        self._tasks = process.tasks
+        self.now_ms = process.now_ms
+        self._pace = Pace(process.settings.limits.moves_per_s)
         self._steps: dict[int, Step] = {
             calls.MOVE_PHASE_PLACING: self._place,
             calls.MOVE_PHASE_ALLOCATING: self._allocate,

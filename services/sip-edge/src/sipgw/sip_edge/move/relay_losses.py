@@ -9,34 +9,25 @@ import asyncio
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.calls import identity_of
 from sipgw.runtime.settings import Identity
-from sipgw.runtime.tasks import TaskGroupOwner
-from sipgw.sip_edge.call.live_calls import LiveCalls, RelayGone
+from sipgw.sip_edge.call.live_calls import RelayGone
+from sipgw.sip_edge.call.served_calls import ServedCalls
 from sipgw.sip_edge.media.relays import Relays
 from sipgw.sip_edge.move.moves import Moves
+from sipgw.sip_edge.process import Process
 from sipgw.sip_edge.record.moving import hold_off_ms
-from sipgw.sip_edge.record.records import CallRecords
 from sipgw.sip_edge.record.states import ANSWERED
 
 
 class RelayLosses:
-    """`hold_off_s`: for so long after its last move silence alone does not move a call."""
+    """For `move_hold_off_s` after its last move silence alone does not move a call."""
 
-    def __init__(
-        self,
-        records: CallRecords,
-        live: LiveCalls,
-        relays: Relays,
-        moves: Moves,
-        tasks: TaskGroupOwner,
-        *,
-        hold_off_s: float,
-    ) -> None:
-        self._records = records
-        self._live = live
+    def __init__(self, process: Process, served: ServedCalls, relays: Relays, moves: Moves) -> None:
+        self._records = served.records
+        self._live = served.live
         self._relays = relays
         self._moves = moves
-        self._tasks = tasks
-        self._hold_off_ms = int(hold_off_s * 1000)
+        self._tasks = process.tasks
+        self._hold_off_ms = int(process.settings.times.move_hold_off_s * 1000)
 
     def note_silent(self, who: Identity) -> None:
         """Move the calls of a silent relay; those that moved a moment ago when their time has come."""

@@ -14,17 +14,17 @@ from sipgw.control import ControlError
 from sipgw.runtime.telemetry.traces import call_span
 from sipgw.sip import SipResponse
 from sipgw.sip_edge import metrics
-from sipgw.sip_edge.call.ending import CallEnding, End
+from sipgw.sip_edge.call.ending import End
 from sipgw.sip_edge.call.live_calls import LiveCall
+from sipgw.sip_edge.call.served_calls import ServedCalls
 from sipgw.sip_edge.errors import CallOver, EdgeError, RecordMissing, Rejected
-from sipgw.sip_edge.gateway_config import ConfigHolder
-from sipgw.sip_edge.limits import RefreshLimits
 from sipgw.sip_edge.media import sdp_exchange
-from sipgw.sip_edge.media.commands import MediaCommands
+from sipgw.sip_edge.media.media_plane import MediaPlane
 from sipgw.sip_edge.move.pace import Pace
 from sipgw.sip_edge.move.reinvites import Accepted, Gone, NotNow, Refused, Reinvites
+from sipgw.sip_edge.process import Process
 from sipgw.sip_edge.record import refreshing
-from sipgw.sip_edge.record.records import CallRecords, Change
+from sipgw.sip_edge.record.records import Change
 from sipgw.sip_edge.record.reinviting import of_refresh
 from sipgw.sip_edge.record.states import ANSWERED
 from sipgw.sip_edge.sip.dialogs import target_of
@@ -42,20 +42,18 @@ class TargetRefreshes:
 
     def __init__(
         self,
-        limits: RefreshLimits,
-        records: CallRecords,
-        media: MediaCommands,
+        process: Process,
+        served: ServedCalls,
+        media: MediaPlane,
         reinvites: Reinvites,
-        ending: CallEnding,
-        gateway: ConfigHolder,
     ) -> None:
-        self._limits = limits
-        self._records = records
-        self._media = media
+        self._limits = process.settings.limits.refreshes
+        self._records = served.records
+        self._media = media.commands
         self._reinvites = reinvites
-        self._ending = ending
-        self._gateway = gateway
-        self._pace = Pace(limits.per_s)
+        self._ending = served.ending
+        self._gateway = process.gateway
+        self._pace = Pace(self._limits.per_s)
         self._steps: dict[int, Step] = {
             calls.REFRESH_PHASE_WANTED: self._offer,
             calls.REFRESH_PHASE_OFFERING: self._send,

@@ -14,6 +14,12 @@ class Edges:
         self._tls = tls
         self._clients: dict[Identity, EdgeClient] = {}
         self._closing: list[EdgeClient] = []
+        self._is_known = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether Redis has had a lease of this edge."""
+        return self._is_known
 
     @property
     def live(self) -> list[Identity]:
@@ -30,6 +36,7 @@ class Edges:
 
     def note(self, leases: list[EdgeLease]) -> None:
         """These live."""
+        self._is_known = True
         found = {lease.identity: lease.grpc_address for lease in leases if lease.identity != self._me}
         for who in [who for who in self._clients if who not in found]:
             self._closing.append(self._clients.pop(who))
@@ -51,5 +58,6 @@ class Edges:
 
     async def aclose(self) -> None:
         """Close all."""
-        self.note([])
+        self._closing += self._clients.values()
+        self._clients.clear()
         await self.close_gone()

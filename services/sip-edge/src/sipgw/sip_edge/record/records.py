@@ -39,13 +39,19 @@ class CallRecordStore(Protocol):
 class CallRecords:
     """`on_lost` hears of an owned call whose record now names another owner, or has ended elsewhere."""
 
-    def __init__(self, store: CallRecordStore, me: Identity, journal: Journal) -> None:
+    def __init__(
+        self,
+        store: CallRecordStore,
+        me: Identity,
+        journal: Journal,
+        on_lost: Callable[[calls.CallSession], None],
+    ) -> None:
         self._store = store
         self._me = me
         self._journal = journal
         self._copies: dict[str, calls.CallSession] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self.on_lost: Callable[[calls.CallSession], None] = _nobody
+        self._on_lost = on_lost
 
     @property
     def is_away(self) -> bool:
@@ -177,7 +183,7 @@ class CallRecords:
             self._copies[call_id] = session
         elif was_mine:
             del self._copies[call_id]
-            self.on_lost(session)
+            self._on_lost(session)
         metrics.CALLS.set(len(self._copies))
 
     def _lock(self, call_id: str) -> asyncio.Lock:
@@ -191,7 +197,3 @@ def _copy(session: calls.CallSession) -> calls.CallSession:
     copy = calls.CallSession()
     copy.CopyFrom(session)
     return copy
-
-
-def _nobody(_session: calls.CallSession) -> None:
-    """Until somebody listens."""

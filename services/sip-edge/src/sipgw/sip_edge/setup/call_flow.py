@@ -18,23 +18,19 @@ from sipgw.runtime.telemetry.traces import call_span, record_span
 from sipgw.sdp import MediaCapabilities
 from sipgw.sip import serialize
 from sipgw.sip_edge import metrics
-from sipgw.sip_edge.call.allocation import Allocations
-from sipgw.sip_edge.call.deadlines import Deadlines
-from sipgw.sip_edge.call.ending import CallEnding, End
-from sipgw.sip_edge.call.fallback import Fallbacks
+from sipgw.sip_edge.call.ending import End
 from sipgw.sip_edge.call.live_calls import BotOutcome, LiveCall, RelayGone
 from sipgw.sip_edge.call.routing import no_bot_status
+from sipgw.sip_edge.call.served_calls import ServedCalls
 from sipgw.sip_edge.errors import CallOver, EdgeError, Rejected
-from sipgw.sip_edge.gateway_config import ConfigHolder
 from sipgw.sip_edge.media import sdp_exchange
-from sipgw.sip_edge.media.commands import MediaCommands
-from sipgw.sip_edge.media.placement import Placements
+from sipgw.sip_edge.media.media_plane import MediaPlane
+from sipgw.sip_edge.process import Process
 from sipgw.sip_edge.record import setting_up
-from sipgw.sip_edge.record.records import CallRecords, Change
+from sipgw.sip_edge.record.records import Change
 from sipgw.sip_edge.record.states import state_name
-from sipgw.sip_edge.settings import EdgeSettings
-from sipgw.sip_edge.sip.invite_responses import InviteResponses
 from sipgw.sip_edge.sip.responses import retry_after
+from sipgw.sip_edge.sip.signalling import Signalling
 from sipgw.store import StoreUnavailable
 
 _TRY_ANOTHER: Final = frozenset({relay.COMMAND_STATUS_NO_PORTS, relay.COMMAND_STATUS_NO_ROOM})
@@ -46,29 +42,22 @@ class CallFlow:
 
     def __init__(
         self,
-        settings: EdgeSettings,
-        records: CallRecords,
-        placements: Placements,
-        allocations: Allocations,
-        media: MediaCommands,
-        responses: InviteResponses,
-        ending: CallEnding,
-        deadlines: Deadlines,
-        gateway: ConfigHolder,
-        fallbacks: Fallbacks,
-        now_ms: Callable[[], int],
+        process: Process,
+        served: ServedCalls,
+        media: MediaPlane,
+        signalling: Signalling,
     ) -> None:
-        self._settings = settings
-        self._records = records
-        self._placements = placements
-        self._allocations = allocations
-        self._media = media
-        self._responses = responses
-        self._ending = ending
-        self._deadlines = deadlines
-        self._gateway = gateway
-        self._fallbacks = fallbacks
-        self._now_ms = now_ms
+        self._settings = process.settings
+        self._records = served.records
+        self._placements = media.placements
+        self._allocations = served.allocations
+        self._media = media.commands
+        self._responses = signalling.responses
+        self._ending = served.ending
+        self._deadlines = served.deadlines
+        self._gateway = process.gateway
+        self._fallbacks = served.fallbacks
+        self._now_ms = process.now_ms
         self._steps: dict[int, Step] = {
             calls.CALL_STATE_INVITED: self._place,
             calls.CALL_STATE_PLACED: self._allocate,

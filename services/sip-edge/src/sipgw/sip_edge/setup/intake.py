@@ -5,85 +5,87 @@ Also INVITEs that another edge received first: a retransmission goes to that edg
 
 import asyncio
 import secrets
+from dataclasses import dataclass
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
-from sipgw.calls import Existing, call_id_for
+from sipgw.calls import Existing
 from sipgw.runtime.telemetry.metrics import count
 from sipgw.runtime.telemetry.traces import new_trace
-from sipgw.sip import RequestReceived, SipRequest, TransactionKey, response_destination, serialize
+from sipgw.sip import RequestReceived, TransactionKey, response_destination, serialize
 from sipgw.sip_edge import metrics
-from sipgw.sip_edge.call.deadlines import Deadlines
-from sipgw.sip_edge.call.ending import CallEnding, End
-from sipgw.sip_edge.call.live_calls import LiveCall, LiveCalls
+from sipgw.sip_edge.call.ending import End
+from sipgw.sip_edge.call.live_calls import LiveCall
 from sipgw.sip_edge.call.routing import RouteDecision, decide_route, user_of
+from sipgw.sip_edge.call.served_calls import ServedCalls
 from sipgw.sip_edge.call.setup_window import Setup
 from sipgw.sip_edge.errors import Rejected
-from sipgw.sip_edge.gateway_config import ConfigHolder
 from sipgw.sip_edge.peers.delivery import Delivery
-from sipgw.sip_edge.record.records import CallRecords
-from sipgw.sip_edge.settings import EdgeSettings
+from sipgw.sip_edge.process import Process
 from sipgw.sip_edge.setup.call_flow import CallFlow
+from sipgw.sip_edge.setup.call_ids import CallIds
 from sipgw.sip_edge.setup.call_limits import CallLimits
 from sipgw.sip_edge.setup.entry import Entry
 from sipgw.sip_edge.sip.admission import check_new_call
-from sipgw.sip_edge.sip.dialogs import LocalContact, dialog_record
-from sipgw.sip_edge.sip.identifiers import invite_call_key, local_tag
+from sipgw.sip_edge.sip.dialogs import dialog_record
+from sipgw.sip_edge.sip.identifiers import local_tag
 from sipgw.sip_edge.sip.invite_records import invite_record
 from sipgw.sip_edge.sip.responses import InviteResponseTemplate, rejection_response, retry_after
-from sipgw.sip_edge.sip.server import SipServer
-from sipgw.store import Store, StoreUnavailable
+from sipgw.sip_edge.sip.signalling import Signalling
+from sipgw.store import StoreUnavailable
 
-CALL_ID_SECRET = "call-id"
 _SETUP_LIMIT_MS = 15_000
 
 
+@dataclass(frozen=True, slots=True)
+class NewCalls:
+    """What an INVITE passes before it is a call."""
+
+    entry: Entry
+    limits: CallLimits
+    ids: CallIds
+
+
 class Intake:
-    """`is_stopping` answers every new call with 503."""
+    """`take` serves each new INVITE."""
 
     def __init__(
         self,
-        settings: EdgeSettings,
-        store: Store,
-        records: CallRecords,
-        sip: SipServer,
-        live: LiveCalls,
+        process: Process,
+        served: ServedCalls,
+        signalling: Signalling,
         flow: CallFlow,
-        ending: CallEnding,
-        deadlines: Deadlines,
         delivery: Delivery,
-        gateway: ConfigHolder,
-        local: LocalContact,
-        entry: Entry,
-        limits: CallLimits,
+        new_calls: NewCalls,
     ) -> None:
-        self._settings = settings
-        self._store = store
-        self._records = records
-        self._sip = sip
-        self._live = live
+        self._settings = process.settings
+        self._now_ms = process.now_ms
+        self._records = served.records
+        self._sip = signalling.sip
+        self._live = served.live
         self._flow = flow
-        self._ending = ending
-        self._deadlines = deadlines
+        self._ending = served.ending
+        self._deadlines = served.deadlines
         self._delivery = delivery
-        self._gateway = gateway
-        self._local = local
+        self._gateway = process.gateway
+        self._local = signalling.local
         self._setting_up = 0
-        self._entry = entry
-        self._limits = limits
+        self._entry = new_calls.entry
+        self._limits = new_calls.limits
+        self._call_ids = new_calls.ids
         self._loop = asyncio.get_running_loop()
         self._starting: dict[TransactionKey, bool] = {}
         """INVITEs whose record is being made; True: cancelled meanwhile."""
-        self.is_stopping = False
+        self._is_stopping = False
 
-    async def call_id_of(self, request: SipRequest) -> str:
-        """The id of the call that an INVITE or its CANCEL means. Raises StoreUnavailable until the key is
-        known.
-        """
-        key = await self._store.shared_secret(CALL_ID_SECRET)
-        return call_id_for(
-            request.call_id, invite_call_key(request.from_.tag or "", request.cseq.number), key
-        )
+    @property
+    def is_stopping(self) -> bool:
+        """Whether new calls are refused."""
+        return self._is_stopping
+
+    def refuse_new_calls(self) -> None:
+        """Answer every new call with 503 from now on: the edge is about to stop."""
+        self._is_stopping = True
 
     async def take(self, event: RequestReceived) -> None:
         """Serve a new INVITE to its answer."""
@@ -122,7 +124,7 @@ class Intake:
 
     async def _take(self, event: RequestReceived, setup: Setup, trunk: config.Trunk | None) -> None:
         request = event.request
-        call_id = await self.call_id_of(request)
+        call_id = await self._call_ids.of(request)
         tag = local_tag(call_id)
         template = InviteResponseTemplate.to_request(request, tag, self._local.contact(call_id))
         self._sip.respond(event.key, template.response)
@@ -180,7 +182,7 @@ class Intake:
         return End(calls.END_CAUSE_REJECTED, reason, refused.status, refused.headers)
 
     def _check_room(self) -> None:
-        if self.is_stopping:
+        if self._is_stopping:
             raise self._unavailable("Shutting Down")
         if self._gateway.current is None:
             raise self._unavailable("No Config Yet")
@@ -198,7 +200,7 @@ class Intake:
         request, decision = event.request, live.decision
         assert live.template is not None
         me = self._settings.identity
-        now_ms = self._store.now_ms()
+        now_ms = self._now_ms()
         session = calls.CallSession(
             call_id=live.call_id,
             state=calls.CALL_STATE_INVITED,

@@ -80,6 +80,10 @@ class LocalContact:
     host: str
     port: int
 
+    def take_host(self, host: str) -> None:
+        """Give this host from now on."""
+        self.host = host
+
     def contact(self, call_id: str) -> str:
         """Our Contact in a call: its user part names the call to whichever edge gets a request."""
         return f"<{self.uri(call_id)}>"

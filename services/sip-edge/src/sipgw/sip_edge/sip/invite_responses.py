@@ -11,8 +11,8 @@ import contextlib
 from collections.abc import Callable, Coroutine
 
 from sipgw.api.calls.v1 import session_pb2 as calls
-from sipgw.runtime.tasks import TaskGroupOwner
-from sipgw.sip import Address, OkRetransmission, SipResponse, TimerValues, TransactionKey
+from sipgw.sip import Address, OkRetransmission, SipResponse, TransactionKey
+from sipgw.sip_edge.process import Process
 from sipgw.sip_edge.record.records import CallRecords
 from sipgw.sip_edge.record.states import OVER
 from sipgw.sip_edge.sip.server import SipServer
@@ -24,17 +24,15 @@ NoAck = Callable[[str], Coroutine[None, None, None]]
 class InviteResponses:
     """Sends answers and keeps 2xx going; `on_no_ack` hears of a call whose 2xx was never acknowledged."""
 
-    def __init__(
-        self, sip: SipServer, records: CallRecords, tasks: TaskGroupOwner, timers: TimerValues
-    ) -> None:
+    def __init__(self, process: Process, sip: SipServer, records: CallRecords, on_no_ack: NoAck) -> None:
         self._sip = sip
         self._records = records
-        self._tasks = tasks
-        self._timers = timers
+        self._tasks = process.tasks
+        self._timers = process.settings.times.sip
         self._loop = asyncio.get_running_loop()
         self._unacked: dict[tuple[str, int], OkRetransmission] = {}
         self._settled: dict[str, asyncio.Event] = {}
-        self.on_no_ack: NoAck = _nobody
+        self._on_no_ack = on_no_ack
 
     def send(
         self, call_id: str, response: SipResponse, key: TransactionKey | None, destination: Address | None
@@ -126,7 +124,7 @@ class InviteResponses:
         finally:  # whatever fails, the 2xx has its last copy: an end that waits for the ACK waits for that
             if unacked.gave_up:
                 self._drop(key)
-                self._tasks.spawn(self.on_no_ack(key[0]), "no ACK", call_id=key[0])
+                self._tasks.spawn(self._on_no_ack(key[0]), "no ACK", call_id=key[0])
             else:
                 self._arm(key)
 
@@ -134,7 +132,3 @@ class InviteResponses:
 def _is_acked(session: calls.CallSession, cseq: int) -> bool:
     invite = session.legs[0].invite
     return session.state in OVER or invite.cseq != cseq or invite.ack_seen
-
-
-async def _nobody(_call_id: str) -> None:
-    """Until somebody listens."""

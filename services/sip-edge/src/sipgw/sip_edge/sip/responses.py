@@ -4,6 +4,7 @@ The header block that every answer to an INVITE repeats (Vias, From, To, Call-ID
 kept in the record as the bytes of the last answer, so any edge can build the next one.
 """
 
+import secrets
 from dataclasses import dataclass
 
 from sipgw.api.calls.v1 import session_pb2 as calls
@@ -88,6 +89,11 @@ def response_to(
 def rejection_response(request: SipRequest, rejected: Rejected, *, to_tag: str | None = None) -> SipResponse:
     """The answer that a refusal asks for."""
     return response_to(request, rejected.status, rejected.reason, to_tag=to_tag, headers=rejected.headers)
+
+
+def try_later(request: SipRequest, seconds: int) -> SipResponse:
+    """Refuse a request that can be served once Redis is back: 500 with Retry-After."""
+    return response_to(request, 500, to_tag=secrets.token_hex(8), headers=retry_after(seconds))
 
 
 def retry_after(seconds: int) -> HeaderFields:

@@ -1,0 +1,36 @@
+"""Calls that are served here no longer: their record says that they have ended, or names another edge."""
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.sip import TransactionKey
+from sipgw.sip_edge import metrics
+from sipgw.sip_edge.call.live_calls import LiveCalls
+from sipgw.sip_edge.sip.responses import InviteResponseTemplate
+from sipgw.sip_edge.sip.signalling import Signalling
+
+
+class LostCalls:
+    """`let_go` hears of each such call."""
+
+    def __init__(self, live: LiveCalls, signalling: Signalling) -> None:
+        self._live = live
+        self._sip = signalling.sip
+        self._responses = signalling.responses
+
+    def let_go(self, session: calls.CallSession) -> None:
+        """Stop what runs for a call; its INVITE, if its transaction is here, gets the saved response."""
+        self._responses.stop(session.call_id)
+        live = self._live.remove(session.call_id)
+        if live is None or live.invite_key is None or session.answered_ms:
+            return
+        try:
+            self._respond_from_record(live.invite_key, session.legs[0])
+        except Exception:  # the record is saved; that its INVITE can't be told must not undo that
+            metrics.STEPS_FAILED.labels("answer").inc()
+            live.log.exception("end_step_failed", step="answer")
+            self._sip.fail(live.invite_key, session.legs[0].dialog.local_tag)
+
+    def _respond_from_record(self, invite: TransactionKey, leg: calls.Leg) -> None:
+        """The end was decided elsewhere; the transaction is here."""
+        final = InviteResponseTemplate.from_record(leg, "") if leg.invite.last_final else None
+        if final is not None:
+            self._sip.respond(invite, final.response)

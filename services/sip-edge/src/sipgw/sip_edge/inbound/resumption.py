@@ -1,0 +1,137 @@
+"""Goes on with a claimed call from its record.
+
+Its relay session is adopted, its clock armed again, and what was under way (ringing, the 200's copies, an end
+decided but not carried out) is taken up.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.relay.v1 import control_pb2 as relay
+from sipgw.calls import identity_of
+from sipgw.control import RelayRefused, RelayUnreachable
+from sipgw.runtime.settings import Identity
+from sipgw.sip import SipResponse, parse_message, response_destination
+from sipgw.sip_edge.call.ending import End
+from sipgw.sip_edge.call.live_calls import LiveCall, trace_of
+from sipgw.sip_edge.call.served_calls import ServedCalls
+from sipgw.sip_edge.media.commands import MediaCommands
+from sipgw.sip_edge.move.moves import Moves
+from sipgw.sip_edge.move.relay_losses import RelayLosses
+from sipgw.sip_edge.move.target_refreshes import TargetRefreshes
+from sipgw.sip_edge.record.states import HAS_SESSION, UNANSWERED
+from sipgw.sip_edge.setup.call_flow import CallFlow
+from sipgw.sip_edge.sip.invite_records import address_of
+from sipgw.sip_edge.sip.responses import InviteResponseTemplate
+from sipgw.sip_edge.sip.signalling import Signalling
+
+
+@dataclass(frozen=True, slots=True)
+class Reinviting:
+    """What sends re-INVITEs of ours, and goes on with those of an edge that is gone."""
+
+    moves: Moves
+    refreshes: TargetRefreshes
+    losses: RelayLosses
+
+
+class Resumption:
+    """`take_up` serves a call from its record, `go_on` does what is under way in it."""
+
+    def __init__(
+        self,
+        served: ServedCalls,
+        media: MediaCommands,
+        signalling: Signalling,
+        flow: CallFlow,
+        reinviting: Reinviting,
+    ) -> None:
+        self._records = served.records
+        self._live = served.live
+        self._ending = served.ending
+        self._deadlines = served.deadlines
+        self._media = media
+        self._responses = signalling.responses
+        self._local = signalling.local
+        self._flow = flow
+        self._moves = reinviting.moves
+        self._refreshes = reinviting.refreshes
+        self._losses = reinviting.losses
+
+    def take_up(self, session: calls.CallSession) -> LiveCall:
+        """Serve a call from its record."""
+        leg = session.legs[0]
+        template = InviteResponseTemplate.from_record(leg, self._local.contact(session.call_id))
+        destination = None
+        if template is not None:
+            destination = response_destination(template.response.via, address_of(leg.invite.source))
+        live = LiveCall(
+            call_id=session.call_id,
+            trace=trace_of(session),
+            template=template,
+            destination=destination,
+        )
+        self._live.add(live)
+        return live
+
+    async def go_on(self, live: LiveCall, session: calls.CallSession) -> None:
+        """Take up what the record says is under way."""
+        if session.state == calls.CALL_STATE_ENDING:
+            await self._ending.carry_out(session)
+            return
+        is_leaving = session.HasField("move") and session.move.cause == calls.MOVE_CAUSE_RELAY_LOST
+        if session.state in HAS_SESSION and not is_leaving and not await self._attend(live, session):
+            return
+        self._deadlines.arm(session)
+        self._moves.go_on(live, session)
+        if session.bot.ready:
+            live.note_bot(
+                relay.BotReady(confirmed=True, address=session.bot.address, can_resume=session.bot.can_resume)
+            )
+        if session.state in UNANSWERED:
+            await self._flow.run(live, session)
+            return
+        if not session.legs[0].invite.ack_seen:
+            self._repeat_final(live, session)
+        await self._refreshes.see_through(live, session)
+
+    async def _attend(self, live: LiveCall, session: calls.CallSession) -> bool:
+        """Adopt the call's session, or leave its relay at once where that died with the call's edge."""
+        return self._losses.note_claimed(session) or await self._adopt(live, session)
+
+    async def _adopt(self, live: LiveCall, session: calls.CallSession) -> bool:
+        """Its media events come here now. From a relay that does not know the session the call moves on."""
+        try:
+            await self._media.adopt(session)
+        except RelayRefused as refused:
+            if refused.status == relay.COMMAND_STATUS_NOT_FOUND:
+                if await self._moves.session_missing(live, session):
+                    return True
+                await self._ending.end(
+                    live.call_id, End(calls.END_CAUSE_RELAY_LOST, "the relay has no such session")
+                )
+            else:
+                live.log.warning("adopt_refused", message=refused.message)
+                self._live.remove(live.call_id)
+            return False
+        except RelayUnreachable as error:
+            live.log.warning("adopt_unanswered", error=str(error))  # again when its stream stands
+        return True
+
+    async def adopt_all_of(self, relay_of_calls: Identity) -> None:
+        """The stream to a relay stands (again): its events of our calls come to this stream."""
+        mine = [
+            session
+            for session in self._records.owned
+            if session.state in HAS_SESSION and identity_of(session.media.relay) == relay_of_calls
+        ]
+        served = [(self._live.get(session.call_id), session) for session in mine]
+        await asyncio.gather(*(self._adopt(live, session) for live, session in served if live is not None))
+
+    def _repeat_final(self, live: LiveCall, session: calls.CallSession) -> None:
+        """The 200 went out before its edge died; whether the caller got it, only the ACK tells."""
+        data = session.legs[0].invite.last_final
+        message = parse_message(data) if data else None
+        if isinstance(message, SipResponse):
+            self._responses.send(live.call_id, message, None, live.destination)

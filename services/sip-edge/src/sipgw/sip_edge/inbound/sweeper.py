@@ -1,0 +1,50 @@
+"""Claims calls again and again: each period, and at once when an edge's lease lapses."""
+
+import asyncio
+from typing import Final
+
+from sipgw.calls import EdgeLease
+from sipgw.runtime.telemetry.logs import get_logger
+from sipgw.sip_edge.inbound.claims import Claims, Owners
+from sipgw.store import StoreUnavailable
+
+_JUDGE_POLL_S: Final = 0.1
+_log = get_logger("sipgw.sip_edge.claims")
+
+
+class Sweeper:
+    """`run` and `wake_when_judging` for as long as the edge lives."""
+
+    def __init__(self, claims: Claims, owners: Owners, *, period_s: float) -> None:
+        self._claims = claims
+        self._edges = owners.edges
+        self._may_judge = owners.may_judge
+        self._period_s = period_s
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Sweep each period, and at once when woken."""
+        while True:
+            try:
+                async with asyncio.timeout(self._period_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            try:
+                await self._claims.sweep()
+                await self._edges.close_gone()
+            except StoreUnavailable as error:
+                _log.warning("sweep_failed", error=str(error))
+
+    async def wake_when_judging(self) -> None:
+        """Claim calls that wait for an edge, the only one having been restarted, as soon as may be."""
+        while not self._may_judge():  # noqa: ASYNC110 - a matter of time passed
+            await asyncio.sleep(_JUDGE_POLL_S)
+        self._wake.set()
+
+    async def edge_lapsed(self, lease: EdgeLease) -> None:
+        """Claim the calls of an edge whose lease has lapsed."""
+        _log.warning("edge_lapsed", edge=str(lease.identity))
+        self._edges.forget(lease.identity)
+        self._wake.set()
