@@ -1,1 +1,1 @@
-"""SIP at this edge: sockets and transactions, dialogs, and the responses that it makes."""
+"""SIP at this edge: sockets, transactions, dialogs and responses."""

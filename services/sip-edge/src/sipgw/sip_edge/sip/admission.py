@@ -1,6 +1,4 @@
-"""Which requests are taken at all (RFC 3261 §8.2): what `sipgw.sip.inspect_request` checks, and what a new
-call needs.
-"""
+"""Checks of a request before it is served (RFC 3261 §8.2), and the further checks of a new call."""
 
 from typing import Final
 
@@ -15,13 +13,13 @@ ALLOW: Final = ("Allow", ", ".join(CAPABILITIES.methods))
 ACCEPT: Final = ("Accept", ", ".join(CAPABILITIES.content_types))
 ACCEPT_ENCODING: Final = ("Accept-Encoding", "identity")
 OPTIONS_HEADERS: Final = (ALLOW, ACCEPT, ACCEPT_ENCODING, ("Supported", ""))
-"""What a 200 to OPTIONS says of this gateway (RFC 3261 §11.2)."""
+"""The headers of a 200 to OPTIONS, which say what this gateway supports (RFC 3261 §11.2)."""
 
 
 def refusal_of(request: SipRequest, to_tag: str) -> SipResponse | None:
-    """The answer to a request that is not served, in a dialog or not; None when it may be.
+    """Make the response that refuses a request, in a dialog or not; None: the request may be served.
 
-    A PRACK acknowledges nothing of ours, as no provisional response of ours is reliable: 481 (RFC 3262 §3).
+    A PRACK gets 481, since none of our provisional responses is reliable (RFC 3262 §3).
     """
     if request.method == "PRACK":
         return make_response(request, 481, to_tag=to_tag)
@@ -29,7 +27,7 @@ def refusal_of(request: SipRequest, to_tag: str) -> SipResponse | None:
 
 
 def check_new_call(request: SipRequest) -> None:
-    """What a dialog-creating INVITE needs besides (RFC 3261 §8.1.1: a From-tag and one Contact). Raises
+    """Check what a dialog-creating INVITE needs besides: a From tag and one Contact (RFC 3261 §8.1.1). Raises
     Rejected.
     """
     if request.max_forwards == 0:

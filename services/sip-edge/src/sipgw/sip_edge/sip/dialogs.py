@@ -75,7 +75,10 @@ def target_of(message: SipRequest | SipResponse) -> str:
 
 @dataclass(slots=True)
 class LocalContact:
-    """Where peers reach this gateway. `host` changes with the config; what was sent keeps the old one."""
+    """The address at which peers reach this gateway.
+
+    `host` changes with the config; requests and responses already sent keep the old one.
+    """
 
     host: str
     port: int
@@ -85,16 +88,16 @@ class LocalContact:
         self.host = host
 
     def contact(self, call_id: str) -> str:
-        """Our Contact in a call: its user part names the call to whichever edge gets a request."""
+        """Make our Contact for a call. Its user part is the call id, so that any edge finds the call."""
         return f"<{self.uri(call_id)}>"
 
     def uri(self, call_id: str) -> str:
-        """The URI of our Contact in a call."""
+        """Make the URI of our Contact for a call."""
         return f"sip:{call_id}@{self._bracketed}:{self.port}"
 
     @property
     def via(self) -> Via:
-        """Our Via, without a branch: the transaction layer adds it."""
+        """Our Via without a branch, which the transaction layer adds."""
         return Via("UDP", self.host, self.port, {"rport": None})
 
     @property
@@ -103,7 +106,7 @@ class LocalContact:
 
 
 class DialogRequests:
-    """Sends our requests within calls. The CSeq comes from the record, which was saved first."""
+    """Send our requests within calls, with the CSeq that the record already has."""
 
     def __init__(self, sip: SipServer, local: LocalContact) -> None:
         self._sip = sip
@@ -118,7 +121,9 @@ class DialogRequests:
         body: bytes = b"",
         content_type: str | None = None,
     ) -> int:
-        """The final status of a request with CSeq `local_cseq`; 408 when nobody answered."""
+        """Send a request with the record's `local_cseq` and give its final status; 408 when there was no
+        response.
+        """
         leg = session.legs[0]
         dialog = dialog_of(leg.dialog)
         request = dialog.request(
@@ -136,14 +141,14 @@ class DialogRequests:
 
 @dataclass(frozen=True, slots=True)
 class OwnInvite:
-    """A re-INVITE of ours that a record names, or its ACK, and where it goes."""
+    """A re-INVITE of ours, or its ACK, and its destination."""
 
     request: SipRequest
     destination: Address
 
 
 def own_invite(session: calls.CallSession, saved: SavedInvite, local: LocalContact) -> OwnInvite:
-    """The re-INVITE that the record names: its CSeq, its branch, its offer."""
+    """Make the re-INVITE whose CSeq, branch and offer the record has."""
     leg = session.legs[0]
     dialog = dialog_of(leg.dialog)
     request = dialog.request(
@@ -159,7 +164,7 @@ def own_invite(session: calls.CallSession, saved: SavedInvite, local: LocalConta
 
 
 def own_ack(session: calls.CallSession, cseq: int, local: LocalContact, branch: str) -> OwnInvite:
-    """The ACK of its 2xx: a request by itself, to the target that the 2xx named (RFC 3261 §13.2.2.4)."""
+    """Make the ACK of a 2xx to our re-INVITE, for the target that the 2xx named (RFC 3261 §13.2.2.4)."""
     leg = session.legs[0]
     dialog = dialog_of(leg.dialog)
     ack = dialog.ack(local.via.with_params(branch=branch), cseq)
@@ -167,12 +172,12 @@ def own_ack(session: calls.CallSession, cseq: int, local: LocalContact, branch: 
 
 
 def next_hop_address(dialog: Dialog, source: calls.Endpoint) -> Address:
-    """Where a request of ours goes: the next hop if it is an address, else where the caller's INVITE came
-    from.
+    """Give the destination of our request: the next hop if it is an IP address, else the source of the
+    INVITE.
 
-    A caller behind NAT names a private address in its Contact; with no proxy in between, what it sent from
-    is what answers. Names in a Contact need a resolver (RFC 3263), which is not here yet: the source is
-    asked instead.
+    A caller behind NAT names a private address in its Contact; without a proxy in between, only the source of
+    its INVITE reaches it. A host name in a Contact would need a resolver (RFC 3263), which this edge does not
+    have, so such a request goes to the source too.
     """
     hop = dialog.next_hop
     fallback = Address(source.transport or "UDP", source.address, source.port)

@@ -1,4 +1,4 @@
-"""Names that carry their own address: our To-tag begins with the call id, our branches with the edge's name
+"""Identifiers that name their owner: our To tag begins with the call id, our branches with the edge's name
 (docs/explanation/state-and-ownership.md).
 """
 
@@ -14,25 +14,25 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9.-]")
 
 
 def local_tag(call_id: str) -> str:
-    """A new tag of ours for `call_id`."""
+    """Make a new tag of ours for `call_id`."""
     return f"{call_id}.{secrets.token_hex(4)}"
 
 
 def call_id_of_tag(tag: str | None) -> str | None:
-    """The call id that a tag of ours begins with; None for a tag that is not ours."""
+    """Give the call id that a tag of ours begins with; None for any other tag."""
     head = (tag or "")[:CALL_ID_LENGTH]
     return head if _CALL_ID.fullmatch(head) else None
 
 
 def branch_tokens(edge: str) -> Callable[[], str]:
-    """Tokens for the branches of this edge's requests: its name, then what is unique in space and time."""
+    """Make unique tokens for the branches of this edge's requests, each beginning with the edge's name."""
     prefix = f"{_safe(edge)}-{secrets.token_hex(4)}"
     numbers = itertools.count(1)
     return lambda: f"{prefix}-{next(numbers):x}"
 
 
 def edge_of_branch(branch: str) -> str | None:
-    """The (safe) name of the edge that made a branch; None for a branch that is no edge's."""
+    """Give the (safe) name of the edge that made a branch; None if no edge made it."""
     head, dash, rest = branch.partition("-")
     edge, _, unique = rest.rpartition("-")
     edge, _, _ = edge.rpartition("-")
@@ -40,15 +40,16 @@ def edge_of_branch(branch: str) -> str | None:
 
 
 def is_branch_of(branch: str, edge: str) -> bool:
-    """Whether `edge` made `branch`."""
+    """Tell whether `edge` made `branch`."""
     return edge_of_branch(branch) == _safe(edge)
 
 
 def invite_call_key(from_tag: str, cseq: int) -> str:
-    """What, with Call-ID, names an INVITE for its CANCEL, its retransmissions and other edges.
+    """Make the key that, with the Call-ID, finds an INVITE for its CANCEL, its retransmissions and other
+    edges.
 
-    The CSeq is in it: a caller that tries again with the same Call-ID and the next CSeq (RFC 3261
-    §8.1.3.5) makes another call, which must not meet the first one's tombstone or the relay's fence.
+    It contains the CSeq: a caller that tries again with the same Call-ID and the next CSeq (RFC 3261
+    §8.1.3.5) makes another call, which must not meet the first call's tombstone or the relay's fence.
     """
     return f"{from_tag};{cseq}"
 

@@ -1,8 +1,8 @@
-"""What an edge finishes itself before it leaves its calls to the others.
+"""Wait for the transactions that an edge finishes before it leaves its calls to the other edges.
 
-A call that is established goes on from its record anywhere and at any time. One that is being set up or
-ended, and a request half answered, would go on elsewhere too, but from another address and a second later:
-a caller is better served by who has its transaction.
+An established call goes on from its record at any edge. A call that is being set up or ended, and a request
+without its response, could go on elsewhere too, but from another address and a second later. So the edge that
+has the transaction finishes it.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _LOOK_S: Final = 0.02
 
 
 class InFlight:
-    """Transactions under way here, the caller's and ours."""
+    """Transactions under way at this edge, the caller's and ours."""
 
     def __init__(self, records: CallRecords, sip: SipServer, requests: TaskGroupOwner) -> None:
         self._records = records
@@ -26,11 +26,11 @@ class InFlight:
         self._requests = requests
 
     async def finished(self, longest_s: float) -> bool:
-        """Wait until nothing is under way; False when something still was at the end of the time."""
+        """Wait until no transaction is under way; False if one still was after `longest_s`."""
         return await _until_none(self._count, longest_s)
 
     async def all_responded(self, longest_s: float) -> bool:
-        """Wait until every request that has come is answered."""
+        """Wait until every request received has its response; False if one had none after `longest_s`."""
         return await _until_none(lambda: len(self._requests), longest_s)
 
     def _count(self) -> int:
@@ -41,7 +41,7 @@ class InFlight:
 async def _until_none(count: Callable[[], int], longest_s: float) -> bool:
     try:
         async with asyncio.timeout(longest_s):
-            while count():  # noqa: ASYNC110 - of three sources, none of which sets an event
+            while count():  # noqa: ASYNC110 - none of the three counts sets an event
                 await asyncio.sleep(_LOOK_S)
     except TimeoutError:
         return False

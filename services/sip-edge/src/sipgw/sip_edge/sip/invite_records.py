@@ -1,11 +1,11 @@
-"""What the record keeps of an INVITE: enough for its retransmission, ACK or CANCEL at another edge."""
+"""What the record keeps of an INVITE, so that another edge can serve its retransmission, ACK or CANCEL."""
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.sip import Address, RequestReceived
 
 
 def invite_record(event: RequestReceived) -> calls.InviteState:
-    """The INVITE of an event."""
+    """Make the record of a received INVITE."""
     request = event.request
     return calls.InviteState(
         cseq=request.cseq.number,
@@ -18,12 +18,12 @@ def invite_record(event: RequestReceived) -> calls.InviteState:
 
 
 def address_of(endpoint: calls.Endpoint) -> Address:
-    """A transport address as a record keeps it."""
+    """Read a transport address from a record."""
     return Address(endpoint.transport or "UDP", endpoint.address, endpoint.port)
 
 
 def endpoint_of(address: Address | None) -> calls.Endpoint:
-    """A transport address for a record."""
+    """Make the record of a transport address."""
     if address is None:
         return calls.Endpoint()
     return calls.Endpoint(transport=address.transport, address=address.host, port=address.port)

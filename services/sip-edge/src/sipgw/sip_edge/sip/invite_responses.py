@@ -1,9 +1,8 @@
-"""Answers to INVITEs on their way: by the transaction where it is ours, else straight to the source; 2xx
-until the ACK.
+"""Send responses to INVITEs, and repeat a 2xx until its ACK comes.
 
-RFC 3261 §13.3.1.4: a 2xx is sent again until its ACK comes, T1 apart, doubling up to T2, for 64*T1.
-Another edge may have seen the ACK: before a copy of a call that is not owned here goes out, the record is
-asked.
+A response goes through the server transaction if this edge has it, else straight to the caller. A 2xx is
+repeated after T1, then at doubled intervals up to T2, for 64*T1 (RFC 3261 §13.3.1.4). Another edge may have
+received the ACK, so before a 2xx of a call that this edge does not own is repeated, the record is read.
 """
 
 import asyncio
@@ -22,7 +21,7 @@ NoAck = Callable[[str], Coroutine[None, None, None]]
 
 
 class InviteResponses:
-    """Sends answers and keeps 2xx going; `on_no_ack` hears of a call whose 2xx was never acknowledged."""
+    """Send responses and repeat 2xx; `on_no_ack` is called for a call whose 2xx was never acknowledged."""
 
     def __init__(self, process: Process, sip: SipServer, records: CallRecords, on_no_ack: NoAck) -> None:
         self._sip = sip
@@ -37,7 +36,7 @@ class InviteResponses:
     def send(
         self, call_id: str, response: SipResponse, key: TransactionKey | None, destination: Address | None
     ) -> None:
-        """Send an answer; a 2xx until `acked`."""
+        """Send a response; repeat a 2xx until `acked`."""
         if key is not None:
             self._sip.respond(key, response)
         elif destination is not None:
@@ -46,11 +45,11 @@ class InviteResponses:
             self._keep_sending(call_id, response, destination)
 
     def fail(self, key: TransactionKey, to_tag: str) -> None:
-        """Answer 500 when the answer that was meant could not be made."""
+        """Respond with 500, because the intended response could not be made."""
         self._sip.fail(key, to_tag)
 
     def acked(self, call_id: str, cseq: int) -> bool:
-        """The ACK has come; whether it was awaited here."""
+        """Stop repeating a 2xx whose ACK has come; False: this edge was not repeating it."""
         unacked = self._unacked.get((call_id, cseq))
         if unacked is None:
             return False
@@ -59,17 +58,17 @@ class InviteResponses:
         return True
 
     def is_waiting(self, call_id: str) -> bool:
-        """Whether a 2xx of the call waits for its ACK here."""
+        """Tell whether a 2xx of the call waits for its ACK here."""
         return any(key[0] == call_id for key in self._unacked)
 
     async def settled(self, call_id: str) -> None:
-        """Wait until no 2xx of the call waits for its ACK: it came, or its time is over."""
+        """Wait until no 2xx of the call waits for its ACK: the ACK came, or its time is over."""
         while self.is_waiting(call_id):
             waiter = self._settled.setdefault(call_id, asyncio.Event())
             await waiter.wait()
 
     def stop(self, call_id: str) -> None:
-        """The call is over: no more copies."""
+        """Stop repeating the 2xx of a call that is over."""
         for key in [key for key in self._unacked if key[0] == call_id]:
             self._drop(key)
 
@@ -121,7 +120,7 @@ class InviteResponses:
         try:
             for data, destination in unacked.datagrams_to_send(now):
                 self._sip.send(data, destination)
-        finally:  # whatever fails, the 2xx has its last copy: an end that waits for the ACK waits for that
+        finally:  # even if sending fails: the end of a call waits until the 2xx was sent for the last time
             if unacked.gave_up:
                 self._drop(key)
                 self._tasks.spawn(self._on_no_ack(key[0]), "no ACK", call_id=key[0])

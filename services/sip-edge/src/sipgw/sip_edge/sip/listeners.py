@@ -1,6 +1,6 @@
-"""A UDP socket of the edge: one readiness drains many datagrams, sends never block.
+"""A UDP socket of the edge that reads many datagrams at a time and never blocks when it sends.
 
-A datagram that the kernel has no room for is dropped and counted: SIP retransmits.
+A datagram that does not fit into the kernel's buffer is dropped and counted; SIP retransmits it.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ UDP = "UDP"
 
 
 class UdpListener:
-    """Bound at once; reads from `start` on. `on_datagrams` is called after each drained batch."""
+    """A socket that is bound when made and read from `start` on."""
 
     def __init__(self, listen: HostPort) -> None:
         family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
@@ -41,27 +41,29 @@ class UdpListener:
         on_datagram: Callable[[bytes, Address], None],
         on_drained: Callable[[], None],
     ) -> None:
-        """Hand what `admits` takes to `on_datagram`, and say when a batch of it is through."""
+        """Read datagrams: pass those that `admits` accepts to `on_datagram`, and call `on_drained` after each
+        batch.
+        """
         self._admits = admits
         self._on_datagram = on_datagram
         self._on_drained = on_drained
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._drain)
 
     def stop_reading(self) -> None:
-        """Take no more datagrams; sending goes on."""
+        """Stop reading datagrams; sending still works."""
         asyncio.get_running_loop().remove_reader(self._socket.fileno())
 
     def send(self, data: bytes, destination: Address) -> None:
-        """Send now or drop."""
+        """Send a datagram now, or drop and count it."""
         try:
             self._socket.sendto(data, (destination.host, destination.port))
         except BlockingIOError:
             metrics.DATAGRAMS_DROPPED.labels("buffer_full").inc()
-        except OSError:  # unreachable, too long, not an address: the transaction's timers decide
+        except OSError:  # unreachable, too long or no address: the transaction's timers handle it
             metrics.DATAGRAMS_DROPPED.labels("send_failed").inc()
 
     def close(self) -> None:
-        """Stop for good."""
+        """Stop reading and close the socket."""
         self.stop_reading()
         self._socket.close()
 
@@ -72,7 +74,7 @@ class UdpListener:
                 data, source = self._socket.recvfrom(_MAX_DATAGRAM)
             except (BlockingIOError, InterruptedError):
                 break
-            except OSError:  # an ICMP error of an earlier send
+            except OSError:  # an ICMP error caused by an earlier send
                 continue
             read += 1
             if self._admits(data, source[0]):

@@ -1,7 +1,7 @@
-"""Answers: to a request at hand, and to an INVITE known only by its record (RFC 3261 §8.2.6).
+"""Make responses to a request at hand, and to an INVITE known only from its record (RFC 3261 §8.2.6).
 
-The header block that every answer to an INVITE repeats (Vias, From, To, Call-ID, CSeq, Record-Route) is
-kept in the record as the bytes of the last answer, so any edge can build the next one.
+Every response to an INVITE repeats the same header fields (Via, From, To, Call-ID, CSeq, Record-Route). The
+record keeps the bytes of the last response, so that any edge can build the next one.
 """
 
 import secrets
@@ -18,7 +18,7 @@ HeaderFields = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class InviteResponseTemplate:
-    """Builds the answers to one INVITE from an earlier answer of it."""
+    """Build the responses to one INVITE from an earlier response to it."""
 
     response: SipResponse
     local_tag: str
@@ -26,7 +26,7 @@ class InviteResponseTemplate:
 
     @classmethod
     def to_request(cls, request: SipRequest, local_tag: str, contact: str) -> "InviteResponseTemplate":
-        """For an INVITE at hand."""
+        """Make the template for an INVITE at hand."""
         trying = make_response(request, 100)
         if not trying.headers.get_all("Record-Route"):
             for value in request.headers.get_all("Record-Route"):
@@ -35,7 +35,9 @@ class InviteResponseTemplate:
 
     @classmethod
     def from_record(cls, leg: calls.Leg, contact: str) -> "InviteResponseTemplate | None":
-        """For an INVITE that another edge received; None when its record holds no answer yet."""
+        """Make the template for an INVITE that another edge received; None without a response in
+        the record.
+        """
         data = leg.invite.last_final or leg.invite.last_provisional
         message = parse_message(data) if data else None
         if not isinstance(message, SipResponse):
@@ -45,7 +47,7 @@ class InviteResponseTemplate:
     def build(
         self, status: int, reason: str | None = None, *, headers: HeaderFields = (), body: bytes = b""
     ) -> SipResponse:
-        """An answer with our tag; 1xx over 100 and 2xx carry Contact, SDP its type."""
+        """Build a response with our tag; 1xx above 100 and 2xx get our Contact, an SDP body its type."""
         fields = Headers()
         for name in _REPEATED:
             for value in self.response.headers.get_all(name):
@@ -73,7 +75,7 @@ def response_to(
     contact: str | None = None,
     body: bytes = b"",
 ) -> SipResponse:
-    """An answer to a request at hand; `body` is SDP."""
+    """Make a response to a request at hand; `body` is SDP."""
     return make_response(
         request,
         status,
@@ -87,7 +89,7 @@ def response_to(
 
 
 def rejection_response(request: SipRequest, rejected: Rejected, *, to_tag: str | None = None) -> SipResponse:
-    """The answer that a refusal asks for."""
+    """Make the response to a request that was rejected."""
     return response_to(request, rejected.status, rejected.reason, to_tag=to_tag, headers=rejected.headers)
 
 
@@ -97,5 +99,5 @@ def try_later(request: SipRequest, seconds: int) -> SipResponse:
 
 
 def retry_after(seconds: int) -> HeaderFields:
-    """The header that goes with 503 and 500."""
+    """Make the Retry-After header of a 503 or 500."""
     return (("Retry-After", str(seconds)),)

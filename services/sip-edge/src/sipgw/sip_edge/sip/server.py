@@ -1,8 +1,7 @@
-"""SipServer: the asyncio shell round the sans-I/O transaction layer. Sockets, one timer, and who gets which
-event.
+"""SipServer, the asyncio shell around the sans-I/O transaction layer: sockets, one timer, dispatch of events.
 
-Everything that the layer wants sent goes out at the end of the turn. A message handed over by another edge
-(`deliver`) is fed in as if it had come from the wire, and what answers it goes back by that edge.
+What the layer wants to send goes out at the end of each turn of the loop. A message that another edge
+delivers (`deliver`) is handled as if this edge's socket had received it; the responses return to that edge.
 """
 
 import asyncio
@@ -42,14 +41,14 @@ class Door(Protocol):
 
 @dataclass(slots=True)
 class _DeliveredMessage:
-    """Answers to one delivered message, until its edge has fetched them."""
+    """The responses to a message that another edge delivered, until that edge gets them."""
 
     responses: list[bytes] = field(default_factory=list[bytes])
     responded: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class SipServer:
-    """Give it a listener, a layer and a door, `start` it with whoever handles events."""
+    """Run a transaction layer on a listener. `start` sets the handler of its events."""
 
     def __init__(self, listener: UdpListener, layer: TransactionLayer, door: Door) -> None:
         self._listener = listener
@@ -69,21 +68,21 @@ class SipServer:
 
     @property
     def address(self) -> Address:
-        """What the listener is bound to."""
+        """The address that the listener is bound to."""
         return self._listener.address
 
     @property
     def pending_requests(self) -> int:
-        """How many requests of ours wait for their answer."""
+        """The number of our requests that wait for their final response."""
         return len(self._pending)
 
     def start(self, on_event: Callable[[TransactionEvent], None]) -> None:
-        """Begin to read."""
+        """Start reading; pass each event to `on_event`."""
         self._on_event = on_event
         self._listener.start(self._admits, self._receive, self._turn)
 
     def respond(self, key: TransactionKey, response: SipResponse) -> None:
-        """Answer a request by its transaction; one that is over takes no more answers."""
+        """Send a response through its server transaction; ignored when the transaction is over."""
         if response.status >= 200:
             metrics.RESPONSES.labels(response.cseq.method, response.status).inc()
         delivered = self._delivered.get(key)
@@ -100,21 +99,21 @@ class SipServer:
         self._arm()
 
     def fail(self, key: TransactionKey, to_tag: str) -> None:
-        """Answer a request with a plain 500, for want of the answer that it was to get."""
+        """Respond with a plain 500, because the intended response could not be made."""
         request = self._layer.request_of(key)
         if request is not None:
             self.respond(key, make_response(request, 500, to_tag=to_tag))
 
     def awaits_ack(self, ack: SipRequest) -> bool:
-        """Whether the ACK is that of a 300-699 which is being repeated here."""
+        """Tell whether this edge is repeating the 300-699 response that the ACK acknowledges."""
         return server_key(ack) in self._unacked_failures
 
     def forget(self, key: TransactionKey) -> None:
-        """Drop a server transaction unanswered: another edge has it."""
+        """Drop a server transaction without a response, because another edge serves the request."""
         self._layer.forget(key)
 
     async def request(self, request: SipRequest, destination: Address) -> SipResponse | None:
-        """Send a request by a client transaction; its final answer, None when none came."""
+        """Send a request in a client transaction and give its final response; None if none came."""
         key = self._layer.send_request(request, destination, self._loop.time())
         response: asyncio.Future[SipResponse | None] = self._loop.create_future()
         self._pending[key] = response
@@ -125,15 +124,16 @@ class SipServer:
             del self._pending[key]
 
     def new_branch(self) -> str:
-        """A branch that names this edge."""
+        """Make a branch that names this edge."""
         return self._layer.new_branch()
 
     async def invite(
         self, request: SipRequest, destination: Address, *, patience_s: float
     ) -> SipResponse | None:
-        """An INVITE of ours; one that only gets provisional answers is cancelled after `patience_s`.
+        """Send an INVITE and give its final response; CANCEL it if only provisional ones came in
+        `patience_s`.
 
-        A 2xx is to be acknowledged by `acknowledge`.
+        A 2xx has to be acknowledged with `acknowledge`.
         """
         waiting = asyncio.ensure_future(self.request(request, destination))
         try:
@@ -145,7 +145,7 @@ class SipServer:
             waiting.cancel()
 
     def acknowledge(self, invite: SipRequest, ack: SipRequest, destination: Address) -> None:
-        """The ACK of a 2xx; again for each copy of it that comes here (RFC 3261 §13.2.2.4)."""
+        """Send the ACK of a 2xx, and again for each repeated 2xx (RFC 3261 §13.2.2.4)."""
         data = serialize(ack)
         key = client_key(invite)
         if self._layer.has(key):
@@ -153,16 +153,14 @@ class SipServer:
         self.send(data, destination)
 
     def send(self, message: SipResponse | SipRequest | bytes, destination: Address) -> None:
-        """Send outside any transaction: answers from the record, 2xx again."""
+        """Send outside of any transaction: a response from the record, or a repeated 2xx."""
         data = message if isinstance(message, bytes) else serialize(message)
         self._listener.send(data, destination)
 
     async def deliver(
         self, data: bytes, source: Address, received_on: Address, *, wait_s: float, expects_response: bool
     ) -> list[bytes]:
-        """Take a message that another edge received; what answers it within `wait_s` is for that edge to
-        send.
-        """
+        """Handle a message that another edge received; give it the responses made within `wait_s`."""
         self._flush()
         delivered = _DeliveredMessage()
         self._delivering = delivered
@@ -177,17 +175,17 @@ class SipServer:
             self._arm()
             if expects_response and not delivered.responses:
                 await self._wait_for_response(delivered, wait_s)
-        finally:  # also when the other edge waits no longer: what answers the message now goes out from here
+        finally:  # also when the other edge stopped waiting: a later response is sent from here
             for key in [key for key, waiting in self._delivered.items() if waiting is delivered]:
                 del self._delivered[key]
         return delivered.responses
 
     def stop_reading(self) -> None:
-        """Take no more messages; answers still go out."""
+        """Stop reading messages; responses still go out."""
         self._listener.stop_reading()
 
     def close(self) -> None:
-        """Send what is due, then stop."""
+        """Send what is due, then close."""
         self._flush()
         if self._timer is not None:
             self._timer.cancel()
@@ -222,7 +220,7 @@ class SipServer:
         while (event := self._layer.next_event()) is not None:
             try:
                 self._dispatch(event)
-            except Exception:  # one message must not stop the others: the outermost place for it
+            except Exception:  # the outermost handler: one message must not stop the others
                 _log.exception("event_failed", kind=type(event).__name__)
 
     def _dispatch(self, event: TransactionEvent) -> None:
@@ -272,11 +270,13 @@ class SipServer:
             self._arm()
 
     def _arm(self) -> None:
-        """Keep one timer, and its due time with it: uvloop's handle for a time that has passed has none."""
+        """Set the one timer. Its due time is kept beside it, as uvloop's handle has none once its time has
+        passed.
+        """
         due_s = self._layer.next_timer()
         if self._timer is not None:
             if due_s is not None and self._timer_due_s <= due_s:
-                return  # wakes early at worst, and arms again
+                return  # it fires early at worst, and is set again
             self._timer.cancel()
             self._timer = None
         if due_s is not None:
@@ -292,4 +292,4 @@ class SipServer:
 
 
 def _ignore(_event: TransactionEvent) -> None:
-    """Before `start`."""
+    """Ignore an event that comes before `start`."""
