@@ -1,1 +1,1 @@
-"""The relays: where a call's media is, the commands that go there, and the descriptions (SDP) for it."""
+"""Media of calls: the relays that carry it, the commands sent to them, and SDP."""

@@ -1,5 +1,6 @@
-"""Commands to the relay of a call, fenced by its record: generation is the version saved before, with the
-owner epoch.
+"""Send commands to the relay of a call, fenced by its record.
+
+The generation of a command is the record's version that was saved before it; the owner epoch is the record's.
 """
 
 from sipgw.api.calls.v1 import session_pb2 as calls
@@ -11,24 +12,24 @@ from sipgw.sip_edge.media.relays import Relays
 
 
 class MediaCommands:
-    """Each command raises RelayRefused or RelayUnreachable."""
+    """Commands to relays. Each raises RelayRefused or RelayUnreachable."""
 
     def __init__(self, relays: Relays, peers: MediaPeers) -> None:
         self._relays = relays
         self._peers = peers
 
     def check(self, session: calls.CallSession, media: relay.MediaSpec) -> None:
-        """Raises Rejected(488) for a description of the peer's that names no place media may go to."""
+        """Check that media may go where the peer's description says. Raises Rejected(488)."""
         self._peers.check(session, media)
 
     def check_new(self, media: relay.MediaSpec, source: str, trunk: config.Trunk | None) -> None:
-        """The same for a new call from `source`."""
+        """Check the same for a new call from `source`. Raises Rejected(488)."""
         self._peers.check_new(media, source, trunk)
 
     async def allocate(
         self, session: calls.CallSession, spec: relay.Allocate, *, at: calls.MediaAnchor | None = None
     ) -> relay.Allocated:
-        """Ports, and the bot stream opened."""
+        """Make the session at a relay: it reserves ports and opens the bot's stream."""
         told = relay.Allocate()
         told.CopyFrom(spec)
         told.media.peer.CopyFrom(self._peers.of(session, spec.media))
@@ -37,7 +38,7 @@ class MediaCommands:
         )
 
     async def modify(self, session: calls.CallSession, media: relay.MediaSpec) -> None:
-        """New media parameters."""
+        """Change the media parameters of the session."""
         told = relay.MediaSpec()
         told.CopyFrom(media)
         told.peer.CopyFrom(self._peers.of(session, media))
@@ -46,17 +47,19 @@ class MediaCommands:
         )
 
     def is_silent(self, session: calls.CallSession) -> bool:
-        """Whether nothing is heard of the call's relay now, so that a command would wait in vain."""
+        """Tell whether the call's relay is silent, so that a command to it would only time out."""
         return self._relays.is_silent(identity_of(session.media.relay))
 
     async def acknowledge(self, session: calls.CallSession) -> None:
-        """The caller has our answer: media may go where its last description says."""
+        """Tell the relay that the caller acknowledged our response: media may go where its last description
+        says.
+        """
         await self._relays.link(session.media).acknowledge(
             session.call_id, generation=session.version, owner_epoch=session.owner_epoch
         )
 
     async def start(self, session: calls.CallSession) -> None:
-        """The call is about to be answered, or goes on here."""
+        """Start the session, because the call is about to be answered or goes on at this edge."""
         await self._relays.link(session.media).start(
             session.call_id, generation=session.version, owner_epoch=session.owner_epoch
         )
@@ -69,7 +72,7 @@ class MediaCommands:
         at: calls.MediaAnchor | None = None,
         moved: bool = False,
     ) -> None:
-        """The session is over; `moved`: there, since another relay has the call."""
+        """End the session. `moved`: the call goes on at another relay."""
         await self._relays.link(at or session.media).release(
             session.call_id,
             generation=session.version,
@@ -79,7 +82,7 @@ class MediaCommands:
         )
 
     async def adopt(self, session: calls.CallSession) -> None:
-        """Its events come to this edge from now on."""
+        """Have the events of the session sent to this edge from now on."""
         await self._relays.link(session.media).adopt(
             session.call_id,
             generation=session.version,
@@ -88,7 +91,7 @@ class MediaCommands:
         )
 
     async def inform(self, session: calls.CallSession, inform: relay.Inform) -> None:
-        """Something for the bot."""
+        """Send the bot a message through the relay."""
         await self._relays.link(session.media).inform(
             session.call_id, generation=session.version, owner_epoch=session.owner_epoch, inform=inform
         )

@@ -1,9 +1,8 @@
-"""Sessions that calls have left behind, or may have: let go at once, or when their relay is heard again.
+"""Relay sessions whose call has moved away. Release them now, or when their relay reconnects.
 
-A command that was not answered in time may be served later, and then that relay has a session of a call that
-another relay has by now. So every relay that a call leaves, answered or not, is told.
-
-A relay that was frozen or cut off comes back with them; it may take it from here that another has the call.
+A relay may serve a command late, after the edge stopped waiting for it, and then have a session of a call
+that is at another relay by now. So every relay that a call leaves is told, whether it responded or not. A
+relay that was frozen or cut off is told when it comes back.
 """
 
 import asyncio
@@ -35,12 +34,12 @@ class _LeftSession:
 
 
 class LeftSessions:
-    """`release` tries now and remembers what was not answered; `retry` tries again."""
+    """Release sessions; remember those whose relay did not respond, and `retry` them."""
 
     def __init__(
         self, media: MediaCommands, tasks: TaskGroupOwner, is_silent: Callable[[Identity], bool]
     ) -> None:
-        """`is_silent`: nothing is heard of a relay; it is asked again when it is heard."""
+        """`is_silent` tells whether a relay is silent: its sessions are released once it is heard again."""
         self._media = media
         self._tasks = tasks
         self._is_silent = is_silent
@@ -49,7 +48,7 @@ class LeftSessions:
 
     @property
     def relays(self) -> set[Identity]:
-        """Where such sessions are: streams to these are kept."""
+        """The relays that still have such sessions; streams to them are kept open."""
         now_s = self._loop.time()
         self._sessions = {key: left for key, left in self._sessions.items() if left.until_s > now_s}
         return {who for who, _ in self._sessions}
@@ -62,7 +61,9 @@ class LeftSessions:
         reason: str = "moved",
         moved: bool = True,
     ) -> None:
-        """`anchor` has the call of `session` no longer: another relay has it, or unless `moved` none."""
+        """Release the session of a call at `anchor`. `moved`: another relay has the call; else the call is
+        over.
+        """
         if not anchor.relay.incarnation:
             return
         kept = calls.MediaAnchor()
@@ -73,7 +74,7 @@ class LeftSessions:
         self._spawn(left)
 
     def retry(self, who: Identity) -> None:
-        """The stream to a relay stands (again)."""
+        """Release again what is left at a relay whose stream is connected again."""
         for (relay, _), left in list(self._sessions.items()):
             if relay == who:
                 self._spawn(left)
@@ -85,7 +86,7 @@ class LeftSessions:
         try:
             await self._media.release(left.session, left.reason, at=left.anchor, moved=left.moved)
         except RelayRefused:
-            pass  # it has met something newer
+            pass  # the relay knows a newer generation of the call
         except ControlError:
             if not self._is_silent(identity_of(left.anchor.relay)):
                 self._loop.call_later(_AGAIN_S, self._try_again, left)

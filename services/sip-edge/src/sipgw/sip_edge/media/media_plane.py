@@ -1,4 +1,4 @@
-"""What a part needs to place calls on relays and to command them."""
+"""The parts that place calls on relays and command them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from sipgw.sip_edge.media.relays import Relays
 
 @dataclass(frozen=True, slots=True)
 class MediaPlane:
-    """The relays, and what acts on them."""
+    """The relays, and the parts that act on them."""
 
     relays: Relays
     placements: Placements
     commands: MediaCommands
     left_sessions: LeftSessions
-    """Sessions on relays that their calls have left."""
+    """Relay sessions whose call has moved away."""
 
 
 def relays_in_use(owned: Iterable[calls.CallSession], left_sessions: LeftSessions) -> set[Identity]:
-    """The relays that calls of this edge are on, move to, or have left a session on."""
+    """Give the relays that calls of this edge are on, are moving to, or left a session on."""
     anchors = (anchor for one in owned for anchor in (one.media, one.move.target, one.move.left))
     used = {identity_of(anchor.relay) for anchor in anchors if anchor.relay.incarnation}
     return used | left_sessions.relays

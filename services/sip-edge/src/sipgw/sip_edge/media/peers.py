@@ -1,7 +1,7 @@
-"""MediaPeers: what the signalling and the trunk say of a call's media, for the relay that enforces it.
+"""Collect facts about a call's media peer from signalling and trunk, for the relay that applies the rules.
 
-The edge alone reads SIP and SDP; it tells facts. The rules are in `sipgw.rtp`: whose packets are taken for
-the caller's (`source_latch`), where media may go (`media_destination`).
+Only the edge reads SIP and SDP. The rules are in `sipgw.rtp`: which source is accepted as the caller's
+(`source_latch`), and where media may go (`media_destination`).
 """
 
 import ipaddress
@@ -20,19 +20,19 @@ from sipgw.sip_edge.media import sdp_exchange
 from sipgw.sip_edge.media.relay_ports import RelayPorts
 
 _LEAST_PREFIX: Final = {4: 8, 6: 16}
-"""A wider network than these names nobody: whoever calls from it is not trusted for that."""
+"""The shortest prefix of a trusted network: a wider one could contain anybody."""
 _NOT_ACCEPTABLE: Final = 488
 
 
 class MediaPeers:
-    """Asked for each description that a relay is given."""
+    """Give the peer facts for each description that a relay gets."""
 
     def __init__(self, gateway: ConfigHolder, relay_ports: RelayPorts) -> None:
         self._gateway = gateway
         self._relay_ports = relay_ports
 
     def of(self, session: calls.CallSession, media: relay.MediaSpec) -> relay.MediaPeer:
-        """The facts beside `media`, by the record as it stands."""
+        """Give the facts that belong to `media`, from the record as it stands."""
         trunk = self._gateway.trunk(session.trunk)
         leg = session.legs[0]
         source = leg.invite.source.address
@@ -46,13 +46,15 @@ class MediaPeers:
         )
 
     def check(self, session: calls.CallSession, media: relay.MediaSpec) -> None:
-        """Raises Rejected(488) when media can never go where the description says, nor elsewhere."""
+        """Check that media can ever go where the description says, or to the caller's source. Raises
+        Rejected(488).
+        """
         source = session.legs[0].invite.source.address
         self.check_new(media, source, self._gateway.trunk(session.trunk))
 
     def check_new(self, media: relay.MediaSpec, source: str, trunk: config.Trunk | None) -> None:
-        """The same for a call without a record."""
-        if not media.remote_address:  # hold by 0.0.0.0, a host name: nobody is sent to until somebody latches
+        """Check the same for a call that has no record yet. Raises Rejected(488)."""
+        if not media.remote_address:  # hold by 0.0.0.0, or a name: nothing is sent before a latch
             return
         destination = Source(canonical_host(media.remote_address), media.remote_rtp_port)
         if self._relay_ports.has(*destination) or is_hopeless(destination, source, trunk):
@@ -61,10 +63,10 @@ class MediaPeers:
 
 
 def is_hopeless(destination: Source, source: str, trunk: config.Trunk | None) -> bool:
-    """Whether media can neither go to the destination nor to where the caller really is.
+    """Tell whether media can go neither to the described destination nor to the caller's source.
 
-    An address that is forbidden in this call only (of this machine, outside of the trunk's networks) is no
-    reason to refuse as long as the caller may latch from another.
+    An address that is forbidden only in this call (one of this machine, outside of the trunk's networks) is
+    no reason to refuse the call as long as the relay may latch to another source.
     """
     if kind_of(destination.host) is HostKind.UNSENDABLE:
         return True
@@ -75,19 +77,21 @@ def is_hopeless(destination: Source, source: str, trunk: config.Trunk | None) ->
 
 
 def wants_acknowledgement(session: calls.CallSession) -> bool:
-    """Whether the relay may hold the bot's voice until it hears of the ACK: not for the signalling host."""
+    """Tell whether the relay may hold the bot's voice until the ACK; never for the signalling host."""
     leg = session.legs[0]
     named = sdp_exchange.named_addresses(leg.remote_sdp)
     return any(canonical_host(host) != canonical_host(leg.invite.source.address) for host in named)
 
 
 def is_acknowledged(session: calls.CallSession) -> bool:
-    """Whether the caller has acknowledged the answer to its last description."""
+    """Tell whether the caller has acknowledged our response to its last description."""
     return session.state == calls.CALL_STATE_ESTABLISHED and session.legs[0].invite.ack_seen
 
 
 def is_behind_nat(leg: calls.Leg, remote_address: str) -> bool:
-    """Whether SDP or Contact name a private address that is not the source's, or Via's sent-by any such."""
+    """Tell whether SDP or Contact name a private address other than the source, or Via's sent-by
+    is private.
+    """
     source = canonical_host(leg.invite.source.address)
     for named in (remote_address, _contact_host(leg.dialog.remote_target)):
         host = canonical_host(named)
@@ -98,7 +102,7 @@ def is_behind_nat(leg: calls.Leg, remote_address: str) -> bool:
 
 
 def is_trusted(trunk: config.Trunk, source: str) -> bool:
-    """Whether the trunk proves who calls: by password, or by a network that is not nearly everybody's."""
+    """Tell whether the trunk authenticates its callers: by password, or by a narrow enough network."""
     if trunk.HasField("digest"):
         return True
     try:
@@ -112,7 +116,7 @@ def is_trusted(trunk: config.Trunk, source: str) -> bool:
 
 
 class _NoMachine:
-    """The relay knows its machine, the edge does not."""
+    """Stands for the relay's own addresses, which only the relay knows."""
 
     def is_own(self, host: str) -> bool:
         del host

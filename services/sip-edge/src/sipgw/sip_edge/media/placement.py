@@ -1,7 +1,6 @@
-"""Room for a call on some relay: reserve at the registry, confirm and release behind its back.
+"""Reserve room for calls on relays at the registry; confirm and release reservations in the background.
 
-Only the reservation is waited for. A confirmation or release that is lost is mended by the relay's own
-reports.
+Only the reservation is awaited. A lost confirmation or release is corrected by the relay's own reports.
 """
 
 import asyncio
@@ -21,7 +20,7 @@ _RETRY_S: Final = 0.1
 
 
 class Placements:
-    """Placement of the calls of this edge."""
+    """Placements of this edge's calls."""
 
     def __init__(
         self,
@@ -38,10 +37,12 @@ class Placements:
         self._left_sessions = left_sessions
 
     async def place(self, call_id: str, cost_units: int, avoid: Iterable[str]) -> registry.Placement:
-        """A relay with room, none of the incarnations in `avoid`. Raises NoPlacement, RegistryUnreachable.
+        """Reserve room on a relay whose incarnation is not in `avoid`. Raises NoPlacement,
+        RegistryUnreachable.
 
-        Nor is it one that says nothing, though its lease may stand for seconds yet. When a node dies, its
-        relays fall silent one after the other: those that look as if they would come last.
+        Silent relays are avoided too, though their leases may stand for seconds yet. When a node dies, its
+        relays fall silent one after the other, so those that are likely to be next are used only when no
+        other has room.
         """
         avoided = {*avoid, *self._relays.silent_incarnations}
         doubtful = self._relays.doubtful_incarnations - avoided
@@ -53,8 +54,8 @@ class Placements:
     async def place_patiently(
         self, call_id: str, cost_units: int, avoid: Iterable[str]
     ) -> registry.Placement:
-        """As `place`; asks again for a while when the registry is away, or has just come back and knows no
-        relay with room yet.
+        """Reserve as `place` does, and retry for a while when the registry is away, or has just come back and
+        knows no relay with room yet.
         """
         loop = asyncio.get_running_loop()
         asked_at = loop.time()
@@ -76,22 +77,22 @@ class Placements:
             await asyncio.sleep(_RETRY_S)
 
     def confirm_soon(self, call_id: str, relay_incarnation: str) -> None:
-        """The record names the relay now."""
+        """Confirm the reservation in the background, now that the record names the relay."""
         confirm = _settle(self._client.confirm_placement, call_id, relay_incarnation)
         self._tasks.spawn(confirm, "confirm", call_id=call_id)
 
     def release_soon(self, call_id: str, relay_incarnation: str) -> None:
-        """The relay does not get the call."""
+        """Release the reservation in the background, because the relay does not get the call."""
         release = _settle(self._client.release_placement, call_id, relay_incarnation)
         self._tasks.spawn(release, "release", call_id=call_id)
 
     def leave(self, session: calls.CallSession, anchor: calls.MediaAnchor) -> None:
-        """The call is placed elsewhere. Whatever the relay has of it, or will have late, is released."""
+        """Release what a relay has of a call that is placed elsewhere now, or may get from a late command."""
         self.release_soon(session.call_id, anchor.relay.incarnation)
         self._left_sessions.release(session, anchor)
 
     def end_at(self, session: calls.CallSession, anchor: calls.MediaAnchor, reason: str) -> None:
-        """The call is over, and the relay has not said that it knows."""
+        """Release the session of a call that is over, at a relay that has not confirmed its release."""
         self._left_sessions.release(session, anchor, reason=reason, moved=False)
 
 

@@ -1,4 +1,4 @@
-"""Where the relays of the gateway are, as the registry lists them. Relays of one node are lost together."""
+"""The nodes of the relays, as the registry lists them. Relays on one node are lost together."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
@@ -14,7 +14,7 @@ _KEPT_S = 5.0
 
 
 class RelayMap:
-    """`refresh` it now and then; everything else answers from the last list."""
+    """The last list of relays and nodes; `refresh` renews it."""
 
     def __init__(self, list_relays: ListRelays) -> None:
         self._list_relays = list_relays
@@ -22,7 +22,7 @@ class RelayMap:
         self._until = 0.0
 
     async def refresh(self) -> None:
-        """Ask the registry, at most every five seconds; without an answer the last list stays."""
+        """Ask the registry, at most every five seconds; if it does not respond, the last list stays."""
         now = asyncio.get_running_loop().time()
         if now < self._until:
             return
@@ -34,16 +34,16 @@ class RelayMap:
         self._listed = {identity_of(one.relay): one for one in listed}
 
     def beside(self, relays: Iterable[Identity]) -> set[Identity]:
-        """The relays on the nodes of `relays`; none if there is no relay on any other node."""
+        """Give all relays on the nodes of `relays`; none if every relay is on these nodes."""
         nodes = {self._node(who) for who in relays} - {""}
         found = {who for who in self._listed if self._node(who) in nodes}
         return found if found < self._listed.keys() else set()
 
     def witness(self, used: Set[Identity], silent: Set[Identity]) -> calls.MediaAnchor | None:
-        """A relay to listen to besides those in use, where one node has all of these.
+        """Give a relay to listen to besides those in use, if all in use are on one node.
 
-        Its silence or its answer tells whether theirs is the fault of this edge's own network. One on the
-        same node tells less and serves only beside a single relay.
+        Whether it is silent too tells whether this edge's own network is at fault. A relay on the same node
+        tells less, and is chosen only beside a single relay.
         """
         nodes = {self._node(who) for who in used}
         if not used or len(nodes) > 1:

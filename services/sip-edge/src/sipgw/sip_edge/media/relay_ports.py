@@ -1,5 +1,5 @@
-"""RelayPorts: where the relays receive media, as the registry lists them. The voice of no call is sent there:
-two calls that name each other's ports would talk to each other for ever.
+"""The media ports of the relays, as the registry lists them. No call's audio may be sent there: two calls
+that name each other's ports would send each other audio for ever.
 """
 
 import asyncio
@@ -15,21 +15,21 @@ _PERIOD_S: Final = 5.0
 
 
 class RelayPorts:
-    """A relay that has just started is known within a period; without a registry the last list holds."""
+    """The last list of relays' ports. A new relay appears within one period."""
 
     def __init__(self, list_relays: Callable[[], Awaitable[Sequence[registry.Relay]]]) -> None:
         self._list_relays = list_relays
         self._ranges: dict[str, list[range]] = {}
 
     async def follow(self) -> None:
-        """Ask again and again, for ever."""
+        """Ask the registry periodically, for ever."""
         while True:
             with contextlib.suppress(ControlError):
                 self.take([one.registration for one in await self._list_relays()])
             await asyncio.sleep(_PERIOD_S)
 
     def take(self, registrations: Sequence[registry.RelayRegistration]) -> None:
-        """These are all relays."""
+        """Replace the list by that of all relays."""
         ranges: dict[str, list[range]] = {}
         for one in registrations:
             ports = range(one.rtp_first_port, one.rtp_last_port + 1)
@@ -39,5 +39,5 @@ class RelayPorts:
         self._ranges = ranges
 
     def has(self, host: str, port: int) -> bool:
-        """Whether a relay may receive media there."""
+        """Tell whether a relay may receive media at an address and port."""
         return any(port in ports for ports in self._ranges.get(host, ()))

@@ -1,9 +1,9 @@
-"""The relays that this edge has calls on: one control stream each, and the judgement that one says nothing.
+"""Control streams to the relays that this edge has calls on, and the judgement which relays are silent.
 
-A relay whose process runs answers pings five times a second. Calls leave one that has been silent for too
-long (`SilenceJudge`), whose host refuses connections, or in whose place another incarnation answers: to move
-a call that need not have moved costs a re-INVITE (ADR 0006). That a relay is *lost*, so that calls without
-another may end, takes its lease's lapse as well: `has_lapsed`.
+A relay whose process runs returns five pings a second. Calls leave a relay that has been silent for too long
+(`SilenceJudge`), whose host refuses connections, or whose address another incarnation has; an unneeded move
+costs the caller a re-INVITE (ADR 0006). A relay is lost, so that its calls may end when no other has room,
+only when its lease has lapsed as well (`has_lapsed`).
 """
 
 import asyncio
@@ -26,25 +26,25 @@ OnEvent = Callable[[Identity, relay.MediaEvent], Awaitable[None] | None]
 _JUDGE_PERIOD_S = 0.05
 _KEPT_S = 5.0
 _FIRST_ATTACH_S = 2.0
-"""A stream that never stood may take so long."""
+"""How long a stream may take to connect for the first time."""
 
 
 @dataclass(frozen=True, slots=True)
 class RelayCallbacks:
-    """What is called about relays; `on_silent` and `on_gone` once each until the relay is heard again."""
+    """Callbacks about relays. `on_silent` and `on_gone` are called once until the relay is heard again."""
 
     on_event: OnEvent
-    """A relay has sent a media event."""
+    """A relay sent a media event."""
     on_attached: Callable[[Identity], None]
-    """A relay's stream stands (again)."""
+    """The stream to a relay is connected (again)."""
     on_silent: Callable[[Identity], None]
     """A relay has been silent for too long."""
     on_gone: Callable[[Identity], None]
-    """A relay is not there any more."""
+    """A relay no longer exists."""
 
 
 class Relays:
-    """`link` gives the stream to a relay, `watch` judges them all."""
+    """Streams to relays, one each, opened on demand."""
 
     def __init__(self, settings: EdgeSettings, list_relays: ListRelays, callbacks: RelayCallbacks) -> None:
         self._me = settings.identity
@@ -62,7 +62,7 @@ class Relays:
         self._map = RelayMap(list_relays)
 
     def link(self, anchor: calls.MediaAnchor) -> RelayLink:
-        """The stream to the relay of a call."""
+        """Give the stream to a relay, opening it if there is none."""
         who = identity_of(anchor.relay)
         link = self._links.get(who)
         if link is None:
@@ -80,9 +80,9 @@ class Relays:
         return link
 
     async def is_responsive(self, anchor: calls.MediaAnchor) -> bool:
-        """Whether a relay says anything, asked now if need be. One that does not counts as silent.
+        """Tell whether a relay responds, waiting briefly for it. One that does not is silent from now on.
 
-        For calls of an edge that says nothing either, so that less silence than else is proof enough.
+        This is for calls whose edge is silent too, so that a shorter silence is proof enough.
         """
         who = identity_of(anchor.relay)
         link = self.link(anchor)
@@ -100,28 +100,28 @@ class Relays:
         return False
 
     def is_silent(self, who: Identity) -> bool:
-        """Nothing is heard of it now."""
+        """Tell whether a relay is silent now."""
         return who in self._silent
 
     @property
     def silent_incarnations(self) -> set[str]:
-        """Relays that no call is placed on."""
+        """The relays that get no calls."""
         return {who.incarnation for who in self._silent}
 
     @property
     def doubtful_incarnations(self) -> set[str]:
-        """Relays that a call is placed on only when no other has room: those that have just fallen silent,
-        and those on their nodes and on the nodes of silent ones.
+        """The relays that get a call only when no other has room: those that have just fallen silent, and
+        those on the nodes of silent relays.
         """
         suspects = self._silent | self._judge.suspects
         return {who.incarnation for who in suspects | self._map.beside(suspects)}
 
     def has_lapsed(self, who: Identity) -> bool:
-        """Nothing is heard of it, and its lease has lapsed or another has its place."""
+        """Tell whether a relay is silent and its lease has lapsed, or another incarnation has its address."""
         return who in self._silent and who in self._lapsed
 
     async def watch(self, in_use: Callable[[], set[Identity]]) -> None:
-        """Judge relays, for ever; streams to relays without calls are closed."""
+        """Judge relays, and close streams to relays without calls, for ever."""
         await asyncio.gather(self._judge_forever(), self._poll(in_use))
 
     async def _judge_forever(self) -> None:
@@ -142,7 +142,7 @@ class Relays:
             await asyncio.sleep(self._poll_s)
 
     def _witness_for(self, used: set[Identity]) -> set[Identity]:
-        """Another relay to listen to, whose silence tells whose fault that of the others is."""
+        """Give another relay to listen to, whose silence tells whether this edge's network is at fault."""
         witness = self._map.witness(used, self._silent)
         if witness is None:
             return set()
@@ -150,7 +150,7 @@ class Relays:
         return {identity_of(witness.relay)}
 
     async def aclose(self) -> None:
-        """Detach from all."""
+        """Close all streams."""
         await asyncio.gather(*(link.aclose() for link in self._links.values()))
         self._links.clear()
 
@@ -163,10 +163,10 @@ class Relays:
                 silence_s = self._judge.silence_s(who) or link.silent_s
                 self._note_silent(who, f"said nothing for {silence_s:.1f} s")
             elif who in self._silent and link.is_connected and not self._judge.silence_s(who):
-                self._attached(who, who)  # its stream had not broken yet
+                self._attached(who, who)  # its stream has not broken yet
 
     def _says_nothing(self, who: Identity, link: RelayLink) -> bool:
-        """Of one that answers no pings: it never attached, or is of an older release."""
+        """Judge a relay that returns no pings: its stream never connected, or it is of an older release."""
         if link.relay is None:
             return link.silent_s > _FIRST_ATTACH_S
         return not link.is_connected and who in self._lapsed
@@ -181,7 +181,7 @@ class Relays:
                 identity_of(one.registration.relay) for one in await self._list_relays() if one.healthy
             }
         except ControlError:
-            return  # nobody can say that a lease lapsed
+            return  # without the registry, no lease is known to have lapsed
         for who in doubted - healthy - self._lapsed:
             if self._is_doubted(who):
                 self._lapsed.add(who)
@@ -217,7 +217,7 @@ class Relays:
             self._callbacks.on_gone(who)
 
     async def _close_unused(self, used: set[Identity]) -> None:
-        """Not one that was just asked for: what another edge's call wants there is under way."""
+        """Close streams that are not used. One just asked for stays: a command on it is under way."""
         idle_since = asyncio.get_running_loop().time() - _KEPT_S
         idle = [who for who in self._links if who not in used and self._asked_at[who] < idle_since]
         for who in idle:

@@ -1,6 +1,7 @@
-"""Offer and answer on behalf of a relay (RFC 3264): SDP on the SIP side, `MediaSpec` on the relay's.
+"""SDP offers and answers on behalf of a relay (RFC 3264), and the `MediaSpec` that the relay gets.
 
-The relay never sees SDP; the edge never sees RTP. Versions of our description rise by one with each change.
+The relay never sees SDP; the edge never sees RTP. The version of our description rises by one with each
+change.
 """
 
 from dataclasses import dataclass, replace
@@ -35,12 +36,12 @@ _DIRECTIONS = {
 NOT_ACCEPTABLE = 488
 _LONGEST_WARNING = 200
 _parse = lru_cache(maxsize=256)(SessionDescription.parse)
-"""An offer is read twice within milliseconds: before its relay is known, and after. The value is frozen."""
+"""Cached, since each offer is parsed twice within milliseconds: before and after a relay is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """Our description as bytes, and what the relay is to do."""
+    """Our description as bytes, and the media parameters for the relay."""
 
     sdp: bytes
     media: relay.MediaSpec
@@ -48,7 +49,7 @@ class Described:
 
 
 def read_offer(body: bytes) -> SessionDescription:
-    """The peer's description. Raises Rejected(400) with the line that is wrong."""
+    """Parse the peer's description. Raises Rejected(400) that names the bad line."""
     try:
         return _parse(body)
     except SdpParseError as error:
@@ -56,7 +57,7 @@ def read_offer(body: bytes) -> SessionDescription:
 
 
 def named_addresses(body: bytes) -> set[str]:
-    """The hosts that a description names for media; none of one that can't be read."""
+    """Give the hosts that a description names for media; none if it cannot be parsed."""
     try:
         described = _parse(body)
     except SdpParseError:
@@ -67,7 +68,7 @@ def named_addresses(body: bytes) -> set[str]:
 
 
 def negotiate(offer: SessionDescription, capabilities: MediaCapabilities) -> relay.MediaSpec:
-    """What an offer settles, before a relay is known. Raises Rejected(488)."""
+    """Negotiate an offer before a relay is known. Raises Rejected(488)."""
     return _answer(offer, capabilities, calls.MediaAnchor(media_address="0.0.0.0", rtp_port=9), 0, 0).media
 
 
@@ -77,13 +78,13 @@ def answer_with(
     session: calls.CallSession,
     version: int,
 ) -> Described:
-    """Our answer for the relay ports of `session`. Raises Rejected(488)."""
+    """Make our answer with the relay's ports of `session`. Raises Rejected(488)."""
     return _answer(offer, capabilities, session.media, _session_id(session), version)
 
 
 def offer_with(capabilities: MediaCapabilities, session: calls.CallSession, version: int) -> Described:
-    """Our offer for the relay ports of `session`, all codecs; the relay expects the first of them
-    meanwhile.
+    """Make our offer of all codecs with the relay's ports of `session`; until the answer the relay expects
+    the first.
     """
     offer = make_offer(
         capabilities,
@@ -97,7 +98,7 @@ def offer_with(capabilities: MediaCapabilities, session: calls.CallSession, vers
 
 
 def moved(session: calls.CallSession, anchor: calls.MediaAnchor, version: int) -> Described:
-    """Our last description with the ports of another relay, and the media as agreed now. Raises Rejected."""
+    """Make our last description with the ports of another relay. Raises Rejected(488)."""
     leg = session.legs[0]
     try:
         offer = move_offer(
@@ -113,9 +114,9 @@ def moved(session: calls.CallSession, anchor: calls.MediaAnchor, version: int) -
 
 
 def agreed(session: calls.CallSession, capabilities: MediaCapabilities) -> relay.MediaSpec:
-    """What both sides' last descriptions agree on, whichever was the offer. Raises Rejected(488).
+    """Give the media that both sides' last descriptions agree on. Raises Rejected(488).
 
-    The codec in use is kept even when the config no longer has it.
+    The codec in use is kept even if the config no longer has it.
     """
     leg = session.legs[0]
     every = replace(capabilities, codecs=tuple(CODECS.values()))
@@ -123,7 +124,7 @@ def agreed(session: calls.CallSession, capabilities: MediaCapabilities) -> relay
 
 
 def offered_media(capabilities: MediaCapabilities) -> relay.MediaSpec:
-    """The media of an offer of ours that nobody has answered: no remote address yet."""
+    """Give the media of our offer that has no answer yet, and so no remote address."""
     first = capabilities.codecs[0]
     event = capabilities.telephone_event_payload_type
     return relay.MediaSpec(
@@ -142,7 +143,7 @@ def offered_media(capabilities: MediaCapabilities) -> relay.MediaSpec:
 
 
 def accept(local_sdp: bytes, answer: bytes, capabilities: MediaCapabilities) -> Described:
-    """What the peer's answer to our offer settles. Raises Rejected(488) when it settles nothing."""
+    """Negotiate the peer's answer to our offer. Raises Rejected(488) if they have nothing in common."""
     try:
         media = accept_answer(
             SessionDescription.parse(local_sdp), SessionDescription.parse(answer), capabilities
@@ -153,7 +154,7 @@ def accept(local_sdp: bytes, answer: bytes, capabilities: MediaCapabilities) -> 
 
 
 def media_spec(media: NegotiatedMedia) -> relay.MediaSpec:
-    """Negotiated media in the relay's words."""
+    """Convert negotiated media for the relay."""
     event = media.telephone_event
     return relay.MediaSpec(
         remote_address=media.remote_address,
@@ -201,7 +202,7 @@ def _answer(
 
 
 def not_acceptable(why: str) -> Rejected:
-    """488 that says why in its Warning (RFC 3261 §20.43), and in the log and the record."""
+    """Make a 488 whose reason stands in the Warning header (RFC 3261 §20.43), the log and the record."""
     detail = _one_line(why)
     return Rejected(NOT_ACCEPTABLE, headers=(("Warning", f'305 sipgw "{detail}"'),), detail=detail)
 

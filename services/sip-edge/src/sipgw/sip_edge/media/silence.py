@@ -1,9 +1,9 @@
-"""Decides when a relay has been silent for too long (ADR 0006). No I/O: the caller brings the clock.
+"""Decide when a relay or edge has been silent for too long (ADR 0006). No I/O: the caller gives the time.
 
-Silence is counted only while this edge listened: a turn of its loop that came late counts as one turn. While
-other relays are silent as well, the fault is more likely the machine or the network on this side; such
-silence is counted apart, has a longer limit, and is forgotten as soon as one of the others is heard. A
-relay that is already known to be silent says nothing about the others.
+Silence counts only while this edge listened: a turn of its loop that comes late counts as one turn. While all
+others are silent as well, the fault is more likely in this machine or its network. Such shared silence is
+counted apart, has a longer limit, and is forgotten as soon as one of the others is heard. Relays already
+known to be silent are left out of the comparison.
 """
 
 from collections.abc import Hashable, Mapping
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 SUSPECT_AFTER_S: Final = 0.4
-"""Two pings without an answer: such a relay says nothing about the others."""
+"""Two pings not returned: such a relay is left out of the comparison."""
 SHARED_FACTOR: Final = 3.0
 """How much longer the limit is while no relay is heard."""
 
@@ -20,15 +20,15 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 
 @dataclass(slots=True)
 class _Listened:
-    """How long a relay has been listened to in vain."""
+    """The silence counted against one relay."""
 
     heard_at: float
     alone_s: float = 0.0
-    """While another relay was heard, or there was none to compare with."""
+    """Silence while another relay was heard, or there was none to compare with."""
     shared_s: float = 0.0
-    """While every other relay was suspect, too."""
+    """Silence while every other relay was suspect too."""
     is_pardoned: bool = False
-    """What it shared with others has been forgiven once."""
+    """Its silence before another's return has been forgiven once."""
 
     @property
     def total_s(self) -> float:
@@ -40,7 +40,7 @@ class _Listened:
 
 
 class SilenceJudge(Generic[KeyT]):
-    """`observe` is called once per turn of the loop, every `turn_s`."""
+    """Call `observe` once per turn of the loop, every `turn_s`."""
 
     def __init__(self, limit_s: float, turn_s: float) -> None:
         self._limit_s = limit_s
@@ -49,17 +49,17 @@ class SilenceJudge(Generic[KeyT]):
         self._observed_at: float | None = None
 
     def silence_s(self, relay: KeyT) -> float:
-        """Seconds of silence counted against a relay so far."""
+        """Give the seconds of silence counted against a relay."""
         listened = self._relays.get(relay)
         return listened.total_s if listened is not None else 0.0
 
     @property
     def suspects(self) -> set[KeyT]:
-        """Relays that owe an answer to two pings or more."""
+        """The relays that have not returned two pings or more."""
         return {relay for relay, listened in self._relays.items() if listened.is_suspect}
 
     def observe(self, heard_at: Mapping[KeyT, float], now: float) -> set[KeyT]:
-        """Give those of the relays that have been silent for too long.
+        """Give the relays that have been silent for too long.
 
         `heard_at`: when each relay was last heard, by the clock of `now`. A relay that is not in it is
         forgotten.
@@ -74,8 +74,8 @@ class SilenceJudge(Generic[KeyT]):
         return {relay for relay, listened in self._relays.items() if self._is_too_long(listened)}
 
     def _note_heard(self, heard_at: Mapping[KeyT, float], now: float) -> set[KeyT]:
-        """Those that were heard since the last turn. A suspect that returns clears the others of the
-        silence that they shared with it.
+        """Give the relays heard since the last turn. A suspect's return clears the shared silence
+        of others.
         """
         for gone in self._relays.keys() - heard_at.keys():
             del self._relays[gone]
@@ -93,8 +93,8 @@ class SilenceJudge(Generic[KeyT]):
         return returned
 
     def _pardon(self, listened: _Listened) -> None:
-        """The silence was not its own. The rest is forgiven once, else relays that come and go would keep a
-        dead one's calls on it.
+        """Forgive shared silence, and once also the rest; more often, and relays that come and go would keep
+        the calls of a dead relay on it.
         """
         listened.shared_s = 0.0
         if not listened.is_pardoned:
@@ -109,5 +109,5 @@ class SilenceJudge(Generic[KeyT]):
             listened.alone_s += elapsed_s
 
     def _is_too_long(self, listened: _Listened) -> bool:
-        limit_s = self._limit_s - self._turn_s / 2  # the turn at the limit, not the one after it
+        limit_s = self._limit_s - self._turn_s / 2  # decide at the turn nearest to the limit
         return listened.alone_s > limit_s or listened.total_s > SHARED_FACTOR * limit_s
