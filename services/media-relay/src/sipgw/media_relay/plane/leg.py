@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from sipgw.rtp.media_destination import Evidence, Reach, judge_destination
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sipgw.media_relay.plane.media_parameters import MediaParameters
     from sipgw.media_relay.plane.rtp_endpoint import RtpEndpoint
     from sipgw.rtp.media_destination import LocalAddresses
@@ -32,6 +34,7 @@ class Leg:
     def take_media(self, media: MediaParameters) -> None:
         """Media agreed anew. Another host has to be acknowledged anew."""
         self.media = media
+        self.latch.rules = media.peer.latch
         if media.peer.is_acknowledged:
             self.acknowledge()
 
@@ -61,9 +64,14 @@ class Leg:
             return False
         if self.media.is_symmetric:
             if self._rtcp_candidate == source:
-                self.endpoint.remote_rtcp = source
+                self.endpoint.send_reports_to(source)
             self._rtcp_candidate = source
         return True
+
+    def begin(self) -> bool:
+        """Return whether this is the first packet of the caller."""
+        is_first, self.has_started = not self.has_started, True
+        return is_first
 
     def _judge(self, destination: Source | None, local: LocalAddresses) -> Reach:
         if destination is None:
@@ -73,3 +81,28 @@ class Leg:
         is_acknowledged = bool(self.media.remote) and self.acknowledged_host == self.media.remote.host
         evidence = Evidence(destination.host in self.latch.proven, is_acknowledged and is_of_sdp)
         return judge_destination(destination, self.media.peer.destination, evidence, local)
+
+
+class Legs:
+    """The legs of open calls, by row."""
+
+    def __init__(self, rows: int) -> None:
+        self._legs: list[Leg | None] = [None] * rows
+
+    def __iter__(self) -> Iterator[Leg]:
+        return (leg for leg in self._legs if leg is not None)
+
+    def of(self, row: int) -> Leg:
+        """Return the leg of an open call. Raises LookupError for a row without one."""
+        leg = self._legs[row]
+        if leg is None:
+            raise LookupError(f"row {row} has no call")
+        return leg
+
+    def put(self, row: int, leg: Leg) -> None:
+        """Let a call have the row."""
+        self._legs[row] = leg
+
+    def remove(self, row: int) -> None:
+        """Leave the row free."""
+        self._legs[row] = None

@@ -7,41 +7,38 @@ downlink to the callers, then what that brought about. Wiring only: the rules ar
 from __future__ import annotations
 
 import functools
-import struct
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
 from sipgw.audio import AudioFormat, recoding_table
 from sipgw.media_relay.load.tick import TICK_S
-from sipgw.media_relay.pipeline.stage import Tick
-from sipgw.media_relay.plane.leg import Leg
+from sipgw.media_relay.plane.columns import Columns
+from sipgw.media_relay.plane.leg import Leg, Legs
+from sipgw.media_relay.plane.lobby import Lobby
 from sipgw.media_relay.plane.outbound_gate import OutboundGate
 from sipgw.media_relay.plane.rtp_endpoint import RtpEndpoint
 from sipgw.media_relay.rtp.digits_in import DigitsIn
 from sipgw.media_relay.rtp.receiver import NO_PAYLOAD_TYPE, RtpReceiver
 from sipgw.media_relay.rtp.rtcp_reports import RtcpReports
-from sipgw.media_relay.rtp.rtp_sweep import SLOT, RtpSweep
+from sipgw.media_relay.rtp.rtp_sweep import RtpSweep
 from sipgw.media_relay.rtp.transmitter import Transmitter
 from sipgw.media_relay.rtp.uplink import Uplink
 from sipgw.rtp.jitter_buffer import JitterBuffer
-from sipgw.rtp.source_latch import Arrival, Source, SourceLatch, Verdict, canonical_host
+from sipgw.rtp.source_latch import Source, SourceLatch
 from sipgw.rtp.telephone_event import DigitStarted, DtmfSender
 
 if TYPE_CHECKING:
-    import socket
-    from typing import Any
-
     import numpy.typing as npt
 
     from sipgw.media_relay.pipeline.pipeline import MediaPipeline
+    from sipgw.media_relay.pipeline.stage import Tick
     from sipgw.media_relay.plane.media_parameters import MediaParameters
     from sipgw.media_relay.ports.port_pool import PortPair, PortPool
     from sipgw.media_relay.rtp.playout import PlayoutQueue
     from sipgw.rtp.media_destination import LocalAddresses, Reach
     from sipgw.rtp.telephone_event import DigitEvent
 
-_RTP_START: Final = struct.Struct("!BBHII")
 _POOL_SWEEP_TICKS: Final = 20
 _ROUNDS: Final = 3
 _MOST_ROUNDS: Final = 64
@@ -87,14 +84,19 @@ class MediaPlane:
         self.transmitter = Transmitter(rows, self.playout, pipeline)
         self._gate = OutboundGate(self.transmitter, self.playout)
         self.reports = RtcpReports(rows, self.receiver, self.transmitter)
+        columns = Columns(self.receiver, self.uplink, self.reports)
         self._digits = DigitsIn()
         self._sweep = RtpSweep()
         self._listener = listener
-        self._legs: list[Leg | None] = [None] * rows
-        self._unproven: set[int] = set()  # rows connected to their SDP's address by its first packet alone
+        self._legs = Legs(rows)
+        self._lobby = Lobby(self._legs, columns, self._sweep, self._direct, listener.media_started)
         self._reported = np.zeros(rows, np.int64)
         self._tick_number = 0
-        self.strange = 0  # packets from strangers, all calls
+
+    @property
+    def strange(self) -> int:
+        """Packets from strangers, of all calls."""
+        return self._lobby.strange
 
     def open(
         self, row: int, pair: PortPair, media: MediaParameters, *, is_live: bool, uplink_frame_ms: int
@@ -103,7 +105,8 @@ class MediaPlane:
         now_s = self._tick_number * TICK_S
         endpoint = RtpEndpoint(pair, media.remote, media.remote_rtcp)
         latch = SourceLatch(media.remote, media.peer.latch, barred=pair.barred)
-        leg = self._legs[row] = Leg(endpoint, latch, media)
+        leg = Leg(endpoint, latch, media)
+        self._legs.put(row, leg)
         leg.take_media(media)
         silence = media.wire.silence
         self.jitter.open(row, silence=silence, now_s=now_s)
@@ -113,8 +116,8 @@ class MediaPlane:
         self.uplink.open(row, AudioFormat(media.wire.codec, media.wire.rate_hz, uplink_frame_ms))
         self._reported[row] = 0
         self._configure(row, media)
-        self._sweep.add_cold(pair.rtp, functools.partial(self._read_lobby, row))
-        self._sweep.add_cold(pair.rtcp, functools.partial(self._read_rtcp, row))
+        self._sweep.add_cold(pair.rtp, functools.partial(self._lobby.read_rtp, row))
+        self._sweep.add_cold(pair.rtcp, functools.partial(self._lobby.read_rtcp, row))
 
     def modify(self, row: int, media: MediaParameters, *, uplink_frame_ms: int) -> None:
         """Media agreed anew; another address of the caller's means a new latch."""
@@ -122,17 +125,13 @@ class MediaPlane:
         moved = media.remote != leg.media.remote and media.remote is not None
         before = leg.media
         leg.take_media(media)
-        leg.latch.rules = media.peer.latch
         if media.wire.codec != before.wire.codec:
             table = recoding_table(before.wire, media.wire)
             self.receiver.recode(row, table)
             self.jitter.recode(row, table)
             self.playout.recode(row, table)
         if moved:
-            self._disconnect(leg)
-            self._unproven.discard(row)
-            leg.latch.expect(media.remote, self._tick_number * TICK_S)
-            leg.endpoint.remote, leg.endpoint.remote_rtcp = media.remote, media.remote_rtcp
+            self._lobby.expect(row, media)
         uplink_format = AudioFormat(media.wire.codec, media.wire.rate_hz, uplink_frame_ms)
         self.uplink.open(row, uplink_format, keep_seq=True)
         self._configure(row, media)
@@ -180,19 +179,14 @@ class MediaPlane:
         leg = self._leg(row)
         if self.transmitter.sent[row] and leg.may_report:
             leg.endpoint.send_rtcp(self.reports.build(row, ends=True), is_muxed=leg.media.is_muxed)
-        self._legs[row] = None
-        self._unproven.discard(row)
+        self._legs.remove(row)
         parts = self.uplink, self.transmitter, self._gate, self.receiver, self.playout, self.reports
         for part in (*parts, self._digits):
             part.close(row)
-        self._sweep.remove_cold(leg.endpoint.pair.rtp)
-        self._sweep.remove_cold(leg.endpoint.pair.rtcp)
-        if leg.endpoint.connected is not None:
-            self._sweep.remove_hot(leg.endpoint.connected)
-        pair = leg.endpoint.release()
-        if leg.latch.latched is not None and self.receiver.has_ssrc[row]:
-            pair.heard = (leg.latch.latched, int(self.receiver.ssrc[row]))
-        self.pool.release(pair, self.now_s)
+        self._lobby.close(row, leg)
+        latched, has_ssrc = leg.latch.latched, bool(self.receiver.has_ssrc[row])
+        heard = (latched, int(self.receiver.ssrc[row])) if latched is not None and has_ssrc else None
+        self.pool.release(leg.endpoint.release(heard), self.now_s)
 
     def send_digits(self, row: int, digits: str, duration_ms: int) -> None:
         """Send keys to the caller. Raises ValueError for what is no key, or when keys were not agreed."""
@@ -221,10 +215,11 @@ class MediaPlane:
     def on_tick(self, tick: Tick, missed: int) -> None:
         """All that there is to do at a tick."""
         self._tick_number = tick.number
+        self._lobby.begin_tick(tick)
         self._sweep.sweep_cold()
         for rows, lengths in self._sweep.hot_rounds(min(_ROUNDS + missed, _MOST_ROUNDS)):
             self.receiver.receive(rows, self._sweep.datagrams[: len(rows)], lengths, tick)
-        self._prove_connected()
+        self._lobby.prove_connected()
         self.uplink.run(tick)
         self.transmitter.run(tick)
         self._follow_up(tick)
@@ -256,10 +251,7 @@ class MediaPlane:
     # -- inside
 
     def _leg(self, row: int) -> Leg:
-        leg = self._legs[row]
-        if leg is None:
-            raise LookupError(f"row {row} has no call")
-        return leg
+        return self._legs.of(row)
 
     def _configure(self, row: int, media: MediaParameters) -> None:
         events = media.events
@@ -321,127 +313,3 @@ class MediaPlane:
             self._listener.digit_started(row, event.digit)
         else:
             self._listener.digit_ended(row, event.digit, event.duration_ms)
-
-    def _read_rtcp(self, row: int) -> None:
-        leg = self._leg(row)
-        try:
-            datagram, address = leg.endpoint.pair.rtcp.recvfrom(SLOT)
-        except OSError:
-            return
-        reports_to = leg.endpoint.remote_rtcp
-        if leg.takes_rtcp(_source(address)):
-            self.reports.receive(row, datagram)
-            if leg.endpoint.remote_rtcp != reports_to:
-                self._direct(row)
-        else:
-            self._count_stranger(leg)
-
-    def _read_lobby(self, row: int) -> None:
-        leg = self._leg(row)
-        try:
-            datagram, address = leg.endpoint.pair.rtp.recvfrom(SLOT)
-        except OSError:
-            return
-        self._judge(row, leg, datagram, _source(address))
-
-    def _judge(self, row: int, leg: Leg, datagram: bytes, source: Source) -> None:
-        """A datagram at the lobby: latch to its sender, take it, or count a stranger."""
-        if len(datagram) < _RTP_START.size or datagram[0] & 0xC0 != 0x80:
-            self._count_stranger(leg)
-            return
-        _, second, sequence, _, ssrc = _RTP_START.unpack_from(datagram)
-        if 192 <= second <= 223:  # RTCP does not tell whose RTP this is
-            if leg.media.is_muxed and source == leg.endpoint.remote:
-                self.reports.receive(row, datagram)
-            return
-        is_agreed = self.receiver.is_agreed(row, second & 0x7F)
-        was_proven = len(leg.latch.proven)
-        verdict = leg.latch.receive_packet(
-            Arrival(source, ssrc, sequence, is_agreed),
-            self._tick_number * TICK_S,
-            self.receiver.heard(row, TICK_S),
-        )
-        match verdict:
-            case Verdict.LATCHED:
-                self._unproven.discard(row)
-                self._take_first(row, leg, datagram, source)
-            case Verdict.HEARD if is_agreed and leg.latch.latched is None and row not in self._unproven:
-                self._unproven.add(row)
-                self._take_first(row, leg, datagram, source)
-            case Verdict.HEARD:
-                self._begin_uplink(row, leg, source)
-                self._take_one(row, datagram)
-            case Verdict.PENDING:
-                pass
-            case Verdict.STRANGE:
-                self._count_stranger(leg)
-        if len(leg.latch.proven) != was_proven:
-            self._direct(row)
-
-    def _take_first(self, row: int, leg: Leg, datagram: bytes, source: Source) -> None:
-        """Give a source a socket of its own; take its packet, and what came before the socket was there."""
-        early = self._connect(row, leg, source)
-        self._begin_uplink(row, leg, source)
-        self._take_one(row, datagram)
-        for each, address in early:
-            self._judge(row, leg, each, _source(address))
-
-    def _prove_connected(self) -> None:
-        """Tell latches what the SDP's address sent to its own socket: its second packet latches it."""
-        for row in list(self._unproven):
-            leg, heard = self._leg(row), self.receiver.heard(row, TICK_S)
-            if heard is None or leg.media.remote is None:
-                continue
-            arrival = Arrival(leg.media.remote, heard.ssrc, heard.highest_sequence)
-            if leg.latch.receive_packet(arrival, heard.at_s) is Verdict.LATCHED:
-                self._unproven.discard(row)
-                self._direct(row)
-
-    def _connect(self, row: int, leg: Leg, source: Source) -> list[tuple[bytes, Any]]:
-        """Give the caller a socket of its own and send to it from now on."""
-        self._disconnect(leg)
-        try:
-            early = leg.endpoint.connect(source)
-        except OSError:  # no room for another socket: the lobby goes on serving
-            leg.endpoint.remote = source
-            early = []
-        if leg.endpoint.connected is not None:
-            self._sweep.add_hot(leg.endpoint.connected, row)
-        if source == leg.media.remote:
-            leg.endpoint.remote_rtcp = leg.media.remote_rtcp
-        else:
-            leg.endpoint.remote_rtcp = Source(
-                source.host, source.port + 1 if source.port < 65535 else source.port
-            )
-        self._direct(row)
-        return early
-
-    def _begin_uplink(self, row: int, leg: Leg, source: Source) -> None:
-        """The caller's first packet is here."""
-        self.uplink.align(row, self._tick_number)
-        if not leg.has_started:
-            leg.has_started = True
-            self._listener.media_started(row, source)
-
-    def _disconnect(self, leg: Leg) -> None:
-        connected: socket.socket | None = leg.endpoint.connected
-        if connected is not None:
-            self._sweep.remove_hot(connected)
-            leg.endpoint.disconnect()
-
-    def _take_one(self, row: int, datagram: bytes) -> None:
-        """A single packet through the columns."""
-        one = np.zeros((1, SLOT), np.uint8)
-        one[0, : len(datagram)] = np.frombuffer(datagram, np.uint8)
-        from_row = np.array([row], np.int32)
-        tick = Tick(self._tick_number, self._tick_number * TICK_S)
-        self.receiver.receive(from_row, one, np.array([len(datagram)], np.int32), tick)
-
-    def _count_stranger(self, leg: Leg) -> None:
-        leg.strange += 1
-        self.strange += 1
-
-
-def _source(address: tuple[Any, ...]) -> Source:
-    """Whom the kernel names, in the notation of the rules."""
-    return Source(canonical_host(address[0]), address[1])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from sipgw.media_relay.ports.port_pool import PortPair
+    from sipgw.media_relay.ports.port_pool import Barred, PortPair
     from sipgw.rtp.source_latch import Source
 
 _MOST_EARLY = 64  # datagrams that slipped in between bind and connect
@@ -33,6 +33,14 @@ class RtpEndpoint:
         self.remote = remote
         self.remote_rtcp = remote_rtcp
         self.connected: socket.socket | None = None
+
+    def send_to(self, remote: Source | None, remote_rtcp: Source | None) -> None:
+        """Send RTP and RTCP to these addresses from now on."""
+        self.remote, self.remote_rtcp = remote, remote_rtcp
+
+    def send_reports_to(self, remote_rtcp: Source | None) -> None:
+        """Send RTCP to this address from now on."""
+        self.remote_rtcp = remote_rtcp
 
     def connect(self, source: Source) -> list[tuple[bytes, Any]]:
         """Give `source` a socket of its own; gives what had come to it before it was connected.
@@ -67,11 +75,10 @@ class RtpEndpoint:
             self.connected.close()
             self.connected = None
 
-    def release(self) -> PortPair:
-        """The call is over: the pair, with what may still receive on it."""
-        if self.connected is not None:
-            self.pair.extra.append(self.connected)
-            self.connected = None
+    def release(self, heard: Barred | None = None) -> PortPair:
+        """Return the pair of ports of a call that is over, with whom its caller was `heard` as."""
+        self.pair.end_call(heard, self.connected)
+        self.connected = None
         return self.pair
 
     def sender(self) -> Callable[[Any], object] | None:

@@ -51,6 +51,12 @@ class PortPair:
     def rtcp_port(self) -> int:
         return self.rtp_port + 1
 
+    def end_call(self, heard: Barred | None, connected: socket.socket | None) -> None:
+        """Keep the call's connected socket, which is read while resting, and who was heard on it."""
+        self.heard = heard if heard is not None else self.heard
+        if connected is not None:
+            self.extra.append(connected)
+
 
 @dataclass(slots=True)
 class _Resting:
