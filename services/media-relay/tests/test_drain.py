@@ -8,6 +8,7 @@ import pytest
 from sipgw.api.config.v1 import config_pb2
 from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.media_relay.app import DOUBTFUL_STALL_S
+from sipgw.media_relay.calls.housekeeping import DOUBT_S, UNCONFIRMED_S
 from sipgw.media_relay.load.tick import TICK_S
 from sipgw.media_relay.settings import DrainTimes
 
@@ -216,6 +217,33 @@ def test_and_frees_what_nobody_says_so_of(bench):
     bench.tick(20)
     bench.stall(int(DOUBTFUL_STALL_S / TICK_S) + 1)
     bench.tick(2300)
+    assert len(bench.sessions) == 0
+
+
+def test_without_an_edge_a_caller_that_goes_on_sending_here_gets_its_call_back(bench):
+    """All edges may be restarting when the machine stands still: the call must neither stay mute nor end."""
+    phone = bench.phone()
+    bench.call(phone)
+    talk(bench, phone, 20)
+    bench.stall(int(DOUBTFUL_STALL_S / TICK_S) + 1)
+    talk(bench, phone, int((DOUBT_S + 1.1) / 0.02))
+    phone.received()
+    said = bench.talk(phone, 20)
+    assert said[-5] in phone.heard()
+    talk(bench, phone, int(UNCONFIRMED_S / 0.02))
+    assert len(bench.sessions) == 1
+
+
+def test_a_caller_that_sends_elsewhere_after_a_stall_hears_no_more_of_this_relay(bench):
+    """What it had sent before waits in the socket, and is no proof."""
+    phone = bench.phone()
+    bench.call(phone)
+    talk(bench, phone, 20)
+    phone.received()
+    bench.stall(int(DOUBTFUL_STALL_S / TICK_S) + 1)
+    talk(bench, phone, 20)
+    bench.tick(int((UNCONFIRMED_S + 2) / TICK_S))
+    assert phone.received() == []
     assert len(bench.sessions) == 0
 
 

@@ -39,10 +39,11 @@ class Ending:
             self.end(session, reason)
 
     def doubt_all(self) -> None:
-        """Silence every call until an edge says that it is still here.
+        """Silence every call until it is known to be here.
 
-        This process stood still, and its calls may have left it. One that no edge names is freed like one
-        that was never confirmed.
+        This process stood still, and its calls may have left it. A command of an edge proves that a call has
+        not, or its caller, who goes on sending to this relay. A session for which nothing does is freed like
+        one that was never confirmed.
         """
         for session in self._parts.sessions:
             session.doubt(self._parts.sessions.now_s)

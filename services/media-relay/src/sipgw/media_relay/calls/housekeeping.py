@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from sipgw.media_relay.calls.session import Session
 
 UNCONFIRMED_S: Final = 10.0
+DOUBT_S: Final = 2.0
+"""After a stall: longer than an edge takes to see that the relay is silent and to move its calls."""
+_HEARD_WITHIN_S: Final = 0.2
 ORPHAN_S: Final = 60.0
 UNACKNOWLEDGED_S: Final = 40.0
 """A caller has 64*T1 = 32 s for its ACK; a session whose edge is gone holds the bot's voice no longer."""
@@ -36,7 +39,10 @@ class Housekeeping:
             if self._events.is_attached(session.edge):
                 session.note_edge(now_s)
             silent_s = (tick_number - int(self._plane.receiver.last_heard[session.row])) * tick_s
-            if not session.is_confirmed:
+            if self._is_heard_again(session, silent_s, now_s):
+                session.confirm()
+                self._plane.unmute(session.row)
+            elif not session.is_confirmed:
                 if now_s - session.created_s >= UNCONFIRMED_S:
                     self._ending.end(session, "its edge did not confirm it")
             elif silent_s >= ORPHAN_S and now_s - session.attached_s >= ORPHAN_S:
@@ -46,6 +52,13 @@ class Housekeeping:
             else:
                 self._watch_silence(session, silent_s, now_s)
         self._events.forget(time.time_ns() // 1_000_000 - _UNACKED_MS)
+
+    def _is_heard_again(self, session: Session, silent_s: float, now_s: float) -> bool:
+        """Whether the caller of a doubted session still sends here. It counts only some time after the
+        stall: older packets had waited in the socket, and a call on its way to another relay is gone by then.
+        """
+        is_fresh = silent_s <= _HEARD_WITHIN_S and now_s - session.created_s >= DOUBT_S
+        return session.is_doubted and session.is_started and is_fresh
 
     def _watch_silence(self, session: Session, silent_s: float, now_s: float) -> None:
         if not session.is_started or not session.media.is_receiving or not self._media_timeout_s:
