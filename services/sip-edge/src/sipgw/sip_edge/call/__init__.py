@@ -1,1 +1,1 @@
-"""One call: what runs for it here, its route, its clocks and its end."""
+"""One call: its local state at this edge, its route, its deadlines and its end."""

@@ -1,4 +1,4 @@
-"""What a relay is told of a call, from its record and its route: the first relay and every later one."""
+"""Make the Allocate of a call from its record and its route, for its first relay and for every later one."""
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
@@ -12,12 +12,12 @@ from sipgw.sip_edge.gateway_config import ConfigHolder
 TRUNK_PCMU_COST = 1
 STREAM_CALL_COST = 10
 _CLOCK_DRIFT = 1000
-"""A caller's clock may be a thousandth faster than ours, and its frames so many ahead."""
+"""A caller's clock may be one part in 1000 faster than ours, and so be ahead by that many frames."""
 _MARGIN_MS = 100
 
 
 class Allocations:
-    """`of` raises Rejected when the call's route is gone from the config."""
+    """Make Allocate commands from records and the config in force."""
 
     def __init__(self, gateway: ConfigHolder) -> None:
         self._gateway = gateway
@@ -30,7 +30,9 @@ class Allocations:
         epoch: int = 0,
         continuation: relay.Continuation | None = None,
     ) -> relay.Allocate:
-        """The session that a relay is to make. `epoch` is the bot's; 0: the one of the record."""
+        """Make the Allocate of a call. `epoch` is the bot's; 0: that of the record. Raises Rejected when the
+        config no longer has the call's route.
+        """
         route = self._gateway.route(session.route)
         if route is None:
             raise Rejected(404, "Route Is Gone")
@@ -64,14 +66,16 @@ class Allocations:
         )
 
     def elapsed_ms(self, session: calls.CallSession, now_ms: int) -> int:
-        """Since the first audio of the call, with a margin: the bot's `seq` never goes back."""
+        """Give the time since the call's first audio, plus a margin, so that the bot's `seq`
+        never goes back.
+        """
         route = self._gateway.route(session.route)
         is_early = route is not None and route.early_media
         since_ms = max(0, now_ms - (session.created_ms if is_early else session.answered_ms))
         return since_ms + since_ms // _CLOCK_DRIFT + _MARGIN_MS
 
     def cost_units(self, session: calls.CallSession) -> int:
-        """What the call costs a relay, in units of a trunk PCMU call."""
+        """Give the cost of the call to a relay, in units of a trunk PCMU call."""
         route = self._gateway.route(session.route)
         is_stream_call = route is not None and route.protocol == config.BOT_PROTOCOL_STREAM_CALL
         return STREAM_CALL_COST if is_stream_call else TRUNK_PCMU_COST

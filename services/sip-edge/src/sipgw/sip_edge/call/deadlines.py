@@ -1,7 +1,7 @@
-"""Each state of a call lasts so long at most; the record keeps the deadline in Redis time, the owner the
-timer.
+"""End calls that stay in one state for too long.
 
-So a call taken over keeps its clock. What is due is a table: state to cause.
+The record keeps the deadline in Redis time; the owner keeps the timer. So a call keeps its deadline when
+another edge takes it over. A table gives the cause of the end for each state.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _log = get_logger("sipgw.sip_edge.deadlines")
 
 
 class Deadlines:
-    """`arm` with each new state of a call."""
+    """Timers of the calls served here; `arm` sets the timer at each new state of a call."""
 
     def __init__(self, process: Process, records: CallRecords, live: LiveCalls, ending: CallEnding) -> None:
         self._tasks = process.tasks
@@ -39,7 +39,7 @@ class Deadlines:
         self._ending = ending
 
     def arm(self, session: calls.CallSession) -> None:
-        """Replace the call's timer by that of its present state; none when it has no deadline."""
+        """Replace the call's timer by that of its present state; none if the record has no deadline."""
         live = self._live.get(session.call_id)
         if live is None:
             return
@@ -51,7 +51,7 @@ class Deadlines:
             live.timer = asyncio.get_running_loop().call_later(delay_s, self._fire, session)
 
     def is_overdue(self, session: calls.CallSession) -> bool:
-        """Whether the call's time was over a while ago, and yet it goes on."""
+        """Tell whether a call goes on although its deadline passed a while ago."""
         return bool(
             session.deadline_ms
             and session.state in WHEN_DUE
@@ -59,7 +59,9 @@ class Deadlines:
         )
 
     async def obey(self, session: calls.CallSession) -> None:
-        """End a call whose state has lasted too long; `session` is the record as it was armed."""
+        """End a call whose state has lasted too long; `session` is the record as it was when the timer was
+        set.
+        """
         cause, reason = WHEN_DUE[session.state]
         current = self._records.copy_of(session.call_id)
         if current is None or current.state != session.state:
@@ -69,7 +71,7 @@ class Deadlines:
         await self._end(session.call_id, End(cause, reason, status), as_owner=True)
 
     async def no_ack(self, call_id: str) -> None:
-        """End a call whose 2xx was sent until its time was over, and never acknowledged."""
+        """End a call whose 2xx was repeated for 64*T1 and never acknowledged."""
         await self._end(call_id, End(calls.END_CAUSE_NO_ACK, "no ACK for our 200"))
 
     def _fire(self, session: calls.CallSession) -> None:

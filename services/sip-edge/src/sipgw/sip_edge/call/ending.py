@@ -1,9 +1,8 @@
-"""How a call ends, whoever wants it: the end is saved first, then the relay let go, then the peer told, then
-buried.
+"""End a call, whatever the reason: save the end, release the relay, tell the peer, then bury the record.
 
-The record decides between two that end a call at once: the later one finds it ENDING. A call whose end was
-saved but not carried out is carried out by whoever claims it. A step that fails is logged and counted, and
-the next one is taken: no error keeps a call from being buried.
+If two parties end a call at once, the record decides: the later one finds it ENDING. An end that was saved
+but not carried out is carried out by the edge that claims the call. A step that fails is logged and counted,
+and the next step is taken: no error keeps a call from being buried.
 """
 
 import time
@@ -42,8 +41,10 @@ STATUS_BEFORE_ANSWER: Final = {
     calls.END_CAUSE_MEDIA_TIMEOUT: 480,
     calls.END_CAUSE_OPERATOR: 480,
 }
-"""Carriers fail over on 480 and 503, not on 486: a bot that hangs up before the answer has declined
-the call, and no other gateway is to be tried. Every other cause gives 503.
+"""The final status of a call that ends before its answer; 503 for any other cause.
+
+Carriers try another gateway on 480 and 503, but not on 486: a bot that hangs up before the answer has
+declined the call, and no other gateway should get it.
 """
 _REASONS: Final = {
     calls.END_CAUSE_BOT_HANGUP: 'Q.850;cause=16;text="bot hung up"',
@@ -58,14 +59,14 @@ _REASONS: Final = {
     calls.END_CAUSE_SHUTDOWN: 'Q.850;cause=41;text="gateway is shut down"',
     calls.END_CAUSE_TRANSFERRED: 'Q.850;cause=16;text="transferred"',
 }
-"""RFC 3326, in our BYE."""
+"""The Reason header of our BYE (RFC 3326)."""
 EndChange = Callable[[calls.CallSession, Decision], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Why a call ends. `status` and `headers`: of the final answer when there was none yet; 0 means by
-    cause.
+    """Why a call ends. `status` and `headers` are for the final response, if the INVITE has none yet; status
+    0: the cause decides.
     """
 
     cause: calls.EndCause.ValueType
@@ -75,7 +76,7 @@ class End:
 
 
 class CallEnding:
-    """`decide` saves the end, `carry_out` does it; `end` is both."""
+    """End calls: `decide` saves the end, `carry_out` carries it out, `end` does both."""
 
     def __init__(
         self,
@@ -94,7 +95,7 @@ class CallEnding:
         self._tasks = process.tasks
         self._local = signalling.local
         self.unfinished = UnfinishedEnds()
-        """What a task that died has left to do."""
+        """Ends that a crashed task did not finish."""
 
     async def decide(
         self,
@@ -105,7 +106,7 @@ class CallEnding:
         change: EndChange = ending.end,
         known: calls.CallSession | None = None,
     ) -> calls.CallSession | None:
-        """Save by `change` that the call ends; None when it is ending already, is gone, or `change` declines.
+        """Save by `change` that the call ends; None if it is ending already, is gone, or `change` declines.
 
         Raises StoreUnavailable.
         """
@@ -135,7 +136,7 @@ class CallEnding:
         return session
 
     async def end(self, call_id: str, end: End, *, as_owner: bool = False) -> bool:
-        """End a call now; whether it was this that ended it."""
+        """End a call now; False: something else had ended it. Raises StoreUnavailable."""
         session = await self.decide(call_id, end, as_owner=as_owner)
         if session is None:
             return False
@@ -143,7 +144,7 @@ class CallEnding:
         return True
 
     def end_soon(self, session: calls.CallSession) -> None:
-        """Carry a saved end out in the background."""
+        """Carry out a saved end in the background."""
         self._tasks.spawn(self.carry_out(session), "end call", call_id=session.call_id)
 
     async def carry_out(self, session: calls.CallSession) -> None:
@@ -163,18 +164,16 @@ class CallEnding:
     async def _take_step(
         self, session: calls.CallSession, name: str, step: Awaitable[bool | None]
     ) -> bool | None:
-        """What the step gives; None also for one that fails: the caller is not to pay for it by a call that
-        never ends.
-        """
+        """Take a step and give its result; None if it fails, so that the call still ends for the caller."""
         try:
             return await step
-        except Exception:  # the outermost place for it
+        except Exception:  # the outermost handler of a step
             metrics.STEPS_FAILED.labels(name).inc()
             log_of(session).exception("end_step_failed", step=name)
             return None
 
     def _final_of(self, session: calls.CallSession, status: int, headers: HeaderFields) -> bytes:
-        """The final response to an INVITE that has none yet; empty when it can't be made."""
+        """Make the final response to an INVITE that has none yet; empty if it cannot be made."""
         call_id = session.call_id
         live = self._live.get(call_id)
         template = live.template if live is not None else None
@@ -183,13 +182,15 @@ class CallEnding:
                 session.legs[0], self._local.contact(call_id)
             )
             return serialize(template.build(status, headers=headers)) if template is not None else b""
-        except Exception:  # the call ends all the same, and its INVITE gets a plain 500
+        except Exception:  # the call still ends, and its INVITE gets a plain 500
             metrics.STEPS_FAILED.labels("answer").inc()
             log_of(session).exception("end_step_failed", step="answer")
             return b""
 
     async def _release(self, session: calls.CallSession) -> bool:
-        """Let the relay go; False when the relay knows a higher owner: this end is stale."""
+        """Release the relay's session; False if the relay knows a higher owner epoch, so that this end is
+        stale.
+        """
         if not session.media.relay.incarnation:
             return True
         self._placements.release_soon(session.call_id, session.media.relay.incarnation)
@@ -198,7 +199,7 @@ class CallEnding:
                 self._placements.end_at(session, anchor, "the call is over")
         reason = session.end_reason or end_cause_name(session.end_cause)
         if session.end_cause == calls.END_CAUSE_RELAY_LOST:
-            self._placements.end_at(session, session.media, reason)  # it may come back
+            self._placements.end_at(session, session.media, reason)  # the relay may come back
             return True
         try:
             await self._media.release(session, reason)
@@ -234,7 +235,7 @@ class CallEnding:
     async def _send_bye(self, session: calls.CallSession) -> None:
         reason = _REASONS.get(session.end_cause)
         if session.end_cause != calls.END_CAUSE_NO_ACK:
-            # RFC 3261 §15: no BYE before the ACK of our 2xx, or its time-out
+            # RFC 3261 §15: no BYE before the ACK of our 2xx or its timeout
             await self._responses.settled(session.call_id)
         self._responses.stop(session.call_id)
         with call_span("bye", trace_of(session), by="gateway") as span:

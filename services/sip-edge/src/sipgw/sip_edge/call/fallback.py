@@ -1,6 +1,6 @@
-"""When a call's bot does not come: the next of the route's fallback bots, on the same relay and ports.
+"""Give a call whose bot does not come the next fallback bot of its route, on the same relay and ports.
 
-Which bot is next follows from the record, so an edge that takes the call over goes on in the same order.
+The record alone decides which bot is next, so an edge that takes the call over goes on in the same order.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from sipgw.sip_edge.record.records import CallRecords
 
 
 class Fallbacks:
-    """Chooses, and saves the choice before anybody acts upon it."""
+    """Choose fallback bots. The choice is saved before it is acted upon."""
 
     def __init__(self, records: CallRecords, gateway: ConfigHolder, now_ms: Callable[[], int]) -> None:
         self._records = records
@@ -25,7 +25,7 @@ class Fallbacks:
     async def choose_next(
         self, live: LiveCall, session: calls.CallSession, why: str, limit_ms: int
     ) -> calls.CallSession | None:
-        """The record with the next bot, and while it rings a new limit; None when there is no other.
+        """Save the next bot, and while the call rings a new deadline; None if there is no other bot.
 
         Raises CallOver, StoreUnavailable.
         """
@@ -48,7 +48,7 @@ class Fallbacks:
 
 
 def next_endpoint(route: config.Route, call_id: str, current: str) -> str | None:
-    """In the order that the call id gives the fallback bots; each is tried once."""
+    """Give the next fallback bot in the order that the call id determines; each is tried once."""
     order = [bot.endpoint for bot in rank_fallback_bots(route, call_id)]
     after = order.index(current) + 1 if current in order else 0
     return order[after] if after < len(order) else None

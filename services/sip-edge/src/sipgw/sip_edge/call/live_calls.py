@@ -1,6 +1,6 @@
-"""What this process alone knows of a call it serves: its INVITE transaction, what it waits for, its clock.
+"""The local state of calls that this process serves: INVITE transactions, futures, timers.
 
-Nothing here is needed to go on with the call elsewhere: that is all in the record.
+Another edge needs none of it to go on with a call: all it needs is in the record.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _log = get_logger("sipgw.sip_edge.call")
 
 @dataclass(frozen=True, slots=True)
 class RelayGone:
-    """The relay died before its bot was ready."""
+    """The relay died before the bot was ready."""
 
     reason: str
 
@@ -34,50 +34,50 @@ BotOutcome = relay.BotReady | relay.BotFailed | RelayGone
 
 @dataclass(slots=True)
 class LiveCall:
-    """One call served here."""
+    """The local state of one call."""
 
     call_id: str
     trace: TraceIds
     template: InviteResponseTemplate | None
-    """None when the record of a call taken over holds no answer to build others from."""
+    """None if another edge received the INVITE and the record has no response to build others from."""
     destination: Address | None
     invite_key: TransactionKey | None = None
-    """None when another edge received the INVITE: its answers go out by themselves."""
+    """None if another edge received the INVITE: responses are then sent without a transaction."""
     decision: RouteDecision | None = None
     media: relay.MediaSpec | None = None
     bot: "asyncio.Future[BotOutcome]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
     transfer: "asyncio.Future[int] | None" = None
-    """The final status of a transfer under way."""
+    """Gets the final status of a transfer under way."""
     refused: set[str] = field(default_factory=set[str])
-    """Incarnations of relays that did not take the call."""
+    """Incarnations of relays that refused the call."""
     setup: Setup | None = None
-    """Its place among the set-ups; None when another edge received the INVITE."""
+    """Its place in the set-up window; None if another edge received the INVITE."""
     timer: asyncio.TimerHandle | None = None
     is_setting_up: bool = False
-    """A task here brings it to its answer."""
+    """A task of this process is bringing it to its answer."""
     is_moving: bool = False
-    """A task here sees its move through."""
+    """A task of this process is moving it."""
     began_ns: int = field(default_factory=time.time_ns)
 
     @property
     def log(self) -> FilteringBoundLogger:
-        """Lines that name the call and its trace."""
+        """A logger that names the call and its trace."""
         return _log.bind(call_id=self.call_id, trace_id=self.trace.trace_id)
 
     def note_bot(self, outcome: BotOutcome) -> None:
-        """The bot is there, or will not come; the first word counts."""
+        """Note that the bot is ready, or will not come; only the first outcome counts."""
         if not self.bot.done():
             self.bot.set_result(outcome)
 
     def await_bot_again(self) -> None:
-        """What was said of the bot was said by a relay that the call has left."""
+        """Forget the bot's outcome, because it came from a relay that the call has left."""
         self.bot = asyncio.get_running_loop().create_future()
 
 
 class LiveCalls:
-    """The calls served here, by call id."""
+    """The calls that this process serves, by call id."""
 
     def __init__(self) -> None:
         self._calls: dict[str, LiveCall] = {}
@@ -94,11 +94,11 @@ class LiveCalls:
         self._calls[live.call_id] = live
 
     def get(self, call_id: str) -> LiveCall | None:
-        """The call, if it is served here."""
+        """Give the call if it is served here."""
         return self._calls.get(call_id)
 
     def remove(self, call_id: str) -> LiveCall | None:
-        """Serve it no longer."""
+        """Stop serving a call."""
         live = self._calls.pop(call_id, None)
         if live is not None:
             live.note_bot(relay.BotFailed(reason="the call is over"))
@@ -118,15 +118,15 @@ class LiveCalls:
 
 
 def trace_of(session: calls.CallSession) -> TraceIds:
-    """The root span of a call, as its record keeps it."""
+    """Read the root span of a call from its record."""
     return TraceIds(session.trace.trace_id, session.trace.root_span_id, session.trace.sampled)
 
 
 def live_of(session: calls.CallSession) -> LiveCall:
-    """A call that is not served here, for one act upon it."""
+    """Make the local state of a call that is not served here, for a single action."""
     return LiveCall(call_id=session.call_id, trace=trace_of(session), template=None, destination=None)
 
 
 def log_of(session: calls.CallSession) -> FilteringBoundLogger:
-    """Lines that name the call of a record and its trace."""
+    """Give a logger that names the call of a record and its trace."""
     return _log.bind(call_id=session.call_id, trace_id=session.trace.trace_id)

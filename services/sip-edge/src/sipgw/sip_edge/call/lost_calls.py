@@ -1,4 +1,4 @@
-"""Calls that are served here no longer: their record says that they have ended, or names another edge."""
+"""Stop serving calls whose record says that they have ended or names another edge as owner."""
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.sip import TransactionKey
@@ -9,7 +9,7 @@ from sipgw.sip_edge.sip.signalling import Signalling
 
 
 class LostCalls:
-    """`let_go` hears of each such call."""
+    """Stops serving calls that are not this edge's any more."""
 
     def __init__(self, live: LiveCalls, signalling: Signalling) -> None:
         self._live = live
@@ -17,7 +17,9 @@ class LostCalls:
         self._responses = signalling.responses
 
     def let_go(self, session: calls.CallSession) -> None:
-        """Stop what runs for a call; its INVITE, if its transaction is here, gets the saved response."""
+        """Stop all that runs here for a call; if its INVITE's transaction is here, send the saved final
+        response.
+        """
         self._responses.stop(session.call_id)
         live = self._live.remove(session.call_id)
         if live is None or live.invite_key is None or session.answered_ms:
@@ -30,7 +32,7 @@ class LostCalls:
             self._sip.fail(live.invite_key, session.legs[0].dialog.local_tag)
 
     def _respond_from_record(self, invite: TransactionKey, leg: calls.Leg) -> None:
-        """The end was decided elsewhere; the transaction is here."""
+        """Send the final response that another edge saved, because the transaction is here."""
         final = InviteResponseTemplate.from_record(leg, "") if leg.invite.last_final else None
         if final is not None:
             self._sip.respond(invite, final.response)

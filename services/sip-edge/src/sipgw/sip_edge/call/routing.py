@@ -1,6 +1,6 @@
-"""From a new INVITE of a trunk to what it shall get: a route by numbers and headers, a bot of it by weight.
+"""Choose a trunk's route for a new INVITE by numbers and headers, and one of its bots by weight.
 
-Pure over the compiled config; the matching itself is `sipgw.config.matching`.
+Pure functions of the compiled config; the matching itself is in `sipgw.config.matching`.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _NOT_FOR_BOTS = frozenset({"authorization", "proxy-authorization"})
 
 @dataclass(frozen=True, slots=True)
 class RouteDecision:
-    """What the config says of a call."""
+    """What the config decides about a call."""
 
     route: config.Route
     bot: config.BotTarget
@@ -27,7 +27,7 @@ class RouteDecision:
 def decide_route(
     gateway: config.GatewayConfig, request: SipRequest, trunk: config.Trunk | None, call_id: str
 ) -> RouteDecision:
-    """The route of a new INVITE. Raises Rejected: 404 when no route matches."""
+    """Choose the route and bot of a new INVITE. Raises Rejected(404) if no route matches."""
     to_user, from_user = user_of(request.uri), user_of(request.from_.uri)
     route = match_route(gateway, trunk, to_user, from_user, request.headers)
     if route is None:
@@ -39,17 +39,17 @@ def decide_route(
 
 
 def no_bot_status(route: config.Route | None) -> int:
-    """The final answer when no bot takes the call; carriers fail over on both."""
+    """Give the final status when no bot takes the call; carriers try another gateway on any of them."""
     return (route.no_bot_status if route is not None else 0) or _DEFAULT_NO_BOT_STATUS
 
 
 def is_tls(route: config.Route, endpoint: str) -> bool:
-    """Whether a bot of the route, or a fallback of it, is reached by TLS."""
+    """Tell whether a bot of the route, or one of its fallback bots, is reached by TLS."""
     return any(bot.tls for bot in (*route.bots, *route.fallback_bots) if bot.endpoint == endpoint)
 
 
 def user_of(uri: object) -> str:
-    """The user part of a SIP URI, the whole of another ("tel:+49..." without its scheme)."""
+    """Give the user part of a SIP URI; of any other URI all after the scheme ("tel:+49...")."""
     if isinstance(uri, SipUri):
         return uri.user_text
     return str(uri).partition(":")[2]

@@ -1,4 +1,4 @@
-"""What a part needs to act on the calls that this edge serves."""
+"""The parts that act on the calls that this edge serves."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ from sipgw.sip_edge.record.records import CallRecords
 
 @dataclass(frozen=True, slots=True)
 class ServedCalls:
-    """The calls, and what acts on each of them."""
+    """The calls served here, and the parts that act on them."""
 
     records: CallRecords
     live: LiveCalls
-    """What runs here for each call."""
+    """The local state of each call."""
     ending: CallEnding
     deadlines: Deadlines
     fallbacks: Fallbacks

@@ -1,10 +1,9 @@
-"""How many calls may be set up at once: a window that shrinks while even the quickest set-up is slow.
+"""Limit how many calls are set up at once, by a window that shrinks while even the quickest set-up is slow.
 
-A gateway that takes more calls than it gets through gives none of them an answer in time: all wait for one
-another until their callers give up. Set-ups are timed from the INVITE until a relay has the call, so that a
-slow edge loop, Redis, registry or relay all count and a bot that takes its time does not. As in CoDel (RFC
-8289) the minimum over an interval decides: a queue that all stand in is overload, one relay that hangs is
-not.
+A gateway that admits more calls than it can set up answers none of them in time: all wait for one another
+until their callers give up. A set-up is timed from the INVITE until a relay has the call, so a slow event
+loop, Redis, registry or relay counts, but a slow bot does not. As in CoDel (RFC 8289) the minimum over an
+interval decides: if every set-up waits, the gateway is overloaded; if one relay hangs, it is not.
 """
 
 from typing import Final
@@ -16,7 +15,7 @@ _GROW: Final = 1.1
 
 
 class SetupWindow:
-    """`enter` with each new call, `leave` once it is set up or has failed."""
+    """Places for calls being set up: `enter` with each new call, `leave` once it is set up or has failed."""
 
     def __init__(self, limits: SetupWindowLimits) -> None:
         self._limits = limits
@@ -29,16 +28,16 @@ class SetupWindow:
 
     @property
     def in_hand(self) -> int:
-        """Calls that have entered and not left."""
+        """The number of places taken."""
         return self._in_hand
 
     @property
     def size(self) -> int:
-        """How many may be in hand."""
+        """The number of places."""
         return int(self._size)
 
     def enter(self, now: float, *, is_stranger: bool = False) -> "Setup | None":
-        """A place for one more call; None when the window is full. Strangers get half of it at most."""
+        """Take a place for one more call; None if the window is full. Strangers get at most half of it."""
         if is_stranger and self._strangers >= self.size // 2:
             return None
         if self._in_hand >= self.size:
@@ -49,7 +48,7 @@ class SetupWindow:
         return Setup(self, now, is_stranger=is_stranger)
 
     def leave(self, took_s: float, now: float, *, is_set_up: bool, is_stranger: bool = False) -> None:
-        """A call is set up, or will not be: only what was carried through tells how long that takes."""
+        """Give a place back; only a set-up that succeeded counts as a measurement."""
         self._in_hand -= 1
         self._strangers -= is_stranger
         if not is_set_up:
@@ -70,7 +69,7 @@ class SetupWindow:
 
 
 class Setup:
-    """One call's place in the window; the first `done` counts."""
+    """One call's place in the window; only the first `done` counts."""
 
     __slots__ = ("_began", "_is_stranger", "_window")
 

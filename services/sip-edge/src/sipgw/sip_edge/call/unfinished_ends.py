@@ -1,6 +1,6 @@
-"""Ends of calls that this edge wants or has saved, until they are carried out.
+"""Remember the ends of calls until they are carried out.
 
-Whichever task was to save an end, or to carry it out, may have died: here stands what is left to do.
+A task that was to save an end, or to carry it out, may crash. Then this tells what it left to do.
 """
 
 from collections import Counter
@@ -8,11 +8,13 @@ from collections.abc import Callable, Collection, Coroutine, Generator
 from contextlib import contextmanager
 
 EndAgain = Callable[[], Coroutine[None, None, object]]
-"""Saves the end and carries it out, as it was first asked for."""
+"""Saves an end again, as it was first asked for, and carries it out."""
 
 
 class UnfinishedEnds:
-    """Per call: the end that could not be saved, whether one was saved here, and how many act upon it now."""
+    """For each call: the end that could not be saved, whether an end was saved here, and how many tasks are
+    carrying it out.
+    """
 
     def __init__(self) -> None:
         self._wanted: dict[str, EndAgain] = {}
@@ -21,7 +23,9 @@ class UnfinishedEnds:
 
     @contextmanager
     def saving(self, call_id: str, again: EndAgain, expected: tuple[type[Exception], ...]) -> Generator[None]:
-        """While the block saves the end. An error that is none of `expected` leaves it wanted."""
+        """Mark that the block saves the end. If it raises an error that is not `expected`, the end stays
+        wanted.
+        """
         self._wanted[call_id] = again
         try:
             with self._acting(call_id):
@@ -34,17 +38,17 @@ class UnfinishedEnds:
 
     @contextmanager
     def carrying_out(self, call_id: str) -> Generator[None]:
-        """While the block carries the end out."""
+        """Mark that the block carries out the end."""
         self._saved.add(call_id)
         with self._acting(call_id):
             yield
 
     def wanted(self, call_id: str) -> EndAgain | None:
-        """What saves the end that was to be saved, if nobody does so now."""
+        """Give the function that saves the end again, if no task is saving it now."""
         return None if self._busy[call_id] else self._wanted.get(call_id)
 
     def is_left(self, call_id: str) -> bool:
-        """Whether an end was saved here that nobody carries out now."""
+        """Tell whether an end was saved here that no task is carrying out."""
         return call_id in self._saved and not self._busy[call_id]
 
     def keep_only(self, owned: Collection[str]) -> None:
