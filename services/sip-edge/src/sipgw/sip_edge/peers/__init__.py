@@ -1,1 +1,1 @@
-"""The other edges: who lives, and messages handed to the edge that owns a call."""
+"""The other edges: which are alive, and delivery of messages to the edge that owns a call."""

@@ -1,7 +1,7 @@
-"""A message that reached this edge while another edge has its transaction.
+"""Deliver a message to the edge that has its transaction.
 
-It is handed to that edge (`Deliver`); when that edge does not answer, the message is served from the
-record. What was sent last is in the record, so a retransmission can always be answered.
+If that edge does not respond, this edge serves the message from the record. The record has the last response
+sent, so a retransmission can always be answered with it.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ _ENDED: Final = calls.CALL_STATE_ENDED
 
 
 class Delivery:
-    """Hands over, or says that this edge must help itself."""
+    """Delivers messages to their edge, or tells that this edge has to serve them itself."""
 
     def __init__(self, me: str, records: CallRecords, sip: SipServer, edges: Edges) -> None:
         self._me = me
@@ -41,13 +41,13 @@ class Delivery:
         self._edges = edges
 
     async def invite_known(self, event: RequestReceived, session: calls.CallSession) -> None:
-        """A new transaction here for an INVITE that has a record: a copy that another edge got first, or a
-        merge.
+        """Serve an INVITE whose call already has a record: a retransmission of one that another edge
+        received, or a merged request.
         """
         invite = session.legs[0].invite
         branch = event.request.via.branch or ""
         if branch != invite.branch:
-            # RFC 3261 §8.2.2.2: the same request came by another path
+            # RFC 3261 §8.2.2.2: the same request arrived by another path
             tag = session.legs[0].dialog.local_tag
             self._sip.respond(event.key, response_to(event.request, 482, to_tag=tag))
             return
@@ -66,7 +66,7 @@ class Delivery:
         source: Address,
         received_on: Address | None,
     ) -> bool:
-        """Give a message to the edge that owns the call; False: serve it here."""
+        """Deliver a message to the edge that owns the call; False: serve it here."""
         if self._records.is_mine(session) or (session.state == _ENDED and message.method != "ACK"):
             return False
         client = self._edges.client(identity_of(session.owner))
@@ -77,7 +77,9 @@ class Delivery:
     async def deliver_to_any(
         self, call_id: str, message: SipRequest, source: Address, received_on: Address | None
     ) -> bool:
-        """Without the record nobody knows the owner: ask each edge in turn."""
+        """Deliver a message to each edge in turn until one handles it, because without the record the owner
+        is unknown.
+        """
         for other in self._edges.live:
             client = self._edges.client(other)
             if client is not None and await self._deliver(client, call_id, message, source, received_on):
@@ -85,7 +87,7 @@ class Delivery:
         return False
 
     async def deliver_response(self, response: SipResponse, source: Address, received_on: Address) -> None:
-        """A response to a request of another edge: its branch says whose."""
+        """Deliver a response to the edge that sent the request, which its branch names."""
         client = self._edges.named(edge_of_branch(response.via.branch or ""))
         if client is None:
             metrics.DATAGRAMS_DROPPED.labels("stray_response").inc()

@@ -1,4 +1,4 @@
-"""The other edges, by their leases: who lives, and a client for each."""
+"""The other edges that are alive, by their leases, and a client for each."""
 
 from sipgw.calls import EdgeLease
 from sipgw.control import EdgeClient
@@ -7,7 +7,7 @@ from sipgw.runtime.tls import TlsDirectory
 
 
 class Edges:
-    """Fed by the lease watch; knows only edges other than this one."""
+    """The live edges other than this one, kept current by the watch of leases."""
 
     def __init__(self, me: Identity, *, tls: TlsDirectory | None = None) -> None:
         self._me = me
@@ -18,7 +18,7 @@ class Edges:
 
     @property
     def is_known(self) -> bool:
-        """Whether Redis has had a lease of this edge."""
+        """Tell whether Redis has had a lease of this edge."""
         return self._is_known
 
     @property
@@ -27,15 +27,15 @@ class Edges:
         return list(self._clients)
 
     def client(self, edge: Identity) -> EdgeClient | None:
-        """A client of a live edge; None for one that is gone."""
+        """Give the client of a live edge; None if it is gone."""
         return self._clients.get(edge)
 
     def named(self, branch_name: str | None) -> EdgeClient | None:
-        """The live edge of that name."""
+        """Give the client of the live edge with that name."""
         return next((c for who, c in self._clients.items() if who.name == branch_name), None)
 
     def note(self, leases: list[EdgeLease]) -> None:
-        """These live."""
+        """Replace the live edges by those with these leases."""
         self._is_known = True
         found = {lease.identity: lease.grpc_address for lease in leases if lease.identity != self._me}
         for who in [who for who in self._clients if who not in found]:
@@ -45,7 +45,7 @@ class Edges:
                 self._clients[who] = EdgeClient(address, tls=self._tls)
 
     def forget(self, edge: Identity) -> None:
-        """Its lease has lapsed."""
+        """Forget an edge whose lease has lapsed."""
         client = self._clients.pop(edge, None)
         if client is not None:
             self._closing.append(client)
@@ -57,7 +57,7 @@ class Edges:
             await client.aclose()
 
     async def aclose(self) -> None:
-        """Close all."""
+        """Close all channels."""
         self._closing += self._clients.values()
         self._clients.clear()
         await self.close_gone()
