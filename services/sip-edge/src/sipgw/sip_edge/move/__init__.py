@@ -1,1 +1,1 @@
-"""Re-INVITEs of ours: a call changes its relay, or its caller gets the Contact of another edge."""
+"""Our re-INVITEs: move a call to another relay, or give its caller the Contact of another edge."""

@@ -1,12 +1,12 @@
-"""A call changes its relay: after its relay's death, or on purpose while that drains. The same steps.
+"""Move calls to another relay, after their relay's death or while it drains, in the same steps.
 
-    PLACING     room on another relay is sought
-    ALLOCATING  the other relay is named; it makes the session
-    OFFERING    our re-INVITE with its address is saved, and under way
-    SWITCHING   the caller has said 200: the call is on the other relay, the one it left is let go
+    PLACING     the edge asks for room on another relay
+    ALLOCATING  the record names the target; the target makes the session
+    OFFERING    our re-INVITE with the target's address is saved and sent
+    SWITCHING   the caller accepted it: the call is on the target; the old relay is released
 
-Each step acts and saves the next phase; a call taken over goes on from the phase of its record. Until
-SWITCHING the old relay keeps the call, so giving up is to forget the target.
+Each step acts and saves the next phase; an edge that takes the call over goes on from that phase. Until
+SWITCHING the old relay keeps the call, so to give up a move is to forget the target.
 """
 
 import asyncio
@@ -49,7 +49,8 @@ _LOST_CAUSE: Final = calls.MOVE_CAUSE_RELAY_LOST
 
 
 class Moves:
-    """`relay_lost` and `requested` begin moves, `go_on` takes one up. One task sees a call's move through.
+    """Moves calls. `relay_lost` and `requested` begin a move, `go_on` resumes one. One task at a time moves a
+    call.
 
     `now_ms` is Redis time.
     """
@@ -81,21 +82,21 @@ class Moves:
             calls.MOVE_PHASE_SWITCHING: self._switch,
         }
 
-    # -- what begins a move
+    # -- beginnings of a move
 
     def relay_lost(self, live: LiveCall, session: calls.CallSession) -> None:
-        """The relay of an answered call is silent or gone: the call leaves it."""
+        """Begin to move an answered call whose relay is silent or gone."""
         self._tasks.spawn(self._begin(live, session, _LOST_CAUSE), "re-anchor", call_id=live.call_id)
 
     async def session_missing(self, live: LiveCall, session: calls.CallSession) -> bool:
-        """The relay does not know the session (any more). False: too early to move it."""
+        """Move a call whose relay does not know the session; False: it is too early to move it."""
         if session.state not in ANSWERED:
             return False
         self.relay_lost(live, session)
         return True
 
     async def requested(self, live: LiveCall, who: Identity) -> None:
-        """A draining relay says that now is a good moment."""
+        """Begin to move a call of a draining relay, which found a good moment."""
         session = self._records.copy_of(live.call_id)
         if session is None or identity_of(session.media.relay) != who or session.refuses_move:
             return
@@ -103,7 +104,7 @@ class Moves:
             await self._begin(live, session, _DRAIN_CAUSE)
 
     def go_on(self, live: LiveCall, session: calls.CallSession) -> None:
-        """Take up the move that a record tells of."""
+        """Resume the move that the record tells of."""
         if session.HasField("move"):
             self._see_through(live)
 
@@ -154,7 +155,9 @@ class Moves:
             live.is_moving = False
 
     async def _take_step(self, live: LiveCall, session: calls.CallSession) -> bool:
-        """One phase; False: nothing is left to do here. What was overtaken is looked at again."""
+        """Take one step; False: nothing is left to do here. If another change overtook it, look at the record
+        again.
+        """
         try:
             await self._steps[session.move.phase](live, session)
         except (CallOver, RecordMissing):
@@ -186,7 +189,9 @@ class Moves:
             raise
 
     async def _may_try_again(self, live: LiveCall, session: calls.CallSession, why: str) -> bool:
-        """No room elsewhere. A draining relay keeps the call; a lost one may have come back."""
+        """Tell whether to ask for room again. Without room, a draining relay keeps the call, and a lost one
+        may come back.
+        """
         who = identity_of(session.media.relay)
         if session.move.cause == _DRAIN_CAUSE:
             await self._withdraw(live, f"no room elsewhere: {why}", "no_room")
@@ -200,12 +205,14 @@ class Moves:
         return False
 
     def _is_hopeless(self, session: calls.CallSession, who: Identity) -> bool:
-        """A relay is lost for good when its lease has lapsed too; without a registry nobody can tell."""
+        """Tell whether the relay is lost for good: silent, and its lease lapsed. Without a registry that is
+        unknown.
+        """
         late_ms = self.now_ms() - session.move.deadline_ms
         return self._relays.has_lapsed(who) or late_ms > 2 * self._settings.times.relay_lost_s * 1000
 
     async def _is_back(self, session: calls.CallSession) -> bool:
-        """The relay that was left is heard again and has the session."""
+        """Tell whether the relay that the call is leaving is heard again and still has the session."""
         if self._relays.is_silent(identity_of(session.media.relay)):
             return False
         try:
@@ -244,7 +251,7 @@ class Moves:
     async def _save_offer(
         self, live: LiveCall, session: calls.CallSession, allocated: relay.Allocated
     ) -> None:
-        """Once no other INVITE is under way in the dialog (RFC 3261 §14.1)."""
+        """Save our offer, once no other INVITE is under way in the dialog (RFC 3261 §14.1)."""
         branch, contact = self._reinvites.new_branch(), self._reinvites.contact(live.call_id)
 
         def change(draft: calls.CallSession) -> bool:
@@ -323,7 +330,7 @@ class Moves:
         try:
             await self._update(live, change)
         except CallOver:
-            # Ended meanwhile: its 200 wants its ACK all the same.
+            # The call ended meanwhile, but its 200 still needs an ACK.
             self._reinvites.acknowledge(session, of_move(session))
             raise
 
@@ -352,17 +359,19 @@ class Moves:
             after_ms=self.now_ms() - session.move.began_ms,
         )
 
-    # -- what ends one otherwise
+    # -- other ends of a move
 
     async def _fail(self, live: LiveCall, session: calls.CallSession, why: str, outcome: str) -> None:
-        """A draining relay keeps the call, and one that is back; from a dead one there is nowhere to go."""
+        """Give up a move. A relay that drains, or has come back, keeps the call; without any relay the call
+        ends.
+        """
         if session.move.cause == _DRAIN_CAUSE or await self._is_back(session):
             await self._withdraw(live, why, outcome)
         else:
             await self._give_up(live, why)
 
     async def _withdraw(self, live: LiveCall, why: str, outcome: str) -> None:
-        """The call stays where it is; the target is let go."""
+        """Give up a move: the call stays on its relay, and the target is released."""
         before: list[calls.CallSession] = []
 
         def change(draft: calls.CallSession) -> bool:

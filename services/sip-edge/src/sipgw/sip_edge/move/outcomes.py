@@ -1,4 +1,4 @@
-"""What a move came to, as a metric and a span of the call's trace."""
+"""Report the outcome of a move as a metric and as a span of the call's trace."""
 
 import time
 
@@ -11,7 +11,7 @@ from sipgw.sip_edge.record.moving import cause_name
 
 
 def note_done(live: LiveCall, session: calls.CallSession, outcome: str, now_ms: int) -> None:
-    """Count the move of `session`, the record as it was before the move was dropped from it."""
+    """Count a move; `session` is the record as it was before the move was removed from it."""
     cause = cause_name(session)
     metrics.MOVES.labels(cause, outcome).inc()
     if not session.HasField("move"):

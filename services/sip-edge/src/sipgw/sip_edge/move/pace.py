@@ -1,10 +1,10 @@
-"""Begins so many things a second: what comes at once is served one after another."""
+"""Limit how many things begin in a second; those that come at once wait for their turn."""
 
 import asyncio
 
 
 class Pace:
-    """`turn` returns when it is the caller's turn, in the order of asking."""
+    """Gives turns in the order of asking."""
 
     def __init__(self, per_s: float) -> None:
         self._interval_s = 1 / per_s

@@ -1,4 +1,4 @@
-"""Sends our re-INVITEs, a move's and a target refresh's, and tells what their answers mean (RFC 3261 §14)."""
+"""Send our re-INVITEs, for moves and target refreshes, and interpret their responses (RFC 3261 §14)."""
 
 import random
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ _TIMED_OUT: Final = 408
 _GONE: Final = frozenset({481})
 _GLARE: Final = 491
 _BUSY: Final = 500
-"""With Retry-After: an offer of the peer's met ours (§14.2)."""
+"""With Retry-After: an offer of the peer crossed ours (RFC 3261 §14.2)."""
 _GLARE_PAUSE_MS: Final = range(0, 2001, 10)
 _OWNERS_GLARE_PAUSE_MS: Final = range(2100, 4001, 10)
-"""The side that made the Call-ID waits longer than the other (§14.1)."""
+"""Back off 2.1-4 s when we own the Call-ID, 0-2 s when the peer does (RFC 3261 §14.1)."""
 _LONGEST_PAUSE_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """2xx; it wants its ACK."""
+    """A 2xx, which needs an ACK."""
 
     response: SipResponse
 
@@ -34,7 +34,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class NotNow:
-    """Worth another try after a while."""
+    """A response that asks to try again after a while."""
 
     status: int
     retry_after_s: float
@@ -42,14 +42,14 @@ class NotNow:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """The peer knows the call no more."""
+    """The peer no longer knows the call."""
 
     status: int
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Any other answer; 408 also for none."""
+    """Any other response; 408 also stands for no response."""
 
     status: int
 
@@ -58,45 +58,47 @@ Outcome: TypeAlias = Accepted | NotNow | Gone | Refused
 
 
 class Reinvites:
-    """Sends what a record names."""
+    """Sends the re-INVITEs that records name."""
 
     def __init__(self, sip: SipServer, local: LocalContact) -> None:
         self._sip = sip
         self._local = local
 
     def new_branch(self) -> str:
-        """For the record, before anything is sent."""
+        """Make a branch, which is saved in the record before the re-INVITE is sent."""
         return self._sip.new_branch()
 
     def contact(self, call_id: str) -> str:
-        """The URI of our Contact in a call, as this edge gives it now."""
+        """Make the URI of our Contact for a call, as this edge gives it now."""
         return self._local.uri(call_id)
 
     def is_from_elsewhere(self, saved: SavedInvite, call_id: str) -> bool:
-        """Whether an edge at another address sent it: it can't be sent again from here."""
+        """Tell whether an edge at another address sent it, so that it cannot be sent again from here."""
         return saved.contact not in {"", self.contact(call_id)}
 
     async def send(self, session: calls.CallSession, saved: SavedInvite, *, patience_s: float) -> Outcome:
-        """The outcome of the re-INVITE."""
+        """Send the re-INVITE and give its outcome."""
         own = own_invite(session, saved, self._local)
         response = await self._sip.invite(own.request, own.destination, patience_s=patience_s)
         return outcome_of(response, is_owner=session.legs[0].direction == calls.LEG_DIRECTION_OUTBOUND)
 
     def acknowledge(self, session: calls.CallSession, saved: SavedInvite) -> None:
-        """The ACK of its 2xx, now and for each copy of it. The record has the target that the 2xx named."""
+        """Send the ACK of its 2xx, now and for each repeated 2xx, to the target that the record took from the
+        2xx.
+        """
         ack = own_ack(session, saved.cseq, self._local, self._sip.new_branch())
         self._sip.acknowledge(own_invite(session, saved, self._local).request, ack.request, ack.destination)
 
     def acknowledge_once(self, session: calls.CallSession, saved: SavedInvite) -> None:
-        """The ACK of a re-INVITE that another edge sent: a caller that has answered 200 waits for it, and one
-        that has not ignores it.
+        """Send an ACK for a re-INVITE that another edge sent. A caller that sent a 200 waits for it; any
+        other ignores it.
         """
         ack = own_ack(session, saved.cseq, self._local, self._sip.new_branch())
         self._sip.send(ack.request, ack.destination)
 
 
 def outcome_of(response: SipResponse | None, *, is_owner: bool) -> Outcome:
-    """What a final answer means; None: there was none. `is_owner`: we made the Call-ID."""
+    """Interpret a final response; None: there was none. `is_owner`: we made the Call-ID."""
     status = response.status if response is not None else _TIMED_OUT
     if response is not None and response.is_success:
         return Accepted(response)

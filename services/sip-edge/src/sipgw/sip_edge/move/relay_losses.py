@@ -1,7 +1,7 @@
-"""Makes the calls of a relay that is silent or gone leave it.
+"""Move the calls of a relay that is silent or gone.
 
-Silence may be the fault of a busy machine, and a call that has just moved for it is not moved again at once:
-it waits for a while, unless the relay is certainly gone.
+A busy machine may make a relay look silent, so a call that has just moved because of silence waits for a
+while before it moves again, unless the relay is certainly gone.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from sipgw.sip_edge.record.states import ANSWERED
 
 
 class RelayLosses:
-    """For `move_hold_off_s` after its last move silence alone does not move a call."""
+    """Moves calls away from relays. Silence alone moves no call for `move_hold_off_s` after its last move."""
 
     def __init__(self, process: Process, served: ServedCalls, relays: Relays, moves: Moves) -> None:
         self._records = served.records
@@ -30,7 +30,7 @@ class RelayLosses:
         self._hold_off_ms = int(process.settings.times.move_hold_off_s * 1000)
 
     def note_silent(self, who: Identity) -> None:
-        """Move the calls of a silent relay; those that moved a moment ago when their time has come."""
+        """Move the calls of a silent relay; those that have just moved follow when their time has come."""
         now_ms = self._moves.now_ms()
         waits_ms: list[int] = []
         for session in self._calls_of(who):
@@ -43,19 +43,19 @@ class RelayLosses:
             self._tasks.spawn(self._look_again(who, min(waits_ms) / 1000), "hold off")
 
     def note_gone(self, who: Identity) -> None:
-        """Move every call of a relay that is not there any more."""
+        """Move every call of a relay that no longer exists."""
         for session in self._calls_of(who):
             self._leave(session)
 
     def note_claimed(self, session: calls.CallSession) -> bool:
-        """Move a call that this edge has just claimed, if its relay is known to be lost. False: it is not."""
+        """Move a call that this edge has just claimed if its relay is lost; False: the relay is not lost."""
         is_lost = self._relays.is_silent(identity_of(session.media.relay))
         if is_lost:
             self._leave(session)
         return is_lost
 
     async def is_responsive(self, session: calls.CallSession) -> bool:
-        """Whether the relay of a call says anything: one that does not is taken for silent from now on."""
+        """Tell whether the relay of a call responds; one that does not is silent from now on."""
         return await self._relays.is_responsive(session.media)
 
     async def _look_again(self, who: Identity, after_s: float) -> None:

@@ -1,8 +1,8 @@
-"""Gives callers the Contact of the edge that serves them now, after it claimed their calls.
+"""Give callers the Contact of this edge, after it has claimed their calls.
 
-A re-INVITE with the description last agreed, its version unchanged (RFC 3261 §12.2.1.1, RFC 3264 §8): media
-does not stop, and the caller's next request comes here. The record has each step before it is taken, so that
-the next edge goes on where this one died.
+The edge sends a re-INVITE with the description last agreed, its version unchanged (RFC 3261 §12.2.1.1, RFC
+3264 §8): media goes on, and the caller's next request comes here. Each step is saved before it is taken, so
+that another edge can go on if this one dies.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ Step = Callable[[LiveCall, calls.CallSession], Awaitable[None]]
 
 
 class TargetRefreshes:
-    """`see_through` brings one call's caller up to date; a call has one such task at a time."""
+    """Refreshes callers' targets. At most one task at a time refreshes a call."""
 
     def __init__(
         self,
@@ -61,8 +61,8 @@ class TargetRefreshes:
         }
 
     async def see_through(self, live: LiveCall, session: calls.CallSession) -> None:
-        """Refresh the caller's target if it has another Contact; go on with a refresh under way."""
-        await self._gateway.taken.wait()  # the config may say where callers reach this edge
+        """Refresh the caller's target if it has another Contact, or resume a refresh under way."""
+        await self._gateway.taken.wait()  # the config may have the address at which callers reach this edge
         contact = self._reinvites.contact(live.call_id)
         if not session.HasField("refresh"):
             if not refreshing.is_needed(session, contact):
@@ -94,7 +94,7 @@ class TargetRefreshes:
             live.log.warning("target_refresh_not_saved", error=str(error))
 
     async def _offer(self, live: LiveCall, session: calls.CallSession) -> None:
-        """Once no other INVITE is under way in the dialog (RFC 3261 §14.1)."""
+        """Save our offer, once no other INVITE is under way in the dialog (RFC 3261 §14.1)."""
         contact, branch = self._reinvites.contact(live.call_id), self._reinvites.new_branch()
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + self._limits.quiet_within_s
@@ -143,7 +143,7 @@ class TargetRefreshes:
         await self._update(live, lambda draft: refreshing.offer_again(draft, cseq, retries))
 
     async def _end(self, live: LiveCall, status: int) -> None:
-        """RFC 3261 §12.2.1.2: 481, 408 and no answer at all end the dialog."""
+        """End the call: 481, 408 and no response at all end the dialog (RFC 3261 §12.2.1.2)."""
         if status == _TIMED_OUT:
             end = End(calls.END_CAUSE_LOST, "the caller does not answer our re-INVITE (408)")
         else:
@@ -169,18 +169,20 @@ class TargetRefreshes:
         try:
             await self._update(live, change)
         except CallOver:
-            # Ended meanwhile: its 200 wants its ACK all the same.
+            # The call ended meanwhile, but its 200 still needs an ACK.
             self._reinvites.acknowledge(session, saved)
             raise
 
     async def _settle(self, live: LiveCall, session: calls.CallSession) -> None:
-        """A silent relay is not told what changed: the move that waits for this refresh tells the next."""
+        """Acknowledge, and tell the relay of changed media. For a silent relay the move that waits for this
+        refresh does so at the next relay.
+        """
         self._reinvites.acknowledge(session, of_refresh(session))
         if session.refresh.changes_media and not self._media.is_silent(session):
             try:
                 await self._media.modify(session, sdp_exchange.agreed(session, self._gateway.capabilities))
             except ControlError as error:
-                # Dead, and then another relay gets what the record says; or it has heard of something newer.
+                # The relay is dead, and the next one gets the record's media; or it knows something newer.
                 live.log.warning("modify_failed", error=str(error))
         await self._update(live, lambda draft: refreshing.settle(draft, session.version))
         metrics.TARGET_REFRESHES.labels("refreshed").inc()

@@ -1,4 +1,4 @@
-"""What a part needs to send SIP messages."""
+"""The parts that send SIP messages."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from sipgw.sip_edge.sip.server import SipServer
 
 @dataclass(frozen=True, slots=True)
 class Signalling:
-    """The server, and what sends through it."""
+    """The server, and the parts that send through it."""
 
     sip: SipServer
     responses: InviteResponses
-    """Final responses to INVITEs, sent until their ACK."""
+    """Sends responses to INVITEs, and repeats a 2xx until its ACK."""
     requests: DialogRequests
-    """Requests of ours within calls."""
+    """Sends our requests within calls."""
     local: LocalContact
-    """The address that peers reach this edge at."""
+    """The address at which peers reach this edge."""
