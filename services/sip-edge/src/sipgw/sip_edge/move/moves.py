@@ -27,6 +27,7 @@ from sipgw.sip_edge.call.live_calls import LiveCall
 from sipgw.sip_edge.call.served_calls import ServedCalls
 from sipgw.sip_edge.errors import CallOver, EdgeError, RecordMissing, Rejected
 from sipgw.sip_edge.media import sdp_exchange
+from sipgw.sip_edge.media.fencing import stale_is_over
 from sipgw.sip_edge.media.media_plane import MediaPlane
 from sipgw.sip_edge.move.outcomes import note_done
 from sipgw.sip_edge.move.pace import Pace
@@ -233,14 +234,13 @@ class Moves:
                     elapsed_ms=self._allocations.elapsed_ms(session, self.now_ms()), bot_at_start=is_drain
                 ),
             )
-            with metrics.ALLOCATE_SECONDS.time():
-                allocated = await self._media.allocate(session, spec, at=move.target)
+            async with stale_is_over(self._records, live.call_id):
+                with metrics.ALLOCATE_SECONDS.time():
+                    allocated = await self._media.allocate(session, spec, at=move.target)
         except Rejected as rejected:
             await self._fail(live, session, f"it can't be moved: {rejected}", "impossible")
             return
         except RelayRefused as refused:
-            if refused.status == relay.COMMAND_STATUS_STALE:
-                raise CallOver(live.call_id, await self._records.reload(live.call_id)) from refused
             await self._place_elsewhere(live, session, refused.message)
             return
         except RelayUnreachable as error:
@@ -338,10 +338,9 @@ class Moves:
         self._reinvites.acknowledge(session, of_move(session))
         media = sdp_exchange.agreed(session, self._gateway.capabilities)
         try:
-            await asyncio.gather(self._media.modify(session, media), self._media.start(session))
+            async with stale_is_over(self._records, live.call_id):
+                await asyncio.gather(self._media.modify(session, media), self._media.start(session))
         except ControlError as error:
-            if isinstance(error, RelayRefused) and error.status == relay.COMMAND_STATUS_STALE:
-                raise CallOver(live.call_id, await self._records.reload(live.call_id)) from error
             live.log.warning("relay_refused", relay=session.media.relay.name, reason=str(error))
             self._left_sessions.release(session, session.move.left)
             await self._begin(live, session, _LOST_CAUSE)

@@ -24,6 +24,7 @@ from sipgw.sip_edge.call.routing import no_bot_status
 from sipgw.sip_edge.call.served_calls import ServedCalls
 from sipgw.sip_edge.errors import CallOver, EdgeError, Rejected
 from sipgw.sip_edge.media import sdp_exchange
+from sipgw.sip_edge.media.fencing import stale_is_over
 from sipgw.sip_edge.media.media_plane import MediaPlane
 from sipgw.sip_edge.process import Process
 from sipgw.sip_edge.record import setting_up
@@ -124,14 +125,13 @@ class CallFlow:
     async def _allocate(self, live: LiveCall, session: calls.CallSession) -> calls.CallSession:
         spec = self._allocations.of(session, self._media_of(live, session))
         try:
-            with (
-                call_span("allocate", live.trace, relay=session.media.relay.name),
-                timed(metrics.ALLOCATE_SECONDS, live.trace),
-            ):
-                allocated = await self._media.allocate(session, spec)
+            async with stale_is_over(self._records, live.call_id):
+                with (
+                    call_span("allocate", live.trace, relay=session.media.relay.name),
+                    timed(metrics.ALLOCATE_SECONDS, live.trace),
+                ):
+                    allocated = await self._media.allocate(session, spec)
         except RelayRefused as refused:
-            if refused.status == relay.COMMAND_STATUS_STALE:
-                raise CallOver(live.call_id, await self._records.reload(live.call_id)) from refused
             if refused.status == relay.COMMAND_STATUS_INVALID:  # by the caller's offer
                 raise sdp_exchange.not_acceptable(refused.message) from refused
             if refused.status not in _TRY_ANOTHER:
@@ -202,12 +202,11 @@ class CallFlow:
         if isinstance(outcome, relay.BotFailed):
             return await self._fall_back(live, session, outcome.reason)
         try:
-            await self._media.start(session)
+            async with stale_is_over(self._records, live.call_id):
+                await self._media.start(session)
         except RelayUnreachable as error:
             return await self._place_elsewhere(live, session, str(error))
         except RelayRefused as refused:
-            if refused.status == relay.COMMAND_STATUS_STALE:
-                raise CallOver(live.call_id, await self._records.reload(live.call_id)) from refused
             return await self._place_elsewhere(live, session, refused.message)
         answered = await self._answer(live, session)
         if live.bot.done() and isinstance(failed := live.bot.result(), relay.BotFailed):
@@ -232,12 +231,11 @@ class CallFlow:
             raise _NoBot(End(calls.END_CAUSE_BOT_LOST, why, status, headers))
         self._deadlines.arm(saved)
         try:
-            await self._media.allocate(saved, self._allocations.of(saved, self._media_of(live, saved)))
+            async with stale_is_over(self._records, live.call_id):
+                await self._media.allocate(saved, self._allocations.of(saved, self._media_of(live, saved)))
         except RelayUnreachable as error:
             return await self._place_elsewhere(live, saved, str(error))
         except RelayRefused as refused:
-            if refused.status == relay.COMMAND_STATUS_STALE:
-                raise CallOver(live.call_id, await self._records.reload(live.call_id)) from refused
             return await self._place_elsewhere(live, saved, refused.message)
         return saved
 
