@@ -11,6 +11,7 @@ SWITCHING the old relay keeps the call, so to give up a move is to forget the ta
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from sipgw.api.calls.v1 import session_pb2 as calls
@@ -35,6 +36,7 @@ from sipgw.sip_edge.move.reinvites import Accepted, Gone, NotNow, Outcome, Refus
 from sipgw.sip_edge.process import Process
 from sipgw.sip_edge.record import moving
 from sipgw.sip_edge.record.moving import can_resume, cause_name, is_in
+from sipgw.sip_edge.record.records import Change
 from sipgw.sip_edge.record.reinviting import of_move
 from sipgw.sip_edge.record.states import ANSWERED
 from sipgw.sip_edge.sip.dialogs import target_of
@@ -114,15 +116,14 @@ class Moves:
     ) -> None:
         lost = session.media.relay.incarnation
         limit_ms = int(self._settings.times.relay_lost_s * 1000)
-
-        def change(draft: calls.CallSession) -> bool:
-            return moving.begin(draft, cause, lost, now_ms=self.now_ms(), limit_ms=limit_ms)
-
         try:
             if cause == _LOST_CAUSE and self._must_end(session):
                 await self._give_up(live, "its bot can't resume")
                 return
-            saved = await self._records.update(live.call_id, change, as_owner=True)
+            saved = await self._update(
+                live,
+                lambda draft: moving.begin(draft, cause, lost, now_ms=self.now_ms(), limit_ms=limit_ms),
+            )
         except (CallOver, RecordMissing):
             return
         except StoreUnavailable as error:
@@ -252,21 +253,17 @@ class Moves:
         self, live: LiveCall, session: calls.CallSession, allocated: relay.Allocated
     ) -> None:
         """Save our offer, once no other INVITE is under way in the dialog (RFC 3261 §14.1)."""
-        branch, contact = self._reinvites.new_branch(), self._reinvites.contact(live.call_id)
-
-        def change(draft: calls.CallSession) -> bool:
-            return moving.offer(
-                draft,
-                allocated,
-                branch=branch,
-                contact=contact,
-                generation=session.version,
-                describe=_describe,
-            )
-
+        offer = partial(
+            moving.offer,
+            allocated=allocated,
+            branch=self._reinvites.new_branch(),
+            contact=self._reinvites.contact(live.call_id),
+            generation=session.version,
+            describe=_describe,
+        )
         while True:
             try:
-                await self._update(live, change)
+                await self._update(live, offer)
                 return
             except CallOver as over:
                 if over.session is None or not is_in(over.session, calls.MOVE_PHASE_ALLOCATING):
@@ -281,10 +278,9 @@ class Moves:
         metrics.RELAY_REFUSALS.labels("move").inc()
         live.log.warning("relay_refused", relay=target.name, reason=why)
 
-        def change(draft: calls.CallSession) -> bool:
-            return moving.place_elsewhere(draft, session.move.phase, target.incarnation)
-
-        await self._update(live, change)
+        await self._update(
+            live, lambda draft: moving.place_elsewhere(draft, session.move.phase, target.incarnation)
+        )
         self._placements.leave(session, session.move.target)
 
     async def _offer(self, live: LiveCall, session: calls.CallSession) -> None:
@@ -322,13 +318,13 @@ class Moves:
             return
 
         contact = target_of(response)
-        cseq, is_held = session.move.cseq, described.is_held
-
-        def change(draft: calls.CallSession) -> bool:
-            return moving.accept(draft, cseq, response.body, contact=contact, is_held=is_held)
-
         try:
-            await self._update(live, change)
+            await self._update(
+                live,
+                lambda draft: moving.accept(
+                    draft, session.move.cseq, response.body, contact=contact, is_held=described.is_held
+                ),
+            )
         except CallOver:
             # The call ended meanwhile, but its 200 still needs an ACK.
             self._reinvites.acknowledge(session, of_move(session))
@@ -371,21 +367,17 @@ class Moves:
 
     async def _withdraw(self, live: LiveCall, why: str, outcome: str) -> None:
         """Give up a move: the call stays on its relay, and the target is released."""
-        before: list[calls.CallSession] = []
-
-        def change(draft: calls.CallSession) -> bool:
-            before.clear()
-            before.append(calls.CallSession())
-            before[0].CopyFrom(draft)
-            return moving.withdraw(draft, is_refused=outcome in {"refused", "impossible"})
-
-        saved = await self._update(live, change)
-        target = before[0].move.target
+        is_refused = outcome in {"refused", "impossible"}
+        replaced = await self._records.replace(
+            live.call_id, lambda draft: moving.withdraw(draft, is_refused=is_refused), as_owner=True
+        )
+        before, saved = replaced.before, replaced.after
+        target = before.move.target
         if target.relay.incarnation:
             self._left_sessions.release(saved, target)
             self._placements.release_soon(live.call_id, target.relay.incarnation)
-        note_done(live, before[0], outcome, self.now_ms())
-        live.log.info("move_withdrawn", cause=cause_name(before[0]), reason=why, relay=saved.media.relay.name)
+        note_done(live, before, outcome, self.now_ms())
+        live.log.info("move_withdrawn", cause=cause_name(before), reason=why, relay=saved.media.relay.name)
 
     async def _give_up(self, live: LiveCall, why: str) -> None:
         session = self._records.copy_of(live.call_id)
@@ -396,7 +388,7 @@ class Moves:
         if await self._ending.end(live.call_id, end, as_owner=True):
             note_done(live, session, "ended", self.now_ms())
 
-    async def _update(self, live: LiveCall, change: Callable[[calls.CallSession], bool]) -> calls.CallSession:
+    async def _update(self, live: LiveCall, change: Change) -> calls.CallSession:
         return await self._records.update(live.call_id, change, as_owner=True)
 
 

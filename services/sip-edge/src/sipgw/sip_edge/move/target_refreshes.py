@@ -160,14 +160,13 @@ class TargetRefreshes:
             await self._drop(live, "refused", f"no usable answer: {rejected}")
             return
         target = target_of(response)
-
-        def change(draft: calls.CallSession) -> bool:
-            return refreshing.accept(
-                draft, saved.cseq, response.body, target=target, is_held=described.is_held
-            )
-
         try:
-            await self._update(live, change)
+            await self._update(
+                live,
+                lambda draft: refreshing.accept(
+                    draft, saved.cseq, response.body, target=target, is_held=described.is_held
+                ),
+            )
         except CallOver:
             # The call ended meanwhile, but its 200 still needs an ACK.
             self._reinvites.acknowledge(session, saved)

@@ -9,6 +9,7 @@ is dropped: what this edge still meant to do about it is stale.
 import asyncio
 import time
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
@@ -34,6 +35,14 @@ class CallRecordStore(Protocol):
     async def end(self, session: calls.CallSession) -> calls.CallSession: ...
     async def restore(self, session: calls.CallSession) -> calls.CallSession: ...
     async def claim(self, session: calls.CallSession, new_owner: Identity) -> calls.CallSession: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """One change of a record: the version that was changed, and the one saved. Not to be altered."""
+
+    before: calls.CallSession
+    after: calls.CallSession
 
 
 class CallRecords:
@@ -111,6 +120,12 @@ class CallRecords:
         `as_owner`: only while this edge owns the call. Raises CallOver when `change` declines, RecordMissing,
         StoreUnavailable.
         """
+        return (await self.replace(call_id, change, as_owner=as_owner, known=known)).after
+
+    async def replace(
+        self, call_id: str, change: Change, *, as_owner: bool = False, known: calls.CallSession | None = None
+    ) -> Replaced:
+        """Do what `update` does, and tell what the record was before."""
         async with self._lock(call_id):
             base = self._copies.get(call_id) or known or await self.load(call_id)
             for _ in range(_MAX_RACES):
@@ -122,7 +137,7 @@ class CallRecords:
                 if not is_legal(base.state, draft.state):
                     raise CallOver(call_id, base)
                 try:
-                    return await self._write(draft)
+                    return Replaced(base, await self._write(draft))
                 except VersionConflict as conflict:
                     base = await self._newest(draft, conflict)
             raise CallOver(call_id, base)
