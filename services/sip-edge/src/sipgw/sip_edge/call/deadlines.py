@@ -43,12 +43,11 @@ class Deadlines:
         live = self._live.get(session.call_id)
         if live is None:
             return
-        if live.timer is not None:
-            live.timer.cancel()
-            live.timer = None
+        timer = None
         if session.deadline_ms and session.state in WHEN_DUE:
             delay_s = max(0, session.deadline_ms - self._now_ms()) / 1000
-            live.timer = asyncio.get_running_loop().call_later(delay_s, self._fire, session)
+            timer = asyncio.get_running_loop().call_later(delay_s, self._fire, session)
+        live.set_timer(timer)
 
     def is_overdue(self, session: calls.CallSession) -> bool:
         """Tell whether a call goes on although its deadline passed a while ago."""

@@ -5,7 +5,8 @@ Another edge needs none of it to go on with a call: all it needs is in the recor
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from structlog.typing import FilteringBoundLogger
@@ -15,7 +16,6 @@ from sipgw.api.relay.v1 import control_pb2 as relay
 from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.runtime.telemetry.traces import TraceIds
 from sipgw.sip import Address, TransactionKey
-from sipgw.sip_edge.call.routing import RouteDecision
 from sipgw.sip_edge.call.setup_window import Setup
 from sipgw.sip_edge.sip.responses import InviteResponseTemplate
 
@@ -43,7 +43,6 @@ class LiveCall:
     destination: Address | None
     invite_key: TransactionKey | None = None
     """None if another edge received the INVITE: responses are then sent without a transaction."""
-    decision: RouteDecision | None = None
     media: relay.MediaSpec | None = None
     bot: "asyncio.Future[BotOutcome]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
@@ -65,6 +64,39 @@ class LiveCall:
     def log(self) -> FilteringBoundLogger:
         """A logger that names the call and its trace."""
         return _log.bind(call_id=self.call_id, trace_id=self.trace.trace_id)
+
+    @contextmanager
+    def setting_up(self) -> Generator[None]:
+        """While the block brings the call to its answer."""
+        self.is_setting_up = True
+        try:
+            yield
+        finally:
+            self.is_setting_up = False
+
+    def begin_move(self) -> bool:
+        """Note that a task is about to see the call's move through; False: another one does."""
+        was_moving, self.is_moving = self.is_moving, True
+        return not was_moving
+
+    def end_move(self) -> None:
+        """Note that the task is over."""
+        self.is_moving = False
+
+    @contextmanager
+    def transferring(self) -> "Generator[asyncio.Future[int]]":
+        """While the block awaits the final status of a transfer."""
+        self.transfer = asyncio.get_running_loop().create_future()
+        try:
+            yield self.transfer
+        finally:
+            self.transfer = None
+
+    def set_timer(self, timer: asyncio.TimerHandle | None) -> None:
+        """Replace the timer of the call's deadline."""
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = timer
 
     def note_bot(self, outcome: BotOutcome) -> None:
         """Note that the bot is ready, or will not come; only the first outcome counts."""
@@ -102,8 +134,7 @@ class LiveCalls:
         live = self._calls.pop(call_id, None)
         if live is not None:
             live.note_bot(relay.BotFailed(reason="the call is over"))
-            if live.timer is not None:
-                live.timer.cancel()
+            live.set_timer(None)
         if not self._calls:
             for waiter in self._waiters:
                 waiter.set()

@@ -61,13 +61,12 @@ class Transfers:
         if live.transfer is not None:
             await self._inform(session, 491, "a transfer is under way")
             return
-        live.transfer = asyncio.get_running_loop().create_future()
-        try:
-            with call_span("transfer", live.trace, target=refer_to) as span:
-                status = await self._refer(live, refer_to)
-                span.set("sip.status", status)
-        finally:
-            live.transfer = None
+        with (
+            live.transferring() as outcome,
+            call_span("transfer", live.trace, target=refer_to) as span,
+        ):
+            status = await self._refer(live, refer_to, outcome)
+            span.set("sip.status", status)
         await self._conclude(call_id, status)
 
     async def notified(self, event: RequestReceived, session: calls.CallSession) -> None:
@@ -88,7 +87,7 @@ class Transfers:
             # The edge that asked is gone; whoever hears the outcome tells the bot.
             await self._conclude(session.call_id, status)
 
-    async def _refer(self, live: LiveCall, refer_to: str) -> int:
+    async def _refer(self, live: LiveCall, refer_to: str, outcome: "asyncio.Future[int]") -> int:
         """The final status of the transfer, or of the REFER when that was refused."""
         session = await self._records.update(live.call_id, sequencing.number_request, as_owner=True)
         log_of(session).info("transfer_asked", target=refer_to)
@@ -97,11 +96,11 @@ class Transfers:
             ("Referred-By", self._local.contact(live.call_id)),
         )
         status = await self._requests.send(session, "REFER", headers=headers)
-        if status >= 300 or live.transfer is None:
+        if status >= 300:
             return status
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await live.transfer
+                return await outcome
         except TimeoutError:
             return _NO_NEWS
 

@@ -22,6 +22,10 @@ class Ban:
     refused: int = field(default=0)
     """Datagrams dropped since it began."""
 
+    def note_refused(self) -> None:
+        """Count a datagram that was dropped."""
+        self.refused += 1
+
 
 class BanList:
     """The bans in force, and those that ended a short while ago."""

@@ -43,7 +43,7 @@ class Door:
             case Look.INVITE if ledger.asks_passwords and ban.challenges.take(now):
                 return True
             case _:
-                ban.refused += 1
+                ban.note_refused()
                 _BANNED.inc()
                 return False
 

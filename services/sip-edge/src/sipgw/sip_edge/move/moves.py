@@ -140,8 +140,7 @@ class Moves:
     # -- the steps
 
     def _see_through(self, live: LiveCall) -> None:
-        if not live.is_moving:
-            live.is_moving = True
+        if live.begin_move():
             self._tasks.spawn(self._run(live), "move", call_id=live.call_id)
 
     async def _run(self, live: LiveCall) -> None:
@@ -154,7 +153,7 @@ class Moves:
                 if not await self._take_step(live, session):
                     return
         finally:
-            live.is_moving = False
+            live.end_move()
 
     async def _take_step(self, live: LiveCall, session: calls.CallSession) -> bool:
         """Take one step; False: nothing is left to do here. If another change overtook it, look at the record

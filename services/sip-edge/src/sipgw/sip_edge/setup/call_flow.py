@@ -73,11 +73,8 @@ class CallFlow:
 
     async def run(self, live: LiveCall, session: calls.CallSession) -> None:
         """Go on with a call until it is answered or over."""
-        live.is_setting_up = True
-        try:
+        with live.setting_up():
             await self._run(live, session)
-        finally:
-            live.is_setting_up = False
 
     async def _run(self, live: LiveCall, session: calls.CallSession) -> None:
         try:
@@ -295,9 +292,8 @@ class CallFlow:
         return await self._records.update(session.call_id, change, as_owner=True, known=session)
 
     def _media_of(self, live: LiveCall, session: calls.CallSession) -> relay.MediaSpec:
-        if live.media is None:
-            live.media = media_wanted(session.legs[0].remote_sdp, self._capabilities)
-        return live.media
+        """As it was wanted when the INVITE came; of a call that was taken over, by its record."""
+        return live.media or media_wanted(session.legs[0].remote_sdp, self._capabilities)
 
     def _describe(self, session: calls.CallSession, anchor: calls.MediaAnchor) -> bytes:
         placed = calls.CallSession(call_id=session.call_id, media=anchor)

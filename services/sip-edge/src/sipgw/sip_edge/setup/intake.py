@@ -5,10 +5,13 @@ Also INVITEs that another edge received first: a retransmission goes to that edg
 
 import asyncio
 import secrets
+import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
+from sipgw.api.relay.v1 import control_pb2 as relay
 from sipgw.calls import Existing
 from sipgw.runtime.telemetry.metrics import count
 from sipgw.runtime.telemetry.traces import new_trace
@@ -44,6 +47,14 @@ class NewCalls:
     entry: Entry
     limits: CallLimits
     ids: CallIds
+
+
+class _Wanted(NamedTuple):
+    """What an INVITE asks for, as far as it can be had; `refused` says what can't."""
+
+    decision: RouteDecision | None
+    media: relay.MediaSpec | None
+    refused: Rejected | None
 
 
 class Intake:
@@ -125,18 +136,11 @@ class Intake:
     async def _take(self, event: RequestReceived, setup: Setup, trunk: config.Trunk | None) -> None:
         request = event.request
         call_id = await self._call_ids.of(request)
-        tag = local_tag(call_id)
-        template = InviteResponseTemplate.to_request(request, tag, self._local.contact(call_id))
-        self._sip.respond(event.key, template.response)
-        refused: Rejected | None = None
-        live = LiveCall(
-            call_id=call_id,
-            trace=new_trace(),
-            template=template,
-            destination=response_destination(request.via, event.source),
-            invite_key=event.key,
-            setup=setup,
+        template = InviteResponseTemplate.to_request(
+            request, local_tag(call_id), self._local.contact(call_id)
         )
+        self._sip.respond(event.key, template.response)
+        began_ns = time.time_ns()
         try:
             await self._limits.check_gateway(self._gateway.max_calls)
         except Rejected:
@@ -144,13 +148,19 @@ class Intake:
                 raise
             await self._delivery.invite_known(event, known)
             return
-        try:
-            live.decision = await self._limits.within(self._decide(event, trunk, call_id), call_id)
-            live.media = self._flow.media_wanted(request.body, event.source.host, trunk)
-        except Rejected as rejected:
-            refused = rejected
-        with self._limits.entering(live.decision):
-            outcome = await self._records.create(self._record(event, live, tag, trunk))
+        wanted = await self._wanted(event, trunk, call_id)
+        live = LiveCall(
+            call_id=call_id,
+            trace=new_trace(),
+            template=template,
+            destination=response_destination(request.via, event.source),
+            invite_key=event.key,
+            media=wanted.media,
+            setup=setup,
+            began_ns=began_ns,
+        )
+        with self._limits.entering(wanted.decision):
+            outcome = await self._records.create(self._record(event, live, trunk, wanted.decision))
         if isinstance(outcome, Existing):
             await self._delivery.invite_known(event, outcome.session)
             return
@@ -166,7 +176,7 @@ class Intake:
             source=f"{event.source.host}:{event.source.port}",
             sip_call_id=request.call_id,
         )
-        end = self._end_at_once(event.key, refused)
+        end = self._end_at_once(event.key, wanted.refused)
         if end is not None:
             await self._ending.end(call_id, end, as_owner=True)
             return
@@ -189,15 +199,28 @@ class Intake:
         if self._setting_up > self._settings.limits.setups:
             raise self._unavailable("Too Many Calls At Once")
 
+    async def _wanted(self, event: RequestReceived, trunk: config.Trunk | None, call_id: str) -> _Wanted:
+        decision = None
+        try:
+            decision = await self._limits.within(self._decide(event, trunk, call_id), call_id)
+            media = self._flow.media_wanted(event.request.body, event.source.host, trunk)
+        except Rejected as rejected:
+            return _Wanted(decision, None, rejected)
+        return _Wanted(decision, media, None)
+
     def _decide(self, event: RequestReceived, trunk: config.Trunk | None, call_id: str) -> RouteDecision:
         assert self._gateway.current is not None
         return decide_route(self._gateway.current, event.request, trunk, call_id)
 
     def _record(
-        self, event: RequestReceived, live: LiveCall, tag: str, trunk: config.Trunk | None
+        self,
+        event: RequestReceived,
+        live: LiveCall,
+        trunk: config.Trunk | None,
+        decision: RouteDecision | None,
     ) -> calls.CallSession:
         """Who called whom stands in it also when the call is refused."""
-        request, decision = event.request, live.decision
+        request = event.request
         assert live.template is not None
         me = self._settings.identity
         now_ms = self._now_ms()
@@ -216,7 +239,7 @@ class Intake:
             to_display=user_of(request.uri),
         )
         leg = session.legs.add(leg_id="a", direction=calls.LEG_DIRECTION_INBOUND)
-        leg.dialog.CopyFrom(dialog_record(request, tag))
+        leg.dialog.CopyFrom(dialog_record(request, live.template.local_tag))
         leg.invite.CopyFrom(invite_record(event))
         leg.invite.last_provisional = serialize(live.template.response)
         leg.remote_sdp = request.body
