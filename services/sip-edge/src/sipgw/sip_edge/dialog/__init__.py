@@ -1,1 +1,1 @@
-"""Requests inside a call."""
+"""Requests within a call."""

@@ -1,6 +1,6 @@
-"""Requests within a call, served by whichever edge they reach (RFC 3261 §12.2.2): BYE, ACK, INFO, OPTIONS.
+"""Serve BYE, ACK, INFO and OPTIONS within a call, at whichever edge they arrive (RFC 3261 §12.2.2).
 
-re-INVITE and UPDATE are in `offers`, NOTIFY in `transfer`.
+`offers` serves re-INVITE and UPDATE, `transfer` serves NOTIFY, `cancels` serves CANCEL.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ Serve = Callable[[RequestReceived, calls.CallSession], Awaitable[None]]
 
 
 class InDialog:
-    """One method per SIP method; each has the record of the call it means."""
+    """Serves requests within calls, one method for each SIP method."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class InDialog:
         }
 
     async def take(self, event: RequestReceived) -> None:
-        """Serve a request with a To-tag."""
+        """Serve a request that has a To tag."""
         request = event.request
         try:
             session = await self._session_of(request)
@@ -74,7 +74,9 @@ class InDialog:
             await self._without_record(event)
 
     async def ack(self, event: AckReceived) -> None:
-        """The ACK of a 2xx, perhaps with the answer to our offer, perhaps for another edge's transaction."""
+        """Take the ACK of a 2xx. It may have the SDP answer to our offer, or belong to another edge's
+        transaction.
+        """
         request = event.request
         call_id = call_id_of_tag(request.to.tag)
         if call_id is None:
@@ -89,7 +91,7 @@ class InDialog:
             ):
                 return
             if session.legs[0].invite.cseq < request.cseq.number:
-                # A re-INVITE that another edge served: our copy has not heard of it.
+                # Another edge served the re-INVITE, so our copy of the record is old.
                 session = await self._records.reload(call_id)
             if session is not None and session.state not in OVER:
                 await self._offers.acknowledged(request, session)
@@ -115,8 +117,8 @@ class InDialog:
 
     async def _info(self, event: RequestReceived, session: calls.CallSession) -> None:
         _check_live(session)
-        if event.request.body:  # RFC 6086: nothing here reads INFO bodies; digits come as RTP events
-            raise Rejected(415, headers=(ACCEPT, ACCEPT_ENCODING))  # what is taken at all (RFC 3261 §21.4.13)
+        if event.request.body:  # RFC 6086: no INFO body is understood; digits arrive as RTP events
+            raise Rejected(415, headers=(ACCEPT, ACCEPT_ENCODING))  # the types accepted (RFC 3261 §21.4.13)
         await self._seen(event.request, session)
         self._sip.respond(event.key, response_to(event.request, 200))
 
@@ -134,7 +136,7 @@ class InDialog:
 
     async def _seen(self, request: SipRequest, session: calls.CallSession) -> None:
         number = request.cseq.number
-        with contextlib.suppress(CallOver):  # a copy of the last request: nothing new in it
+        with contextlib.suppress(CallOver):  # a copy of the last request changes nothing
             await self._records.update(
                 session.call_id, lambda draft: sequencing.note_request(draft, number), known=session
             )
@@ -147,7 +149,7 @@ class InDialog:
         return session
 
     async def _without_record(self, event: RequestReceived) -> None:
-        """Redis is away and the call is another edge's: that edge has a copy."""
+        """Deliver a request to the edge that has a copy of the call's record, because Redis is away."""
         request = event.request
         call_id = call_id_of_tag(request.to.tag) or ""
         if await self._delivery.deliver_to_any(call_id, request, event.source, event.received_on):
@@ -157,8 +159,9 @@ class InDialog:
 
 
 def _check_order(session: calls.CallSession, request: SipRequest) -> None:
-    """RFC 3261 §12.2.2: a lower CSeq than the last gets 500; an ended call knows only the BYE that ended
-    it.
+    """Check the CSeq (RFC 3261 §12.2.2) and that the call goes on. Raises Rejected.
+
+    A lower CSeq than the last gets 500; an ended call takes only the BYE that ended it.
     """
     order = cseq_order(request.cseq.number, session.legs[0].dialog.remote_cseq)
     if order is CSeqOrder.OUT_OF_ORDER:

@@ -1,7 +1,7 @@
-"""Offers within a call (RFC 3261 §14, RFC 3311, RFC 3264): re-INVITE, UPDATE, and the answer that comes in an
-ACK.
+"""Serve offers within a call: re-INVITE, UPDATE, and the SDP answer in an ACK (RFC 3261 §14, RFC 3311, RFC
+3264).
 
-Served where they arrive. Intent saved, relay modified, result and answer's bytes saved, answer sent.
+Any edge serves them. Order: save the intent, modify the relay, save the result and the response, send it.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ _RETRY_AFTER_S: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What an offer came to: our description, and whether the relay has to change anything."""
+    """What an offer led to: our description, and whether the relay's media changes."""
 
     described: Described
     is_changed: bool
@@ -41,7 +41,7 @@ class _Outcome:
 
 
 class Offers:
-    """One at a time per call: the record says whose offer is pending."""
+    """Serves offers, one at a time for each call: the record has the pending one."""
 
     def __init__(
         self,
@@ -60,8 +60,8 @@ class Offers:
         self._local = signalling.local
 
     async def reinvite(self, event: RequestReceived, session: calls.CallSession) -> None:
-        """A re-INVITE: a new offer, or none and then ours. A copy of one served elsewhere gets the same
-        answer.
+        """Serve a re-INVITE, with an offer or asking for ours. If another edge served it before, it gets the
+        same response.
         """
         if _is_copy(event.request, session):
             self._respond_again(event, session)
@@ -75,19 +75,19 @@ class Offers:
             self._respond_again(event, over.session)
 
     def _respond_again(self, event: RequestReceived, session: calls.CallSession) -> None:
-        """Another edge serves this INVITE: the transaction here is none, its last answer is in the record."""
+        """Send the saved final response, without a transaction, because another edge serves this INVITE."""
         self._sip.forget(event.key)
         last_final = session.legs[0].invite.last_final
         if last_final:
             self._sip.send(last_final, response_destination(event.request.via, event.source))
 
     async def update(self, event: RequestReceived, session: calls.CallSession) -> None:
-        """An UPDATE, with an offer or only as a target refresh."""
+        """Serve an UPDATE, with an offer or only as a target refresh."""
         await self._exchange(event, session, is_invite=False)
 
     async def acknowledged(self, ack: SipRequest, session: calls.CallSession) -> None:
-        """The ACK of our 2xx is there. Without the answer that our offer wants, the call is over
-        (§13.3.1.4).
+        """Take the ACK of our 2xx. If it lacks the SDP answer to our offer, end the call (RFC 3261
+        §13.3.1.4).
         """
         number = ack.cseq.number
         leg = session.legs[0]
@@ -115,9 +115,10 @@ class Offers:
             await self._let_speak(saved)
 
     async def _let_speak(self, session: calls.CallSession) -> None:
-        """Tell the relay, which may hold the bot's voice until now; again if another command came first.
+        """Tell the relay of the ACK, as it may hold the bot's voice until then; again if another command came
+        first.
 
-        One that is not reached is told by the next Adopt.
+        A relay that cannot be reached learns it from the next Adopt.
         """
         while True:
             try:
@@ -132,15 +133,17 @@ class Offers:
                 session = later
 
     async def _tell_relay(self, session: calls.CallSession, described: Described) -> None:
-        """What the ACK agreed on. There is no answer to an ACK: what can't be served is a BYE."""
+        """Apply the SDP answer of the ACK. An ACK has no response, so media that cannot be served ends the
+        call with a BYE.
+        """
         try:
             await self._media.modify(session, described.media)
         except RelayRefused as refused:
-            if refused.status != relay.COMMAND_STATUS_STALE:  # else the call has moved on, with its media
+            if refused.status != relay.COMMAND_STATUS_STALE:  # otherwise the call and its media have moved on
                 end = End(calls.END_CAUSE_RELAY_LOST, f"the relay did not take the answer: {refused}")
                 await self._ending.end(session.call_id, end)
         except RelayUnreachable as error:
-            # Dead, and then another relay gets what the record says; or late, and latches to the caller.
+            # A dead relay's successor gets the record's media; a late relay latches to the caller.
             log_of(session).warning("modify_failed", error=str(error))
 
     def _read_answer(self, ack: SipRequest, session: calls.CallSession) -> Described:
@@ -189,8 +192,8 @@ class Offers:
     async def _intend(
         self, event: RequestReceived, session: calls.CallSession, *, is_invite: bool
     ) -> calls.CallSession:
-        """Save that the peer's offer is being served. Raises Rejected: 491 and 500 for offers that meet
-        (§14.2).
+        """Save that the peer's offer is being served. Raises Rejected for offers that cross: 491, 500 (RFC
+        3261 §14.2).
         """
         cseq, has_offer = event.request.cseq.number, bool(event.request.body)
         invite = invite_record(event) if is_invite else None
@@ -210,7 +213,7 @@ class Offers:
         leg = session.legs[0]
         version = leg.local_sdp_version + 1
         if not request.body:
-            # A re-INVITE without offer gets ours, the same media with a version of its own.
+            # A re-INVITE without an offer gets ours: the same media with a new version.
             if request.method == "UPDATE":
                 return _Outcome(Described(b"", relay.MediaSpec()), is_changed=False)
             offered = sdp_exchange.offer_with(self._gateway.capabilities, session, version)
@@ -262,12 +265,12 @@ class Offers:
 
 
 def _is_copy(request: SipRequest, session: calls.CallSession) -> bool:
-    """Whether the record's INVITE is this one."""
+    """Tell whether the request is the INVITE in the record."""
     return offering.is_copy(session, request.cseq.number, request.via.branch or "")
 
 
 def _refusal(obstacle: Obstacle) -> Rejected:
-    """The response to an offer that can't be begun (RFC 3261 §14.2, RFC 3311 §5.2)."""
+    """Make the response to an offer that cannot be served now (RFC 3261 §14.2, RFC 3311 §5.2)."""
     match obstacle:
         case Obstacle.OUT_OF_ORDER:
             return Rejected(500, "CSeq Out Of Order")

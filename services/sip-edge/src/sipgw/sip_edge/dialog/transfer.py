@@ -1,6 +1,6 @@
-"""A bot hands its caller over: REFER to the caller, its NOTIFYs, the outcome told to the bot (RFC 3515).
+"""Transfer a caller for a bot: send REFER, take its NOTIFYs, tell the bot the outcome (RFC 3515).
 
-The call ends when the transfer has come through; it goes on with the bot when it has not.
+If the transfer succeeds, the call ends; otherwise it goes on with the bot.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _NO_NEWS: Final = 408
 
 
 class Transfers:
-    """At most one at a time for each call."""
+    """Transfers callers, at most one transfer at a time for each call."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Transfers:
         self._timeout_s = process.settings.times.transfer_s
 
     async def transfer(self, call_id: str, target: str) -> None:
-        """Ask the caller to call `target`, and see it through."""
+        """Ask the caller to call `target`; wait for the outcome and act on it."""
         live = self._live.get(call_id)
         session = self._records.copy_of(call_id)
         if live is None or session is None:
@@ -70,7 +70,7 @@ class Transfers:
         await self._conclude(call_id, status)
 
     async def notified(self, event: RequestReceived, session: calls.CallSession) -> None:
-        """News of a transfer, as a status line in a sipfrag body."""
+        """Take a NOTIFY, whose sipfrag body has a status line of the transfer."""
         request = event.request
         if (request.headers.get("Event") or "").partition(";")[0].strip().lower() != "refer":
             raise Rejected(489, headers=(("Allow-Events", "refer"),))
@@ -84,11 +84,11 @@ class Transfers:
             if status >= 200 and not live.transfer.done():
                 live.transfer.set_result(status)
         elif status >= 200:
-            # The edge that asked is gone; whoever hears the outcome tells the bot.
+            # The edge that sent the REFER is gone, so this one tells the bot the outcome.
             await self._conclude(session.call_id, status)
 
     async def _refer(self, live: LiveCall, refer_to: str, outcome: "asyncio.Future[int]") -> int:
-        """The final status of the transfer, or of the REFER when that was refused."""
+        """Give the final status of the transfer, or of the REFER if that was refused."""
         session = await self._records.update(live.call_id, sequencing.number_request, as_owner=True)
         log_of(session).info("transfer_asked", target=refer_to)
         headers = (
@@ -130,7 +130,7 @@ class Transfers:
                 log_of(session).warning("inform_failed", error=str(error))
 
     def _refer_to(self, target: str, session: calls.CallSession) -> str | None:
-        """A URI as it is; a number at the domain that the caller came from."""
+        """Make the Refer-To URI: a URI as it is, a number at the domain that the caller came from."""
         if _NUMBER.fullmatch(target):
             host = session.legs[0].invite.source.address
             return f"sip:{target}@{f'[{host}]' if ':' in host else host}"
