@@ -1,1 +1,1 @@
-"""From the INVITE to its final response."""
+"""Set-up of a call, from its INVITE to the final response."""

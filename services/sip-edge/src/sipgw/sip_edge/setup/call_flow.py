@@ -1,7 +1,7 @@
-"""A call from its record to its answer, one step per state of the record.
+"""Set up a call, from its record to its answer, with one step for each state of the record.
 
-Each step acts and saves the next state; a call taken over goes on from the state it is in, by the same
-steps. Order, always: save the intent, act on the relay, save the result and the answer's bytes, send.
+Each step acts and saves the next state; an edge that takes the call over goes on from that state by the same
+steps. The order is always: save the intent, act on the relay, save the result and the response, send it.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ Step = Callable[[LiveCall, calls.CallSession], Awaitable[calls.CallSession]]
 
 
 class CallFlow:
-    """Brings a call from INVITED to ANSWERED; what can't go on is ended with the answer that fits."""
+    """Brings calls from INVITED to ANSWERED; ends a call that cannot go on with the response that fits."""
 
     def __init__(
         self,
@@ -66,7 +66,9 @@ class CallFlow:
         }
 
     def media_wanted(self, offer: bytes, source: str, trunk: config.Trunk | None) -> relay.MediaSpec:
-        """What an INVITE from `source` asks for. Raises Rejected for what can't be served."""
+        """Give the media that an INVITE from `source` asks for. Raises Rejected for media that cannot be
+        served.
+        """
         media = media_wanted(offer, self._capabilities)
         self._media.check_new(media, source, trunk)
         return media
@@ -129,7 +131,7 @@ class CallFlow:
                 ):
                     allocated = await self._media.allocate(session, spec)
         except RelayRefused as refused:
-            if refused.status == relay.COMMAND_STATUS_INVALID:  # by the caller's offer
+            if refused.status == relay.COMMAND_STATUS_INVALID:  # because of the caller's offer
                 raise sdp_exchange.not_acceptable(refused.message) from refused
             if refused.status not in _TRY_ANOTHER:
                 raise Rejected(500, f"Relay: {refused.message}"[:80]) from refused
@@ -149,7 +151,7 @@ class CallFlow:
             detail = f"no relay takes the call, the last is {why}"
             raise Rejected(503, "No Relay Takes The Call", headers=self._retry_after, detail=detail)
         saved = await self._place(live, session)
-        # Now that the record names another relay, what the one left says of the call means nothing.
+        # The record names another relay now, so what the old one reported of the bot is void.
         live.await_bot_again()
         self._placements.leave(session, session.media)
         return saved
@@ -207,19 +209,23 @@ class CallFlow:
             return await self._place_elsewhere(live, session, refused.message)
         answered = await self._answer(live, session)
         if live.bot.done() and isinstance(failed := live.bot.result(), relay.BotFailed):
-            await self._without_bot(live, answered, failed.reason)  # while the answer was being saved
+            await self._without_bot(
+                live, answered, failed.reason
+            )  # it failed while the answer was being saved
         return answered
 
     async def _leave_lost(self, live: LiveCall, session: calls.CallSession, why: str) -> calls.CallSession:
-        """The relay died while it rang. With early media the caller has its address already, and RFC 3261
-        §13.2.1 lets no 200 take that back.
+        """Place a call elsewhere whose relay died while it rang.
+
+        With early media the caller already has the relay's address, which a 200 may not change (RFC 3261
+        §13.2.1): such a call gets 503.
         """
         if b"m=" in session.legs[0].invite.last_provisional:
             raise Rejected(503, "Media Relay Lost", headers=self._retry_after)
         return await self._place_elsewhere(live, session, why)
 
     async def _fall_back(self, live: LiveCall, session: calls.CallSession, why: str) -> calls.CallSession:
-        """The bot does not come: the next, or the end."""
+        """Give a call whose bot does not come the next one, or end it."""
         route = self._gateway.route(session.route)
         saved = await self._fallbacks.choose_next(live, session, why, self._ready_limit_ms(route))
         if saved is None:
@@ -244,7 +250,7 @@ class CallFlow:
             await self.replace_bot(live, saved)
 
     async def replace_bot(self, live: LiveCall, session: calls.CallSession) -> None:
-        """Tell the relay of an answered call which bot it has now."""
+        """Tell the relay of an answered call that it has another bot now."""
         try:
             await self._media.allocate(session, self._allocations.of(session, self._media_of(live, session)))
         except (ControlError, Rejected) as error:
@@ -252,8 +258,8 @@ class CallFlow:
             await self._refuse(live, End(calls.END_CAUSE_BOT_LOST, f"no fallback: {error}"))
 
     async def _bot_outcome(self, live: LiveCall, session: calls.CallSession) -> BotOutcome:
-        """What became of the bot. A relay frees what nobody confirms, so a call that rings long is
-        confirmed.
+        """Wait until the bot is ready or has failed. A relay frees unconfirmed sessions, so a call that rings
+        for long is confirmed.
         """
         await asyncio.wait([live.bot], timeout=_CONFIRM_AFTER_S)
         if not live.bot.done():
@@ -320,7 +326,7 @@ class CallFlow:
 
 _DEFAULT_READY_MS = 10_000
 _CONFIRM_AFTER_S = 3.0
-"""Relays wait 10 s."""
+"""Relays free an unconfirmed session after 10 s."""
 
 
 class _NoBot(Exception):  # noqa: N818 - an outcome of one step
@@ -332,7 +338,9 @@ class _NoBot(Exception):  # noqa: N818 - an outcome of one step
 
 
 def media_wanted(remote_sdp: bytes, capabilities: MediaCapabilities) -> relay.MediaSpec:
-    """What the relay is to do: by the caller's offer, or by the one that we shall make. Raises Rejected."""
+    """Give the media that a relay is to carry: that of the caller's offer, or of ours if the INVITE has none.
+    Raises Rejected.
+    """
     if not remote_sdp:
         return sdp_exchange.offered_media(capabilities)
     return sdp_exchange.negotiate(sdp_exchange.read_offer(remote_sdp), capabilities)

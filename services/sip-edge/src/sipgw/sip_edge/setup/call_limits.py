@@ -1,7 +1,8 @@
-"""How many calls there are at once: of the gateway, and of a route's bots (`limits.maxCalls`).
+"""Limit the concurrent calls of the gateway and of each route's bots (`limits.maxCalls`).
 
-This edge knows its own calls exactly; of the others' it asks the registry, at most five times a second. So
-one edge keeps a limit exactly, and several pass it by no more than they take in a fifth of a second.
+This edge counts its own calls exactly, and asks the registry for those of other edges at most five times a
+second. So a single edge keeps a limit exactly, and several exceed it by at most the calls they admit in a
+fifth of a second.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ Count = Callable[[], Awaitable[registry.CountCallsResponse]]
 
 @dataclass(slots=True)
 class _Elsewhere:
-    """What the registry said of the other edges' calls."""
+    """The calls of the other edges, as the registry last counted them."""
 
     live: int = 0
     by_bot: dict[str, int] = field(default_factory=dict[str, int])
@@ -35,7 +36,7 @@ class _Elsewhere:
 
 
 class CallLimits:
-    """Asked when a call comes in, before it has a record."""
+    """Checks limits when a call arrives, before it has a record."""
 
     def __init__(
         self,
@@ -51,14 +52,14 @@ class CallLimits:
         self._asking: asyncio.Task[None] | None = None
 
     async def check_gateway(self, max_calls: int) -> None:
-        """Raises Rejected with 503 where the gateway has its calls."""
+        """Check the gateway's limit. Raises Rejected(503)."""
         if max_calls:
             await self._refresh()
             if self._elsewhere.live + len(self._owned()) + self._entering.total() >= max_calls:
                 raise Rejected(503, "Call Limit Reached", headers=self._retry_after)
 
     async def within(self, decision: RouteDecision, call_id: str) -> RouteDecision:
-        """The decision, or that for a fallback bot where the route is full. Raises Rejected with 503."""
+        """Give the decision, or one for a fallback bot if the route is full. Raises Rejected(503)."""
         route = decision.route
         if not route.max_calls:
             return decision
@@ -72,7 +73,7 @@ class CallLimits:
 
     @contextmanager
     def entering(self, decision: RouteDecision | None) -> Generator[None]:
-        """While the block makes its record, the call counts already."""
+        """Count the call while the block makes its record."""
         key = _key(decision.route.name, decision.bot.endpoint) if decision is not None else ""
         self._entering[key] += 1
         try:
@@ -81,7 +82,7 @@ class CallLimits:
             self._entering[key] -= 1
 
     def _calls_of(self, route: config.Route) -> int:
-        """Those of the route's own bots: what went to a fallback bot leaves them free."""
+        """Count the calls of the route's own bots; calls of fallback bots do not count."""
         endpoints = {bot.endpoint for bot in route.bots}
         keys = {_key(route.name, endpoint) for endpoint in endpoints}
         own = sum(one.route == route.name and one.bot.endpoint in endpoints for one in self._owned())
@@ -96,7 +97,7 @@ class CallLimits:
         await asyncio.shield(self._asking)
 
     async def _ask(self) -> None:
-        """Without the registry the last word holds: calls go on, and this edge's own are known."""
+        """Ask the registry. Without it the last count stays, and this edge still counts its own calls."""
         asked_s = asyncio.get_running_loop().time()
         try:
             counts = await self._count_elsewhere()
@@ -108,5 +109,5 @@ class CallLimits:
 
 
 def _key(route: str, endpoint: str) -> str:
-    """As the registry names it."""
+    """Make the key under which the registry counts a route's calls."""
     return f"{route}/{endpoint}"

@@ -1,4 +1,4 @@
-"""CANCEL of an INVITE that is being set up, here or at another edge (RFC 3261 §9.2)."""
+"""Serve CANCEL of an INVITE that is being set up, here or at another edge (RFC 3261 §9.2)."""
 
 import secrets
 
@@ -18,7 +18,7 @@ from sipgw.store import StoreUnavailable
 
 
 class Cancels:
-    """`take` serves each CANCEL."""
+    """Serves CANCELs."""
 
     def __init__(
         self,
@@ -38,7 +38,9 @@ class Cancels:
         self._call_ids = call_ids
 
     async def take(self, event: CancelReceived) -> None:
-        """RFC 3261 §9.2: 200 to the CANCEL, 487 to its INVITE unless that has its final answer."""
+        """Respond with 200 to the CANCEL, and with 487 to its INVITE unless that has a final response (RFC
+        3261 §9.2).
+        """
         request = event.request
         try:
             call_id = await self._call_id_of(request)
@@ -73,6 +75,8 @@ class Cancels:
             await self._ending.carry_out(ended)
 
     async def _call_id_of(self, request: SipRequest) -> str | None:
-        if request.to.tag is not None:  # of a re-INVITE: that is answered at once, nothing to cancel
+        if (
+            request.to.tag is not None
+        ):  # a re-INVITE gets its final response at once, so there is nothing to cancel
             return None
         return await self._call_ids.of(request)

@@ -1,4 +1,4 @@
-"""Who gets in: from a new INVITE to its trunk and its place in the set-up window; nothing is written yet."""
+"""Admit a new INVITE: authenticate its trunk, and take a place in the set-up window. Nothing is saved yet."""
 
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ class Entered(NamedTuple):
 
 
 class Entry:
-    """`enter` with each new INVITE, `leave` when its set-up is over."""
+    """Admits new INVITEs: `enter` with each, `leave` when its set-up is over."""
 
     def __init__(
         self,
@@ -37,7 +37,9 @@ class Entry:
         self._retry_after = retry_after
 
     async def enter(self, gateway: config.GatewayConfig, event: RequestReceived, now: float) -> Entered:
-        """Raises Rejected with the answer to who does not get in, StoreUnavailable as `trunk_of` does."""
+        """Admit an INVITE. Raises Rejected with the response to one that is not admitted, StoreUnavailable as
+        `trunk_of` does.
+        """
         trunk = await self._authentication.trunk_of(gateway, event)
         if trunk is None and gateway.trunks:
             raise NO_TRUNK
@@ -52,6 +54,6 @@ class Entry:
         return Entered(trunk, setup)
 
     def leave(self, setup: Setup, now: float) -> None:
-        """Give the place back, unless the call has been set up."""
+        """Give the place in the window back, unless the call has been set up."""
         setup.done(now, is_set_up=False)
         metrics.SETUP_WINDOW.set(self._window.size)

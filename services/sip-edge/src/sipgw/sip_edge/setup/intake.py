@@ -1,6 +1,7 @@
-"""New INVITEs: is there room, who is calling, which route; the record; then the call flow takes over.
+"""Take new INVITEs: check for room, authenticate, choose a route, make the record, then run the call flow.
 
-Also INVITEs that another edge received first: a retransmission goes to that edge, a merged request gets 482.
+An INVITE that another edge received before arrives here as well: a retransmission is delivered to that edge,
+a merged request gets 482.
 """
 
 import asyncio
@@ -42,7 +43,7 @@ _SETUP_LIMIT_MS = 15_000
 
 @dataclass(frozen=True, slots=True)
 class NewCalls:
-    """What an INVITE passes before it is a call."""
+    """The parts that an INVITE passes before it becomes a call."""
 
     entry: Entry
     limits: CallLimits
@@ -58,7 +59,7 @@ class _Wanted(NamedTuple):
 
 
 class Intake:
-    """`take` serves each new INVITE."""
+    """Takes new INVITEs."""
 
     def __init__(
         self,
@@ -91,15 +92,15 @@ class Intake:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether new calls are refused."""
+        """Tell whether new calls are refused."""
         return self._is_stopping
 
     def refuse_new_calls(self) -> None:
-        """Answer every new call with 503 from now on: the edge is about to stop."""
+        """Respond with 503 to every new call from now on, because the edge is about to stop."""
         self._is_stopping = True
 
     async def take(self, event: RequestReceived) -> None:
-        """Serve a new INVITE to its answer."""
+        """Serve a new INVITE until its final response."""
         self._setting_up += 1
         self._starting[event.key] = False
         try:
@@ -118,7 +119,7 @@ class Intake:
             self._starting.pop(event.key, None)
 
     def cancel_early(self, invite_key: TransactionKey) -> bool:
-        """A CANCEL came before its INVITE has a record: remembered, and obeyed once there is one."""
+        """Note a CANCEL whose INVITE has no record yet; the call is cancelled once it has one."""
         if invite_key in self._starting:
             self._starting[invite_key] = True
         return invite_key in self._starting
@@ -219,7 +220,7 @@ class Intake:
         trunk: config.Trunk | None,
         decision: RouteDecision | None,
     ) -> calls.CallSession:
-        """Who called whom stands in it also when the call is refused."""
+        """Make the call's record. It names caller and callee even if the call is refused."""
         request = event.request
         assert live.template is not None
         me = self._settings.identity
