@@ -1,1 +1,1 @@
-"""What comes in from outside: requests, media events, calls of dead edges, messages of live ones."""
+"""Input of the edge: SIP requests, media events of relays, calls of dead edges, messages of live edges."""

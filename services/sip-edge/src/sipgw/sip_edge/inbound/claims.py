@@ -1,6 +1,4 @@
-"""Calls of edges that are gone: claimed partition by partition, spread by rendezvous hash over the edges that
-live.
-"""
+"""Claim the calls of dead edges, partition by partition, spread over the live edges by rendezvous hash."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,11 +22,11 @@ from sipgw.store import PARTITIONS, partition_of
 _log = get_logger("sipgw.sip_edge.claims")
 _PARALLEL: Final = 8
 _ENDING_LASTS_S: Final = 40.0
-"""Longer than any BYE is waited for."""
+"""Longer than the edge waits for the response to a BYE."""
 
 
 class OwnerIndex(Protocol):
-    """What is used of the call store."""
+    """The part of the call store that claims use."""
 
     async def owners(self, partition: int) -> dict[str, Identity]: ...
     async def owned_by(self, identity: Identity, partition: int) -> list[calls.CallSession]: ...
@@ -36,16 +34,16 @@ class OwnerIndex(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Owners:
-    """Who owns which calls, and which of the owners live."""
+    """Tells which edge owns which calls, and which of these edges are alive."""
 
     index: OwnerIndex
     edges: Edges
     may_judge: Callable[[], bool]
-    """Whether this edge has been in touch with Redis for long enough to tell that a lease has lapsed."""
+    """Tells whether this edge has reached Redis for long enough to know that a lease has lapsed."""
 
 
 class Claims:
-    """`sweep` also finds calls whose edge was gone before this one came."""
+    """Claims calls. `sweep` also finds calls whose edge died before this one started."""
 
     def __init__(
         self,
@@ -68,7 +66,7 @@ class Claims:
         self._ending_since: dict[str, float] = {}
 
     async def sweep(self) -> None:
-        """Look through all partitions: claim what nobody alive owns, drop what is not this edge's any more.
+        """Claim calls that no live edge owns, and drop calls that this edge owns no more, in all partitions.
 
         Raises StoreUnavailable.
         """
@@ -98,7 +96,7 @@ class Claims:
                     await self._claim(session)
 
     async def claim_stranded(self, edge: Identity) -> None:
-        """Claim those calls of an edge that says nothing whose relay says nothing either.
+        """Claim the calls of a silent edge whose relay is silent too.
 
         Raises StoreUnavailable.
         """
@@ -114,7 +112,7 @@ class Claims:
                         await self._claim(session)
 
     async def _reconcile(self, partition: int, owners: dict[str, Identity]) -> None:
-        """The index and what is served here must agree; the record decides."""
+        """Make the calls served here agree with the owner index; the record decides."""
         for session in [one for one in self._records.owned if partition_of(one.call_id) == partition]:
             if owners.get(session.call_id) != self._me:
                 await self._records.reload(session.call_id)
@@ -130,7 +128,11 @@ class Claims:
         return self._records.copy_of(call_id) is not None and self._live.get(call_id) is None
 
     def _take_back(self, session: calls.CallSession) -> None:
-        """Ours by the record and not served: a save whose answer was lost. Its INVITE had a 503."""
+        """Serve a call that is ours by its record but unknown here, because Redis saved it and its reply was
+        lost.
+
+        If it was being set up, end it: its INVITE got 503.
+        """
         live = self._resumption.take_up(session)
         if session.state in UNANSWERED:
             end = End(calls.END_CAUSE_REJECTED, "its set-up broke off with Redis")
@@ -139,7 +141,7 @@ class Claims:
             self._tasks.spawn(self._resumption.go_on(live, session), "take back", call_id=live.call_id)
 
     def _finish_if_stuck(self, session: calls.CallSession) -> None:
-        """An edge that decided the end of our call may have died before it carried it out."""
+        """Carry out the end of our call, if the edge that saved the end may have died before it did so."""
         now = asyncio.get_running_loop().time()
         since = self._ending_since.setdefault(session.call_id, now)
         if now - since > _ENDING_LASTS_S:

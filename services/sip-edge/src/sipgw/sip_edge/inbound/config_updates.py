@@ -1,4 +1,4 @@
-"""Hands each new config to the parts that go by it."""
+"""Pass each new config to the parts that use it."""
 
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.sip_edge.guard.stranger_guard import StrangerGuard
@@ -7,7 +7,7 @@ from sipgw.sip_edge.sip.dialogs import LocalContact
 
 
 class ConfigUpdates:
-    """`take` hears of each config of the registry."""
+    """Takes the configs of the registry."""
 
     def __init__(self, process: Process, local: LocalContact, guard: StrangerGuard) -> None:
         self._settings = process.settings
@@ -16,7 +16,7 @@ class ConfigUpdates:
         self._guard = guard
 
     def take(self, gateway: config.GatewayConfig) -> None:
-        """Go by a newer config from now on."""
+        """Use a newer config from now on."""
         addresses = gateway.gateway.advertised_addresses
         self._local.take_host(addresses.get(self._settings.node) or self._settings.advertise_host)
         self._gateway.take(gateway)

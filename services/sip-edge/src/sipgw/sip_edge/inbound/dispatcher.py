@@ -1,6 +1,4 @@
-"""From transaction events to who serves them. What strangers can make this edge do at once is bounded
-here.
-"""
+"""Dispatch transaction events to their handlers and cap concurrent requests."""
 
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
@@ -30,7 +28,7 @@ _KNOWN_METHODS = frozenset(CAPABILITIES.methods)
 
 
 class Dispatcher:
-    """`handle` takes every event of the server."""
+    """Handles every event of the server."""
 
     def __init__(
         self,
@@ -50,7 +48,7 @@ class Dispatcher:
         self._tasks = process.requests
 
     def handle(self, event: TransactionEvent) -> None:
-        """Start serving an event; never waits."""
+        """Start a handler for an event; never wait for it."""
         match event:
             case RequestReceived():
                 self._request(event)
@@ -88,7 +86,9 @@ class Dispatcher:
             self._sip.forget(event.key)
 
     def _options(self, event: RequestReceived) -> None:
-        """Carriers ask before they send calls: an edge that takes none says so."""
+        """Respond to OPTIONS outside a call. Carriers probe with it, so an edge that takes no new calls says
+        503.
+        """
         if self._intake.is_stopping:
             self._respond(event, 503)
             return
@@ -102,7 +102,7 @@ class Dispatcher:
     async def _guarded(self, event: RequestReceived, serve: Serve) -> None:
         try:
             await serve(event)
-        except Exception:  # the outermost place: a request never goes without an answer
+        except Exception:  # the outermost handler: every request gets a response
             metrics.TASKS_CRASHED.labels(event.request.method).inc()
             _log.exception("request_failed", method=event.request.method, sip_call_id=event.request.call_id)
             self._respond(event, 500)

@@ -1,4 +1,4 @@
-"""edge/v1: messages that other edges hand over, and the registry's wish to end a call."""
+"""Serve edge/v1: messages that other edges deliver, hang-ups that the registry asks for, and bans."""
 
 import grpc
 import grpc.aio
@@ -21,7 +21,7 @@ _OF_THE_INVITE = frozenset({"INVITE", "CANCEL"})
 
 
 class EdgeService(EdgeServiceServicer):
-    """Serves what is this edge's and says NOT_MINE to the rest."""
+    """Serves messages that belong to this edge; responds NOT_MINE to all others."""
 
     def __init__(
         self,

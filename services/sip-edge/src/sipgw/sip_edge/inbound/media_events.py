@@ -1,7 +1,7 @@
-"""What relays report of calls (relay/v1 MediaEvent): a table from event to act.
+"""Handle media events of relays (relay/v1 MediaEvent) by a table from event to handler.
 
-An event is acked when its handler returns, so a handler saves what the event means and leaves the rest to the
-background: an edge that dies in between loses nothing.
+An event is acknowledged when its handler returns. So a handler saves what the event means and leaves the rest
+to a background task: if the edge dies in between, nothing is lost.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ _ENDS = frozenset({"bot_failed", "bot_hangup", "bot_finished", "bot_silent", "me
 
 
 def _has_call(session: calls.CallSession, who: Identity) -> bool:
-    """Whether the call is on that relay, or on its way there."""
+    """Tell whether the call is on that relay or is moving there."""
     return who in (identity_of(session.media.relay), identity_of(session.move.target.relay))
 
 
@@ -40,8 +40,8 @@ Handle = Callable[[relay.MediaEvent, LiveCall], Awaitable[None]]
 
 
 class MediaEvents:
-    """`handle` is what relay links call. An end that is reported to the wrong edge is saved all the same, and
-    the totals of a call that is over are logged; other events of calls not served here mean nothing here.
+    """Handles the events of relay links. For a call that is not served here, an end is saved all the same and
+    the totals of an ended call are logged; other events are ignored.
     """
 
     def __init__(
@@ -121,7 +121,9 @@ class MediaEvents:
         await self._end(live, calls.END_CAUSE_BOT_LOST, event.bot_failed.reason)
 
     async def _has_fallback(self, live: LiveCall, why: str) -> bool:
-        """A call that was answered at once, without its bot, gets the next one."""
+        """Give the next bot to a call that was answered at once, before its bot was ready; False: there is
+        none.
+        """
         session = self._records.copy_of(live.call_id)
         if session is None:
             return False
@@ -161,20 +163,22 @@ class MediaEvents:
         self._tasks.spawn(self._transfers.transfer(live.call_id, target), "transfer", call_id=live.call_id)
 
     async def _session_ended(self, event: relay.MediaEvent, live: LiveCall, who: Identity) -> None:
-        """The relay let the session go: because another edge ended the call, or of its own accord."""
+        """End the call whose session the relay ended by itself, rather than for an edge that
+        ended the call.
+        """
         _log_totals(live.log, event.session_ended, who)
         session = self._records.copy_of(live.call_id)
         if session is not None and session.state not in OVER:
             session = await self._records.reload(live.call_id)
         if session is None or identity_of(session.media.relay) != who:
-            return  # a move's target let it go: its next command there says so
+            return  # a move's target ended it: the move learns it from its next command there
         if session.state not in OVER:
             await self._end(
                 live, calls.END_CAUSE_RELAY_LOST, f"the relay ended the session: {event.session_ended.reason}"
             )
 
     async def _log_late(self, event: relay.MediaEvent, who: Identity) -> None:
-        """The totals of a call that is over here: the relay's answer to Release may overtake them."""
+        """Log the totals of a call that has ended here: the response to Release may have overtaken them."""
         session = None
         with contextlib.suppress(StoreUnavailable):
             session = await self._records.load(event.call_id)
@@ -213,6 +217,6 @@ def _log_totals(log: FilteringBoundLogger, ended: relay.SessionEnded, who: Ident
         packets_received=totals.packets_received,
         packets_sent=totals.packets_sent,
         packets_lost=totals.packets_lost,
-        digits=len(totals.digits),  # not which: people type PINs
+        digits=len(totals.digits),  # only how many: callers type PINs
         recording=totals.recording_path or None,
     )

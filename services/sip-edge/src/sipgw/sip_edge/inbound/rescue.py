@@ -1,7 +1,8 @@
-"""Calls whose task has died: what their record says is under way, and nobody does, is taken up again.
+"""Resume calls whose task has crashed: something is to be done, as the record says, and no task does it.
 
-Each second, and at once when a task crashes, the calls of this edge are looked through. This asks nothing of
-Redis: an edge has a copy of each of its calls. A duty that fails again is tried again, at growing intervals.
+The calls of this edge are checked each second, and at once when a task crashes. This reads nothing from
+Redis, as the edge has a copy of each of its records. A duty that fails again is tried again at growing
+intervals.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ _TASK: Final = "rescue"
 
 
 class Duty(StrEnum):
-    """What somebody has to do for a call now."""
+    """What has to be done for a call now."""
 
     SAVE_END = "save end"
     END = "end"
@@ -42,12 +43,12 @@ _PATIENCE_S: Final = {
     Duty.MOVE: 2.0,
     Duty.DEADLINE: 0.2,
 }
-"""How long a duty may have nobody: a call that was just claimed is adopted first, which takes a second."""
+"""How long a duty may be neglected. A call that was just claimed is adopted first, which takes a second."""
 
 
 @dataclass(slots=True)
 class _Neglected:
-    """A call's duty that nobody does, and when it is to be taken up."""
+    """A duty that no task does, and when to take it up."""
 
     duty: Duty
     due_s: float
@@ -55,7 +56,7 @@ class _Neglected:
 
 
 class Rescue:
-    """`run` for as long as the edge lives; `note_crash` hears of tasks that died."""
+    """Checks calls as long as the edge runs; `note_crash` makes it check soon."""
 
     def __init__(self, process: Process, served: ServedCalls, moves: Moves) -> None:
         self._records = served.records
@@ -69,20 +70,20 @@ class Rescue:
         self._busy: set[str] = set()
 
     def note_crash(self, task: str) -> None:
-        """Count a task that died, and look soon: it may have been a call's."""
+        """Count a crashed task and check soon, as the task may have been a call's."""
         metrics.TASKS_CRASHED.labels(task).inc()
         if task != _TASK:
             self._wake.set()
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Check for ever."""
         while True:
             try:
                 async with asyncio.timeout(_LOOK_S if not self._neglected else 2 * _SHORTEST_LOOK_S):
                     await self._wake.wait()
             except TimeoutError:
                 pass
-            await asyncio.sleep(_SHORTEST_LOOK_S)  # what dies together is looked for once
+            await asyncio.sleep(_SHORTEST_LOOK_S)  # tasks that crash together cause one check
             self._wake.clear()
             self._look(asyncio.get_running_loop().time())
 
@@ -104,7 +105,7 @@ class Rescue:
                 self._take_up(session, one, now_s)
 
     def _duty_of(self, session: calls.CallSession) -> Duty | None:
-        """What nobody does, though the record says that it is to be done."""
+        """Give the duty that no task does although the record asks for it; None: there is none."""
         call_id, unfinished = session.call_id, self._ending.unfinished
         if session.state == calls.CALL_STATE_ENDING:
             return Duty.END if unfinished.is_left(call_id) else None
@@ -156,4 +157,4 @@ class Rescue:
 
 
 async def _done() -> None:
-    """Somebody has seen to it meanwhile."""
+    """Do nothing, because the duty has been done meanwhile."""

@@ -1,7 +1,7 @@
-"""Goes on with a claimed call from its record.
+"""Go on with a claimed call from its record.
 
-Its relay session is adopted, its clock armed again, and what was under way (ringing, the 200's copies, an end
-decided but not carried out) is taken up.
+Its relay session is adopted and its timer set. What was under way is resumed: ringing, repeating the 200, an
+end that was saved but not carried out.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from sipgw.sip_edge.sip.signalling import Signalling
 
 @dataclass(frozen=True, slots=True)
 class Reinviting:
-    """What sends re-INVITEs of ours, and goes on with those of an edge that is gone."""
+    """The parts that send our re-INVITEs, and resume those of a dead edge."""
 
     moves: Moves
     refreshes: TargetRefreshes
@@ -37,7 +37,9 @@ class Reinviting:
 
 
 class Resumption:
-    """`take_up` serves a call from its record, `go_on` does what is under way in it."""
+    """Resumes claimed calls: `take_up` serves a call from its record, `go_on` resumes what is under way in
+    it.
+    """
 
     def __init__(
         self,
@@ -76,7 +78,7 @@ class Resumption:
         return live
 
     async def go_on(self, live: LiveCall, session: calls.CallSession) -> None:
-        """Take up what the record says is under way."""
+        """Resume what the record says is under way."""
         if session.state == calls.CALL_STATE_ENDING:
             await self._ending.carry_out(session)
             return
@@ -97,11 +99,13 @@ class Resumption:
         await self._refreshes.see_through(live, session)
 
     async def _attend(self, live: LiveCall, session: calls.CallSession) -> bool:
-        """Adopt the call's session, or leave its relay at once where that died with the call's edge."""
+        """Adopt the call's session, or move the call at once if its relay died with its edge."""
         return self._losses.note_claimed(session) or await self._adopt(live, session)
 
     async def _adopt(self, live: LiveCall, session: calls.CallSession) -> bool:
-        """Its media events come here now. From a relay that does not know the session the call moves on."""
+        """Have the session's media events sent here. If the relay does not know the session, move
+        the call.
+        """
         try:
             await self._media.adopt(session)
         except RelayRefused as refused:
@@ -116,11 +120,13 @@ class Resumption:
                 self._live.remove(live.call_id)
             return False
         except RelayUnreachable as error:
-            live.log.warning("adopt_unanswered", error=str(error))  # again when its stream stands
+            live.log.warning("adopt_unanswered", error=str(error))  # retried when its stream is connected
         return True
 
     async def adopt_all_of(self, relay_of_calls: Identity) -> None:
-        """The stream to a relay stands (again): its events of our calls come to this stream."""
+        """Adopt our calls' sessions at a relay whose stream is connected again, so that their events come by
+        it.
+        """
         mine = [
             session
             for session in self._records.owned
@@ -130,7 +136,7 @@ class Resumption:
         await asyncio.gather(*(self._adopt(live, session) for live, session in served if live is not None))
 
     def _repeat_final(self, live: LiveCall, session: calls.CallSession) -> None:
-        """The 200 went out before its edge died; whether the caller got it, only the ACK tells."""
+        """Repeat the 200 of a call whose edge died: only an ACK tells that the caller got it."""
         data = session.legs[0].invite.last_final
         message = parse_message(data) if data else None
         if isinstance(message, SipResponse):

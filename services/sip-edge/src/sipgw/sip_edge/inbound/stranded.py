@@ -1,8 +1,8 @@
-"""Claims calls that lost their edge and their relay together, as when a node dies (ADR 0006).
+"""Claim calls that lost their edge and their relay together, as when a node dies (ADR 0006).
 
-A call whose edge says nothing goes on talking through its relay, so it waits until the edge's lease lapses:
-the edge may only be slow. A caller whose relay says nothing either hears silence now, and its call is claimed
-at once. Should the old edge live after all, the owner epoch of the record keeps it from doing anything stale.
+If only the edge is silent, which may just be slow, the call goes on through its relay and waits until the
+edge's lease lapses. If the relay is silent too, the caller hears silence, so its call is claimed at once.
+Should the old edge be alive after all, the owner epoch of the record keeps it from changing anything.
 """
 
 import asyncio
@@ -21,7 +21,9 @@ _log = get_logger("sipgw.sip_edge.stranded")
 
 
 class StrandedCalls:
-    """`silent_s`: an edge that has answered no ping for so long is taken for dead, if a relay is, too."""
+    """Claims the calls of silent edges and relays. `silent_s`: an edge that has returned no ping for so long
+    counts as silent.
+    """
 
     def __init__(self, edges: Edges, claims: Claims, *, silent_s: float) -> None:
         self._edges = edges
@@ -31,7 +33,7 @@ class StrandedCalls:
         self._silent: set[Identity] = set()
 
     async def watch(self) -> None:
-        """Ping the other edges, for ever; claim the stranded calls of those that stay silent."""
+        """Ping the other edges and claim the stranded calls of silent ones, for ever."""
         while True:
             await asyncio.sleep(_PERIOD_S)
             silent = await self._silent_edges()

@@ -1,4 +1,4 @@
-"""Claims calls again and again: each period, and at once when an edge's lease lapses."""
+"""Claim calls periodically, and at once when an edge's lease lapses."""
 
 import asyncio
 from typing import Final
@@ -13,7 +13,7 @@ _log = get_logger("sipgw.sip_edge.claims")
 
 
 class Sweeper:
-    """`run` and `wake_when_judging` for as long as the edge lives."""
+    """Runs sweeps as long as the edge runs."""
 
     def __init__(self, claims: Claims, owners: Owners, *, period_s: float) -> None:
         self._claims = claims
@@ -38,8 +38,10 @@ class Sweeper:
                 _log.warning("sweep_failed", error=str(error))
 
     async def wake_when_judging(self) -> None:
-        """Claim calls that wait for an edge, the only one having been restarted, as soon as may be."""
-        while not self._may_judge():  # noqa: ASYNC110 - a matter of time passed
+        """Sweep as soon as this edge may judge leases: after a restart of the only edge, its calls are
+        waiting.
+        """
+        while not self._may_judge():  # noqa: ASYNC110 - only time changes it
             await asyncio.sleep(_JUDGE_POLL_S)
         self._wake.set()
 
