@@ -1,1 +1,1 @@
-"""Who may call: passwords, budgets of strangers, and bans."""
+"""Protection of the edge: digest authentication, budgets for strangers, bans, call rates."""

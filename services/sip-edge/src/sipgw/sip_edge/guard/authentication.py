@@ -1,7 +1,7 @@
-"""Which trunk a new INVITE is of: by its source, else by digest (RFC 3261 §22, RFC 8760).
+"""Find the trunk of a new INVITE by its source, else by digest authentication (RFC 3261 §22, RFC 8760).
 
-A request from the source of a trunk is not asked. Nothing is kept but the count of wrong passwords: nonces
-are checked by a key that all edges share. Passwords are unsealed when they are needed, no log names one.
+A request from a trunk's source is not challenged. No state is kept but the count of wrong passwords: all
+edges share the key that nonces are checked with. Passwords are unsealed on demand, and never logged.
 """
 
 from collections import OrderedDict
@@ -43,14 +43,14 @@ _MAX_SOURCES: Final = 10_000
 
 
 class WrongPasswords:
-    """Counts by source, for the sources that were wrong last."""
+    """Counts wrong passwords of each source, for the sources that were wrong last."""
 
     def __init__(self, limits: WrongPasswordLimits) -> None:
         self._limits = limits
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def note(self, source: str, now_ms: int) -> None:
-        """One more."""
+        """Count a wrong password."""
         since_ms, count = self._counts.pop(source, (now_ms, 0))
         if now_ms - since_ms >= self._limits.period_ms:
             since_ms, count = now_ms, 0
@@ -59,20 +59,20 @@ class WrongPasswords:
             self._counts.popitem(last=False)
 
     def are_too_many(self, source: str, now_ms: int) -> bool:
-        """Whether the source has to wait."""
+        """Tell whether the source has to wait."""
         since_ms, count = self._counts.get(source, (now_ms, 0))
         return count >= self._limits.count and now_ms - since_ms < self._limits.period_ms
 
 
 class Passwords:
-    """Unsealed passwords of trunks; the key's file is read again when what is sealed no longer fits it."""
+    """Unseals passwords of trunks. If one cannot be unsealed, the key file is read again."""
 
     def __init__(self, key_file: Path | None) -> None:
         self._key_file = key_file
         self._key: SealKey | None = None
 
     def of(self, trunk: config.Trunk) -> bytes:
-        """Raises SealBroken, which says what to look at."""
+        """Unseal the password of a trunk. Raises SealBroken, which says what to check."""
         if self._key is not None:
             try:
                 return unseal_password(trunk, self._key)
@@ -91,7 +91,7 @@ class Passwords:
 
 
 class Authentication:
-    """Asked for each new INVITE."""
+    """Authenticates new INVITEs."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Authentication:
         retry_after: tuple[tuple[str, str], ...],
         on_proof: Callable[[str], None],
     ) -> None:
-        """`on_proof` hears the host of each right password."""
+        """`on_proof` is called with the host of each right password."""
         self._passwords = passwords
         self._wrong = WrongPasswords(wrong)
         self._nonce_key = nonce_key
@@ -112,14 +112,15 @@ class Authentication:
         self._known_key: bytes | None = None
 
     async def learn_key(self) -> bytes:
-        """The key of nonces. Raises StoreUnavailable until it is known."""
+        """Get the key of nonces. Raises StoreUnavailable."""
         self._known_key = await self._nonce_key()
         return self._known_key
 
     def challenge_of(
         self, gateway: config.GatewayConfig, request: SipRequest, source: str
     ) -> Rejected | None:
-        """The refusal of an INVITE that brings no fresh answer to a challenge; None: see its password first.
+        """Give the 401 or 400 for an INVITE without credentials for a fresh nonce; None: check its password
+        first.
 
         None also while the key of nonces is not known.
         """
@@ -132,10 +133,11 @@ class Authentication:
         return None
 
     def has_challenged(self, realm: str, head: bytes, lowered: bytes, source: str) -> bool:
-        """Tell by the head of an INVITE, unparsed, whether this gateway has asked its source for a password.
+        """Tell from the unparsed head of an INVITE whether it responds to a challenge that its source got
+        from this gateway.
 
-        `lowered` is the head in small letters. False says nothing; only who heard a challenge can make it
-        true.
+        `lowered` is the head in lower case. True only for a nonce that this gateway made for the source;
+        False proves nothing.
         """
         key, now_ms = self._known_key, self._now_ms()
         if key is None or self._wrong.are_too_many(source, now_ms):
@@ -147,9 +149,9 @@ class Authentication:
         return any(check_nonce(key, one, purpose, now_ms) is NonceState.FRESH for one in nonces)
 
     async def trunk_of(self, gateway: config.GatewayConfig, event: RequestReceived) -> config.Trunk | None:
-        """The trunk; None when the config has no trunk for the source and none to ask for.
+        """Give the trunk; None if the config has no trunk for the source and none with a password.
 
-        Raises Rejected with 401, 403 or 400, StoreUnavailable until the nonces' key is known.
+        Raises Rejected with 401, 403 or 400, and StoreUnavailable until the key of nonces is known.
         """
         source = event.source.host
         trunk = match_trunk(gateway, source)
@@ -161,7 +163,7 @@ class Authentication:
     def _fresh_credentials(
         self, gateway: config.GatewayConfig, request: SipRequest, source: str, key: bytes
     ) -> Credentials:
-        """Raises Rejected: with a challenge, or with 400."""
+        """Give credentials with a fresh nonce. Raises Rejected: 401 with a challenge, or 400."""
         realm = gateway.gateway.name
         purpose = NoncePurpose(realm, source, request.call_id, request.from_.tag or "", request.cseq.number)
         credentials = _credentials_of(request, realm)
@@ -210,14 +212,18 @@ class Authentication:
 
 
 def _algorithms(trunks: list[config.Trunk], request: SipRequest) -> list[DigestAlgorithm]:
-    """What to ask for. Who calls is not known yet; one that is named like a trunk is probably that trunk."""
+    """Choose the algorithms to offer. The caller is not known yet; if its From user is a trunk's username, it
+    probably is that trunk.
+    """
     likely = [trunk for trunk in trunks if trunk.digest.username == user_of(request.from_.uri)]
     taken = {one for trunk in likely or trunks for one in trunk.digest.algorithms}
     return [one for one, code in _ALGORITHMS.items() if code in taken or not taken]
 
 
 def _credentials_of(request: SipRequest, realm: str) -> Credentials | None:
-    """Those for our realm; who answers every challenge has them for the preferred algorithm first."""
+    """Give the credentials for our realm; a client that responds to every challenge puts the preferred
+    algorithm first.
+    """
     try:
         found = [Credentials.parse(line) for line in request.headers.get_all("Authorization")]
     except SipParseError as error:
@@ -226,10 +232,10 @@ def _credentials_of(request: SipRequest, realm: str) -> Credentials | None:
 
 
 def _is_for(digest_uri: str, request: SipRequest) -> bool:
-    """The number that the credentials are for is the one that is called (RFC 3261 §22.4, item 6).
+    """Tell whether the credentials' URI has the user part of the Request-URI (RFC 3261 §22.4, item 6).
 
-    Hosts are not compared: a proxy on the way writes its next hop there. Clients that leave the number out
-    (SIPp) are many; what the credentials are good for, the nonce says.
+    Hosts are not compared, because a proxy on the way writes its next hop there. Clients that leave the user
+    part out (SIPp) are common; the nonce limits what their credentials are good for.
     """
     try:
         uri = parse_uri(digest_uri)

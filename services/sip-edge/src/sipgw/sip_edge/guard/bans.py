@@ -1,5 +1,5 @@
-"""Bans that double: a source that comes back as it was is kept out for twice as long. Bounded memory, no
-clock.
+"""Bans of sources. A source that misbehaves again is banned for twice as long. Bounded memory; the caller
+gives the time.
 """
 
 from collections import OrderedDict
@@ -11,7 +11,7 @@ from sipgw.sip_edge.limits import BanLimits
 
 @dataclass(slots=True)
 class Ban:
-    """One source that is kept out from `since` until `until`."""
+    """A source that is banned from `since` until `until`."""
 
     source: str
     reason: str
@@ -20,7 +20,7 @@ class Ban:
     elsewhere: Rate
     challenges: Rate
     refused: int = field(default=0)
-    """Datagrams dropped since it began."""
+    """Datagrams dropped since the ban began."""
 
     def note_refused(self) -> None:
         """Count a datagram that was dropped."""
@@ -28,19 +28,19 @@ class Ban:
 
 
 class BanList:
-    """The bans in force, and those that ended a short while ago."""
+    """The bans in force, and those that ended lately."""
 
     def __init__(self, limits: BanLimits) -> None:
         self._limits = limits
         self._bans: OrderedDict[str, Ban] = OrderedDict()
 
     def of(self, source: str, now: float) -> Ban | None:
-        """The ban in force for a source."""
+        """Give the ban in force for a source; None: it is not banned."""
         ban = self._bans.get(source)
         return ban if ban is not None and now < ban.until else None
 
     def ban(self, source: str, reason: str, now: float) -> Ban:
-        """Keep a source out, for twice as long as the last time."""
+        """Ban a source, for twice as long as the last time."""
         limits = self._limits
         last = self._bans.pop(source, None)
         length_s = limits.first_s
@@ -55,11 +55,11 @@ class BanList:
         return ban
 
     def lift(self, source: str, now: float) -> bool:
-        """Let a source in again and forget its bans; False when it was not banned."""
+        """Lift a source's ban and forget its earlier ones; False: it was not banned."""
         was_banned = self.of(source, now) is not None
         self._bans.pop(source, None)
         return was_banned
 
     def in_force(self, now: float) -> list[Ban]:
-        """The bans in force, the oldest first."""
+        """Give the bans in force, the oldest first."""
         return [ban for ban in self._bans.values() if now < ban.until]

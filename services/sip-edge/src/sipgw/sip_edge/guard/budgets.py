@@ -1,12 +1,12 @@
-"""How much may come: of each source in any period, and of all together by the second. Bounded memory, no
-clock.
+"""Budgets: a count for each source in any period, and a rate for all together. Bounded memory; the caller
+gives the time.
 """
 
 from collections import OrderedDict, deque
 
 
 class SourceBudget:
-    """At most `count` of each source in any `period_s`, for the `most_sources` that were heard last."""
+    """Allows each source `count` in any `period_s`, for the `most_sources` heard last."""
 
     def __init__(self, count: int, period_s: float, most_sources: int) -> None:
         self._count = count
@@ -22,7 +22,7 @@ class SourceBudget:
         return source in self._spent
 
     def spend(self, source: str, now: float) -> bool:
-        """Take one more from a source; False when that is too many, and the source begins anew."""
+        """Count one more of a source; False: that exceeds its budget, and its count starts again."""
         times = self._spent.get(source)
         if times is None:
             times = self._spent[source] = deque()
@@ -40,7 +40,7 @@ class SourceBudget:
         return False
 
     def forget(self, source: str) -> None:
-        """Let a source begin anew."""
+        """Start a source's count again."""
         self._spent.pop(source, None)
 
 
@@ -54,14 +54,14 @@ class Rate:
         self._at = float("-inf")
 
     def take(self, now: float) -> bool:
-        """Take one; False when none is left."""
+        """Take a token; False when none is left."""
         if self.is_spent(now):
             return False
         self._left -= 1
         return True
 
     def is_spent(self, now: float) -> bool:
-        """Tell whether none is left."""
+        """Tell whether no token is left."""
         if now > self._at:
             self._left = min(self._burst, self._left + (now - self._at) * self._per_s)
             self._at = now

@@ -1,6 +1,6 @@
-"""What a nonce is checked with, read from an INVITE by searches instead of the parser: a few microseconds.
+"""Read what a nonce is checked with from an INVITE by searches, without the parser, in a few microseconds.
 
-Whoever folds lines or quotes oddly is not read here and has to be parsed.
+An INVITE with folded lines or unusual quoting is not understood here and has to be parsed.
 """
 
 import re
@@ -16,7 +16,7 @@ _CSEQ = re.compile(rb"\ncseq[ \t]*:[ \t]*([0-9]{1,10})[ \t]")
 
 
 def read_purpose(head: bytes, lowered: bytes, realm: str, source: str) -> NoncePurpose | None:
-    """The request that a nonce in it has to be for; None when its names are not found."""
+    """Read the request that a nonce in it has to be for; None if its headers are not found."""
     call_id, from_tag, cseq = (pattern.search(lowered) for pattern in (_CALL_ID, _FROM_TAG, _CSEQ))
     if call_id is None or from_tag is None or cseq is None:
         return None
@@ -24,7 +24,7 @@ def read_purpose(head: bytes, lowered: bytes, realm: str, source: str) -> NonceP
 
 
 def read_nonces(head: bytes, lowered: bytes) -> list[str]:
-    """The first few nonces of an INVITE, without cnonces."""
+    """Read the first few nonces of an INVITE, without cnonces."""
     found: list[str] = []
     for match in _NONCE.finditer(lowered):
         if lowered[match.start() - 1] != ord("c"):
@@ -35,5 +35,7 @@ def read_nonces(head: bytes, lowered: bytes) -> list[str]:
 
 
 def _text(head: bytes, match: re.Match[bytes]) -> str:
-    """Group 1 as it was written: searches go by small letters, as names of headers may be large ones."""
+    """Give group 1 as it was written; searches run on lower case, because header names may be in
+    upper case.
+    """
     return head[match.start(1) : match.end(1)].strip().decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Which datagrams are read at all: all of them, until their source is banned or strangers are a crowd."""
+"""Decide which datagrams are read: all, unless their source is banned or there are too many strangers."""
 
 from sipgw.sip import (
     AckReceived,
@@ -19,7 +19,9 @@ _ELSEWHERE_PER_S = 100.0
 
 
 class Door:
-    """`admits` each datagram before it is parsed; `note` what turned out to be of no call."""
+    """Decides about each datagram before it is parsed (`admits`), and counts messages that belong to no call
+    (`note`).
+    """
 
     def __init__(self, ledger: StrangerLedger, names: LiveNames) -> None:
         self._ledger = ledger
@@ -28,7 +30,9 @@ class Door:
         self._elsewhere = Rate(_ELSEWHERE_PER_S, _ELSEWHERE_PER_S)
 
     def admits(self, data: bytes, host: str, now: float) -> bool:
-        """Tell whether to read a datagram. Neither a ban nor a crowd stops what is of a live call."""
+        """Tell whether to read a datagram. What belongs to a live call is read in spite of any
+        ban or crowd.
+        """
         ledger = self._ledger
         if ledger.is_exempt(host, now):
             return True
@@ -48,7 +52,7 @@ class Door:
                 return False
 
     def note(self, event: TransactionEvent, now: float) -> None:
-        """Count a message that could not be read, or that is of no call and no transaction here."""
+        """Count a message that could not be parsed, or that belongs to no call and no transaction here."""
         match event:
             case MalformedReceived():
                 kind = Kind.MALFORMED
@@ -62,7 +66,9 @@ class Door:
             self._ledger.note(event.source.host, kind, now)
 
     def _stands_out(self, data: bytes, host: str, now: float) -> bool:
-        """Strangers are a crowd: only what is of a call goes on. The rest counts for its source unread."""
+        """Tell whether to read a datagram while there are too many strangers: only if it belongs to a call.
+        Count the others for their source.
+        """
         look = self._glance.look(data, host)
         if look in (Look.OF_A_CALL, Look.PROVED) or (look is Look.ELSEWHERE and self._elsewhere.take(now)):
             return True

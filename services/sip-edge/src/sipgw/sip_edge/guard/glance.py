@@ -1,7 +1,7 @@
-"""What can be told of a datagram by a few searches, before it is parsed: may it be of something that lives?
+"""Tell by a few searches, before a datagram is parsed, whether it may belong to a live call.
 
-A glance never takes what is of a live call for noise. The other way round does no harm: what it lets through
-is parsed, and looked at again.
+What belongs to a live call is never taken for noise. The opposite error is harmless: such a datagram is
+parsed and checked again.
 """
 
 import re
@@ -11,49 +11,51 @@ from enum import Enum
 from typing import Final
 
 _HEAD_BYTES: Final = 32_768
-"""No message with a longer head is served."""
+"""Messages with a longer head are not served."""
 _OUR_TAG = re.compile(rb"tag\s*=\s*([0-9a-f]{32})")
 _CALL_ID = re.compile(rb"\n(?:call-id|i)\s*:\s*(\S+)", re.IGNORECASE)
 _BRANCH = re.compile(rb"branch\s*=\s*(z9hg4bk-[^\s;,>]+)", re.IGNORECASE)
 
 
 class Look(Enum):
-    """What a datagram looks like."""
+    """What a datagram seems to be."""
 
     OF_A_CALL = "of a call"
-    """A request in a call that lives here, its ACK or CANCEL, or a response that is awaited here."""
+    """A request within a live call of this edge, its ACK or CANCEL, or a response that this edge
+    waits for.
+    """
     PROVED = "proved"
-    """An INVITE whose password this gateway has asked for: only a look at the password tells more."""
+    """An INVITE that responds to a challenge of this gateway; its password has yet to be checked."""
     ELSEWHERE = "elsewhere"
-    """It may be of a call that another edge has, or that has just ended."""
+    """It may belong to a call of another edge, or to one that has just ended."""
     INVITE = "invite"
-    """An INVITE that proves nothing."""
+    """An INVITE without such a response."""
     NOTHING = "nothing"
-    """No message of any call: another request, or no SIP."""
+    """It belongs to no call: another request, or no SIP at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveNames:
-    """By what names this edge knows what lives on it."""
+    """Tells which calls and transactions live at this edge, by the names that messages give them."""
 
     has_call: Callable[[str], bool]
     """By the call id that our tag begins with."""
     has_invite: Callable[[str], bool]
-    """By Call-ID: an INVITE that is being answered."""
+    """By Call-ID: an INVITE without its final response."""
     has_request: Callable[[str], bool]
-    """By branch: a request of ours that waits for a response."""
+    """By branch: a request of ours without its final response."""
     has_challenged: Callable[[bytes, bytes, str], bool]
-    """By the head of an INVITE, the same in small letters, and its host: it answers our challenge."""
+    """By the head of an INVITE, the same in lower case, and its host: it responds to our challenge."""
 
 
 class Glance:
-    """Looks at the octets alone, at a few microseconds a datagram."""
+    """Judges octets alone, in a few microseconds for a datagram."""
 
     def __init__(self, names: LiveNames) -> None:
         self._names = names
 
     def look(self, data: bytes, host: str) -> Look:
-        """Tell what a datagram from a host may be."""
+        """Tell what a datagram from a host seems to be."""
         head = data[:_HEAD_BYTES].lstrip(b"\r\n")
         if head[:4].upper() == b"SIP/":
             return self._response(head)

@@ -1,7 +1,7 @@
-"""What each source has cost: who is exempt, who has spent its budget, who is banned. Sans-I/O: `now` is an
-argument.
+"""Count what each source has cost; tell which sources are exempt, over budget or banned. Sans-I/O: `now` is
+an argument.
 
-UDP sources can be forged, so nothing here decides about a call that lives: see `door` and `screen`.
+UDP sources can be forged, so no live call depends on what is counted here: see `door` and `screen`.
 """
 
 from collections import OrderedDict
@@ -31,19 +31,19 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Host:
-    """A host of a socket address as last looked up."""
+    """The source of a socket address, as looked up last."""
 
     source: str
     is_vouched_for: bool
 
 
 class StrangerLedger:
-    """Ask it before anything is spent on a datagram; tell it what was spent."""
+    """Counts what strangers send: ask it before work is spent on a datagram, and note what was spent."""
 
     def __init__(
         self, limits: StrangerLimits, trusted: Networks, on_ban: Callable[[Ban, Kind], None]
     ) -> None:
-        """`trusted` networks are exempt besides those of trunks. `on_ban` hears of each ban."""
+        """`trusted` networks are exempt besides those of trunks. `on_ban` is called with each ban."""
         self._limits = limits
         self._trusted = trusted
         self._of_trunks = Networks()
@@ -60,11 +60,11 @@ class StrangerLedger:
 
     @property
     def remembered(self) -> int:
-        """How many entries are held, of all kinds."""
+        """The number of entries held, of all kinds."""
         return len(self._hosts) + len(self._requests) + len(self._strays) + len(self._proofs)
 
     def take_trunks(self, cidrs: Iterable[str], now: float, *, asks_passwords: bool) -> None:
-        """Exempt the sources of trunks; before the first time nobody is judged."""
+        """Exempt the sources of trunks. Until this is called, every source is exempt."""
         self._of_trunks = Networks(cidrs)
         self.asks_passwords = asks_passwords
         self._has_config = True
@@ -74,7 +74,7 @@ class StrangerLedger:
                 self.bans.lift(ban.source, now)
 
     def source_of(self, host: str) -> str:
-        """The source that a host belongs to."""
+        """Give the source that a host belongs to."""
         return (self._hosts.get(host) or self._look_up(host)).source
 
     def is_exempt(self, host: str, now: float) -> bool:
@@ -85,11 +85,11 @@ class StrangerLedger:
         return bool(self._proofs) and self._proofs.get(known.source, now) > now
 
     def ban_of(self, host: str, now: float) -> Ban | None:
-        """The ban in force for a host that is not exempt."""
+        """Give the ban in force for a host that is not exempt."""
         return self.bans.of(self.source_of(host), now)
 
     def is_crowded(self, now: float) -> bool:
-        """Tell whether all strangers together have spent what they may."""
+        """Tell whether all strangers together have exceeded their rate."""
         return self._together.is_spent(now)
 
     def is_new(self, host: str) -> bool:
@@ -97,7 +97,7 @@ class StrangerLedger:
         return not self._requests.knows(self.source_of(host))
 
     def note(self, host: str, kind: Kind, now: float) -> bool:
-        """Count what came from a host that is not exempt; False: it is banned, by this or already."""
+        """Count a message of a host that is not exempt; False: the host is banned, now or before."""
         source = self.source_of(host)
         if self.bans.of(source, now) is not None:
             return False
@@ -114,7 +114,7 @@ class StrangerLedger:
         return False
 
     def note_proof(self, host: str, now: float) -> None:
-        """Exempt the source of a host that gave a right password; a ban on it is lifted."""
+        """Exempt the source of a host that gave a right password, and lift its ban."""
         source = self.source_of(host)
         self._proofs[source] = now + self._limits.proof_s
         self._proofs.move_to_end(source)
@@ -123,7 +123,7 @@ class StrangerLedger:
         self.lift(source, now)
 
     def lift(self, source: str, now: float) -> bool:
-        """Let a source in again as if it had never come; False when it was not banned."""
+        """Lift a source's ban and forget all that was counted for it; False: it was not banned."""
         self._requests.forget(source)
         self._strays.forget(source)
         return self.bans.lift(source, now)

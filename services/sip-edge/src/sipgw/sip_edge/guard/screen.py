@@ -1,8 +1,8 @@
-"""What becomes of a new request, before it has a transaction: taken, dropped, or refused without a trace.
+"""Decide about a new request before it has a transaction: take it, drop it, or refuse it without keeping
+state.
 
-A stranger's request that can only be refused is answered once and forgotten (RFC 3261 §8.2.7, §26.3.2.4):
-no window, no record, no Redis, and a forged source gets no more than one response for what it is said to
-have sent.
+A stranger's request that can only be refused gets one response and is forgotten (RFC 3261 §8.2.7, §26.3.2.4):
+no place in a window, no record, no Redis. A forged source gets no more than one response for each request.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _LINES_AT_ONCE: Final = 20.0
 
 
 class Screen:
-    """Asked by the transaction layer."""
+    """Screens requests for the transaction layer."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Screen:
         self._lines = Rate(_LINES_PER_S, _LINES_AT_ONCE)
 
     def __call__(self, request: SipRequest, source: Address, now: float) -> Screening | SipResponse:
-        """Decide about a request that no transaction knows."""
+        """Decide about a request that belongs to no transaction."""
         host = source.host
         if self._ledger.is_exempt(host, now) or request.method == "CANCEL":
             return Screening.TAKE
@@ -75,7 +75,7 @@ class Screen:
     def _unproved(
         self, gateway: config.GatewayConfig, request: SipRequest, host: str
     ) -> Screening | SipResponse:
-        """Ask an INVITE for its password, banned or not; one that brings it is looked into."""
+        """Challenge an INVITE, banned or not; one that responds to a challenge is checked further."""
         challenge = self._authentication.challenge_of(gateway, request, host)
         return Screening.TAKE if challenge is None else self._refuse(request, challenge)
 
@@ -84,7 +84,9 @@ class Screen:
         return rejection_response(request, rejected, to_tag=self._tag_of(request))
 
     def _tag_of(self, request: SipRequest) -> str:
-        """The same for each copy of a request (RFC 3261 §8.2.7)."""
+        """Make the To tag of a stateless response, which is the same for each copy of the request (RFC 3261
+        §8.2.7).
+        """
         names = f"{request.call_id}\0{request.cseq.number}\0{request.via.branch}\0{request.from_.tag}"
         text = names.encode("utf-8", "surrogateescape")
         return hashlib.blake2b(text, key=self._tag_key, digest_size=8).hexdigest()

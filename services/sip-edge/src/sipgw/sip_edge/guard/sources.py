@@ -1,4 +1,4 @@
-"""Which source a datagram counts for, and networks that are looked up for every datagram."""
+"""Name the source that a datagram counts for, and look up addresses in sets of networks."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -6,11 +6,13 @@ from typing import Final, TypeAlias
 
 IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _IPV6_SOURCE_BITS: Final = 64
-"""One subscriber has a /64 and may use any address of it."""
+"""A subscriber has a /64 and may use any address in it."""
 
 
 def address_of(host: str) -> IpAddress | None:
-    """Read the host of a socket address; IPv4 in IPv6, as a dual-stack socket reports it, is IPv4."""
+    """Read the host of a socket address. IPv4 mapped into IPv6, as a dual-stack socket reports it, becomes
+    IPv4.
+    """
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -20,7 +22,7 @@ def address_of(host: str) -> IpAddress | None:
 
 
 def source_of(host: str) -> str:
-    """Name the source that a host belongs to: an IPv4 address by itself, the /64 of an IPv6 address."""
+    """Give the source that a host belongs to: an IPv4 address itself, the /64 of an IPv6 address."""
     address = address_of(host)
     if address is None:
         return host
@@ -30,7 +32,7 @@ def source_of(host: str) -> str:
 
 
 def read_source(text: str) -> str:
-    """Name the source that a person means: an address, or a /64 as lists show it. Raises ValueError."""
+    """Read a source as people write it: an address, or a /64 as lists show it. Raises ValueError."""
     host, _, length = text.strip().partition("/")
     address = ipaddress.ip_address(host)
     whole = {4: "32", 6: str(_IPV6_SOURCE_BITS)}[address.version]
@@ -40,10 +42,10 @@ def read_source(text: str) -> str:
 
 
 class Networks:
-    """A set of networks; one look-up for each different length of prefix."""
+    """A set of networks; one look-up for each different prefix length."""
 
     def __init__(self, cidrs: Iterable[str] = ()) -> None:
-        """Raises ValueError for what is no address or network."""
+        """Raises ValueError for text that is no address or network."""
         self._prefixes: dict[tuple[int, int], set[int]] = {}
         for cidr in cidrs:
             network = ipaddress.ip_network(cidr)

@@ -1,4 +1,4 @@
-"""The protection against strangers, put together: ledger, screen and door, and what people see of it."""
+"""The protection against strangers as a whole: ledger, screen and door, and its lists for people."""
 
 import asyncio
 from collections.abc import Callable
@@ -23,7 +23,7 @@ _log = get_logger("sipgw.sip_edge.strangers")
 
 
 class StrangerGuard:
-    """`screen` is for the transaction layer, `door` for the server, `ledger` for whoever asks besides."""
+    """Makes the screen for the transaction layer and the door for the server; holds their ledger."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class StrangerGuard:
         has_call: Callable[[str], bool],
         now_ms: Callable[[], int],
     ) -> None:
-        """`has_call`: whether this edge serves a call, by its id."""
+        """`has_call` tells whether this edge serves a call, by its id."""
         self._trusted = settings.trusted
         self._gateway = gateway
         self._has_call = has_call
@@ -43,7 +43,7 @@ class StrangerGuard:
         metrics.BANNED.set_function(lambda: len(self.ledger.bans.in_force(self._loop.time())))
 
     def take_config(self, gateway: config.GatewayConfig) -> None:
-        """Exempt the sources of its trunks."""
+        """Exempt the sources of the config's trunks."""
         asks_passwords = bool(digest_trunks(gateway))
         networks = vouched_networks(gateway)
         self.ledger.take_trunks(networks, self._loop.time(), asks_passwords=asks_passwords)
@@ -53,11 +53,11 @@ class StrangerGuard:
         self.ledger.note_proof(host, self._loop.time())
 
     def screen(self, authentication: Authentication) -> Screen:
-        """What the transaction layer asks."""
+        """Make the screen of the transaction layer."""
         return Screen(self.ledger, authentication, lambda: self._gateway.current, self._has_call)
 
     def door(self, layer: TransactionLayer, authentication: Authentication) -> Door:
-        """What the server asks."""
+        """Make the door of the server."""
 
         def has_challenged(head: bytes, lowered: bytes, host: str) -> bool:
             current = self._gateway.current if self.ledger.asks_passwords else None
@@ -69,7 +69,7 @@ class StrangerGuard:
         return Door(self.ledger, names)
 
     def list_bans(self) -> list[edge.Ban]:
-        """The bans in force, for people."""
+        """List the bans in force, for people."""
         return [
             edge.Ban(
                 source=ban.source,
@@ -82,7 +82,7 @@ class StrangerGuard:
         ]
 
     def lift(self, source: str) -> bool:
-        """Let a source in again; False when it is not banned. Raises ValueError for what is no source."""
+        """Lift a source's ban; False: it is not banned. Raises ValueError for text that is no source."""
         is_lifted = self.ledger.lift(read_source(source), self._loop.time())
         if is_lifted:
             _log.info("ban_lifted", source=source)
