@@ -71,21 +71,26 @@ class Claims:
         Raises StoreUnavailable.
         """
         room = asyncio.Semaphore(_PARALLEL)
+        # Looked through once: an edge has thousands of calls, in 64 partitions.
+        owned = [session.call_id for session in self._records.owned]
+        calls_of: dict[int, list[str]] = {partition: [] for partition in range(PARTITIONS)}
+        for call_id in owned:
+            calls_of[partition_of(call_id)].append(call_id)
 
         async def one(partition: int) -> None:
             async with room:
-                await self._sweep_partition(partition)
+                await self._sweep_partition(partition, calls_of[partition])
 
-        live_here = {session.call_id for session in self._records.owned}
+        live_here = set(owned)
         self._ending_since = {k: v for k, v in self._ending_since.items() if k in live_here}
         outcomes = await asyncio.gather(*map(one, range(PARTITIONS)), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    async def _sweep_partition(self, partition: int) -> None:
+    async def _sweep_partition(self, partition: int, owned: list[str]) -> None:
         owners = await self._index.owners(partition)
-        await self._reconcile(partition, owners)
+        await self._reconcile(owned, owners)
         if not self._may_judge() or not owners:
             return
         alive = {self._me, *self._edges.live}
@@ -111,11 +116,17 @@ class Claims:
                     if session.state in HAS_SESSION and not await self._losses.is_responsive(session):
                         await self._claim(session)
 
-    async def _reconcile(self, partition: int, owners: dict[str, Identity]) -> None:
-        """Make the calls served here agree with the owner index; the record decides."""
-        for session in [one for one in self._records.owned if partition_of(one.call_id) == partition]:
-            if owners.get(session.call_id) != self._me:
-                await self._records.reload(session.call_id)
+    async def _reconcile(self, owned: list[str], owners: dict[str, Identity]) -> None:
+        """Make the calls served here agree with the owner index; the record decides.
+
+        `owned`: the calls of the partition that were this edge's when the sweep began.
+        """
+        for call_id in owned:
+            session = self._records.copy_of(call_id)
+            if session is None:
+                continue
+            if owners.get(call_id) != self._me:
+                await self._records.reload(call_id)
             elif session.state == calls.CALL_STATE_ENDING:
                 self._finish_if_stuck(session)
         for call_id in [one for one, owner in owners.items() if owner == self._me]:
