@@ -1,4 +1,4 @@
-"""Builds the images, saves them to build/images/NAME.tar with their bills of materials, prints their sizes.
+"""Build the images, save them to build/images/NAME.tar with their bills of materials, print their sizes.
 
 With docker, podman or buildah, whichever works here ($SIPGW_IMAGE_BUILDER to choose; where none does and apt
 is at hand, buildah is installed). On the Python image that docker/Dockerfile names ($SIPGW_BASE_IMAGE for
@@ -29,12 +29,12 @@ _SBOM = "usr/share/sipgw/sbom.cdx.json"
 
 
 class ImagesError(Exception):
-    """Says what to do about it."""
+    """An image can't be built; the message says what to do about it."""
 
 
 @dataclass(frozen=True)
 class Builder:
-    """One of the three tools, and how it is told where its things are."""
+    """One of the three tools, and the options that tell it where to find its files."""
 
     name: str
     options: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class Builder:
 
 
 def find_builder() -> Builder:
-    """The first tool that works: docker needs its daemon, buildah a storage driver."""
+    """Find the first tool that works: docker needs its daemon, buildah a storage driver."""
     wanted = os.environ.get("SIPGW_IMAGE_BUILDER")
     for name in [wanted] if wanted else ["docker", "podman", "buildah"]:
         if shutil.which(name) is not None and (found := _working(name)) is not None:
@@ -96,7 +96,7 @@ def _working(name: str) -> Builder | None:
 
 
 def find_bases(builder: Builder) -> tuple[str, str]:
-    """The images that services and builder stages stand on."""
+    """Find the images that service and builder stages are built on."""
     named = os.environ.get("SIPGW_BASE_IMAGE") or pinned_base()
     if builder.has(named) or builder.run("pull", named, quiet=True, timeout_s=_PULL_TIMEOUT_S):
         return named, named
@@ -114,7 +114,7 @@ def pinned_base() -> str:
 
 
 def local_base(builder: Builder, kind: str) -> str:
-    """Made once for each state of base.sh, and kept as an image."""
+    """Make the base once for each version of base.sh, and keep it as an image."""
     script = ROOT / "docker" / "base.sh"
     image = f"localhost/sipgw-base-{kind}:{hashlib.sha256(script.read_bytes()).hexdigest()[:12]}"
     if not builder.has(image):
@@ -142,12 +142,12 @@ def build(builder: Builder, target: str, bases: tuple[str, str], version: str) -
 
 
 def is_here(target: str) -> bool:
-    """Whether the service of that image is in this tree."""
+    """Whether this tree has the service of that image."""
     return target != "operator" or (ROOT / "operator" / "pyproject.toml").exists()
 
 
 def extract_sbom(archive: Path) -> bytes:
-    """The bill of materials out of an image's archive: in one of its last layers."""
+    """Read the bill of materials from an image's archive, where it is in one of the last layers."""
     with tarfile.open(archive) as image:
         manifest = json.load(_member(image, "manifest.json"))
         for layer in reversed(manifest[0]["Layers"]):

@@ -1,4 +1,4 @@
-"""Which members of the workspace an image holds: what its service needs, found from the pyproject files.
+"""Find which members of the workspace an image holds: those that its service needs, by the pyproject files.
 
 `members.py TARGET` prints how their wheels' names begin, for the builder; `requirements.py` imports the rest.
 """
@@ -21,7 +21,7 @@ SERVICES = ("edge", "relay", "registry", "operator")
 
 
 def distributions() -> dict[str, Path]:
-    """Every member of the workspace: its distribution's name and its pyproject.toml."""
+    """Find every member of the workspace: its distribution's name and its pyproject.toml."""
     workspace = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]
     found: dict[str, Path] = {}
     for pattern in workspace["members"]:
@@ -31,7 +31,7 @@ def distributions() -> dict[str, Path]:
 
 
 def members_of(target: str, known: dict[str, Path]) -> set[str]:
-    """The distributions of ours that `target` needs; none when its service is not in this tree."""
+    """Find our distributions that `target` needs; none when its service is not in this tree."""
     wanted = [name for name in TARGETS[target] if name in known]
     needed: set[str] = set()
     while wanted:
@@ -44,7 +44,7 @@ def members_of(target: str, known: dict[str, Path]) -> set[str]:
 
 
 def bare_name(requirement: str) -> str:
-    """`redis[hiredis]>=6; ...` is redis."""
+    """Return the name alone: `redis` of `redis[hiredis]>=6; ...`."""
     return next(
         (requirement[:i] for i, c in enumerate(requirement) if not (c.isalnum() or c in "-_.")), requirement
     )

@@ -1,4 +1,4 @@
-"""redis_root.py DEST: Redis of Debian and the libraries it loads, as a tree to put on the base image.
+"""redis_root.py DEST: make a tree of Debian's Redis and the libraries it loads, to put on the base image.
 
 The records of the packages they come from go along for scanners and the SBOM, one file each in dpkg/status.d.
 """
@@ -16,14 +16,14 @@ DPKG = Path("/var/lib/dpkg")
 
 
 def loaded_by(program: Path) -> list[Path]:
-    """The libraries that the loader finds for it."""
+    """List the libraries that the loader finds for a program."""
     loader = LOADER if LOADER.exists() else next(Path("/lib").glob("ld-linux-*"))
     shown = subprocess.run([str(loader), "--list", str(program)], check=True, capture_output=True, text=True)
     return [Path(found) for found in re.findall(r"=> (/\S+)", shown.stdout)]
 
 
 def owners(files: Iterable[Path], dpkg: Path) -> set[str]:
-    """The packages of these files, which may be listed by their names from before /lib was /usr/lib."""
+    """Find the packages of these files. A package may list them under /lib, which is /usr/lib today."""
     wanted = {(path.name, path.resolve()) for path in files}
     names = {name for name, _ in wanted}
     found: set[str] = set()
@@ -35,7 +35,7 @@ def owners(files: Iterable[Path], dpkg: Path) -> set[str]:
 
 
 def records(packages: set[str], dpkg: Path) -> dict[str, str]:
-    """What dpkg says of each, as it stands in its status file."""
+    """Return each package's entry in dpkg's status file."""
     every = (dpkg / "status").read_text().strip().split("\n\n")
     named = {re.findall(r"^Package: (\S+)$", record, re.MULTILINE)[0]: record for record in every}
     return {name: f"{named[name]}\n" for name in packages}

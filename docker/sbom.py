@@ -1,4 +1,4 @@
-"""sbom.py TARGET, with $VERSION: writes the bill of materials (CycloneDX 1.5) of what is really in the image.
+"""sbom.py TARGET, with $VERSION: write the bill of materials (CycloneDX 1.5) of all that is in the image.
 
 Python packages come from their metadata, system packages from dpkg's records; runs as the image is built.
 """
@@ -32,7 +32,7 @@ def package_component(found: Distribution) -> Component:
 
 
 def python_components(prefix: str, version: str) -> list[Component]:
-    """The interpreter, where it is no package of Debian's: images of Python have one of their own making."""
+    """List the interpreter where it is not a Debian package: Python's own images build theirs."""
     if prefix == "/usr":
         return []
     names = {
@@ -43,7 +43,7 @@ def python_components(prefix: str, version: str) -> list[Component]:
 
 
 def debian_components(dpkg: Path) -> list[Component]:
-    """Of the base, and of what was put on it with records of its own, whose version stands."""
+    """List the packages of the base, and those added to it, whose own records name the version."""
     texts = [
         path.read_text() for path in (dpkg / "status", *sorted(dpkg.glob("status.d/*"))) if path.exists()
     ]

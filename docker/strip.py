@@ -1,4 +1,4 @@
-"""Takes out of a base image what only installs software: pip and its kin. A base of ours has none of it."""
+"""Remove from a base image the tools that install software: pip and the like. Our own base has none."""
 
 import shutil
 import sysconfig

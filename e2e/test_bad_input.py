@@ -1,4 +1,4 @@
-"""10,000 mutated SIP messages and as many mutated RTP packets: alive, answering, memory flat."""
+"""After 10,000 mutated SIP messages and RTP packets the gateway lives, responds, and has not grown."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""What the images' bills of materials are made from: dpkg's records, also for files copied without dpkg."""
+"""The source of the images' bills of materials: dpkg's records, also for files copied without dpkg."""
 
 import runpy
 from pathlib import Path
@@ -18,7 +18,7 @@ def record(name: str, version: str, status: str = "install ok installed") -> str
 
 @pytest.fixture
 def dpkg(tmp_path: Path) -> Path:
-    """Records of three packages; /lib is /usr/lib, by which name the library's package lists it."""
+    """Make records of three packages; /lib is /usr/lib, and the library's package lists the latter."""
     for path in ("usr/bin", "usr/lib", "info"):
         (tmp_path / path).mkdir(parents=True)
     (tmp_path / "lib").symlink_to("usr/lib")

@@ -67,7 +67,7 @@ async def test_who_shows_no_certificate_or_the_wrong_role_is_not_served(cluster_
 
 
 async def test_authorities_are_rotated_under_a_call(cluster_gateway: Gateway, phone: Phone) -> None:
-    """Both believed, then all leaves by the new one, then the old one no more: calls set up all the while."""
+    """Trust both authorities, sign by the new one, drop the old one; calls are set up all the time."""
     gateway = cluster_gateway
     old, new = gateway.authority, TestAuthority("next")
     both = old.certificate + new.certificate

@@ -1,4 +1,4 @@
-"""The cluster tests' kit as far as it needs no cluster: which one is taken, how images become one archive."""
+"""The parts of the cluster tests' kit that need no cluster: the choice of one, merging image archives."""
 
 import io
 import json
@@ -13,7 +13,7 @@ BROUGHT = "/brought/up.kubeconfig"
 
 
 def saved(path: Path, image: str, layers: dict[str, bytes]) -> Path:
-    """As `docker save` of 25 and later writes it: an OCI layout with a docker manifest beside it."""
+    """Write an archive as `docker save` 25 and later does: an OCI layout with a docker manifest beside it."""
     files = {
         "oci-layout": b'{"imageLayoutVersion": "1.0.0"}',
         "index.json": json.dumps(
@@ -50,7 +50,7 @@ def test_merged_archives_hold_every_image_and_each_layer_once(tmp_path: Path) ->
 
 
 class Machine:
-    """A PATH with programs that exit as they are told, and a command that brings a cluster up."""
+    """A machine with chosen programs on its PATH, and a command that brings a cluster up."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._bin = folder / "bin"
@@ -71,7 +71,7 @@ class Machine:
         self._monkeypatch.setenv(f"SIPGW_E2E_{name}", value)
 
     def is_debian(self, *, as_root: bool) -> Path:
-        """Returns a folder of scripts like those of e2e/local-cluster."""
+        """Return a folder of scripts like those of e2e/local-cluster."""
         self.has("dpkg")
         self._monkeypatch.setattr("os.geteuid", lambda: 0 if as_root else 1000)
         up = self._bin.parent / "up.sh"

@@ -1,4 +1,4 @@
-"""The codec is the caller's choice at any time: in the ACK of a call without offer, or by a re-INVITE."""
+"""The caller may choose the codec at any time: in the ACK of an INVITE without offer, or by a re-INVITE."""
 
 import pytest
 from gatewaykit.gateway import Gateway, eventually
@@ -10,7 +10,7 @@ _PCMU, _PCMA = 0, 8
 
 
 def description(call: PhoneCall, codec: int) -> str:
-    """With that codec alone."""
+    """Make a description with that codec alone."""
     return (
         call.offer()
         .replace("AVP 0 8 101", f"AVP {codec} 101")
@@ -20,7 +20,7 @@ def description(call: PhoneCall, codec: int) -> str:
 
 
 async def hears_itself_in(codec: int, call: PhoneCall) -> bool:
-    """Half a second in one piece, and nothing but that codec."""
+    """Whether half a second comes back in one piece, in that codec alone."""
     audio = noise(1.5, seed=codec)
     call.rtp.received.clear()
     call.rtp.payload_type = codec

@@ -1,4 +1,4 @@
-"""Every counter is shown at /metrics, and every instrument is moved: by the source of each process."""
+"""By the source of each process, every counter is exported at /metrics and every instrument is used."""
 
 import ast
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ Sources = dict[Path, ast.Module]
 
 
 def sources(process: str) -> Sources:
-    """Without the kits for tests."""
+    """Return the source files of a process, without the kits for tests."""
     folder = PROCESSES[process]
     paths = (path for path in folder.rglob("*.py") if "testing" not in path.relative_to(folder).as_posix())
     return {path: ast.parse(path.read_text()) for path in paths}
@@ -35,7 +35,7 @@ def attributes(tree: ast.AST) -> set[str]:
 
 
 def zeroes(function: ast.AST) -> Iterator[str]:
-    """Public attributes that begin at 0, set in a class's body or by its methods."""
+    """Find public attributes that begin at 0, set in a class's body or by its methods."""
     for node in ast.walk(function):
         match node:
             case (
@@ -49,7 +49,7 @@ def zeroes(function: ast.AST) -> Iterator[str]:
 
 
 def counters(trees: Sources) -> set[str]:
-    """Those that begin at 0 and are added to, and never taken from."""
+    """Find attributes that begin at 0 and are only added to."""
     begin = {name for tree in trees.values() for name in zeroes(tree)}
     changes: dict[type[ast.operator], set[str]] = {ast.Add: set(), ast.Sub: set()}
     for tree in trees.values():

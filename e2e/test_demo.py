@@ -1,4 +1,4 @@
-"""`sipgw demo` does what README promises, and notices when it does not."""
+"""`sipgw demo` does what README says, and fails when it does not."""
 
 import re
 import struct
@@ -35,7 +35,7 @@ async def test_the_demo_shows_a_call_and_leaves_recording_and_picture(tmp_path: 
 
 
 def png_size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels, which the first chunk says."""
+    """Read width and height in pixels from the first chunk."""
     signature, chunk, width, height = struct.unpack(">8s4x4sII", path.read_bytes()[:24])
     assert (signature, chunk) == (b"\x89PNG\r\n\x1a\n", b"IHDR")
     return width, height
@@ -54,7 +54,7 @@ async def test_a_redis_that_is_named_in_the_environment_has_the_demos_call(tmp_p
 async def test_a_bot_that_hears_nothing_fails_the_demo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Keys that are pressed with packets of another payload type are not heard: the demo must say so."""
+    """Keys sent with another payload type are not heard, and the demo must say so."""
     breaking = tmp_path / "breaking"
     breaking.mkdir()
     (breaking / "sitecustomize.py").write_text(

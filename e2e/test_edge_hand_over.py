@@ -1,4 +1,4 @@
-"""A rolling update of the edges under calls: nobody is hung up on, everybody is heard afterwards."""
+"""A rolling update of the edges under calls ends no call, and every caller is heard afterwards."""
 
 import asyncio
 import time
@@ -37,7 +37,7 @@ async def hears_itself(call: PhoneCall, seed: int, seconds: float = 1.0) -> bool
 async def breathing(calls: list[PhoneCall]) -> AsyncIterator[None]:
     """Let each caller send a frame of silence now and then.
 
-    One that sends nothing for 30 s is hung up on, and on a busy machine a roll takes longer.
+    A caller that sends nothing for 30 s gets a BYE, and on a busy machine a roll takes longer.
     """
 
     async def breathe() -> None:
@@ -53,7 +53,7 @@ async def breathing(calls: list[PhoneCall]) -> AsyncIterator[None]:
 
 
 async def stop(gateway: Gateway, edge: int) -> None:
-    """SIGTERM and its end, in time, while the loop of this test runs on."""
+    """Send SIGTERM and await the end, in time, while the loop of this test runs on."""
     began = time.monotonic()
     assert await asyncio.to_thread(gateway.edges[edge].stop) == 0
     took_s = time.monotonic() - began
@@ -65,7 +65,7 @@ async def owners(gateway: Gateway) -> dict[str, str]:
 
 
 async def are_owned(gateway: Gateway, calls: list[PhoneCall]) -> bool:
-    """Each of the calls by an edge that runs now, as the edges' logs tell their incarnations."""
+    """Whether each call is owned by an edge that runs now, by the incarnations in the edges' logs."""
     found = await owners(gateway)
     live = {
         line for edge in gateway.edges if edge.is_running for line in [str(edge.ready.get("incarnation"))]

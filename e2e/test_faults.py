@@ -1,4 +1,4 @@
-"""Processes and Redis die under calls. Two edges, two relays, all of this test's own."""
+"""Processes and Redis die under calls. Each test has two edges and two relays of its own."""
 
 import asyncio
 import signal
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.system
 
 
 async def calls_on(phone: Phone, gateway: Gateway, number: int, user: str = "builtin") -> list[PhoneCall]:
-    """`number` calls, half at each edge."""
+    """Place `number` calls, half of them at each edge."""
     return [await phone.call(user, gateway.sip(n % 2)) for n in range(number)]
 
 
@@ -36,7 +36,7 @@ async def listed(gateway: Gateway) -> set[str]:
 
 
 async def takes_calls_again(phone: Phone, gateway: Gateway, *edges: int) -> None:
-    """Each of these edges answers a call within ten seconds."""
+    """Wait until each of these edges takes a call, within ten seconds."""
 
     async def all_do() -> bool:
         return all([await takes_a_call(phone, gateway, edge) for edge in edges])
@@ -194,7 +194,7 @@ async def test_an_edge_killed_in_mid_call_leaves_its_calls_to_the_other(
 async def test_a_bot_that_hangs_up_after_its_edge_died_is_obeyed_by_the_other_edge(
     own_gateway: Gateway, phone: Phone
 ) -> None:
-    """The relay keeps the event until the claimant has acked it."""
+    """The relay keeps the event until the edge that claims the call has acknowledged it."""
     gateway = own_gateway
     call = await phone.call("echo", gateway.sip(0))
     await call.rtp.stream(noise(0.5, seed=35), call.media)

@@ -26,7 +26,7 @@ async def up(tmp_path: Path) -> AsyncIterator[Up]:
 
 
 async def run(up: Up, step: Step) -> str:
-    """The output of a command, which has to succeed."""
+    """Run a command, which has to succeed; return its output."""
     port = up.sip[0][1]
     command = step.command.replace(".venv/bin", str(Path(sys.executable).parent)).replace(":5060", f":{port}")
     command = command.replace("pgrep -nf", f"pgrep -P {up.pid} -nf")  # another gateway's are not ours to kill
@@ -53,7 +53,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
     "name", ["add-a-trunk", "route-a-number", "drain-a-relay", "two-edges", "external-redis"]
 )
 async def test_a_how_to_works_on_a_laptop(redis: RedisServer, tmp_path: Path, name: str) -> None:
-    """A page shows what a laptop does that is not busy: on one that is it is followed up to three times."""
+    """A page shows the output of an idle laptop, so on a busy one it is followed up to three times."""
     for last in (False, False, True):
         try:
             await follow(HowTo.read(name), redis, tmp_path)

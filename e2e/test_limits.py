@@ -1,4 +1,4 @@
-"""Calls at once and bots that do not come, with two real edges and a real registry."""
+"""Limits of calls, and bots that are not ready, with two real edges and a real registry."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ def uri(gateway: Gateway, user: str, edge: int = 0) -> str:
 
 
 async def counted(gateway: Gateway, number: int) -> None:
-    """The registry has so many calls, and no edge goes by an older answer of it any more."""
+    """Wait until the registry has that many calls, and no edge uses an older count."""
 
     async def has() -> bool:
         return sum(call.route == "narrow" for call in await gateway.calls()) == number

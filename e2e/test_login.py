@@ -1,4 +1,4 @@
-"""A trunk that proves itself by a password: `sipgw up` with a Secret, SIPp, PJSIP and `sipgw call`."""
+"""A trunk that authenticates by password: `sipgw up` with a Secret, SIPp, PJSIP and `sipgw call`."""
 
 import json
 from collections.abc import AsyncIterator
@@ -53,7 +53,7 @@ def uri(up: Up, edge: int = 0) -> str:
 @needs_sipp
 @pytest.mark.sipp
 async def test_sipp_logs_in(up: Up, tmp_path: Path) -> None:
-    """SIPp 3.6 reads the first challenge only, and only MD5: its trunk says so, and its From names it."""
+    """SIPp 3.6 reads only the first challenge, and only MD5, so its trunk allows just that."""
     right = ("-au", "sipp", "-ap", PASSWORD)
     result = await run_sipp("uac_login", up.sip[0], tmp_path, calls=5, rate=10, options=right)
     assert result.failed == 0
@@ -75,7 +75,7 @@ async def test_pjsip_logs_in(up: Up) -> None:
 
 
 async def sipgw_call(up: Up, *arguments: str) -> str:
-    """What failed, by `sipgw call`; "" when nothing did."""
+    """Run `sipgw call`; return what failed, "" when nothing did."""
     status, said = await up.command("call", uri(up), *arguments, "--duration", "1", "--json")
     failure = json.loads(said)["failure"] or ""
     assert (status == 0) == (failure == "")
@@ -90,7 +90,7 @@ async def test_sipgw_call_logs_in(up: Up) -> None:
 
 
 async def test_one_edge_asks_and_the_other_checks(up: Up) -> None:
-    """The answer to the challenge goes elsewhere, as through a load balancer."""
+    """The INVITE with credentials goes to the other edge, as through a load balancer."""
     async with await SipPhone.open(user="alice") as alice:
         call = alice.invite(uri(up, 0), login=Login("alice", PASSWORD))
         call.destination = up.sip[1]

@@ -1,4 +1,4 @@
-"""Strangers who want a call, and callers who want a third party to hear it, against the whole gateway."""
+"""Strangers try to take over a call, and callers to send its voice to a third party."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -57,7 +57,7 @@ def outside() -> Iterator[Outside]:
 
 @pytest.fixture
 async def up(outside: Outside, tmp_path: Path) -> AsyncIterator[Up]:
-    """A gateway whose trunks are the known host and everybody else."""
+    """A gateway with a trunk for one host and a trunk for all others."""
     document = tmp_path / "gateway.yaml"
     trunk = "apiVersion: sipgw.io/v1alpha1\nkind: SipTrunk\nmetadata: {{name: {}}}\nspec: {}\n"
     trunks = trunk.format("known", f"{{sourceCidrs: [{outside.known}]}}"), trunk.format("any", "{}")
@@ -88,7 +88,7 @@ class Abroad:
         third.close()
 
     async def call(self, named: str) -> PhoneCall:
-        """Not yet begun; its SDP names that host."""
+        """Make a call, not yet begun, whose SDP names that host."""
         call = await self.phone.new_call("echo", self._gateway)
         offer = call.offer().replace("127.0.0.1", named)
         call.sdp = offer.replace(f"m=audio {call.rtp.port}", f"m=audio {self.third.port}")
@@ -96,8 +96,8 @@ class Abroad:
         return call
 
     async def hammer(self) -> int:
-        """INVITE without ACK: how many packets the third party gets in 130 packet times. Then the ACK: it
-        gets more.
+        """Send an INVITE without ACK; return how many packets the third party gets in 130 packet times. After
+        the ACK it gets more.
         """
         call = await self.call(self._outside.third)
         assert (await call.invite(ack=False)).status == 200

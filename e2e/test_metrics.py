@@ -1,4 +1,4 @@
-"""/metrics of running processes, as a Prometheus reads them: a call moves those of each part."""
+"""A call changes the metrics of each process, as Prometheus reads them from /metrics."""
 
 import asyncio
 import urllib.request
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.system
 
 
 def read(gateway: Gateway) -> Counter[str]:
-    """Every sample by its name, over all labels and processes."""
+    """Sum every sample by its name, over all labels and processes."""
     values: Counter[str] = Counter()
     for service in (*gateway.edges, *gateway.relays, gateway.registry):
         with urllib.request.urlopen(f"http://{service.ready['admin']}/metrics", timeout=5) as answer:

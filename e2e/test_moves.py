@@ -1,4 +1,4 @@
-"""Calls change their relay under real RTP: after its death, its freezing, and on purpose while it drains."""
+"""Calls change their relay under real RTP: when it died, when it froze, and on purpose while it drains."""
 
 import asyncio
 import itertools
@@ -22,7 +22,7 @@ SILENCE_1S = bytes([SILENCE]) * 8000
 
 
 class Conversations:
-    """An echo bot on the SDK, in this process: who talked to it, and when it heard them."""
+    """An echo bot on the SDK in this process; it notes its callers, and when it heard them."""
 
     def __init__(self) -> None:
         self.calls: dict[str, list[Call]] = {}
@@ -51,11 +51,11 @@ class Conversations:
                 self.digits.append(event.digit)
 
     def worst_gap(self) -> float:
-        """Between two frames of any caller, in seconds."""
+        """Return the worst gap between two frames of any caller, in seconds."""
         return max(b - a for at in self.heard_at.values() for a, b in itertools.pairwise(at))
 
     def assert_each_is_one(self, count: int) -> None:
-        """So many conversations, each from its beginning to now, its axis never going back."""
+        """Check that there are that many conversations, each without a break, with `seq` only rising."""
         assert [len(calls) for calls in self.calls.values()] == [1] * count
         for seqs in self.seqs.values():
             assert all(a < b for a, b in itertools.pairwise(seqs)), "seq went back"
@@ -88,7 +88,7 @@ async def moved_to(gateway: Gateway, name: str, *calls: PhoneCall, timeout_s: fl
 
 
 async def drain(gateway: Gateway, name: str, *, on: bool = True) -> None:
-    """Told to the registry, and begun (or stopped) at the relay."""
+    """Tell the registry to drain a relay (or not to), and wait until the relay has begun (or stopped)."""
     (relay,) = [one for one in gateway.relays if one.name == name]
     begin, event = relay.log_size(), "drain_begun" if on else "drain_stopped"
     client = gateway.client()
@@ -100,12 +100,12 @@ async def drain(gateway: Gateway, name: str, *, on: bool = True) -> None:
 
 
 async def hears_audio(call: PhoneCall) -> None:
-    """A second of it."""
+    """Whether a call hears a second of audio."""
     await eventually(lambda: _is(len(call.rtp.received) >= 50), 5)
 
 
 def has_paused(call: PhoneCall) -> bool:
-    """This machine held the caller up for so long that its relay may take it for a pause in speech."""
+    """Whether this machine held a caller up so long that its relay may take it for a pause in speech."""
     return max(b - a for a, b in itertools.pairwise(call.rtp.sent_at)) > 0.25
 
 
@@ -222,7 +222,7 @@ async def test_a_caller_that_refuses_stays_until_the_relays_time_is_over(
 
 
 async def test_undrained_a_relay_keeps_what_it_has(own_gateway: Gateway, phone: Phone) -> None:
-    """Its calls speak, so they would leave at the deadline only."""
+    """Its callers speak, so the calls would leave only at the deadline."""
     gateway = own_gateway
     call = await phone.call("builtin", gateway.sip())
     talking = asyncio.create_task(call.rtp.stream(noise(5, seed=71), lambda: call.media))
@@ -335,7 +335,7 @@ async def test_a_frozen_relay_is_left_and_is_silent_when_it_wakes(
 async def test_with_mtls_calls_outlive_their_relay_and_leave_a_draining_one_too(
     cluster_gateway: Gateway, phone: Phone
 ) -> None:
-    """By the roles that the services have there."""
+    """The services have certificates of their roles."""
     gateway = cluster_gateway
     call = await phone.call("builtin", gateway.sip())
     gateway.relays[0].kill()

@@ -1,4 +1,4 @@
-"""A bot that knows only the old contract (sync grpcio, threads, its own copy) serves calls unchanged."""
+"""A bot with its own copy of the old contract (sync grpcio, threads) serves calls unchanged."""
 
 import asyncio
 from pathlib import Path

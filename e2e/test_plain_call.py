@@ -1,4 +1,4 @@
-"""A call by a plain phone: set up, heard, ended; and audio through PCMU echo that comes back bit-exact."""
+"""A call by a plain phone is set up, heard and ended, and audio through PCMU echo comes back bit-exact."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.system
 async def test_audio_through_pcmu_echo_comes_back_bit_exact(
     gateway: Gateway, phone: Phone, start_bot: StartBot, user: str
 ) -> None:
-    """No byte ever differs; a machine that stalls has frames concealed, so one call of three is whole."""
+    """No byte ever differs. Frames are concealed when the machine stalls, so one of three has to be whole."""
     if user == "old":
         start_bot(gateway, "old")
     came_back: list[str] = []
@@ -36,7 +36,7 @@ async def test_audio_through_pcmu_echo_comes_back_bit_exact(
 
 
 async def test_what_comes_back_comes_soon(gateway: Gateway, phone: Phone) -> None:
-    """A machine that stalls makes the jitter buffer longer for a while, so one call of three comes soon."""
+    """A stall makes the jitter buffer longer for a while, so one of three has to be quick."""
     medians_ms: list[float] = []
     for seed in (1, 2, 3):
         audio = noise(3, seed)
@@ -91,7 +91,7 @@ async def test_keys_pressed_reach_an_old_bot_each_once_whatever_rtp_lost(
 
 
 async def press(call, key: int, *, loses_its_ends: bool) -> None:
-    """RFC 4733: one event of 100 ms, five updates, three end packets; or none, as if all three were lost."""
+    """Send an event of 100 ms (RFC 4733): five updates, and three end packets or none, as if lost."""
     rtp = call.rtp
     stamp = rtp.timestamp
     durations = [(160 * (n + 1), False) for n in range(5)]

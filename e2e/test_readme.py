@@ -1,4 +1,4 @@
-"""The bots that the pages show, as they stand there: one that runs, `sipgw up --bot`, a call."""
+"""The bots of the pages, as written there, run behind `sipgw up --bot` and take a call."""
 
 import asyncio
 import re
@@ -26,7 +26,7 @@ async def up(tmp_path: Path) -> AsyncIterator[Up]:
 
 
 class ShownBot:
-    """The first Python of a page, on a port of its own: an async context. `said` is what it printed."""
+    """Runs the first Python block of a page, on a free port; an async context. `said` is its output."""
 
     def __init__(self, page: str, directory: Path) -> None:
         shown = _PYTHON.search((ROOT / page).read_text("utf-8"))

@@ -14,14 +14,14 @@ pytestmark = [pytest.mark.system, pytest.mark.sipp, needs_sipp]
 
 @pytest.fixture
 def speech(tmp_path: Path) -> Path:
-    """What the scenarios play: raw µ-law in a WAV is what rtp_stream sends as PT 0."""
+    """Write the speech that the scenarios play; rtp_stream sends raw µ-law of a WAV as PT 0."""
     path = tmp_path / "speech.wav"
     make_speech(path, seed=1)
     return path
 
 
 async def relay_packets(gateway: Gateway) -> int:
-    """Packets received by all relays so far, as the edges log it of calls that ended."""
+    """Count the packets received by all relays, from the edges' log lines of ended calls."""
     totals = [line for edge in gateway.edges for line in edge.lines() if line.get("event") == "media_ended"]
     return sum(line["packets_received"] for line in totals)
 

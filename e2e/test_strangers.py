@@ -1,4 +1,4 @@
-"""A stranger floods `sipgw up`, as a person sees it: honest callers are served, it is kept out."""
+"""A stranger floods `sipgw up`: honest callers are served, and the stranger is banned."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ async def up(tmp_path: Path) -> AsyncIterator[Up]:
 
 
 async def flood(target: tuple[str, int]) -> None:
-    """INVITEs and what is no SIP at all, in step with the clock, from one address."""
+    """Send INVITEs and bytes that are no SIP, by the clock, from one address."""
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
         stranger.bind((STRANGER, 0))
@@ -47,7 +47,7 @@ async def flood(target: tuple[str, int]) -> None:
 
 
 async def speak(host: str, target: tuple[str, int]) -> None:
-    """One call that is answered and hung up."""
+    """Place a call, which has to be answered, and hang up."""
     async with await SipPhone.open(host) as phone:
         call = await phone.call(f"sip:echo@{target[0]}:{target[1]}")
         await call.hangup()

@@ -1,4 +1,4 @@
-"""An edge dies and another, at another address, has its calls: callers follow, and hear nothing of it."""
+"""An edge dies and one at another address claims its calls: callers follow, and their audio goes on."""
 
 import asyncio
 from pathlib import Path
@@ -29,7 +29,7 @@ async def has_logged(gateway: Gateway, edge: int, event: str, count: int) -> Non
 
 
 async def edge_dies(gateway: Gateway, calls: int) -> None:
-    """Edge 0, once it has the ACKs of all its calls; edge 1 has them when this returns."""
+    """Kill edge 0 once it has the ACKs of all its calls, and wait until edge 1 has claimed them."""
     await has_logged(gateway, 0, "call_established", calls)
     gateway.edges[0].kill()
     await has_logged(gateway, 1, "target_refreshed", calls)
@@ -45,7 +45,7 @@ async def has_no_calls(gateway: Gateway) -> None:
 async def test_after_an_edges_death_callers_hang_up_hold_and_refresh_at_the_other(
     own_gateway: Gateway,
 ) -> None:
-    """Every request goes where the dialog says: to the dead edge, had nobody told the caller."""
+    """Every request goes to the dialog's target, which would be the dead edge without a refresh."""
     async with await SipPhone.open() as phone:
         calls = [await phone.call(uri(own_gateway, 0)) for _ in range(6)]
         await edge_dies(own_gateway, len(calls))

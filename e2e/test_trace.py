@@ -1,4 +1,4 @@
-"""One trace and one record a call: what edge, relay, registry and bot export fits together, whoever dies."""
+"""Edge, relay, registry and bot export one trace and one record for each call, also when an edge dies."""
 
 import asyncio
 import os
@@ -145,7 +145,7 @@ async def test_edge_relay_and_bot_write_one_trace_with_one_root(
     collected = collector[0].spans
 
     def roots() -> list[Span]:
-        """Of this call: refused ones, by which the gateway was found ready, have roots too."""
+        """Return the root spans of this call; refused calls, which tested readiness, have root spans too."""
         return [span for _, span in collected if not span.parent_span_id and was_hung_up(span)]
 
     def spans_of_trace() -> list[tuple[str, Span]]:

@@ -1,4 +1,4 @@
-"""Two edges serve one call: what begins at edge 0 goes on at edge 1, every method."""
+"""Two edges serve one call: it begins at edge 0, and edge 1 serves each method."""
 
 import asyncio
 import re

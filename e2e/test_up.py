@@ -1,4 +1,4 @@
-"""`sipgw up` and the commands beside it, as a person uses them: real processes, real calls."""
+"""`sipgw up` and the other commands, as a person uses them: real processes, real calls."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ async def up(tmp_path: Path) -> AsyncIterator[Up]:
 
 @pytest.fixture
 async def watch(up: Up) -> AsyncIterator[Up]:
-    """For another command of the same user that runs on."""
+    """Start another command of the same user that keeps running."""
     watch = Up(up.directory)
     yield watch
     await watch.aclose()
@@ -57,10 +57,10 @@ def uri_of(address: tuple[str, int]) -> str:
 
 
 async def speak_until_echoed(alice: SipPhone, uri: str, keys: str = "") -> list[PhoneCall]:
-    """Call and speak until the speech comes back; the calls that it took, the last of them echoed.
+    """Call and speak until the speech comes back; return the calls that it took, the last of them echoed.
 
-    A second call is made only where the machine was too busy for the first: what this phone sends late, or
-    the gateway plays late, is skipped, by rule, and a relay whose ticks come late takes no call.
+    A second call is made only if the machine was too busy for the first: frames that this phone sends late,
+    or the gateway plays late, are skipped, and a relay whose ticks come late takes no call.
     """
     calls: list[PhoneCall] = []
     while True:
@@ -312,7 +312,7 @@ async def test_on_a_terminal_there_is_a_live_table(up: Up, alice: SipPhone) -> N
 
 
 class Screen:
-    """The other end of a terminal."""
+    """The screen of a terminal that a command writes to."""
 
     def __init__(self, terminal: int) -> None:
         self._terminal = terminal

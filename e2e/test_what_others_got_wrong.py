@@ -1,4 +1,4 @@
-"""What a gateway of this kind in C++ got wrong: each fault a test."""
+"""Faults that another gateway of this kind, in C++, has: a test for each."""
 
 import asyncio
 from pathlib import Path
@@ -102,7 +102,7 @@ def median(delays: list[float]) -> float:
 async def test_a_caller_who_sends_on_after_bye_is_not_heard_in_the_next_call_on_that_port(
     tight_gateway: Gateway, phone: Phone
 ) -> None:
-    """Two ports in all, the dead call's audio never ceases: a call gets the other or 503, no ghost."""
+    """With two ports and a caller that never stops, the next call gets the other port or 503."""
     gateway = tight_gateway
     first = await phone.call("builtin", gateway.sip())
     ghost = noise(30, seed=12)

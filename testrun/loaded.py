@@ -1,7 +1,7 @@
 """Run tests again and again on a busy machine.
 
-Starts as many processes that only compute as are missing to the load that is wanted, counts the passes and
-the failures, and says which load there was. The output of each run that failed is kept.
+It starts processes that only compute until the wanted load is reached, counts the passes and the failures,
+and prints the load. The output of each failed run is kept.
 """
 
 import argparse
@@ -20,7 +20,7 @@ _PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--fo
 
 @contextlib.contextmanager
 def busy(processes: int) -> Generator[None]:
-    """Keep so many processes computing, and end them whatever happens."""
+    """Keep that many processes computing, and end them whatever happens."""
     started = [subprocess.Popen(_BUSY) for _ in range(processes)]
     try:
         yield
@@ -31,12 +31,12 @@ def busy(processes: int) -> Generator[None]:
 
 
 def wanting_to_run() -> int:
-    """How many processes the machine has to serve now, as the load of the last minute says."""
+    """Return how many processes the machine has to serve, by the load of the last minute."""
     return round(os.getloadavg()[0])
 
 
 def run(number: int, arguments: list[str], logs: Path) -> bool:
-    """One run; its log stays only if it failed."""
+    """Run the tests once; keep the log only if they failed."""
     log = logs / f"run-{number}.log"
     began, load = time.monotonic(), os.getloadavg()[0]
     with log.open("wb") as output:
@@ -54,7 +54,7 @@ def run(number: int, arguments: list[str], logs: Path) -> bool:
 
 
 def main() -> int:
-    """0 when every run passed."""
+    """Return 0 when every run passed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

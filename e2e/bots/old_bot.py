@@ -34,7 +34,7 @@ HANGUP = voicebot_pb2.CallAction(control=voicebot_pb2.BotControl(type=voicebot_p
 
 
 class Heard:
-    """What came of one call, reported at its end."""
+    """What the bot heard of one call, reported at its end."""
 
     def __init__(self, directory: Path | None) -> None:
         self.directory = directory
@@ -45,7 +45,7 @@ class Heard:
         self.data = bytearray()
 
     def note(self, event: voicebot_pb2.CallEvent) -> str:
-        """The kind of `event`, after taking it down."""
+        """Note `event` and return its kind."""
         kind = event.WhichOneof("payload")
         self.call_id = event.call_id
         if kind == "config":
@@ -103,7 +103,7 @@ class OldBot(voicebot_pb2_grpc.VoiceBotServicer):
             heard.report(reason)
 
     def echo(self, _number: int, heard: Heard, events: Iterator) -> Iterator:
-        """Sends back what it hears, byte for byte."""
+        """Send back what the caller says, byte for byte."""
         for event in events:
             kind = heard.note(event)
             if kind == "audio":
@@ -117,7 +117,7 @@ class OldBot(voicebot_pb2_grpc.VoiceBotServicer):
         return "stream ended"
 
     def talk(self, _number: int, heard: Heard, events: Iterator) -> Iterator:
-        """Sends all of its speech at once, then listens."""
+        """Send all of the speech at once, then listen."""
         for event in events:
             kind = heard.note(event)
             if kind == "config":
@@ -130,7 +130,7 @@ class OldBot(voicebot_pb2_grpc.VoiceBotServicer):
         return "stream ended"
 
     def pause(self, _number: int, heard: Heard, events: Iterator) -> Iterator:
-        """Echo that stands still for 0.5 s after 1 s and again after 2.5 s, and makes up for it at once."""
+        """Echo, but pause for 0.5 s after 1 s and again after 2.5 s, and then send what is due at once."""
         for event in events:
             kind = heard.note(event)
             if kind == "audio":
@@ -142,7 +142,7 @@ class OldBot(voicebot_pb2_grpc.VoiceBotServicer):
         return "stream ended"
 
     def deaf(self, number: int, heard: Heard, events: Iterator) -> Iterator:
-        """Echo, but the first call's stream is read for one second and then never again."""
+        """Echo, but stop reading the first call's stream after one second."""
         stuck: queue.Queue[None] = queue.Queue()
         for event in events:
             kind = heard.note(event)

@@ -61,7 +61,7 @@ class Call(pj.Call):
         tell("digit", digit=prm.digit)
 
     def connect(self) -> None:
-        """Player and recorder to the call's media, which is a new one after each re-INVITE."""
+        """Connect player and recorder to the call's media, which PJSIP makes anew after each re-INVITE."""
         media = self.getAudioMedia(-1)
         if self.player is not None:
             self.player.startTransmit(media)
@@ -87,7 +87,7 @@ class Call(pj.Call):
             self.connect()
 
     def stop_recording(self) -> None:
-        """Closing the recorder writes the file's header."""
+        """Close the recorder, which writes the file's header."""
         self.recorder = None
         tell("recorded")
 
@@ -110,7 +110,7 @@ class Telephone:
         self.call: Call | None = None
 
     def do(self, command: dict) -> bool:
-        """False ends the process."""
+        """Carry out one command; False ends the process."""
         what = command.pop("do")
         if what == "quit":
             return False

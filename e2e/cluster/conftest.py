@@ -48,7 +48,7 @@ six of them share a machine."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Install comes first and uninstall last."""
+    """Run the install tests first and the uninstall tests last."""
     here = Path(__file__).parent
 
     def place(item: pytest.Item) -> int:
@@ -92,7 +92,7 @@ def kubeconfig(real_cluster: Cluster) -> str:
 
 @pytest.fixture(scope="module")
 def kubectl(real_cluster: Cluster) -> Iterator[Kubectl]:
-    """kubectl in a namespace of the module's own."""
+    """kubectl in a namespace of this module alone."""
     kubectl = real_cluster.kubectl(f"sipgw-test-{uuid.uuid4().hex[:8]}")
     kubectl.run("create", "namespace", kubectl.namespace)
     yield kubectl
@@ -101,7 +101,7 @@ def kubectl(real_cluster: Cluster) -> Iterator[Kubectl]:
 
 @pytest.fixture(scope="session")
 def images(real_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What `make images` built, on every node. SIPGW_E2E_IMAGES=there skips it."""
+    """Load the images that `make images` built onto every node, unless SIPGW_E2E_IMAGES=there."""
     if os.environ.get("SIPGW_E2E_IMAGES") != "there":
         archives = sorted((ROOT / "build" / "images").glob("*.tar"))
         real_cluster.load(archives, tmp_path_factory.mktemp("images"))
@@ -113,7 +113,7 @@ def release(
 ) -> Iterator[Release]:
     """The chart of this tree, installed and ready; removed at the end.
 
-    SIPGW_E2E_KEEP=1 leaves it, SIPGW_E2E_REUSE=1 takes the one that a run left: for work on the tests.
+    For work on the tests, SIPGW_E2E_KEEP=1 leaves it installed and SIPGW_E2E_REUSE=1 uses one that is there.
     """
     kubectl = real_cluster.kubectl("sipgw-e2e")
     release = Release(kubectl, tmp_path_factory.mktemp("release"), values=VALUES)

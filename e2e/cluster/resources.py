@@ -1,4 +1,4 @@
-"""The gateway's own documents, as the tests apply them, and what became of them."""
+"""The gateway's custom resources, as the tests apply them, and their conditions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ def document(kind: str, name: str, spec: Mapping[str, Any]) -> Json:
 
 
 def gateway(least: int = 3, most: int = 3) -> Json:
-    """So many relays; quick to scale and to drain, so that tests are."""
+    """A SipGateway with that many relays, which scales and drains quickly to save time."""
     scaling = {"minRelays": least, "maxRelays": most, "lookaheadSeconds": 5, "scaleInAfterSeconds": 5}
     return document(
         "SipGateway", "gateway", {"autoscaling": scaling, "drain": {"deadlineSeconds": 5, "graceSeconds": 60}}
@@ -24,13 +24,13 @@ def gateway(least: int = 3, most: int = 3) -> Json:
 
 
 def route(name: str, *bots: tuple[str, int], priority: int = 0, **match: Any) -> Json:
-    """To bots by weight."""
+    """A BotRoute to bots by weight."""
     spec: Json = {"bots": [{"endpoint": endpoint, "weight": weight} for endpoint, weight in bots]}
     return document("BotRoute", name, spec | {"priority": priority, "match": match})
 
 
 def condition(kubectl: Kubectl, kind: str, name: str, type_: str) -> Json:
-    """A condition of a resource; empty when it has none."""
+    """Return a condition of a resource; empty when it has none."""
     status = kubectl.get(kind, name).get("status", {})
     return next((c for c in status.get("conditions", []) if c["type"] == type_), {})
 
@@ -40,7 +40,7 @@ def remove_all(kubectl: Kubectl) -> None:
 
 
 def await_route(release: Release, callers: Callers, name: str) -> None:
-    """Until calls to the route's name go by that route, at every edge."""
+    """Wait until calls to the route's name take that route at every edge."""
 
     def is_followed() -> bool:
         made = callers.dial(len(callers.edges), per_second=50, user=name)

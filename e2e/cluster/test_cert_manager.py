@@ -1,4 +1,4 @@
-"""Certificates by cert-manager (`tls.mode=cert-manager`): it signs and renews, and no call notices."""
+"""Certificates by cert-manager (`tls.mode=cert-manager`): it signs and renews them, and calls go on."""
 
 import subprocess
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _CRDS = ("crd/certificates.cert-manager.io", "crd/issuers.cert-manager.io")
 
 @pytest.fixture
 def cert_manager(release: Release, tmp_path: Path) -> Iterator[Kubectl]:
-    """The cluster's own, or one that runs beside it."""
+    """The cluster's cert-manager, or one that runs beside the cluster."""
     kubectl = release.kubectl
     if "cert-manager" in kubectl.run("get", "deployments", "-A", "-o", "name"):
         yield kubectl
@@ -45,7 +45,7 @@ def cert_manager(release: Release, tmp_path: Path) -> Iterator[Kubectl]:
 
 @pytest.fixture
 def signed(release: Release, cert_manager: Kubectl) -> Iterator[Release]:
-    """The release, installed anew with certificates by cert-manager."""
+    """Install the release anew, with certificates by cert-manager."""
     secrets = [f"{release.name}-ca", *map(release.tls_secret, ROLES)]
     release.uninstall()
     eventually(lambda: not _held(cert_manager, secrets), 60, "the operator's certificates are gone")

@@ -24,7 +24,7 @@ REAL_GROUP = "sipgw.io"
 
 
 class Cluster:
-    """kubectl, speaking of our kinds under a group of its own."""
+    """kubectl, with our kinds under another group."""
 
     def __init__(self, kubectl: Kubectl, group: str) -> None:
         self.kubectl, self.group = kubectl, group
@@ -33,7 +33,7 @@ class Cluster:
         return text.replace(REAL_GROUP, self.group)
 
     def apply(self, document: dict[str, Any], *options: str) -> str:
-        """What kubectl answered, "" when it took the document."""
+        """Apply a document; return kubectl's error, "" when there is none."""
         text = self.text(json.dumps(document))
         answer = self.kubectl.ask("apply", *options, "-f", "-", text=text)
         return answer.error if answer.status else ""
@@ -80,7 +80,7 @@ def test_the_crds_are_accepted_as_they_are(kubectl: Kubectl, path: Path):
 
 
 def samples() -> list[tuple[str, dict[str, Any]]]:
-    """Every document of our kinds in docs/ and README.md."""
+    """Collect every document of our kinds in docs/ and README.md."""
     blocks = [
         (path.name, block)
         for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -1,6 +1,6 @@
 """An edge's pod ends under calls and another takes its place: at the same address, and on another node.
 
-The callers then hold, take up again, refresh and hang up, at the address that they have from the dialog.
+The callers then hold, resume, refresh and hang up, at the address that their dialog has.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ GAP_MS = 2000  # media passes no edge: what is heard is the machine's own noise
 
 
 async def hold_refresh_and_hang_up(call: PhoneCall) -> None:
-    """Each request goes to the dialog's remote target. Raises CallRefused, SipTestError."""
+    """Send each request to the dialog's remote target. Raises CallRefused, SipTestError."""
     await call.hold()
     await asyncio.sleep(0.5)
     await call.resume()
@@ -50,7 +50,7 @@ def test_an_edge_comes_back_at_its_address(release: Release, callers: Callers, r
 
 @pytest.fixture
 def two_edges(release: Release) -> Iterator[list[str]]:
-    """A Deployment of two, on three nodes; which nodes have none."""
+    """Install two edges as a Deployment on three nodes; return the nodes without one."""
     release.upgrade_to_others("edge", CHART, "--set", "edge.replicas=2")
     nodes = {node["metadata"]["name"] for node in release.kubectl.list("nodes")}
     yield sorted(nodes - {pod["spec"]["nodeName"] for pod in release.ready_pods("edge")})

@@ -1,6 +1,6 @@
 """The release on a Redis of the user's own, by the commands of docs/how-to/external-redis.md.
 
-It wants a password, and its certificate is vouched for by nobody else.
+It needs a password, and its certificate is signed by a CA of its own.
 """
 
 import subprocess
@@ -37,7 +37,7 @@ _ASK = ("redis-cli", "--tls", "--insecure", "-p", str(PORT), "-a", "secret", "--
 
 @pytest.fixture
 def own_redis(release: Release, tmp_path: Path) -> Iterator[str]:
-    """Its host and port, as pods reach it; what signs for it is `ca.crt` in `tmp_path`."""
+    """Run a Redis; return its host and port, as pods reach it. Its CA is `ca.crt` in `tmp_path`."""
     kubectl = release.kubectl
     host = f"{NAME}.{kubectl.namespace}.svc"
     _make_certificate(host, tmp_path)

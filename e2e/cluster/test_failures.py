@@ -1,4 +1,4 @@
-"""Things break under calls. Nobody is cut off, and the gap is measured."""
+"""Parts fail under calls. No call ends, and the gaps are measured."""
 
 import os
 import time
@@ -37,7 +37,7 @@ def quick(release: Release) -> Iterator[None]:
 
 @pytest.fixture
 def talking(callers: Callers) -> Callers:
-    """Calls in progress for a few seconds."""
+    """Hold calls for a few seconds."""
     callers.dial(CALLS)
     callers.rest(3)
     callers.mark()
@@ -58,7 +58,7 @@ def _settle(callers: Callers, report: Report, case: str, note: str = "", seconds
 
 
 def _takes_new_calls(release: Release, timeout_s: float = 30) -> float:
-    """Seconds until each ready edge answers."""
+    """Return the seconds until each ready edge takes a call."""
 
     def is_answered() -> bool:
         with Callers(release.edges()) as others:
@@ -165,7 +165,7 @@ def test_a_node_drained(release: Release, talking: Callers, report: Report, tmp_
 
 
 def test_a_kubelet_stopped(release: Release, nodes: NodeShell, talking: Callers, report: Report) -> None:
-    """Long enough for the node to be NotReady; calls through it go on, and new ones are taken."""
+    """Stopped until the node is NotReady: its calls go on, and new ones are taken."""
     node = _busiest_relay(release)["spec"]["nodeName"]
 
     def is_unready() -> bool:
@@ -184,7 +184,7 @@ def test_a_kubelet_stopped(release: Release, nodes: NodeShell, talking: Callers,
 def test_a_bot_hangs_up_three_minutes_in_with_the_connection_forgotten(
     release: Release, nodes: NodeShell, bots: Bots, callers: Callers, report: Report
 ) -> None:
-    """The BYE finds its way without the conntrack entry of the INVITE."""
+    """The BYE reaches the caller without the conntrack entry of the INVITE."""
     endpoint = bots.start("brief", HANG_UP_AFTER_S=str(LONG_CALL_S))
     release.kubectl.apply(route("brief", (endpoint, 1)))
     await_route(release, callers, "brief")

@@ -1,4 +1,4 @@
-"""docs/how-to/gitops.md: what `helm template` gives is applied, and once more, rendered anew, under calls."""
+"""docs/how-to/gitops.md: `helm template` is applied, and rendered and applied again under calls."""
 
 import base64
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900, func_only=True)]
 
 @pytest.fixture
 def without_helm(release: Release) -> Iterator[Release]:
-    """The release's namespace, with nothing of it that helm knows."""
+    """The release's namespace, without a release that helm knows."""
     if release.helm("list", "--short").split():
         release.uninstall()
     eventually(lambda: not release.kubectl.list("pods", release.selector()), 120, "the old release is gone")
@@ -34,7 +34,7 @@ def password(release: Release) -> str:
 
 
 def uids(release: Release) -> set[str]:
-    """Of all but the relays, whose number the operator changes under calls."""
+    """Return the uids of all pods except relays, whose number the operator changes under calls."""
     relays = {pod["metadata"]["uid"] for pod in release.pods("relay")}
     return {pod["metadata"]["uid"] for pod in release.pods()} - relays
 

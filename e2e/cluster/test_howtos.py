@@ -1,4 +1,4 @@
-"""The commands of the how-tos about documents, against a real apiserver; no operator answers here."""
+"""The commands of the how-tos about documents, against a real apiserver without an operator."""
 
 import uuid
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ PLURALS = ("sipgateways", "siptrunks", "botroutes")
 
 @pytest.fixture(scope="module")
 def group(kubectl: Kubectl) -> Iterator[str]:
-    """The CRDs, under a group of the test's own."""
+    """Install the CRDs under a group of this test alone."""
     group = f"h{uuid.uuid4().hex[:8]}.{GROUP}"
     served = [f"{plural}.{group}" for plural in PLURALS]
     names = [f"crd/{name}" for name in served]

@@ -1,4 +1,4 @@
-"""The images that `make images` built: who they run as, what they lack, what their bills name."""
+"""The images that `make images` built: their user, what they must not hold, their bills of materials."""
 
 import io
 import json
@@ -27,14 +27,14 @@ _TOOLS = re.compile(
 
 @dataclass
 class Image:
-    """What is in an archive: its configuration, the names of its files, its bill of materials."""
+    """An archive's configuration, the names of its files, and its bill of materials."""
 
     config: dict[str, Any]
     files: set[str] = field(default_factory=set)
     bill: dict[str, Any] = field(default_factory=dict)
 
     def components(self, kind: str) -> set[str]:
-        """Names of those whose reference begins so."""
+        """Return the names of components whose reference begins with a prefix."""
         return {one["name"] for one in self.bill["components"] if one["bom-ref"].startswith(f"{kind}/")}
 
 
@@ -55,7 +55,7 @@ def read(archive: Path) -> Image:
 
 
 def _lay_on(image: Image, layer: tarfile.TarFile) -> None:
-    """Names with .wh. before them take away what layers below have, a folder with all that is in it."""
+    """Lay a layer on those below: a name that begins with .wh. removes a file or a folder of theirs."""
     members = layer.getmembers()
     for member in members:
         folder, _, name = member.name.rpartition("/")

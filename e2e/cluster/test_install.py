@@ -1,4 +1,4 @@
-"""`helm install` with hardly a value is a gateway that answers."""
+"""`helm install` with hardly any values gives a gateway that takes calls."""
 
 import asyncio
 import re
@@ -64,7 +64,7 @@ def test_helm_test_places_a_call_from_within(release: Release, report: Report) -
 
 
 def test_the_notes_say_where_to_point_the_trunk(release: Release) -> None:
-    """Each command in them is run."""
+    """Run each command in the notes."""
     notes = release.helm("get", "notes", release.name)
     commands = [line.strip() for line in notes.splitlines() if line.strip().startswith("kubectl ")]
     assert len(commands) == 4

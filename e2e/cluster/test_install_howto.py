@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400, func_only=True)]
 
 @pytest.fixture
 def empty(real_cluster: Cluster, release: Release) -> Iterator[Kubectl]:
-    """A cluster without a release of ours: the tests' own is taken away."""
+    """Remove the tests' own release from the cluster."""
     if release.helm("list", "--short").split():
         release.uninstall()
     kubectl = real_cluster.kubectl("sipgw")

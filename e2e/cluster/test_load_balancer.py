@@ -36,7 +36,7 @@ ADDRESS = "198.51.100.77"
 
 @pytest.fixture
 def balanced(release: Release, tmp_path: Path) -> Iterator[str]:
-    """The balancer's address."""
+    """Install edges behind a Service; return the balancer's address."""
     try:
         before = {pod["metadata"]["uid"] for pod in release.pods("edge")}
         (step,) = HowTo.read("install").steps_of("Behind a LoadBalancer")
@@ -58,7 +58,7 @@ def balanced(release: Release, tmp_path: Path) -> Iterator[str]:
 def test_calls_come_through_a_balancer_with_the_callers_own_address(
     release: Release, balanced: str, nodes: NodeShell, report: Report
 ) -> None:
-    """Only the caller's address may call, so an edge that sees another would answer 403."""
+    """Only the caller's address may call, so an edge that sees another address would respond 403."""
     address = (balanced, SIP_PORT)
     release.kubectl.apply(
         document("SipTrunk", "caller", {"sourceCidrs": [f"{address_towards(address)}/32"]}),
@@ -88,7 +88,7 @@ def test_calls_come_through_a_balancer_with_the_callers_own_address(
 
 
 def _is_answered(address: tuple[str, int]) -> bool:
-    """Each time from another port: a flow that came before kube-proxy's rule would keep its way."""
+    """Call from another port each time, since a flow older than kube-proxy's rule would keep its old path."""
     with Callers([address]) as callers:
         try:
             callers.dial(1)

@@ -1,4 +1,4 @@
-"""The rendered NetworkPolicies against what pods really do.
+"""Compare the rendered NetworkPolicies with what pods open and connect to.
 
 Where the network enforces policies a missing rule would show as a failing call; where it does not (a plain
 CNI), this is what shows it. Edges behind a Service: test_load_balancer.py.

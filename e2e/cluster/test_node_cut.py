@@ -1,4 +1,4 @@
-"""A node is cut off from the network, as when it dies: nobody on it says anything more, not even goodbye."""
+"""A node is cut off from the network, as when it dies: nothing on it sends a packet any more."""
 
 import time
 from typing import Any
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 @pytest.fixture
 def relays(release: Release) -> Any:
-    """So many that those of any two nodes have room for all calls."""
+    """Enough relays that those of any two nodes have room for all calls."""
     release.kubectl.apply(gateway(RELAYS, 2 * RELAYS))
     eventually(lambda: len(release.relays()) == RELAYS, 120, f"{RELAYS} relays")
     yield
@@ -65,7 +65,7 @@ def test_a_node_cut_off_under_calls(release: Release, nodes: NodeShell, relays: 
 
 
 def _node_to_cut(release: Release) -> str:
-    """Where the busiest relay is, but not the release's only Redis: no gateway outlives that by itself."""
+    """Choose the node of the busiest relay, but not that of the only Redis, which no gateway survives."""
     redis = release.pods("redis")[0]["spec"]["nodeName"]
     for name, _ in release.calls_by_relay().most_common():
         if (node := _node_of(release, name)) != redis:
@@ -91,7 +91,7 @@ def _is_up(node: Json) -> bool:
 
 
 def _seconds_until_answered(edges: list[tuple[str, int]], began: float) -> float:
-    """From the cut until each edge that is left answers a new call."""
+    """Return the seconds from the cut until each remaining edge takes a new call."""
     with Callers(edges) as others:
         while time.monotonic() - began < 60:
             try:

@@ -29,7 +29,7 @@ def _trunk(release: Release) -> dict[str, object]:
 
 
 def _status_of_call(callers: Callers, user: str) -> int:
-    """The final answer; 200 is hung up."""
+    """Call and return the final response's status; hang up after a 200."""
     try:
         callers.dial(1, user=user)
     except CallRefused as refused:
@@ -39,7 +39,7 @@ def _status_of_call(callers: Callers, user: str) -> int:
 
 
 def _seconds_until_answered(callers: Callers, user: str, limit_s: float = 10) -> float:
-    """How long a number is refused from now on, asked at every edge until it answers."""
+    """Return how long a number is refused, calling every edge until it is answered."""
     began = refused_at = time.monotonic()
     edges = list(callers.edges)
     while edges:

@@ -1,4 +1,4 @@
-"""Relays come under load, and go with calls in progress."""
+"""Relays are added under load, and taken away while they have calls."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ ROUNDS, MANY, FEW = 4, 14, 3  # more calls than three relays hold, a few of each
 
 @pytest.fixture(autouse=True)
 def quick(release: Release) -> Iterator[None]:
-    """A relay holds 20 calls here (see VALUES)."""
+    """A SipGateway that scales quickly; a relay holds 20 calls here (see VALUES)."""
     release.kubectl.apply(gateway(2, 6), route("echo", ("builtin:echo", 1)))
     yield
     remove_all(release.kubectl)
@@ -24,7 +24,7 @@ def quick(release: Release) -> Iterator[None]:
 
 @pytest.fixture
 def talkers(release: Release, bots: Bots) -> Iterator[Callers]:
-    """Those who speak with the bot "witness", without a pause."""
+    """Callers that speak to the bot "witness" without a pause."""
     release.wait_ready()
     release.kubectl.apply(route("witness", (bots.start("witness"), 1), priority=1, to={"exact": "witness"}))
     with Callers(release.edges(), user="witness", pauses=False) as talkers:

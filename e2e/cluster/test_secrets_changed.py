@@ -1,4 +1,4 @@
-"""Somebody changes a Secret under calls: what uses it takes the new one by itself."""
+"""A Secret changes under calls: the processes that use it take the new one by themselves."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""Trunks of a real release: a Secret reaches the edges sealed, and is followed when it changes."""
+"""Trunks of a real release: a Secret reaches the edges encrypted, and its changes are followed."""
 
 import asyncio
 import re
@@ -40,7 +40,7 @@ def secret(password: str) -> dict[str, Any]:
 
 @pytest.fixture
 def office(release: Release) -> Iterator[None]:
-    """A trunk with a password, and nobody else."""
+    """A trunk with a password, and no other trunk."""
     release.wait_ready()
     yield
     remove_all(release.kubectl)
@@ -49,13 +49,13 @@ def office(release: Release) -> Iterator[None]:
 
 
 def accepted(release: Release) -> tuple[str, str]:
-    """The status and reason of the trunk's condition Accepted."""
+    """Return the status and reason of the trunk's condition Accepted."""
     conditions = release.kubectl.get("siptrunks", "office").get("status", {}).get("conditions", [])
     return next(((one["status"], one["reason"]) for one in conditions if one["type"] == "Accepted"), ("", ""))
 
 
 def statuses_of_calls(release: Release, password: str | None, user: str = "hello") -> set[int]:
-    """The final answers to a call to each edge; 200 is hung up."""
+    """Call each edge and return the final responses' statuses; hang up after a 200."""
     login = Login("office-pbx", password) if password is not None else None
 
     async def call(edge: Address) -> int:
@@ -71,7 +71,7 @@ def statuses_of_calls(release: Release, password: str | None, user: str = "hello
 
 
 def is_in_slowly(release: Release, password: str) -> bool:
-    """A try a second: ten wrong ones in a minute, and the edge does not listen."""
+    """Try once a second, since after ten wrong passwords in a minute the edge refuses without a check."""
     time.sleep(1)
     return statuses_of_calls(release, password) == {200}
 
@@ -111,7 +111,7 @@ def test_helm_test_needs_a_trunk_of_its_own(release: Release, tmp_path: Path, re
 
 
 def networks(release: Release) -> list[str]:
-    """Of the pods and of the nodes; and ours, by which it is seen that an edge follows."""
+    """Return the networks of pods and nodes, and ours, which shows that an edge has taken the change."""
     pods = {str(ip_network(f"{pod['status']['podIP']}/16", strict=False)) for pod in release.pods("registry")}
     nodes = {pod["status"]["hostIP"] for pod in release.pods()}
     return [*pods, *(f"{address}/32" for address in {*nodes, address_towards(release.edges()[0])})]

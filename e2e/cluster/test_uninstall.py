@@ -1,4 +1,4 @@
-"""`helm uninstall` leaves what was asked to stay, and nothing hangs even when the operator is gone before."""
+"""`helm uninstall` leaves what shall stay, and does not hang even if the operator was removed before."""
 
 import pytest
 from clusterkit.kubectl import eventually

@@ -29,7 +29,7 @@ def clean(release: Release) -> Iterator[None]:
 
 @pytest.fixture
 def before(real_cluster: Cluster, release: Release, tmp_path: Path) -> str:
-    """Where the release that is there now, and shall be upgraded, comes from."""
+    """Install the previous release, which the test upgrades; say what it was built from."""
     previous = build_previous(tmp_path)
     real_cluster.load(previous.archives, tmp_path)
     release.uninstall()

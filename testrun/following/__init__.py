@@ -1,1 +1,1 @@
-"""What stands around each run of the tests: its estimate, its lines, and its order after a failure."""
+"""The frame of each test run: its estimate, its lines, and freeing what a failed test left open."""

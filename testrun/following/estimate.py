@@ -1,7 +1,7 @@
-"""How long tests will take, from what they took before.
+"""Estimate how long tests will take, from what they took before.
 
-Seconds a test are kept by test file, as their mean. Those of this machine come from pytest's cache, which
-each followed run updates. The others come from `durations.json`, which is part of the repository.
+The mean seconds of a test are kept by test file. Those of this machine come from pytest's cache, which each
+followed run updates. The others come from `durations.json`, which is part of the repository.
 """
 
 import json
@@ -17,7 +17,7 @@ _UNKNOWN_S: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What is expected of a run; `tests_known_here` have been run on this machine before."""
+    """The estimate of a run; `tests_known_here` have been run on this machine before."""
 
     tests: int
     tests_known_here: int
@@ -36,7 +36,7 @@ class Estimate:
 def estimate(
     nodeids: Iterable[str], processes: int, here: Mapping[str, float], recorded: Mapping[str, float]
 ) -> Estimate:
-    """Expect of each test the mean of its file: measured here, else recorded, else a fifth of a second."""
+    """Estimate each test by the mean of its file: measured here, else recorded, else a fifth of a second."""
     tests = known = 0
     total_s = 0.0
     for nodeid in nodeids:
@@ -48,7 +48,7 @@ def estimate(
 
 
 def mean_by_file(seconds: Mapping[str, float]) -> dict[str, float]:
-    """The mean of a test's seconds for each file, from those by node id."""
+    """Return the mean seconds of a test for each file, from seconds by node id."""
     of_file: defaultdict[str, list[float]] = defaultdict(list)
     for nodeid, taken in seconds.items():
         of_file[file_of(nodeid)].append(taken)
@@ -56,19 +56,19 @@ def mean_by_file(seconds: Mapping[str, float]) -> dict[str, float]:
 
 
 def read_recorded(path: Path = RECORDED) -> dict[str, float]:
-    """Seconds a test by file."""
+    """Read the recorded seconds of a test, by file."""
     return json.loads(path.read_text("utf-8")) if path.exists() else {}
 
 
 def write_recorded(means: Mapping[str, float], root: Path, path: Path = RECORDED) -> None:
-    """Replace what is known of these files; forget the files that are gone."""
+    """Replace the records of these files; drop those of files that are gone."""
     merged = {**read_recorded(path), **means}
     kept = {file: merged[file] for file in sorted(merged) if (root / file).exists()}
     path.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
 
 
 def file_of(nodeid: str) -> str:
-    """The file of a test, as its node id names it."""
+    """Return the file of a test from its node id."""
     return nodeid.partition("::")[0]
 
 

@@ -1,4 +1,4 @@
-"""A pytest plugin: what a failed test left open fails no test after it.
+"""A pytest plugin: free what a failed test left open, so that it fails no later test.
 
 The last traceback holds the sockets and tasks of the failed test until the next test begins. They would be
 closed in that one, with a warning each; and where warnings are errors, it would fail too.
@@ -13,7 +13,7 @@ import pytest
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, bool | None]:
-    """Free it all between the two tests, where nobody hears the warnings: the failure itself is told."""
+    """Free the leftovers between two tests, where their warnings are not raised."""
     failed = item.session.testsfailed
     handled = yield
     if item.session.testsfailed > failed:

@@ -1,4 +1,4 @@
-"""The pytest plugin behind `--follow`: a line a test, in place of dots.
+"""The pytest plugin behind `--follow`: a line for each test in place of dots.
 
 A test that has ended is named with its result and its seconds. One that runs for longer than a second is
 named while it runs, and again every half minute. Works the same in one process and under pytest-xdist, whose
@@ -24,7 +24,7 @@ Status = tuple[str, str, str | tuple[str, dict[str, bool]]]
 
 
 class Running:
-    """The tests that run now, and when each is to be named next."""
+    """The tests that run now, and when to name each of them next."""
 
     def __init__(self) -> None:
         self._began: dict[str, float] = {}
@@ -39,7 +39,7 @@ class Running:
         self._due.pop(nodeid, None)
 
     def to_name(self, now: float) -> list[tuple[str, float]]:
-        """The tests whose time to be named has come, with the seconds that they have run for."""
+        """Return the tests to name now, with the seconds that they have run for."""
         found = [nodeid for nodeid, due in self._due.items() if due <= now]
         for nodeid in found:
             self._due[nodeid] = now + _NAMED_AGAIN_S
@@ -64,7 +64,7 @@ class Follower:
         self._thread = threading.Thread(target=self._name_the_slow, name="follow-tests", daemon=True)
 
     def expect(self, nodeids: Sequence[str]) -> None:
-        """Say how long these tests will take, and begin to look after them; later calls change nothing."""
+        """Print how long these tests will take, and begin to follow them; later calls change nothing."""
         if self._total:
             return
         self._total = len(nodeids)
@@ -137,7 +137,7 @@ class Follower:
 
 
 def _reason(report: pytest.TestReport) -> str:
-    """The first line of what went wrong; the whole follows when all tests have ended."""
+    """Return the first line of the failure; the whole follows when all tests have ended."""
     crash: Any = getattr(report.longrepr, "reprcrash", None)
     text = str(crash.message if crash is not None else report.longrepr or "")
     return text.partition("\n")[0]

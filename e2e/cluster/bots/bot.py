@@ -1,4 +1,4 @@
-"""The tests' bot: an echo that logs who talks to it; HANG_UP_AFTER_S makes it hang up by itself."""
+"""The tests' bot: an echo that logs its callers; with HANG_UP_AFTER_S it hangs up by itself."""
 
 import asyncio
 import json

@@ -1,7 +1,6 @@
 """A namespace of a real cluster, a registry and Redis beside it, and operators as processes outside of it.
 
-No pod runs: what relays
-would say to the registry, the tests say.
+No pod runs: the tests send the registry what relays would.
 """
 
 import asyncio
@@ -40,7 +39,7 @@ Json = dict[str, Any]
 
 @dataclass
 class Process:
-    """A service of ours; `ready` has the addresses it bound, `events` the log lines so far."""
+    """One of our services; `ready` has the addresses that it bound, `events` the log lines so far."""
 
     name: str
     command: list[str]
@@ -92,7 +91,7 @@ def wait_for(claim: Callable[[], bool], what: str) -> None:
 
 @pytest.fixture(scope="session")
 def crds(real_cluster: Cluster) -> None:
-    """As helm applies them, so that a later `helm install` of another version owns their fields."""
+    """Apply the CRDs as helm does, so that a later `helm install` of another version owns their fields."""
     apply = ("apply", "--server-side", "--force-conflicts", "--field-manager=helm")
     real_cluster.kubectl().run(*apply, "-f", str(CRDS))
 
@@ -107,7 +106,7 @@ async def kube(kubeconfig: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 @pytest.fixture
 async def namespace(kube: KubeClient, crds: None) -> AsyncIterator[str]:
-    """A namespace of this test's own with a service account and the lanes' StatefulSets, as the chart's."""
+    """A namespace of this test alone, with a service account and the lanes' StatefulSets as in the chart."""
     for file in CRDS.glob("*.yaml"):
         served = f"/apis/sipgw.io/v1alpha1/{file.stem}"
         async with asyncio.timeout(WAIT_S):
@@ -124,7 +123,7 @@ async def namespace(kube: KubeClient, crds: None) -> AsyncIterator[str]:
 
 
 async def is_served(kube: KubeClient, path: str) -> bool:
-    """A kind just made is unknown at first (404), and then its storage begins (429)."""
+    """Whether the apiserver serves a new kind, which is unknown at first (404) and then starts up (429)."""
     try:
         return await kube.get(path) is not None
     except KubeError:
@@ -132,7 +131,7 @@ async def is_served(kube: KubeClient, path: str) -> bool:
 
 
 def lane_manifest(lane: int) -> Json:
-    """A lane whose pods can't be scheduled: the tests speak for the relays."""
+    """Return a lane whose pods can't be scheduled, since the tests play the relays."""
     labels = {
         "app.kubernetes.io/instance": RELEASE,
         "app.kubernetes.io/component": "relay",
@@ -227,7 +226,7 @@ Eventually = Callable[..., Awaitable[float]]
 
 @pytest.fixture
 def eventually() -> Eventually:
-    """Wait until an asynchronous claim holds; gives the seconds that took."""
+    """Wait until an asynchronous claim holds; return the seconds that it took."""
 
     async def wait(claim: Callable[[], Awaitable[bool]], within_s: float = WAIT_S) -> float:
         begun = time.monotonic()

@@ -61,7 +61,7 @@ def gateway(**spec: Any) -> Json:
 
 @dataclass
 class Namespace:
-    """What `kubectl` would do, in this test's namespace."""
+    """Do what `kubectl` would do in this test's namespace."""
 
     kube: KubeClient
     name: str
@@ -110,7 +110,7 @@ async def bots_of(registry: RegistryClient) -> dict[str, str]:
 
 @asynccontextmanager
 async def fake_relay(address: str, number: int, *, used: int = 0, capacity: int = 10) -> AsyncIterator[None]:
-    """What a relay says to the registry, each half second."""
+    """Register as a relay, and send a heartbeat each half second."""
     name = f"{RELEASE}-relay-{number % LANES}-{number // LANES}"
     registration = pb.RelayRegistration(
         control_address="127.0.0.1:1",

@@ -1,1 +1,1 @@
-"""What the cluster tests stand on: a cluster, the chart on it, faults for its pods, callers from outside."""
+"""The kit of the cluster tests: a cluster, the chart on it, faults for its pods, callers from outside."""

@@ -15,7 +15,7 @@ PORT = 9090
 
 @dataclass(frozen=True)
 class Conversation:
-    """A call as a bot saw it: how often it began, went on by another stream, ended; its resume tokens."""
+    """A call as a bot saw it: how often it began, resumed on another stream and ended; its resume tokens."""
 
     started: int
     resumed: int
@@ -38,7 +38,7 @@ class Bots:
         self.names: list[str] = []
 
     def start(self, name: str, replicas: int = 1, **environment: str) -> str:
-        """Its endpoint, ready."""
+        """Start a bot and wait until it is ready; return its endpoint."""
         self._kubectl.apply(*_manifests(name, self._image, replicas, environment))
         self.names.append(name)
 
@@ -50,11 +50,11 @@ class Bots:
         return f"bot-{name}.{self._kubectl.namespace}.svc:{PORT}"
 
     def said(self, name: str, event: str) -> list[dict[str, Any]]:
-        """All it logged of that kind."""
+        """Return all its log lines of that kind."""
         return [line for line in self._log(name) if line.get("event") == event]
 
     def conversations(self, name: str) -> dict[str, Conversation]:
-        """What it logged of each call, by the gateway's call id."""
+        """Return what it logged of each call, by the gateway's call id."""
         lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for line in self._log(name):
             lines[line["call_id"]].append(line)

@@ -1,6 +1,6 @@
-"""Callers outside the cluster: phones of ours that hold calls while things break, and what they noticed.
+"""Callers outside the cluster: phones of ours that hold calls while parts fail, and what they noticed.
 
-They talk in a thread of their own, so that a test may run kubectl, wait and look without a call noticing.
+They talk in a thread of their own, so that calls go on while a test runs kubectl or waits.
 Each says a second of noise and is silent for a second, so that there is a pause to move a call in; with
 `pauses=False` it never stops. A call is lost when it ended and we did not end it, or when nothing is heard
 of it any more. A gap is the longest time between two RTP packets, since the relay sends in pauses too; of
@@ -33,28 +33,28 @@ _ALIVE_S = 1.5  # a call of which nothing came for so long is silent
 
 
 def noise() -> bytes:
-    """A second of it, in PCMU; without zeros, of which there are two."""
+    """Make a second of noise in PCMU, without zero samples, which have two codes."""
     return random.randbytes(_SECOND).replace(b"\x7f", b"\x7e").replace(_SILENCE, b"\xfe")
 
 
 def sip_id(call: PhoneCall) -> str:
-    """Its Call-ID, by which the registry knows it too."""
+    """The call's Call-ID, by which the registry knows it too."""
     return call.session.live.call_id
 
 
 def address_towards(edge: Address) -> str:
-    """The address of this machine that an edge sees."""
+    """Find the address of this machine that an edge sees."""
     return local_address_towards(destination_of(parse_uri(f"sip:{edge[0]}:{edge[1]}")))
 
 
 def remote_host(call: PhoneCall) -> str:
-    """Where its requests go: what the last Contact said."""
+    """Return the host that its requests go to, from the last Contact."""
     return destination_of(call.session.live.next_hop).host
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What became of the calls since `Callers.mark`."""
+    """What happened to the calls since `Callers.mark`."""
 
     calls: int
     lost: int
@@ -69,7 +69,7 @@ class Findings:
 
     @property
     def gaps(self) -> str:
-        """For the report."""
+        """Format the gaps for the report."""
         if not self.gaps_ms:
             return "no gaps"
         least, most = min(self.gaps_ms), max(self.gaps_ms)
@@ -77,7 +77,7 @@ class Findings:
 
 
 class Callers:
-    """`with Callers(edges) as callers`: what is still up at the end is hung up."""
+    """`with Callers(edges) as callers`: calls that are still up at the end are hung up."""
 
     def __init__(self, edges: Sequence[Address], user: str = "test", *, pauses: bool = True) -> None:
         self.edges = list(edges)
@@ -115,18 +115,18 @@ class Callers:
         user: str | None = None,
         tries: int = 1,
     ) -> list[PhoneCall]:
-        """`count` more calls, spread over the edges, all answered. Raises what the first refused one got.
+        """Place `count` more calls, spread over the edges. Raises the error of the first that was refused.
 
         With `tries` a call that gets 503 is placed again, at the next edge, as carriers do; `refused` counts.
         """
         return self._run(self._dial(count, per_second, seconds, user or self.user, tries))
 
     def each(self, act: Callable[[PhoneCall], Coroutine[Any, Any, None]]) -> None:
-        """`act` with every call that is up, at once. Raises what the first that failed met."""
+        """Run `act` on every call that is up, all at once. Raises the first error."""
         self._run(_gather([act(call) for call in self.calls if not call.has_ended]))
 
     def mark(self) -> None:
-        """From here on gaps and moves are counted."""
+        """Count gaps and moves from now on."""
         self._marked_s = time.monotonic()
         self._moves = {id(call): _moves(call) for call in self.calls}
 
@@ -135,9 +135,9 @@ class Callers:
         time.sleep(seconds)
 
     def findings(self, *, apart_from_standstills: bool = False) -> Findings:
-        """With `apart_from_standstills` gaps are without the time in which no call heard anything.
+        """Return the findings; with `apart_from_standstills`, gaps without times when no call heard anything.
 
-        For calls on many relays, never moved all at once, while a machine of few cores starts all anew.
+        Use it for calls on many relays that never move all at once, where few cores start all pods anew.
         """
         calls = list(self.calls)
         reasons = [_why_lost(call) for call in calls]
@@ -150,13 +150,13 @@ class Callers:
         return Findings(len(calls), len(lost), gaps, max(map(_length_ms, still), default=0.0), moved, lost)
 
     def hang_up(self, calls: Sequence[PhoneCall] | None = None) -> None:
-        """BYE, by way of whichever edge answers."""
+        """Hang up all calls by a BYE, through any edge that responds."""
         chosen = list(self.calls if calls is None else calls)
         self._run(self._hang_up_all(chosen))
         self.calls = [call for call in self.calls if call not in chosen]
 
     def _serve(self) -> None:
-        """On a busy machine before all else, where root asks: late phones would measure themselves."""
+        """Run the phones; as root with priority, since late phones would measure themselves."""
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -10)
         self._loop.run_forever()
@@ -197,7 +197,7 @@ class Callers:
         await asyncio.gather(*(self._hang_up(call) for call in calls if not call.has_ended))
 
     def _times(self, call: PhoneCall) -> list[float]:
-        """When it began to be looked at, heard something, and was looked at last."""
+        """Return when a call was first looked at, when it heard something, and when it was last looked at."""
         arrivals = [at_s for at_s in self._heard_at(call) if at_s > self._marked_s]
         return [max(self._marked_s, call.times.answered_s or 0.0), *arrivals, time.monotonic()]
 
@@ -244,7 +244,7 @@ def _why_lost(call: PhoneCall) -> str:
 
 
 def _moves(call: PhoneCall) -> int:
-    """How many descriptions came after the first. A re-INVITE with a known one only names another edge."""
+    """Count the moves: descriptions after the first. A re-INVITE with a known one only names another edge."""
     offers = {request.body for request in call.requests if request.method == "INVITE"}
     first = call.final_response
     return len(offers - {first.body if first is not None else b""})

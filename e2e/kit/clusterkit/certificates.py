@@ -1,4 +1,4 @@
-"""The certificates of a release: what its Secrets hold, what its servers show, and new ones for all."""
+"""The certificates of a release: those in its Secrets, those that its servers present, and renewing them."""
 
 import base64
 import socket
@@ -17,7 +17,7 @@ _SERVERS = (("edge", "api"), ("relay", "control"), ("registry", "api"))
 
 
 def certificate_of(release: Release, role: str) -> x509.Certificate | None:
-    """The one in the role's Secret."""
+    """Read the certificate in the role's Secret."""
     answer = release.kubectl.ask("get", "secret", release.tls_secret(role), "-o", "yaml")
     data = yaml.safe_load(answer.out).get("data", {}) if answer.status == 0 else {}
     held = base64.b64decode(data.get("tls.crt", ""))
@@ -25,7 +25,7 @@ def certificate_of(release: Release, role: str) -> x509.Certificate | None:
 
 
 def renew(release: Release) -> float:
-    """Takes every role's Secret away; seconds until all are there anew and servers show what is in them."""
+    """Delete every role's Secret; return the seconds until all are made anew and servers present them."""
     before = {role: certificate_of(release, role) for role in ROLES}
     assert all(before.values())
     for role in ROLES:

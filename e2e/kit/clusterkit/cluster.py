@@ -33,12 +33,12 @@ nodes: [{role: control-plane}, {role: worker}, {role: worker}, {role: worker}]
 
 
 class NoClusterError(Exception):
-    """There is none, and how to give one."""
+    """There is no cluster; the message says how to give one."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster that answers."""
+    """A cluster whose apiserver responds."""
 
     kubeconfig: str
     load_command: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class Cluster:
         return Kubectl(program, self.kubeconfig, namespace)
 
     def load(self, archives: list[Path], scratch: Path) -> None:
-        """The images onto every node, as one archive: what they share is brought once."""
+        """Load the images onto every node, as one archive with each shared layer once."""
         if not self.load_command or not archives:
             return
         together = scratch / "images.tar"
@@ -120,7 +120,7 @@ def _started_by(command: list[str]) -> str:
 
 
 def merge_archives(archives: list[Path], out: Path) -> None:
-    """Several docker archives as one, each layer once."""
+    """Merge docker archives into one, with each layer once."""
     manifest: list[dict[str, object]] = []
     written: set[str] = set()
     with tarfile.open(out, "w") as merged:

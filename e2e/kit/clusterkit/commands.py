@@ -1,4 +1,4 @@
-"""Commands of the documents, run as they are written: with `helm`, `kubectl` and `sipgw` on the PATH."""
+"""Runs the documents' commands as they are written, with `helm`, `kubectl` and `sipgw` on the PATH."""
 
 import os
 import re
@@ -14,7 +14,7 @@ _TIMEOUT_S = 300
 
 
 class Commands:
-    """In the namespace of `kubectl`, where the documents say `sipgw`. `scratch` is a directory of its own."""
+    """Runs in the namespace of `kubectl` where the documents say `sipgw`. `scratch` is its own directory."""
 
     def __init__(self, kubectl: Kubectl, scratch: Path) -> None:
         self._namespace = kubectl.namespace
@@ -38,7 +38,7 @@ class Commands:
         self.run(f"kubectl config set-context --current --namespace {kubectl.namespace}")
 
     def run(self, text: str, directory: Path = ROOT) -> str:
-        """What they printed. They have to succeed."""
+        """Run commands, which have to succeed; return what they printed."""
         text = re.sub(r"--namespace sipgw\b(?!-)", f"--namespace {self._namespace}", text)
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", text],

@@ -17,7 +17,7 @@ _POLL_S = 0.5
 
 @dataclass(frozen=True)
 class Answer:
-    """What kubectl said."""
+    """The exit status and output of a kubectl."""
 
     status: int
     out: str
@@ -25,14 +25,14 @@ class Answer:
 
 
 def find_program(name: str) -> str | None:
-    """$KUBECTL, $HELM, the PATH, or beside a local cluster's components."""
+    """Find a program by $KUBECTL or $HELM, on the PATH, or beside a local cluster's components."""
     beside = Path(os.environ.get("KC_DIR", Path.home() / ".cache" / "kc"), "bin", name)
     return os.environ.get(name.upper()) or shutil.which(name) or (str(beside) if beside.exists() else None)
 
 
 @dataclass(frozen=True)
 class Kubectl:
-    """Runs it; objects come and go as dicts."""
+    """Runs kubectl; objects are dicts."""
 
     program: str
     kubeconfig: str
@@ -42,7 +42,7 @@ class Kubectl:
         return replace(self, namespace=namespace)
 
     def ask(self, *arguments: str, text: str | None = None, timeout_s: float = _TIMEOUT_S) -> Answer:
-        """Runs it; a failure is an answer."""
+        """Run kubectl and return its answer, also when it failed."""
         command = self._command(*arguments)
         done = subprocess.run(
             command, input=text, capture_output=True, text=True, timeout=timeout_s, check=False
@@ -50,7 +50,7 @@ class Kubectl:
         return Answer(done.returncode, done.stdout, done.stderr)
 
     def run(self, *arguments: str, text: str | None = None, timeout_s: float = _TIMEOUT_S) -> str:
-        """Runs it; a failure fails the test."""
+        """Run kubectl and return its output; a failure fails the test."""
         answer = self.ask(*arguments, text=text, timeout_s=timeout_s)
         assert answer.status == 0, f"kubectl {' '.join(arguments)}: {answer.error}"
         return answer.out
@@ -64,7 +64,7 @@ class Kubectl:
 
     @contextmanager
     def watch(self, *arguments: str, out: Path) -> Iterator[None]:
-        """`get --watch` meanwhile; what it printed is in `out`."""
+        """Run `get --watch` during the block; its output is in `out`."""
         with (
             out.open("wb") as file,
             subprocess.Popen(self._command("get", "--watch", *arguments), stdout=file) as process,
@@ -85,9 +85,9 @@ class Kubectl:
 def eventually(
     condition: Callable[[], object], timeout_s: float, what: str, *, every_s: float = _POLL_S
 ) -> float:
-    """Waits until `condition` gives something true; the seconds it took. Fails with `what` it waited for.
+    """Wait until `condition` returns something true; return the seconds. Fails with `what` it waited for.
 
-    A kubectl costs a tenth of a second of CPU: seldom is better where a small machine's gaps are measured.
+    A kubectl costs 0.1 s of CPU: ask less often (`every_s`) where gaps are measured on a small machine.
     """
     began = time.monotonic()
     last: object = None

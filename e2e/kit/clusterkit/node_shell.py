@@ -1,4 +1,4 @@
-"""A root's hands on every node, by a privileged pod: kill and stop processes, forget connections.
+"""Root on every node, through a privileged pod: kill and stop processes, cut networks, forget connections.
 
 For tests alone. Works on any cluster that lets its admin run such a pod; the pod is of the tools image.
 """
@@ -106,7 +106,7 @@ print(json.dumps(found))
 
 @dataclass(frozen=True)
 class Socket:
-    """Without a peer (`remote_port` 0) it listens, or is bound."""
+    """A socket of a pod; without a peer (`remote_port` 0) it listens or is bound."""
 
     protocol: str
     local_port: int
@@ -118,12 +118,12 @@ class Socket:
 
     @property
     def transport(self) -> str:
-        """As policies name it."""
+        """The transport as NetworkPolicies name it."""
         return self.protocol.removesuffix("6").upper()
 
 
 class NodeShell:
-    """`start` once a session."""
+    """Call `start` once in a session."""
 
     def __init__(self, kubectl: Kubectl, image: str) -> None:
         self._kubectl = kubectl
@@ -139,41 +139,41 @@ class NodeShell:
         eventually(is_up, 60, "a shell on every node")
 
     def signal(self, node: str, word: str, signal: str) -> None:
-        """Sends `signal` to the processes of that node that have `word` as an argument."""
+        """Send `signal` to the processes of that node that have `word` as an argument."""
         assert self._signal(node, signal, word) > 0, f"no process with {word} on {node}"
 
     def pause_kubelet(self, node: str, seconds: float) -> None:
-        """Stops the kubelet and continues it so much later by itself: without it no command gets there.
+        """Stop the kubelet. A timer continues it, since no command reaches the node meanwhile.
 
-        Where several nodes share a machine, their kubelets are told apart by name.
+        Where nodes share a machine, their kubelets differ by their name.
         """
         if not self._signal(node, "SIGSTOP", "kubelet", f"--hostname-override={node}", after_s=seconds):
             assert self._signal(node, "SIGSTOP", "kubelet", after_s=seconds), f"no kubelet on {node}"
 
     def _signal(self, node: str, signal: str, *words: str, after_s: float = 0) -> int:
-        """The words in hex: where nodes share a machine, our own commands, which tell them, are not meant."""
+        """Pass the words in hex, so that the command which contains them does not match itself."""
         told = [word.encode().hex() for word in words]
         return int(self._exec(node, "/opt/sipgw/bin/python", "-c", _SIGNAL, signal, str(after_s), *told))
 
     def cut_network(self, node: str, toward: str, seconds: float) -> None:
-        """Drops every packet that comes to the node or leaves it, a second from now, and mends it by itself.
+        """Drop every packet to and from the node, from a second from now on, and undo it by a timer.
 
-        `toward`: an address beyond the node, which tells its network card. Nobody gets a refusal: peers hear
-        nothing, as when the machine is gone.
+        `toward` is an address beyond the node, which determines its network card. Peers get no refusal and
+        hear nothing, as when the machine is gone.
         """
         script = _CUT.format(toward=toward, seconds=seconds)
         said = self._exec(node, "/opt/sipgw/bin/python", "-c", _ON_THE_NODE, script)
         assert said.strip(), f"{node} has no network card toward {toward}"
 
     def forget_connections(self, node: str, port: int) -> int:
-        """Deletes the connection tracking entries of that UDP port; how many there were."""
+        """Delete the connection tracking entries of that UDP port; return their number."""
         said = self._exec(node, "/opt/sipgw/bin/python", "-c", _ON_THE_NODE, _FORGET.format(port=port))
         deleted, _, left = said.partition("left\n")
         assert not left, f"on {node} conntrack did not forget:\n{left}"
         return len(deleted.splitlines())
 
     def sockets(self, node: str, pod_uid: str) -> list[Socket]:
-        """What the processes of a pod have open: TCP listening and connected, UDP bound; no loopback."""
+        """List the sockets of a pod's processes: TCP listening and connected, UDP bound; no loopback."""
         said = self._exec(node, "/opt/sipgw/bin/python", "-c", _SOCKETS, pod_uid)
         return [Socket(*fields) for fields in json.loads(said)]
 

@@ -1,4 +1,4 @@
-"""The rendered NetworkPolicies against what pods really do: where they listen, and whom they connect to."""
+"""Compares the rendered NetworkPolicies with the ports that pods listen on and the peers they connect to."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class _Port:
-    """What a rule allows; a range has its end."""
+    """A port, or a range of ports, that a rule allows."""
 
     protocol: str
     first: int
@@ -23,7 +23,7 @@ class _Port:
 
 
 def compare(release: Release, nodes: NodeShell, component: str) -> str:
-    """Fails where a pod of the component does what no rule allows; what they do, in words."""
+    """Fail if a pod of the component does what no rule allows; return in words what the pods do."""
     listened, connected = set[int](), set[int]()
     for pod, sockets in sockets_of(release, nodes, component):
         policies = _policies(release, pod)
@@ -44,7 +44,7 @@ def compare(release: Release, nodes: NodeShell, component: str) -> str:
 
 
 def sockets_of(release: Release, nodes: NodeShell, component: str) -> list[tuple[Json, list[Socket]]]:
-    """Of each pod that was ready all the while."""
+    """Return the sockets of each pod that was ready all the time."""
     looked_at = [
         (pod, nodes.sockets(pod["spec"]["nodeName"], pod["metadata"]["uid"]))
         for pod in release.ready_pods(component)
@@ -60,7 +60,7 @@ def _not_allowed(what: set[tuple[str, int]], ports: list[_Port]) -> set[tuple[st
 
 
 def _policies(release: Release, pod: Json) -> list[Json]:
-    """Those that select the pod."""
+    """Return the policies that select the pod."""
     labels = pod["metadata"]["labels"]
 
     def selects(policy: Json) -> bool:
@@ -71,7 +71,7 @@ def _policies(release: Release, pod: Json) -> list[Json]:
 
 
 def _ports(policies: list[Json], direction: str, named: dict[str, int]) -> list[_Port]:
-    """Of every rule; a name that the pod has not is nothing."""
+    """Return the ports of every rule; a port name that the pod does not have is left out."""
     rules = [rule for policy in policies for rule in policy["spec"].get(direction, [])]
     found: list[_Port] = []
     for port in [port for rule in rules for port in rule.get("ports", [])]:

@@ -1,8 +1,8 @@
 """The release before this one, built from the tree of the commit before the last that changed the product.
 
-That is HEAD~1, unless HEAD changed tests or documents alone: an upgrade to the same. Without the history (an
-archive, a shallow clone) it is this tree under another tag: the roll is then real, the compatibility of two
-versions is not shown, and `note` says so.
+That is HEAD~1, unless HEAD changed tests or documents alone, which would be an upgrade to the same. Without
+the history (an archive, a shallow clone) it is this tree under another tag. The roll is then real, but the
+compatibility of two versions is not shown, and `note` says so.
 """
 
 import os
@@ -28,7 +28,7 @@ class Previous:
 
 
 def build_previous(scratch: Path) -> Previous:
-    """SIPGW_E2E_FROM names another commit."""
+    """Build the previous release; SIPGW_E2E_FROM names another commit."""
     commit = os.environ.get("SIPGW_E2E_FROM") or _before_the_last_change()
     tree = _checkout(commit, scratch / "tree") if commit else ROOT
     out = scratch / "images"
@@ -42,7 +42,7 @@ def build_previous(scratch: Path) -> Previous:
 
 
 def _before_the_last_change() -> str | None:
-    """None where the history is not here."""
+    """Return the commit before the last change of the product; None without the history."""
     if not (ROOT / ".git").exists():
         return None
     last = _git("rev-list", "-1", "HEAD", "--", *_PRODUCT)

@@ -1,4 +1,4 @@
-"""The chart on a cluster: installed, upgraded and asked as its users do, by helm and kubectl."""
+"""The chart on a cluster, installed, upgraded and inspected by helm and kubectl, as users do."""
 
 import asyncio
 import base64
@@ -47,14 +47,14 @@ class Release:
         return done.stdout
 
     def install(self, chart: Path = CHART, *options: str) -> str:
-        """What helm printed: the notes."""
+        """Install the chart; return the notes that helm printed."""
         return self._deploy("install", chart, "--create-namespace", "--take-ownership", *options)
 
     def upgrade(self, chart: Path = CHART, *options: str) -> str:
         return self._deploy("upgrade", chart, *options)
 
     def upgrade_to_others(self, component: str, chart: Path = CHART, *options: str) -> float:
-        """Upgrade until each of the component's pods is another, and all are ready; the seconds it took."""
+        """Upgrade until all pods of the component are replaced and ready; return the seconds it took."""
         before = {pod["metadata"]["uid"] for pod in self.pods(component)}
         self.upgrade(chart, *options)
         took_s = self.wait_others(component, before)
@@ -62,7 +62,7 @@ class Release:
         return took_s
 
     def wait_others(self, component: str, before: set[str]) -> float:
-        """Until the component's pods, by uid, are others than `before`."""
+        """Wait until none of the component's pods is among `before`, by uid."""
 
         def are_others() -> bool:
             return not before & {pod["metadata"]["uid"] for pod in self.pods(component)}
@@ -84,7 +84,7 @@ class Release:
         return f"{text},app.kubernetes.io/component={component}" if component else text
 
     def pods(self, component: str = "") -> list[dict[str, Any]]:
-        """Those that are not on their way out."""
+        """Return the pods that are not terminating."""
         return [
             pod
             for pod in self.kubectl.list("pods", self.selector(component))
@@ -96,7 +96,7 @@ class Release:
         return [pod for pod in self.pods(component) if is_ready(pod)]
 
     def wait_ready(self, timeout_s: float = _READY_S) -> float:
-        """Until every part has all its pods, none of an old template, and they are ready."""
+        """Wait until every part has all its pods, none of an old template, and they are ready."""
 
         def settled() -> bool:
             parts = self.kubectl.list("daemonsets,deployments,statefulsets", self.selector())
@@ -109,7 +109,7 @@ class Release:
             raise AssertionError(f"{error}\n{self.describe()}") from None
 
     def describe(self) -> str:
-        """For a failure: the pods, the last events, the last words of those that are not ready."""
+        """Describe a failure: the pods, the last events, the last log lines of pods that are not ready."""
         words = [self.kubectl.ask("get", "pods,statefulsets", "-o", "wide").out]
         words.append(self.kubectl.ask("get", "sipgateways,siptrunks,botroutes", "-o", "wide").out)
         words.append(
@@ -122,15 +122,15 @@ class Release:
         return "\n".join(words)
 
     def edges(self) -> list[Address]:
-        """Where the ready edges take SIP."""
+        """Return the SIP addresses of the ready edges."""
         return [(pod["status"]["hostIP"], SIP_PORT) for pod in self.ready_pods("edge")]
 
     def relays(self) -> list[str]:
-        """Names of the ready relays."""
+        """Return the names of the ready relays."""
         return sorted(pod["metadata"]["name"] for pod in self.ready_pods("relay"))
 
     def replicas(self) -> dict[str, int]:
-        """What is asked for of each lane of relays, by StatefulSet."""
+        """Return the replicas wanted of each lane, by StatefulSet."""
         lanes = self.kubectl.list("statefulsets", self.selector("relay"))
         return {lane["metadata"]["name"]: lane["spec"]["replicas"] for lane in lanes}
 
@@ -141,7 +141,7 @@ class Release:
     # ---- the registry, asked from outside with the operator's certificate
 
     def calls(self) -> list[CallSummary]:
-        """The live calls, as a registry lists them; patiently, as registries may be what was just killed."""
+        """List the live calls from a registry, and try again for a while: registries may just have died."""
         answers: list[list[CallSummary]] = []
 
         def is_answered() -> bool:
@@ -154,7 +154,7 @@ class Release:
         return answers[0]
 
     def calls_of(self, sip_ids: Sequence[str]) -> list[CallSummary]:
-        """Those with these Call-IDs, once they are all known."""
+        """Return the calls with these Call-IDs, once all of them are known."""
         known: dict[str, CallSummary] = {}
 
         def are_known() -> bool:
@@ -175,7 +175,7 @@ class Release:
         return Counter(call.relay.name for call in self.calls())
 
     def tls_secret(self, role: str) -> str:
-        """Name of the Secret with that role's certificate."""
+        """Return the name of the Secret with that role's certificate."""
         return f"{self.name}-tls-{role}"
 
     def _certificates(self) -> TlsDirectory | None:

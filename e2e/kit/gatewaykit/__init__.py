@@ -1,1 +1,1 @@
-"""What the system tests stand on: a gateway of real processes, foreign clients and bots, a plain phone."""
+"""The kit of the system tests: a gateway of real processes, foreign clients and bots, a plain phone."""

@@ -36,11 +36,11 @@ class OldBot(Service):
         super().__init__(name, argv, directory, env={"PYTHONPATH": str(contract)})
 
     def said(self, event: str) -> list[dict[str, Any]]:
-        """All it said of that kind."""
+        """Return all lines of that kind that it printed."""
         return [line for line in self.lines() if line["event"] == event]
 
     def digits(self) -> str:
-        """The keys pressed, by their ends, as bots count them."""
+        """Return the keys pressed, counted by their ends as bots do."""
         return "".join(line["digit"] for line in self.said("digit") if line["end"])
 
 

@@ -1,6 +1,6 @@
 """A whole gateway of real processes on ports of its own: Redis, registry, relays, edges, the SDK's echo bot.
 
-Started part by part, not by `sipgw up`, so that a test can kill one and nothing brings it back.
+The parts are started one by one and not by `sipgw up`, so that nothing restarts one that a test kills.
 """
 
 import asyncio
@@ -101,7 +101,7 @@ class Gateway:
         env: Mapping[str, str] | None = None,
         in_cluster: bool = False,
     ) -> None:
-        """`in_cluster`: with the flags that a chart gives: mTLS, health, node names, calls handed over."""
+        """`in_cluster` adds the flags that the chart gives: mTLS, health, node names, hand-over of calls."""
         self.directory = directory
         self._in_cluster = in_cluster
         self.authority = TestAuthority()
@@ -149,7 +149,7 @@ class Gateway:
         return self
 
     def stop(self) -> dict[str, int]:
-        """Stop all that runs, edges first; exit status by name."""
+        """Stop all processes, edges first; return their exit statuses by name."""
         statuses: dict[str, int] = {}
         for together in (self.edges, self.relays, [self.bot, self.registry]):
             names = [service.name for service in together]
@@ -158,7 +158,7 @@ class Gateway:
         return statuses
 
     def kill(self) -> None:
-        """End all that runs at once: what a test of one's own gateway leaves needs no goodbye."""
+        """Kill all processes: a gateway that only one test uses need not end cleanly."""
         for service in self.services:
             service.kill()
         self._clear_up()
@@ -229,7 +229,7 @@ class Gateway:
             await client.aclose()
 
     def mark(self) -> None:
-        """From here on logs count for `tails`."""
+        """Let `tails` begin here."""
         for service in self.services:
             service.mark()
 
@@ -285,13 +285,13 @@ def _keep_listening(service: Service) -> None:
 
 
 def at_once(*works: Callable[[], _Result]) -> list[_Result]:
-    """What these return, each called in a thread of its own: processes start and end beside each other."""
+    """Call each in a thread of its own, so that processes start and end in parallel; return the results."""
     with ThreadPoolExecutor(max(1, len(works))) as pool:
         return [started.result() for started in [pool.submit(work) for work in works]]
 
 
 def gateway_yaml(chosen: Sequence[BotRoute]) -> str:
-    """The documents as people write them."""
+    """Write the documents as people do."""
     trunk = {"apiVersion": "sipgw.io/v1alpha1", "kind": "SipTrunk", "metadata": {"name": "any"}, "spec": {}}
     return yaml.safe_dump_all([trunk, *(route.document() for route in chosen)])
 

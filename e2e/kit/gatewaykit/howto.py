@@ -17,14 +17,14 @@ UP = ".venv/bin/sipgw up"
 
 @dataclass(frozen=True)
 class Step:
-    """A command, and the lines that it is said to print."""
+    """A command, and the lines of output that the page shows."""
 
     section: str
     command: str
     shown: tuple[str, ...]
 
     def check(self, output: str) -> None:
-        """Every line shown is in the output."""
+        """Check that every line shown is in the output."""
         printed = [" ".join(line.split()) for line in output.splitlines()]
         for line in self.shown:
             pattern = ".*".join(re.escape(part.strip()) for part in " ".join(line.split()).split("…"))
@@ -56,7 +56,7 @@ class HowTo:
         return cls(files, tuple(steps))
 
     def steps_of(self, *sections: str) -> list[Step]:
-        """In order; of a document that has no such section: none."""
+        """Return the steps of these sections in order; none if the document has no such section."""
         return [step for step in self.steps if step.section in sections]
 
     def write(self, directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""Bad input, from a seed: what fuzzers find first, mixed at random."""
+"""Bad input from a seed: the mutations that fuzzers find first, mixed at random."""
 
 import random
 
@@ -35,7 +35,7 @@ _EVIL = [
 
 
 def mutate(data: bytes, dice: random.Random) -> bytes:
-    """One to six changes to `data`; never empty, never above a UDP datagram."""
+    """Make one to six changes to `data`; the result is never empty, and fits a UDP datagram."""
     out = bytearray(data)
     for _ in range(dice.randint(1, 6)):
         place = dice.randrange(len(out) + 1)
@@ -60,7 +60,7 @@ def mutate(data: bytes, dice: random.Random) -> bytes:
 
 
 def sip_seeds(port: int, destination: tuple[str, int]) -> list[bytes]:
-    """Well-formed messages of every kind. INVITEs go to a user whom no route takes, lest each be a call."""
+    """Return well-formed messages of every kind. No route takes the INVITEs, so that they make no calls."""
     host, sip_port = destination
     sdp = (
         "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"

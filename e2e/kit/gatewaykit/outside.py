@@ -32,7 +32,7 @@ class Outside:
     @classmethod
     @contextmanager
     def make(cls) -> Iterator[Self]:
-        """There while the block runs."""
+        """Make the namespace for the time of the block."""
         number = os.getpid() % 250 + 1
         hosts = (f"198.18.{number}.{last}" for last in (1, 2, 3, 4))
         outside = cls(f"sipgw-e2e-{os.getpid()}", *hosts)
@@ -51,7 +51,7 @@ class Outside:
             _ip(f"netns del {outside.name}")
 
     def socket(self, host: str) -> socket.socket:
-        """A UDP socket of that host, for `create_datagram_endpoint(sock=...)`."""
+        """Open a UDP socket of that host, for `create_datagram_endpoint(sock=...)`."""
         made: list[socket.socket] = []
 
         def make() -> None:  # in a thread of its own, which alone changes its namespace
@@ -72,7 +72,7 @@ class Outside:
 
 
 def why_not() -> str:
-    """Why this machine can have no such namespace; empty where it can."""
+    """Say why this machine can have no such namespace; empty where it can."""
     if os.geteuid() != 0:
         return "a network namespace needs root"
     if shutil.which("ip") is None or not Path("/proc/self/ns/net").exists():

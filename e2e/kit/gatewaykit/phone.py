@@ -1,4 +1,4 @@
-"""A plain SIP phone that says exactly what a test tells it to: no library, every byte ours."""
+"""A plain SIP phone that sends exactly what a test tells it to, without a SIP library."""
 
 import asyncio
 import contextlib
@@ -56,7 +56,7 @@ class Message:
 
 @dataclass
 class PhoneCall:
-    """One dialog, caller's side. `seen` holds every message of the call, both ways counted only inbound."""
+    """The caller's side of a dialog. `seen` holds every message of the call that was received."""
 
     phone: "Phone"
     user: str
@@ -81,7 +81,7 @@ class PhoneCall:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def offer(self, direction: str = "sendrecv") -> str:
-        """The SDP that a plain telephone sends."""
+        """Make the SDP that a plain telephone sends."""
         return "\r\n".join(
             [
                 "v=0",
@@ -100,7 +100,7 @@ class PhoneCall:
         )
 
     def request(self, method: str, body: str = "", *, cseq: int | None = None, branch: str = "") -> bytes:
-        """A request of this dialog, ready to send."""
+        """Make a request of this dialog."""
         target = self.remote_target or f"sip:{self.user}@{self.destination[0]}:{self.destination[1]}"
         lines = [
             f"{method} {target} SIP/2.0",
@@ -123,7 +123,7 @@ class PhoneCall:
         self.phone.send(data, to or self.destination)
 
     async def invite(self, *, ack: bool = True, timeout_s: float = _TIMEOUT_S) -> Message:
-        """INVITE until the final answer, which is acked: on 200 the call stands and `media` is set."""
+        """Send INVITE until the final response, and ACK it. After a 200 the call is up, `media` set."""
         self.branch = "z9hG4bK" + token()
         data = self.request("INVITE", self.sdp if self.sdp is not None else self.offer(), branch=self.branch)
         final = await self.transact(data, "INVITE", timeout_s)
@@ -138,13 +138,13 @@ class PhoneCall:
         return final
 
     def ack(self, to: Address | None = None) -> None:
-        """ACK of the last INVITE: of its 2xx a request of its own, of a failure on the INVITE's branch."""
+        """Send the ACK of the last INVITE: for a 2xx with a new branch, for a failure with the INVITE's."""
         assert self.answer is not None
         ok = self.answer.status < 300
         self.send(self.request("ACK", branch="" if ok else self.branch), to)
 
     async def reinvite(self, direction: str = "sendrecv") -> Message:
-        """A new offer in the dialog; again while one of the gateway is open (RFC 3261 §14.1)."""
+        """Send a new offer in the dialog, and again while the gateway has one open (RFC 3261 §14.1)."""
         while True:
             self.cseq += 1
             self.sdp = self.offer(direction).replace("o=- 1 1", f"o=- 1 {self.cseq}")
@@ -154,22 +154,22 @@ class PhoneCall:
             await asyncio.sleep(0.2)
 
     async def cancel(self) -> Message:
-        """CANCEL of the INVITE under way; gives the CANCEL's own answer."""
+        """Send a CANCEL of the INVITE under way; return the response to the CANCEL."""
         return await self.transact(self.request("CANCEL", branch=self.branch), "CANCEL", _TIMEOUT_S)
 
     async def bye(self, timeout_s: float = _TIMEOUT_S) -> Message:
-        """BYE and its answer."""
+        """Send a BYE; return its response."""
         self.cseq += 1
         answer = await self.transact(self.request("BYE"), "BYE", timeout_s)
         self.ended.set()
         return answer
 
     async def wait_ended(self, timeout_s: float) -> None:
-        """The other side hangs up."""
+        """Wait until the other side hangs up."""
         await asyncio.wait_for(self.ended.wait(), patient(timeout_s))
 
     async def until(self, status: int, method: str = "INVITE", timeout_s: float = _TIMEOUT_S) -> Message:
-        """The first response of that status, also one that has come already."""
+        """Wait for the first response of that status, also one that has come already."""
         async with asyncio.timeout(patient(timeout_s)):
             while True:
                 for message in self.seen:
@@ -179,7 +179,7 @@ class PhoneCall:
                 await self._news.wait()
 
     def answer_reinvite(self, invite: Message, source: Address) -> None:
-        """200 with our description: the audio goes where theirs says. A copy gets the same answer."""
+        """Respond 200 with our description; audio then goes where theirs says. Copies get the same."""
         if self.reinvite_status is None:
             return
         if self.reinvite_status != 200:
@@ -195,7 +195,7 @@ class PhoneCall:
         )
 
     def heard(self, message: Message) -> None:
-        """A message for this call came: requests are answered 200 at once."""
+        """Take a message of this call; respond 200 to a request at once."""
         self.seen.append(message)
         self._news.set()
         if not message.status and message.method == "BYE":
@@ -257,20 +257,20 @@ class Phone(asyncio.DatagramProtocol):
         return self._transport.get_extra_info("sockname")[1]
 
     async def new_call(self, user: str, destination: Address, **options: object) -> PhoneCall:
-        """A call to `user`, not yet begun."""
+        """Make a call to `user` that is not begun yet."""
         call = PhoneCall(self, user, destination, await RtpPort.open(), **options)  # type: ignore[arg-type]
         self.calls[call.call_id] = call
         return call
 
     async def call(self, user: str, destination: Address, **options: object) -> PhoneCall:
-        """A call that was answered 200."""
+        """Place a call and return it once it got a 200."""
         call = await self.new_call(user, destination, **options)
         answer = await call.invite()
         assert answer.status == 200, f"{user} at {destination}: {answer.start}"
         return call
 
     async def options(self, destination: Address, timeout_s: float = 5.0) -> Message:
-        """OPTIONS, as a peer asks whether we live."""
+        """Send OPTIONS, as a peer does to see whether the gateway is alive."""
         call = PhoneCall(self, "ping", destination, await RtpPort.open())
         self.calls[call.call_id] = call
         try:
@@ -299,7 +299,7 @@ class Phone(asyncio.DatagramProtocol):
         self._transport.sendto(data, to)
 
     async def aclose(self) -> None:
-        """Hang up what still stands and close."""
+        """Hang up the calls that are still up, and close."""
         standing = [call for call in self.calls.values() if call.remote_target and not call.ended.is_set()]
         await asyncio.gather(*(call.bye(timeout_s=2) for call in standing), return_exceptions=True)
         for call in self.calls.values():
@@ -309,7 +309,7 @@ class Phone(asyncio.DatagramProtocol):
 
 
 def media_of(sdp: bytes) -> Address:
-    """Where the answer wants the audio."""
+    """Return the address and port that the answer names for audio."""
     text = sdp.decode()
     host = re.search(r"^c=IN IP4 (\S+)", text, re.MULTILINE)
     port = re.search(r"^m=audio (\d+)", text, re.MULTILINE)
@@ -319,7 +319,7 @@ def media_of(sdp: bytes) -> Address:
 
 
 def response(request: Message, status: str, *extra: str, body: str = "") -> bytes:
-    """An answer to a request of the gateway."""
+    """Make a response to a request of the gateway."""
     copied = ["via", "from", "to", "call-id", "cseq"]
     lines = [f"{name}: {value}" for name in copied for value in request.headers.get(name, [])]
     head = [f"SIP/2.0 {status}", *lines, *extra, f"Content-Length: {len(body)}", "", body]

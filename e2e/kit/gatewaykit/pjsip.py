@@ -54,7 +54,7 @@ class PjsipClient:
         self._process.stdin.write(json.dumps({"do": what, **fields}).encode() + b"\n")
 
     async def expect(self, event: str, timeout_s: float = 10, *, after: int = 0, **fields: object) -> Event:
-        """The first event of that kind with these fields, also one that came already; from `after` on."""
+        """Wait for an event of that kind with these fields, also one that came already, from `after` on."""
 
         def matches(candidate: Event) -> bool:
             return candidate["event"] == event and fields.items() <= candidate.items()

@@ -1,6 +1,6 @@
-"""RTP as a test sends and reads it: packets by struct, a sender of a byte stream, what came back and when.
+"""RTP as a test sends and reads it: packets made by struct, a sender of a byte stream, what came back when.
 
-Deliberately not sipgw.rtp: what is tested does not test itself.
+It does not use sipgw.rtp, so that the code under test does not test itself.
 """
 
 import asyncio
@@ -49,13 +49,13 @@ class Packet:
 
 
 def noise(seconds: float, seed: int) -> bytes:
-    """µ-law bytes of which any 32 in a row occur once; never silence (0xFF), every other value in play."""
+    """Make µ-law bytes of which any 32 in a row occur only once, of every value but silence (0xFF)."""
     return bytes(random.Random(seed).choices(range(255), k=int(seconds * 8000)))
 
 
 @dataclass
 class RtpPort(asyncio.DatagramProtocol):
-    """A UDP socket for one call's audio: keeps what comes, sends a stream in real time when asked."""
+    """A UDP socket for one call's audio: keeps the packets that come, and sends a stream in real time."""
 
     ssrc: int = field(default_factory=lambda: random.getrandbits(32))
     received: list[Packet] = field(default_factory=list)
@@ -80,7 +80,7 @@ class RtpPort(asyncio.DatagramProtocol):
         self._more.set()
 
     async def heard(self, packets: int) -> None:
-        """Return when so many packets have come; the caller brings the timeout."""
+        """Wait until that many packets have come; the caller sets a timeout."""
         while len(self.received) < packets:
             self._more.clear()
             await self._more.wait()
@@ -91,7 +91,7 @@ class RtpPort(asyncio.DatagramProtocol):
         return self.transport.get_extra_info("sockname")[1]
 
     def send(self, payload: bytes, to: tuple[str, int], *, marker: bool = False) -> None:
-        """One packet, next in sequence."""
+        """Send one packet, the next in sequence."""
         assert self.transport is not None
         packet = Packet(self.payload_type, marker, self.sequence, self.timestamp, self.ssrc, payload)
         self.transport.sendto(packet.to_bytes(), to)
@@ -108,7 +108,7 @@ class RtpPort(asyncio.DatagramProtocol):
             self.send(audio[number * FRAME : (number + 1) * FRAME], where, marker=number == 0)
 
     def audio(self) -> bytes:
-        """The payloads of audio, in order of sequence."""
+        """Return the payloads of audio in order of sequence."""
         return b"".join(packet.payload for packet in self._in_order())
 
     def _in_order(self) -> list[Packet]:
@@ -124,7 +124,7 @@ class RtpPort(asyncio.DatagramProtocol):
 
 
 def echoed_frames(sent: bytes, port: RtpPort) -> list[tuple[int, float]]:
-    """(frame number in `sent`, delay in seconds) of each packet that came back unchanged and whole."""
+    """Return (frame number in `sent`, delay in seconds) of each packet that came back unchanged and whole."""
     found: list[tuple[int, float]] = []
     for packet in port.received:
         place = sent.find(packet.payload) if len(packet.payload) == FRAME else -1
@@ -135,13 +135,13 @@ def echoed_frames(sent: bytes, port: RtpPort) -> list[tuple[int, float]]:
 
 
 def worst_gap(port: RtpPort, sent: bytes, *, after: float = 0.0) -> float:
-    """The longest time between two arrivals of audio that is an echo of `sent`, in seconds."""
+    """Return the longest time in seconds between two arrivals of audio that is an echo of `sent`."""
     at = [packet.at for packet in port.received if packet.at >= after and sent.find(packet.payload[:32]) >= 0]
     return max((b - a for a, b in itertools.pairwise(at)), default=float("inf"))
 
 
 def longest_echo(sent: bytes, received: bytes) -> int:
-    """How many bytes in a row of `sent` came back unchanged, at most."""
+    """Return the most bytes in a row of `sent` that came back unchanged."""
     best = 0
     position = 0
     while position + 32 <= len(received):
@@ -162,10 +162,10 @@ def longest_echo(sent: bytes, received: bytes) -> int:
 
 
 def echoed_share(sent: bytes, received: bytes) -> tuple[float, int]:
-    """(share of `sent` that came back in order and unchanged, bytes that are neither that nor silence).
+    """Return (share of `sent` that came back in order, unchanged; number of bytes neither that nor silence).
 
-    A sender held up by a busy machine is late: its frame is concealed by silence and the share falls; altered
-    bytes are nobody's but the gateway's.
+    On a busy machine a sender is late, its frame is concealed by silence, and the share falls. Altered bytes,
+    however, can come only from the gateway.
     """
     matched, altered, position, place = 0, 0, 0, 0
     while position + 32 <= len(received):
@@ -188,7 +188,7 @@ def echoed_share(sent: bytes, received: bytes) -> tuple[float, int]:
 
 
 def sequence_gaps(port: RtpPort) -> int:
-    """Sequence numbers missing between the first and the last received."""
+    """Count the sequence numbers missing between the first and the last received."""
     numbers = [packet.sequence for packet in port.received]
     if not numbers:
         return 0

@@ -1,4 +1,4 @@
-"""A process under test: a log of its own, ready when the log says so, stopped or killed at will."""
+"""A process under test, with a log of its own. It is ready when the log says so; tests stop or kill it."""
 
 import json
 import os
@@ -19,7 +19,7 @@ _TAIL_LINES = 40
 
 
 class ServiceFailed(Exception):  # noqa: N818 - reads as what happened
-    """It did not start, or died; the text ends with the tail of its log."""
+    """A process did not start, or died; the text ends with the tail of its log."""
 
 
 class Service:
@@ -51,7 +51,7 @@ class Service:
 
     @property
     def rss_mib(self) -> float:
-        """Resident memory."""
+        """Return the resident memory."""
         return psutil.Process(self.pid).memory_info().rss / 2**20
 
     def start(self) -> None:
@@ -79,13 +79,13 @@ class Service:
         os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """SIGKILL: no chance to say goodbye."""
+        """Send SIGKILL."""
         if self._process is not None and self.is_running:
             self._process.kill()
             self._process.wait()
 
     def stop(self) -> int:
-        """SIGTERM and its exit status; one that does not end in time is killed and counts as -9."""
+        """Send SIGTERM and return the exit status; a process that does not end in time is killed: -9."""
         if self._process is None:
             return 0
         if self.is_running:
@@ -97,15 +97,15 @@ class Service:
         return self._process.returncode
 
     def log_size(self) -> int:
-        """A place in the log, for `lines`."""
+        """Return the log's size, for `lines`."""
         return self._log.stat().st_size if self._log.exists() else 0
 
     def mark(self) -> None:
-        """What `tail` begins with."""
+        """Let `tail` begin here."""
         self._mark = self.log_size()
 
     def lines(self, begin: int = 0) -> Iterator[dict[str, Any]]:
-        """The log's JSON lines from `begin` on."""
+        """Return the log's JSON lines from `begin` on."""
         for text in self.text(begin).splitlines():
             try:
                 line = json.loads(text)
@@ -115,7 +115,7 @@ class Service:
                 yield line
 
     def text(self, begin: int = 0) -> str:
-        """The log from `begin` on."""
+        """Return the log from `begin` on."""
         if not self._log.exists():
             return ""
         with self._log.open("rb") as log:
@@ -123,5 +123,5 @@ class Service:
             return log.read().decode(errors="replace")
 
     def tail(self) -> str:
-        """The last lines since `mark`."""
+        """Return the last lines since `mark`."""
         return "\n".join(self.text(self._mark).splitlines()[-_TAIL_LINES:])

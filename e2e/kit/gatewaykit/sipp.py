@@ -1,4 +1,4 @@
-"""Runs SIPp scenarios and, when one fails, shows what it expected and what it got."""
+"""Run SIPp scenarios and, when one fails, show what SIPp expected and what it got."""
 
 import asyncio
 import contextlib
@@ -39,7 +39,7 @@ async def run_sipp(
     options: tuple[str, ...] = (),
     files: Mapping[str, bytes] | None = None,
 ) -> SippResult:
-    """Run `scenario` from `host` for `calls` calls; AssertionError, with SIPp's words, when one fails."""
+    """Run `scenario` from `host` for `calls` calls; AssertionError, with SIPp's output, when one fails."""
     sipp = shutil.which("sipp")
     assert sipp is not None, "SIPp is not on the PATH (Debian: apt-get install sip-tester)"
     for name, content in (files or {}).items():
@@ -78,7 +78,7 @@ async def run_sipp(
 
 
 def _counts(path: Path) -> SippResult:
-    """The last line of SIPp's statistics."""
+    """Read the last line of SIPp's statistics."""
     if not path.exists():
         return SippResult(0, 0, 0)
     with path.open(newline="") as file:
@@ -92,7 +92,7 @@ def _counts(path: Path) -> SippResult:
 
 
 def _explain(scenario: str, status: int | None, result: SippResult, directory: Path, out: Path) -> str:
-    """The errors if there are any, else the end of the screen; then the messages of the last call seen."""
+    """Collect the errors, or else the end of the screen, and the messages of the last call."""
     errors = directory / "errors.log"
     why = errors.read_text(errors="replace") if errors.exists() else out.read_text(errors="replace")[-2000:]
     messages = directory / "messages.log"

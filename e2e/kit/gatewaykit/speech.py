@@ -1,4 +1,4 @@
-"""Speech for the tests and a judge of what came back: aligned by correlation, scored segment by segment."""
+"""Speech for the tests, and a score of what came back: aligned by correlation, judged piece by piece."""
 
 import wave
 from pathlib import Path
@@ -12,7 +12,7 @@ _FOUND = 0.85  # no piece of other speech comes so near
 
 
 def make_speech(path: Path, seed: int, seconds: float = 3.0) -> np.ndarray:
-    """Syllables of noise and tone into a WAV of 8 kHz mono: speech-like, and nobody's property."""
+    """Write syllables of noise and tone into a WAV of 8 kHz mono: like speech, and free of rights."""
     random = np.random.default_rng(seed)
     samples = int(seconds * RATE_HZ)
     noise = np.convolve(random.normal(size=samples), np.hanning(9), mode="same")
@@ -28,7 +28,7 @@ def make_speech(path: Path, seed: int, seconds: float = 3.0) -> np.ndarray:
 
 
 def read_wav(path: Path) -> np.ndarray:
-    """Samples of an 8 or 16 kHz mono WAV, at 8 kHz."""
+    """Read the samples of an 8 or 16 kHz mono WAV, at 8 kHz."""
     with wave.open(str(path)) as file:
         pcm = np.frombuffer(file.readframes(file.getnframes()), np.int16)
         step = file.getframerate() // RATE_HZ
@@ -42,7 +42,7 @@ def to_mulaw(pcm: np.ndarray) -> bytes:
 
 
 def likeness(said: np.ndarray, heard: np.ndarray) -> tuple[float, float]:
-    """(correlation of `said` with its best place in `heard`, that place in seconds); 1.0 is the same."""
+    """Return (correlation of `said` with its best place in `heard`, that place in seconds); 1.0 is equal."""
     if len(heard) < len(said):
         heard = np.pad(heard, (0, len(said) - len(heard)))
     a, b = said.astype(float), heard.astype(float)
@@ -57,7 +57,7 @@ def likeness(said: np.ndarray, heard: np.ndarray) -> tuple[float, float]:
 
 
 def share_heard(said: np.ndarray, heard: np.ndarray) -> float:
-    """Share of the quarter seconds of `said` that are found in `heard`.
+    """Return the share of the quarter seconds of `said` that are found in `heard`.
 
     Piece by piece, since a telephone's own jitter buffer stretches and shrinks time when the machine is busy.
     """

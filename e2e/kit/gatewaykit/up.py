@@ -1,4 +1,4 @@
-"""`sipgw up` as a person runs it: a process whose lines are read, which is then told to end or killed."""
+"""`sipgw up` as a person runs it: a process whose output is read, and which is stopped or killed."""
 
 import asyncio
 import os
@@ -41,7 +41,7 @@ class Up:
         rtp_ports: str = "",
         advertise: str | None = "127.0.0.1",
     ) -> None:
-        """Runs until its ready line; `advertise` None: at the address that it finds itself."""
+        """Start it and wait for its ready line; with `advertise` None it finds its address itself."""
         address = [] if advertise is None else [f"--advertise={advertise}"]
         rtp_ports = rtp_ports or self.take_rtp_ports()
         await self.run("up", f"--sip-port={sip_port}", f"--rtp-ports={rtp_ports}", *address, *options)
@@ -50,7 +50,7 @@ class Up:
         self._guards = self.services("guard.py")
 
     def take_rtp_ports(self) -> str:
-        """LOW-HIGH that no other test has, until `aclose`."""
+        """Reserve a range LOW-HIGH that no other test has, until `aclose`."""
         self._ranges.append(free_range(_RTP_PORTS))
         return f"{self._ranges[-1]}-{self._ranges[-1] + _RTP_PORTS - 1}"
 
@@ -65,7 +65,7 @@ class Up:
         self._reader = asyncio.create_task(self._read())
 
     async def command(self, *arguments: str) -> tuple[int, str]:
-        """Another `sipgw` command of the same user: its exit status and what it printed."""
+        """Run another `sipgw` command of the same user; return its exit status and output."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "sipgw.cli", *arguments),
             stdin=asyncio.subprocess.DEVNULL,
@@ -88,27 +88,27 @@ class Up:
 
     @property
     def sip(self) -> list[tuple[str, int]]:
-        """Where the edges listen."""
+        """The addresses that the edges listen on."""
         words = [word for word in self.ready.split() if word.startswith("sip:")]
         return [(host, int(port)) for _, host, port in (word.split(":") for word in words)]
 
     def services(self, word: str) -> list[psutil.Process]:
-        """The living processes with that in their command line, such as a module's name."""
+        """Find the running processes with that in their command line, such as a module's name."""
         return [p for p in self._family if _is_alive(p) and word in " ".join(p.cmdline())]
 
     @property
     def living(self) -> list[psutil.Process]:
-        """What is left of the processes that it had started when it was ready."""
+        """Return those of the processes it had started, when it was ready, that still run."""
         return [process for process in self._family if _is_alive(process)]
 
     async def guard_gone(self) -> None:
-        """After a SIGKILL the guard is the last: its output is closed a moment before the kernel is done with
-        it, and nobody here is its parent, to wait for it.
+        """Wait for the guard, the last process after a SIGKILL. Its output closes a moment before it is gone,
+        and the test, which is not its parent, cannot wait for it.
         """
         await asyncio.to_thread(psutil.wait_procs, self._guards, 5.0)
 
     async def line(self, beginning: str) -> str:
-        """The first line that begins so, also one that has come already."""
+        """Wait for the first line with this beginning, also one that has come already."""
         async with asyncio.timeout(patient(_TIMEOUT_S)):
             while True:
                 for line in self.lines:
@@ -119,7 +119,7 @@ class Up:
                 await self._more.wait()
 
     async def ended(self) -> int:
-        """Its exit status."""
+        """Wait for the end; return the exit status."""
         assert self._process is not None
         assert self._reader is not None
         status = await asyncio.wait_for(self._process.wait(), patient(_TIMEOUT_S))
