@@ -91,7 +91,7 @@ class _EndCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EndCause.Val
     END_CAUSE_SHUTDOWN: _EndCause.ValueType  # 12
     END_CAUSE_TRANSFERRED: _EndCause.ValueType  # 13
     END_CAUSE_LOST: _EndCause.ValueType  # 14
-    """nobody could claim it"""
+    """no edge claimed it"""
     END_CAUSE_MAX_DURATION: _EndCause.ValueType  # 15
 
 class EndCause(_EndCause, metaclass=_EndCauseEnumTypeWrapper): ...
@@ -114,7 +114,7 @@ END_CAUSE_OPERATOR: EndCause.ValueType  # 11
 END_CAUSE_SHUTDOWN: EndCause.ValueType  # 12
 END_CAUSE_TRANSFERRED: EndCause.ValueType  # 13
 END_CAUSE_LOST: EndCause.ValueType  # 14
-"""nobody could claim it"""
+"""no edge claimed it"""
 END_CAUSE_MAX_DURATION: EndCause.ValueType  # 15
 Global___EndCause: _TypeAlias = EndCause  # noqa: Y015
 
@@ -336,7 +336,7 @@ Global___CallSession: _TypeAlias = CallSession  # noqa: Y015
 
 @_typing.final
 class Move(_message.Message):
-    """The call goes to another relay. Whoever owns the call goes on from the phase, or rolls back."""
+    """The call goes to another relay (docs/explanation/moves.md). Its owner continues from the phase, or withdraws it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -365,22 +365,22 @@ class Move(_message.Message):
     """its body"""
     began_ms: _builtins.int
     deadline_ms: _builtins.int
-    """until then another try is worth it"""
+    """until then the move is tried again"""
     retries: _builtins.int
     """re-INVITEs refused with 491 or 500 so far"""
     contact: _builtins.str
-    """the URI of our Contact in it: from another address it can't be sent again"""
+    """the URI of our Contact in the re-INVITE; an edge at another address can't send it again"""
     @_builtins.property
     def target(self) -> Global___MediaAnchor:
         """the other relay; from SWITCHING on `media` is that"""
 
     @_builtins.property
     def left(self) -> Global___MediaAnchor:
-        """of SWITCHING: the relay to be let go"""
+        """in SWITCHING: the relay to be released"""
 
     @_builtins.property
     def avoid(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """incarnations that did not take it"""
+        """incarnations of relays that refused it"""
 
     def __init__(
         self,
@@ -578,7 +578,7 @@ Global___DialogState: _TypeAlias = DialogState  # noqa: Y015
 
 @_typing.final
 class InviteState(_message.Message):
-    """What a retransmission, an ACK, a CANCEL or another edge needs to go on with the INVITE."""
+    """The state of the INVITE that another edge needs for a retransmission, an ACK or a CANCEL."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

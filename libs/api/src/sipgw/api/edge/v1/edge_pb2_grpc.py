@@ -60,7 +60,7 @@ class EdgeServiceServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Deliver(self, request, context):
-        """Hands a SIP message of a live transaction to its owner. Callers wait 300 ms at most.
+        """Hands a SIP message of a live transaction to the edge that has it. Clients wait 300 ms at most.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -73,7 +73,7 @@ class EdgeServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListBans(self, request, context):
-        """The sources that this edge keeps out.
+        """Lists the sources that this edge has banned.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -170,7 +170,7 @@ Global___ControlResponse: _TypeAlias = ControlResponse  # noqa: Y015
 
 @_typing.final
 class Ping(_message.Message):
-    """Says that the sender's loop runs, which an open connection does not: a stopped process keeps its connections."""
+    """Shows that the sender's event loop runs. An open connection does not show that: a stopped process keeps its own."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -210,8 +210,8 @@ class Attach(_message.Message):
     def edge(self) -> _session_pb2.ProcessIdentity: ...
     @_builtins.property
     def relay(self) -> _session_pb2.ProcessIdentity:
-        """Whom the stream is for. A relay that is another, restarted at the same address, says who it is and ends the
-        stream: its events belong to the stream that is meant for it.
+        """The relay that the stream is for. Another relay, restarted at the same address, sends its own identity and ends
+        the stream: its events belong on a stream for that relay.
         """
 
     def __init__(
@@ -235,7 +235,7 @@ class Attached(_message.Message):
     RELAY_FIELD_NUMBER: _builtins.int
     ANSWERS_PINGS_FIELD_NUMBER: _builtins.int
     answers_pings: _builtins.bool
-    """its silence means something"""
+    """so its silence is a sign of trouble"""
     @_builtins.property
     def relay(self) -> _session_pb2.ProcessIdentity: ...
     def __init__(
@@ -398,8 +398,8 @@ Global___Command: _TypeAlias = Command  # noqa: Y015
 
 @_typing.final
 class Allocate(_message.Message):
-    """Reserves ports and opens the bot stream. Repeated it returns the same ports; with a higher generation and another
-    bot endpoint that bot takes the first one's place.
+    """Reserves ports and opens the bot stream. A repeated Allocate returns the same ports. With a higher generation and
+    another bot endpoint, that bot replaces the first one.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -446,7 +446,7 @@ Global___Allocate: _TypeAlias = Allocate  # noqa: Y015
 
 @_typing.final
 class Continuation(_message.Message):
-    """The call was on another relay before."""
+    """Tells the relay that another relay had the call before."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -455,7 +455,7 @@ class Continuation(_message.Message):
     elapsed_ms: _builtins.int
     """since the call's first audio: where the bot's `seq` goes on"""
     bot_at_start: _builtins.bool
-    """open the bot stream at Start: until then the other relay has it"""
+    """open the bot stream at Start; until then the other relay has one"""
     def __init__(
         self,
         *,
@@ -494,7 +494,7 @@ Global___Modify: _TypeAlias = Modify  # noqa: Y015
 
 @_typing.final
 class Start(_message.Message):
-    """The call is answered: playout begins, and with it the bot's first word."""
+    """The call is answered: playout begins."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -517,7 +517,7 @@ class Release(_message.Message):
     MOVED_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     moved: _builtins.bool
-    """another relay has the call: the bot is not told that it is over"""
+    """another relay has the call, so the bot is not told that it is over"""
     def __init__(
         self,
         *,
@@ -540,7 +540,7 @@ class Adopt(_message.Message):
 
     ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
     acknowledged: _builtins.bool
-    """see Acknowledge; what its former edge had no time to say"""
+    """see Acknowledge; the former edge may have had no time to send one"""
     def __init__(
         self,
         *,
@@ -573,7 +573,7 @@ Global___Acknowledge: _TypeAlias = Acknowledge  # noqa: Y015
 
 @_typing.final
 class List(_message.Message):
-    """All sessions of the relay, whoever owns them."""
+    """Asks for all sessions of the relay, of any owner."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -590,7 +590,7 @@ Global___List: _TypeAlias = List  # noqa: Y015
 
 @_typing.final
 class Inform(_message.Message):
-    """Something for the bot alone, e.g. a transfer's outcome."""
+    """A message for the bot alone: the outcome of a transfer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -653,7 +653,7 @@ class MediaSpec(_message.Message):
 
     @_builtins.property
     def peer(self) -> Global___MediaPeer:
-        """absent: an edge of a release that knew no such rules"""
+        """absent: the edge is of a release without these rules"""
 
     def __init__(
         self,
@@ -683,7 +683,9 @@ Global___MediaSpec: _TypeAlias = MediaSpec  # noqa: Y015
 
 @_typing.final
 class MediaPeer(_message.Message):
-    """What the signalling and the trunk say of the caller: whose packets are taken for its own, where media may go."""
+    """Facts about the caller from its signalling and its trunk. By these the relay decides which packets it takes for the
+    caller's, and where it may send media (docs/explanation/media-addresses.md).
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -961,7 +963,7 @@ Global___SessionState: _TypeAlias = SessionState  # noqa: Y015
 
 @_typing.final
 class MediaEvent(_message.Message):
-    """Kept until acked, and replayed to whichever edge adopts the call."""
+    """Kept until acknowledged, and sent again to the edge that adopts the call."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1083,7 +1085,7 @@ Global___BotReady: _TypeAlias = BotReady  # noqa: Y015
 
 @_typing.final
 class MoveRequested(_message.Message):
-    """The relay drains, and this is a good moment to take the call elsewhere: a pause in speech, or the deadline."""
+    """The relay drains, and the edge may move the call now: there is a pause in speech, or the deadline has come."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1317,7 +1319,7 @@ class MediaTotals(_message.Message):
     packets_sent: _builtins.int
     packets_lost: _builtins.int
     packets_strange: _builtins.int
-    """from addresses that are not the caller's"""
+    """from sources other than the caller"""
     jitter_ms: _builtins.float
     digits: _builtins.str
     recording_path: _builtins.str
