@@ -1,3 +1,3 @@
-"""The SIP edge: transports, transactions, dialogs, offer/answer and routing; the writer of `CallSession`. No
-RTP here.
+"""The SIP edge: transports, transactions, dialogs, SDP, routing; the writer of `CallSession`. It never
+touches RTP.
 """

@@ -1,4 +1,4 @@
-"""`sipgw-edge`: flags, then the edge until SIGTERM."""
+"""The command `sipgw-edge`: read the flags, run the edge until SIGTERM."""
 
 import re
 from pathlib import Path
@@ -23,13 +23,13 @@ _app = typer.Typer(add_completion=False)
 
 
 def advertised_address(text: str) -> HostPort:
-    """Read "IP[:PORT]"; IPv6 with a port stands in brackets. Port 0: the one really bound."""
+    """Read "IP[:PORT]"; an IPv6 address with a port stands in brackets. Port 0 stands for the bound port."""
     has_port = re.fullmatch(r"(\[.*\]|[^:]*):[0-9]+", text)
     return HostPort.parse(text) if has_port else HostPort(text.strip("[]"), 0)
 
 
 async def serve(settings: EdgeSettings, lifecycle: Lifecycle) -> None:
-    """Run an edge until told to stop. Raises StartupError for an address that can't be had."""
+    """Run an edge until it is told to stop. Raises StartupError for an address that it cannot bind."""
     listener = UdpListener(settings.sip)
     try:
         store = await Store.connect(settings.redis_url)
@@ -46,12 +46,14 @@ async def serve(settings: EdgeSettings, lifecycle: Lifecycle) -> None:
 @_app.command()
 def run(
     name: Annotated[str, typer.Option(help="This edge's name, unique among the edges.")],
-    sip: Annotated[str, typer.Option(help="host:port to take SIP on (UDP).")],
-    advertise: Annotated[str, typer.Option(help="IP[:PORT] that peers reach this edge at.")],
+    sip: Annotated[str, typer.Option(help="host:port to receive SIP on (UDP).")],
+    advertise: Annotated[str, typer.Option(help="IP[:PORT] at which peers reach this edge.")],
     listen: Annotated[str, typer.Option(help="host:port of edge/v1 (gRPC).")],
     registry: Annotated[
         str,
-        typer.Option(help="host:port of the registry; of several replicas: addresses with commas between."),
+        typer.Option(
+            help="host:port of the registry; for several replicas, their addresses separated by commas."
+        ),
     ],
     redis: Annotated[
         str,
@@ -68,21 +70,23 @@ def run(
         str, typer.Option(envvar="SIPGW_TLS_DIR", help="ca.crt, tls.crt, tls.key; empty: plaintext.")
     ] = "",
     node: Annotated[
-        str, typer.Option(help="Node name: its advertised address in the config stands above --advertise.")
+        str, typer.Option(help="Node name: its advertised address in the config replaces --advertise.")
     ] = "",
     on_stop: Annotated[
         OnStop, typer.Option(help="At SIGTERM: end the calls, or leave them to the other edges.")
     ] = OnStop.END,
     seal_key_file: Annotated[
-        Path | None, typer.Option(help="Key that the passwords of trunks in the config are sealed with.")
+        Path | None, typer.Option(help="File with the key that unseals trunks' passwords in the config.")
     ] = None,
     trust: Annotated[
         list[str] | None,
-        typer.Option(metavar="CIDR", help="Sources that are never banned, as those of trunks. Repeatable."),
+        typer.Option(
+            metavar="CIDR", help="Network whose sources are never banned, like those of trunks. Repeatable."
+        ),
     ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
-    """The SIP edge of the gateway."""
+    """Run the SIP edge of the gateway."""
     configure_logging(SERVICE, level=log_level, instance=name)
     configure_tracing(SERVICE, name)
 
@@ -114,7 +118,7 @@ def run(
 
 
 def main() -> None:
-    """The console script."""
+    """Run the command."""
     _app()
 
 

@@ -1,8 +1,9 @@
 """Errors of this package.
 
-EdgeError ├── Rejected        the peer's request gets this final answer: status, reason, headers ├──
-CallOver        the call's record no longer allows the step: somebody ended it, or another edge owns it now
-└── RecordMissing   no record under this call id
+EdgeError
+├── Rejected        the peer's request gets this final response: status, reason, headers
+├── CallOver        the record no longer allows the step: the call has ended, or another edge owns it
+└── RecordMissing   there is no record with this call id
 """
 
 from sipgw.api.calls.v1 import session_pb2 as calls
@@ -12,9 +13,10 @@ class EdgeError(Exception):
     """Root of this package's errors."""
 
 
-class Rejected(EdgeError):  # noqa: N818 - a past-tense outcome reads better where it is caught
-    """A request that gets a final answer other than 2xx. `headers` go into it; `detail` says in the log and
-    in the call's record what `reason` has no room for.
+class Rejected(EdgeError):  # noqa: N818 - the past tense reads better where it is caught
+    """A request that gets a final response other than 2xx, which has `headers`.
+
+    `detail` tells the log and the call's record what does not fit into `reason`.
     """
 
     def __init__(
@@ -42,4 +44,4 @@ class CallOver(EdgeError):  # noqa: N818
 
 
 class RecordMissing(EdgeError):  # noqa: N818
-    """No record, neither in Redis nor here."""
+    """Neither Redis nor this edge has the record."""

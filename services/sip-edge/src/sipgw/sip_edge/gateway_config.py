@@ -1,4 +1,4 @@
-"""The config in force, as this edge last heard it."""
+"""The config in force, as the registry last sent it."""
 
 import asyncio
 from typing import Final
@@ -14,14 +14,16 @@ _DEFAULT_PTIME_MS: Final = 20
 
 
 def capabilities_of(gateway: config.GatewayConfig | None) -> MediaCapabilities:
-    """What the config lets us carry, best first; everything we can when it says nothing."""
+    """Give the codecs that the config allows, the preferred one first; all that we support if it
+    names none.
+    """
     settings = gateway.gateway if gateway is not None else config.GatewaySettings()
     codecs = tuple(CODECS[codec] for codec in settings.codecs if codec in CODECS)
     return MediaCapabilities(codecs=codecs or (PCMU, PCMA), ptime_ms=settings.ptime_ms or _DEFAULT_PTIME_MS)
 
 
 class ConfigHolder:
-    """Empty until the registry has given one: new calls get 503 till then."""
+    """The config in force. Until the registry has sent one, new calls get 503."""
 
     def __init__(self) -> None:
         self.current: config.GatewayConfig | None = None
@@ -31,7 +33,7 @@ class ConfigHolder:
         self._trunks: dict[str, config.Trunk] = {}
 
     def take(self, gateway: config.GatewayConfig) -> None:
-        """A newer config."""
+        """Put a newer config into force."""
         self.current = gateway
         self.taken.set()
         metrics.CONFIG_VERSION.set(gateway.version)
@@ -41,24 +43,24 @@ class ConfigHolder:
         _log.info("config_taken", epoch=gateway.epoch, version=gateway.version, routes=len(gateway.routes))
 
     def route(self, name: str) -> config.Route | None:
-        """The route of a call; None when it is in the config no longer."""
+        """Give the route of a call; None if the config no longer has it."""
         return self._routes.get(name)
 
     def trunk(self, name: str) -> config.Trunk | None:
-        """The trunk of a call; None when it has none, or it is in the config no longer."""
+        """Give the trunk of a call; None if the call has none, or the config no longer has it."""
         return self._trunks.get(name)
 
     @property
     def max_call_ms(self) -> int:
-        """Longest a call may last after its answer; 0 means no limit."""
+        """The longest duration of a call after its answer; 0: no limit."""
         return self.current.gateway.max_call_seconds * 1000 if self.current is not None else 0
 
     @property
     def max_calls(self) -> int:
-        """How many calls the gateway takes; 0 means no limit."""
+        """How many concurrent calls the gateway takes; 0: no limit."""
         return self.current.gateway.max_calls if self.current is not None else 0
 
     @property
     def recording_directory(self) -> str:
-        """Where relays record; empty: nowhere."""
+        """The directory in which relays record; empty: they do not record."""
         return self.current.gateway.recording_directory if self.current is not None else ""

@@ -1,11 +1,11 @@
-"""Bounds of what callers, strangers and deaths can make this edge do. Tests bring others."""
+"""Limits on what callers, strangers and failures can make this edge do. Tests set others."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class SetupWindowLimits:
-    """Set-ups at once at the least and at the most; seconds that the quickest set-up may take."""
+    """The least and the largest number of concurrent set-ups, and how long the quickest one may take."""
 
     least: int = 48
     most: int = 256
@@ -15,8 +15,9 @@ class SetupWindowLimits:
 
 @dataclass(frozen=True, slots=True)
 class WrongPasswordLimits:
-    """How many wrong passwords a source may bring before it is not listened to. Only who hears our
-    challenges can bring one, so nobody can use up the count of another.
+    """How many wrong passwords a source may send before all its passwords are refused.
+
+    Only a host that receives our challenges can send a password, so no host can use up another's count.
     """
 
     count: int = 10
@@ -25,67 +26,75 @@ class WrongPasswordLimits:
 
 @dataclass(frozen=True, slots=True)
 class BanLimits:
-    """Seconds of the first ban and of the longest; after `forgotten_s` without a ban the next is a first
-    one.
+    """Durations of bans. The first lasts `first_s`; after `forgotten_s` without a ban the next counts as a
+    first.
     """
 
     first_s: float = 60.0
     longest_s: float = 3600.0
     forgotten_s: float = 3600.0
     most: int = 10_000
-    """Sources whose bans are remembered; the one banned longest ago is forgotten for another."""
+    """The number of bans remembered; beyond it the oldest is forgotten."""
     doubtful: int = 30
-    """What may be of a call that another edge has is let through so often in `doubtful_s`, of each source."""
+    """How many messages of a banned source that may belong to another edge's call are read in
+    `doubtful_s`.
+    """
     doubtful_s: float = 2.0
     challenges_per_s: float = 2.0
-    """INVITEs that are asked for a password though their source is banned: else it could bring none."""
+    """How many INVITEs of a banned source are challenged, so that it can still prove itself by a password."""
 
 
 @dataclass(frozen=True, slots=True)
 class StrangerLimits:
-    """What a source that nobody vouches for may send."""
+    """What a source may send that is not trusted and in no trunk's network."""
 
     requests: int = 30
-    """New requests outside of a dialog, or messages that can't be read, in `period_s`; one more bans it."""
+    """New requests outside of a dialog, and messages that cannot be parsed, in `period_s`; one more bans the
+    source.
+    """
     strays: int = 120
-    """ACKs, responses and requests of no call that is known here, in `period_s`; one more bans it."""
+    """ACKs, responses and requests that belong to no call known here, in `period_s`; one more bans the
+    source.
+    """
     period_s: float = 2.0
     together_per_s: float = 300.0
-    """Of all strangers together, whose sources may all be forged; what is above is dropped, nobody banned."""
+    """Messages of all strangers together, whose sources may all be forged; the excess is dropped, but bans
+    nobody.
+    """
     most_sources: int = 16_384
     proof_s: float = 600.0
-    """How long a source that gave a right password is exempt."""
+    """How long a source is exempt after it gave a right password."""
     bans: BanLimits = field(default_factory=BanLimits)
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshLimits:
-    """Of re-INVITEs that give callers another Contact, after a claim."""
+    """Limits on re-INVITEs that give callers this edge's Contact after a claim."""
 
     per_s: float = 100.0
-    """So many begin: a claimed edge's calls must not drown the others."""
+    """How many may begin in a second, so that the calls of a claimed edge do not overload this one."""
     patience_s: float = 8.0
-    """How long a caller may think about one before we CANCEL it."""
+    """How long the edge waits for the caller's final response before it sends CANCEL."""
     quiet_within_s: float = 32.0
-    """How long another INVITE of the dialog may be under way first: 64*T1."""
+    """How long the edge waits until no other INVITE of the dialog is under way: 64*T1."""
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeLimits:
-    """Bounds of what strangers can make this edge hold."""
+    """Limits on what callers can make this edge hold."""
 
     setups: int = 2000
-    """Calls between INVITE and final answer; more get 503."""
+    """Concurrent calls without a final response; further ones get 503."""
     requests: int = 4000
-    """Requests and ACKs being served at once; more are dropped or get 503."""
+    """Requests and ACKs being served at once; further ones are dropped or get 503."""
     placements: int = 4
-    """Relays tried for one call."""
+    """How many relays are tried for one call."""
     moves_per_s: float = 200.0
-    """Calls that begin to change their relay: the death of a full one must not drown the others."""
+    """How many moves may begin in a second, so that the calls of a dead relay do not overload the others."""
     refreshes: RefreshLimits = field(default_factory=RefreshLimits)
     window: SetupWindowLimits = field(default_factory=SetupWindowLimits)
-    """Calls between INVITE and a relay that has them; more get 503."""
+    """Limits on concurrent calls whose relay does not have them yet; further ones get 503."""
     wrong_passwords: WrongPasswordLimits = field(default_factory=WrongPasswordLimits)
-    """Of one source; then 403 without a look."""
+    """Limits on wrong passwords of one source; beyond them it gets 403."""
     strangers: StrangerLimits = field(default_factory=StrangerLimits)
-    """What sources may send that are in no trunk's network and not trusted."""
+    """Limits on sources that are not trusted and in no trunk's network."""

@@ -10,13 +10,13 @@ from sipgw.sip_edge.settings import EdgeSettings
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """Made first, and given to whatever needs two of these or more."""
+    """Shared by all parts that need two or more of these."""
 
     settings: EdgeSettings
     gateway: ConfigHolder
     tasks: TaskGroupOwner
-    """Whatever runs beside requests: calls, moves, watches."""
+    """Tasks beside requests: of calls, moves and watches."""
     requests: TaskGroupOwner
-    """Requests that are being served."""
+    """Tasks that serve requests."""
     now_ms: Callable[[], int]
-    """Redis time."""
+    """Gives Redis time."""
