@@ -48,6 +48,8 @@ ALIVE = {
     "reported_lost": "a figure for those who hold CallStatistics",
     "showfspath": "a setting of pytest's reporter",
     "ryuk_disabled": "a setting of testcontainers",
+    "gid": "a field of tarfile.TarInfo",
+    "mtime": "a field of tarfile.TarInfo",
     "enabled": "a setting of kopf",
     "disabled": "a setting of kopf",
     "standalone": "a setting of kopf",
