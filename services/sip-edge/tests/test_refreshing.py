@@ -6,7 +6,8 @@ import pytest
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.sip_edge.record import refreshing
-from sipgw.sip_edge.record.reinviting import contact_of_peer, is_quiet
+from sipgw.sip_edge.record.reinviting import is_quiet
+from sipgw.sip_edge.sip.invite_records import contact_of_peer
 
 SDP = b"v=0\r\no=- 7 3 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 20000 RTP/AVP 0\r\n"
 THEIRS = SDP.replace(b"192.0.2.1", b"198.51.100.7")
@@ -26,8 +27,12 @@ def session(phase: int = NONE) -> calls.CallSession:
     return made
 
 
+def want(draft: calls.CallSession, contact: str) -> bool:
+    return refreshing.want(draft, known=contact_of_peer(draft.legs[0]), contact=contact)
+
+
 STEPS: dict[str, Step] = {
-    "want": lambda d: refreshing.want(d, NEW),
+    "want": lambda d: want(d, NEW),
     "offer": lambda d: refreshing.offer(d, branch="z9hG4bK-e-1-1", contact=NEW),
     "offer_again": lambda d: refreshing.offer_again(d, d.refresh.cseq, 1),
     "accept": lambda d: refreshing.accept(d, d.refresh.cseq, THEIRS, target="sip:a@192.0.2.9", is_held=False),
@@ -86,9 +91,9 @@ def test_an_answer_of_another_re_invite_is_none() -> None:
 
 def test_nothing_is_wanted_where_the_caller_has_the_contact() -> None:
     draft = session()
-    assert not refreshing.want(draft, OLD)
+    assert not want(draft, OLD)
     draft.legs[0].local_target = ""
-    assert not refreshing.want(draft, NEW), "what the caller has is not known"
+    assert not want(draft, NEW), "what the caller has is not known"
 
 
 @pytest.mark.parametrize("phase", [calls.MOVE_PHASE_PLACING, calls.MOVE_PHASE_ALLOCATING])

@@ -28,6 +28,7 @@ from sipgw.sip_edge.record.records import Change
 from sipgw.sip_edge.record.reinviting import of_refresh
 from sipgw.sip_edge.record.states import ANSWERED
 from sipgw.sip_edge.sip.dialogs import target_of
+from sipgw.sip_edge.sip.invite_records import contact_of_peer
 from sipgw.store import StoreUnavailable
 
 _QUIET_POLL_S: Final = 0.05
@@ -65,9 +66,12 @@ class TargetRefreshes:
         await self._gateway.taken.wait()  # the config may have the address at which callers reach this edge
         contact = self._reinvites.contact(live.call_id)
         if not session.HasField("refresh"):
-            if not refreshing.is_needed(session, contact):
+            if not _is_needed(session, contact):
                 return
-            await self._save(live, lambda draft: refreshing.want(draft, contact))
+            await self._save(
+                live,
+                lambda draft: refreshing.want(draft, known=contact_of_peer(draft.legs[0]), contact=contact),
+            )
         await self._pace.turn()
         while (current := self._under_way(live)) is not None:
             try:
@@ -102,7 +106,7 @@ class TargetRefreshes:
             current = self._under_way(live)
             if current is None:
                 return
-            if not refreshing.is_needed(current, contact):
+            if not _is_needed(current, contact):
                 await self._drop(live, "overtaken", "another re-INVITE of ours brought it")
                 return
             try:
@@ -194,3 +198,7 @@ class TargetRefreshes:
 
     async def _update(self, live: LiveCall, change: Change) -> None:
         await self._records.update(live.call_id, change, as_owner=True)
+
+
+def _is_needed(session: calls.CallSession, contact: str) -> bool:
+    return refreshing.is_needed(session, known=contact_of_peer(session.legs[0]), contact=contact)

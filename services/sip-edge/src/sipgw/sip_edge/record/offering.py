@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from sipgw.api.calls.v1 import session_pb2 as calls
-from sipgw.sip import CSeqOrder, cseq_order
+from sipgw.sip.dialog import CSeqOrder, cseq_order
 from sipgw.sip_edge.record.states import ANSWERED, OVER
 
 

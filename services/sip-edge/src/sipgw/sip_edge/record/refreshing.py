@@ -6,7 +6,7 @@ until ACCEPTED a refresh can be dropped.
 """
 
 from sipgw.api.calls.v1 import session_pb2 as calls
-from sipgw.sip_edge.record.reinviting import contact_of_peer, is_quiet
+from sipgw.sip_edge.record.reinviting import is_quiet
 from sipgw.sip_edge.record.states import ANSWERED
 
 
@@ -15,15 +15,14 @@ def is_in(session: calls.CallSession, phase: calls.RefreshPhase.ValueType) -> bo
     return session.state in ANSWERED and session.HasField("refresh") and session.refresh.phase == phase
 
 
-def is_needed(session: calls.CallSession, contact: str) -> bool:
-    """Whether the caller has another Contact of ours than `contact`."""
-    known = contact_of_peer(session.legs[0])
+def is_needed(session: calls.CallSession, *, known: str, contact: str) -> bool:
+    """Whether the caller knows another Contact of ours than `contact`. `known`: that one, "" if not known."""
     return session.state in ANSWERED and bool(known) and known != contact
 
 
-def want(draft: calls.CallSession, contact: str) -> bool:
-    """The caller is to be given `contact`."""
-    if draft.HasField("refresh") or not is_needed(draft, contact):
+def want(draft: calls.CallSession, *, known: str, contact: str) -> bool:
+    """Note that the caller, which knows our Contact as `known`, is to be given `contact`."""
+    if draft.HasField("refresh") or not is_needed(draft, known=known, contact=contact):
         return False
     draft.refresh.phase = calls.REFRESH_PHASE_WANTED
     return True

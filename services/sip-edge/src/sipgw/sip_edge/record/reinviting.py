@@ -7,7 +7,6 @@ sends a retransmission. From another address it would be another transaction wit
 from dataclasses import dataclass
 
 from sipgw.api.calls.v1 import session_pb2 as calls
-from sipgw.sip import SipParseError, SipResponse, parse_message
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +39,3 @@ def is_quiet(session: calls.CallSession) -> bool:
         session.HasField("refresh") and session.refresh.phase == calls.REFRESH_PHASE_ACCEPTED
     )
     return session.state == calls.CALL_STATE_ESTABLISHED and is_settled and not owes_ack
-
-
-def contact_of_peer(leg: calls.Leg) -> str:
-    """The URI of our Contact that the peer has, "" when nothing tells. Records of older releases name it in
-    the last 2xx alone.
-    """
-    if leg.local_target or not leg.invite.last_final:
-        return leg.local_target
-    try:
-        message = parse_message(leg.invite.last_final)
-    except SipParseError:
-        return ""
-    is_response = isinstance(message, SipResponse) and message.contact is not None
-    return str(message.contact.uri) if is_response and message.contact is not None else ""

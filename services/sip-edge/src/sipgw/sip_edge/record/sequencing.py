@@ -3,7 +3,7 @@ is to change.
 """
 
 from sipgw.api.calls.v1 import session_pb2 as calls
-from sipgw.sip import CSeqOrder, cseq_order
+from sipgw.sip.dialog import CSeqOrder, cseq_order
 from sipgw.sip_edge.record.states import ANSWERED
 
 

@@ -1,7 +1,7 @@
 """What the record keeps of an INVITE, so that another edge can serve its retransmission, ACK or CANCEL."""
 
 from sipgw.api.calls.v1 import session_pb2 as calls
-from sipgw.sip import Address, RequestReceived
+from sipgw.sip import Address, RequestReceived, SipParseError, SipResponse, parse_message
 
 
 def invite_record(event: RequestReceived) -> calls.InviteState:
@@ -20,6 +20,21 @@ def invite_record(event: RequestReceived) -> calls.InviteState:
 def address_of(endpoint: calls.Endpoint) -> Address:
     """Read a transport address from a record."""
     return Address(endpoint.transport or "UDP", endpoint.address, endpoint.port)
+
+
+def contact_of_peer(leg: calls.Leg) -> str:
+    """Read the URI of our Contact that the peer has, "" when the record does not tell.
+
+    Records of older releases name it in the last 2xx alone.
+    """
+    if leg.local_target or not leg.invite.last_final:
+        return leg.local_target
+    try:
+        message = parse_message(leg.invite.last_final)
+    except SipParseError:
+        return ""
+    is_response = isinstance(message, SipResponse) and message.contact is not None
+    return str(message.contact.uri) if is_response and message.contact is not None else ""
 
 
 def endpoint_of(address: Address | None) -> calls.Endpoint:
