@@ -1,1 +1,1 @@
-"""The call's record: what it may become, and how it is kept in Redis."""
+"""The call's record: its legal changes, and how it is kept in Redis."""

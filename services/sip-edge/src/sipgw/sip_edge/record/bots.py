@@ -1,4 +1,4 @@
-"""What is heard of a call's bot, as changes of the record: pure, False where there is nothing to change."""
+"""Changes of the record by news of the call's bot: pure functions, False if nothing changes."""
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay
@@ -6,7 +6,9 @@ from sipgw.sip_edge.record.states import HAS_SESSION
 
 
 def note_ready(draft: calls.CallSession, ready: relay.BotReady) -> bool:
-    """Note that the bot is ready, where, and whether it can go on at another relay. False: no news."""
+    """Note that the bot is ready, its address, and whether another relay can resume it. False:
+    already noted.
+    """
     bot = draft.bot
     if (bot.ready, bot.address, bot.can_resume) == (True, ready.address, ready.can_resume):
         return False

@@ -1,6 +1,7 @@
-"""What the end of a call does to its record: pure changes of a draft, False where the record forbids them.
+"""Changes of the record by the end of a call: pure functions of a draft, False if the record forbids the
+change.
 
-Every state but ENDED → ENDING → ENDED. Of two that end a call at once, the later one finds it ENDING.
+Every state but ENDED → ENDING → ENDED. If two parties end a call at once, the later one finds it ENDING.
 """
 
 from collections.abc import Callable
@@ -11,14 +12,14 @@ from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.sip_edge.record.states import OVER
 
 PEER_HAS_LEFT: Final = frozenset({calls.END_CAUSE_CALLER_HANGUP})
-"""Causes after which the peer gets no BYE of ours."""
+"""Causes after which we send the peer no BYE."""
 MakeFinal: TypeAlias = Callable[[calls.CallSession], bytes]
-"""Makes the final response to the INVITE of a call; empty when none can be made."""
+"""Makes the final response to the INVITE of a call; empty if it cannot be made."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Why a call ends. `status` and `make_final`: of the final response, if its INVITE has none yet."""
+    """Why a call ends. `status` and `make_final` are for the final response, if its INVITE has none yet."""
 
     cause: calls.EndCause.ValueType
     reason: str
@@ -36,7 +37,7 @@ def end(draft: calls.CallSession, decision: Decision) -> bool:
     leg = draft.legs[0]
     if draft.answered_ms:
         if decision.cause not in PEER_HAS_LEFT:
-            leg.dialog.local_cseq += 1  # of our BYE: an edge that sends it again uses the same
+            leg.dialog.local_cseq += 1  # the CSeq of our BYE: an edge that repeats the BYE uses the same
         return True
     draft.sip_status = decision.status
     final = decision.make_final(draft)
@@ -46,12 +47,12 @@ def end(draft: calls.CallSession, decision: Decision) -> bool:
 
 
 def cancel(draft: calls.CallSession, decision: Decision) -> bool:
-    """Note that the caller cancelled its INVITE, which is too late after the 200 (RFC 3261 §9.2)."""
+    """Note that the caller cancelled its INVITE; False after the 200, when it is too late (RFC 3261 §9.2)."""
     return not draft.answered_ms and end(draft, decision)
 
 
 def hang_up(draft: calls.CallSession, decision: Decision, cseq: int) -> bool:
-    """Note the caller's BYE of that CSeq. False also when a later request was served before."""
+    """Note the caller's BYE with that CSeq. False also if a later request was served before."""
     if draft.state in OVER or cseq < draft.legs[0].dialog.remote_cseq:
         return False
     draft.legs[0].dialog.remote_cseq = cseq
@@ -68,7 +69,7 @@ def bury(draft: calls.CallSession) -> bool:
 
 
 def copy_end(draft: calls.CallSession, ended: calls.CallSession) -> bool:
-    """Give the record of a call the end that another version of it has."""
+    """Copy the end of a call from another version of its record."""
     if draft.state == calls.CALL_STATE_ENDED:
         return False
     draft.state = calls.CALL_STATE_ENDED

@@ -1,7 +1,7 @@
-"""What Redis has not got yet: the newest version of each call that changed while it was away.
+"""Keep the newest version of each call that changed while Redis was away.
 
-Open from the first command that went unanswered until everything is replayed. A call that ended elsewhere
-meanwhile is never brought back to life; one that ended here is ended there too.
+The journal is open from the first command without a reply until all is replayed. A call that ended elsewhere
+meanwhile is not brought back; a call that ended here is ended in Redis too.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ Note = Callable[[calls.CallSession], None]
 
 
 class Publisher(Protocol):
-    """What is used of the call store."""
+    """The part of the call store that the journal uses."""
 
     async def load(self, call_id: str) -> calls.CallSession | None: ...
     async def end(self, session: calls.CallSession) -> calls.CallSession: ...
@@ -28,7 +28,7 @@ class Publisher(Protocol):
 
 
 class Journal:
-    """Bounded by the calls this edge owns: one version each."""
+    """Versions of calls that Redis lacks, at most one for each call that this edge owns."""
 
     def __init__(self) -> None:
         self._pending: dict[str, calls.CallSession] = {}
@@ -36,18 +36,18 @@ class Journal:
 
     @property
     def is_open(self) -> bool:
-        """Changes go here."""
+        """Tell whether changes go to the journal."""
         return self._opened.is_set()
 
     def open(self, why: str) -> None:
-        """Redis did not answer."""
+        """Open the journal, because Redis did not respond."""
         if not self._opened.is_set():
             self._opened.set()
             metrics.REDIS_AWAY.set(1)
             _log.warning("redis_away", error=why)
 
     async def opened(self) -> None:
-        """Wait until Redis is away."""
+        """Wait until the journal is open."""
         await self._opened.wait()
 
     def add(self, session: calls.CallSession) -> None:
@@ -56,12 +56,12 @@ class Journal:
         metrics.JOURNALED.set(len(self._pending))
 
     def get(self, call_id: str) -> calls.CallSession | None:
-        """A call that changed while Redis was away."""
+        """Give a call that changed while Redis was away."""
         return self._pending.get(call_id)
 
     async def replay(self, store: Publisher, note: Note) -> None:
-        """Publish everything, then close. Raises StoreUnavailable, and stays open, when Redis is away
-        again.
+        """Publish everything, then close. Raises StoreUnavailable, and stays open, if Redis goes
+        away again.
         """
         while self._pending:
             waiting = list(self._pending.values())
@@ -71,7 +71,7 @@ class Journal:
         metrics.REDIS_AWAY.set(0)
 
     async def publish(self, sessions: Sequence[calls.CallSession], store: Publisher, note: Note) -> None:
-        """Publish calls that Redis may have lost; an ended one there stays ended."""
+        """Publish calls that Redis may have lost; a call that has ended there stays ended."""
 
         async def publish_one(session: calls.CallSession) -> None:
             await self._restore(session, store, note)
@@ -81,7 +81,7 @@ class Journal:
 
     async def _replay_one(self, session: calls.CallSession, store: Publisher, note: Note) -> None:
         await self._restore(session, store, note)
-        if self._pending.get(session.call_id) is session:  # it may have changed again meanwhile
+        if self._pending.get(session.call_id) is session:  # unless it changed again meanwhile
             del self._pending[session.call_id]
             metrics.JOURNALED.set(len(self._pending))
 
@@ -98,7 +98,7 @@ class Journal:
 async def _end_there(
     held: calls.CallSession, ended: calls.CallSession, store: Publisher
 ) -> calls.CallSession:
-    """Another edge changed a call that has ended here: the end stands."""
+    """End a call in Redis that has ended here, though another edge changed it there."""
     draft = calls.CallSession()
     draft.CopyFrom(held)
     copy_end(draft, ended)
@@ -111,7 +111,7 @@ async def _end_there(
 async def _each(
     sessions: Sequence[calls.CallSession], act: Callable[[calls.CallSession], Awaitable[None]]
 ) -> None:
-    """`act` on all, some at a time; the first failure is raised when all are through."""
+    """Run `act` on all, several at a time; raise the first error when all are done."""
     room = asyncio.Semaphore(_PARALLEL)
 
     async def one(session: calls.CallSession) -> None:

@@ -1,8 +1,8 @@
-"""What the steps of a move do to the call's record: pure changes of a draft, False where the record forbids
-them.
+"""Changes of the record by the steps of a move: pure functions of a draft, False if the record forbids the
+change.
 
-PLACING → ALLOCATING → OFFERING → SWITCHING → no move. A target that does not take the call leads back to
-PLACING, glare back to ALLOCATING; until SWITCHING a move can be withdrawn.
+PLACING → ALLOCATING → OFFERING → SWITCHING → no move. A target that refuses the call leads back to PLACING,
+glare back to ALLOCATING; until SWITCHING a move can be withdrawn.
 """
 
 from collections.abc import Callable
@@ -16,27 +16,27 @@ from sipgw.sip_edge.record.states import ANSWERED, move_cause_name
 
 _BUILTIN: Final = "builtin:"
 Describe: TypeAlias = Callable[[calls.CallSession, calls.MediaAnchor, int], bytes]
-"""Makes our description of a call at another relay, of that version."""
+"""Makes our description of a call at another relay, with that version."""
 
 
 def is_in(session: calls.CallSession, phase: calls.MovePhase.ValueType) -> bool:
-    """Whether the call is answered and its move in that phase."""
+    """Tell whether the call is answered and its move in that phase."""
     return session.state in ANSWERED and session.HasField("move") and session.move.phase == phase
 
 
 def can_resume(session: calls.CallSession) -> bool:
-    """Whether the call's bot goes on with it on another relay's stream; the relay's own echo does."""
+    """Tell whether the call's bot can go on with the call through another relay; a relay's own echo can."""
     return session.bot.can_resume or session.bot.endpoint.startswith(_BUILTIN)
 
 
 def hold_off_ms(session: calls.CallSession, now_ms: int, longest_ms: int) -> int:
-    """How long silence of its relay does not yet move the call, which moved a moment ago. 0: it may."""
+    """Give how long the silence of its relay does not yet move a call that moved lately; 0: it does."""
     since_ms = max(0, now_ms - session.moved_ms)
     return max(0, longest_ms - since_ms) if session.moved_ms else 0
 
 
 def cause_name(session: calls.CallSession) -> str:
-    """`relay_lost` or `drain`."""
+    """Print the cause of the call's move, `relay_lost` or `drain`."""
     cause = session.move.cause if session.HasField("move") else calls.MOVE_CAUSE_RELAY_LOST
     return move_cause_name(cause)
 
@@ -49,7 +49,9 @@ def begin(
     now_ms: int,
     limit_ms: int,
 ) -> bool:
-    """The call is to leave the relay `left`. A drain that turns into a death goes on where it is."""
+    """Note that the call has to leave the relay `left`. If that relay drained before and is lost now, the
+    move goes on.
+    """
     if draft.state not in ANSWERED or draft.media.relay.incarnation != left:
         return False
     if not draft.HasField("move") or draft.move.phase == calls.MOVE_PHASE_SWITCHING:
@@ -65,7 +67,9 @@ def begin(
 
 
 def place(draft: calls.CallSession, placement: registry.Placement) -> bool:
-    """There is room on another relay. The bot's epoch rises with each relay that may open a stream."""
+    """Note a relay with room as the target. The bot's epoch rises with each relay that may open
+    its stream.
+    """
     if not is_in(draft, calls.MOVE_PHASE_PLACING):
         return False
     move = draft.move
@@ -79,7 +83,7 @@ def place(draft: calls.CallSession, placement: registry.Placement) -> bool:
 
 
 def place_elsewhere(draft: calls.CallSession, phase: calls.MovePhase.ValueType, refused: str) -> bool:
-    """The target does not take the call."""
+    """Note that the target refused the call."""
     if not is_in(draft, phase):
         return False
     draft.move.phase = calls.MOVE_PHASE_PLACING
@@ -97,7 +101,9 @@ def offer(
     generation: int,
     describe: Describe,
 ) -> bool:
-    """The target has the session; our re-INVITE is about to be sent. Raises what `describe` raises."""
+    """Note that the target has the session and our re-INVITE is about to be sent. Raises what `describe`
+    raises.
+    """
     if not is_in(draft, calls.MOVE_PHASE_ALLOCATING) or not is_quiet(draft):
         return False
     leg, move = draft.legs[0], draft.move
@@ -113,7 +119,9 @@ def offer(
 
 
 def offer_again(draft: calls.CallSession, retries: int) -> bool:
-    """The peer's offer met ours, or another edge can't send ours again: later, with the next CSeq."""
+    """Note that our offer crossed one of the peer, or that this edge cannot repeat it: offer later, with the
+    next CSeq.
+    """
     if not is_in(draft, calls.MOVE_PHASE_OFFERING):
         return False
     draft.legs[0].offer_pending = calls.OFFER_PENDING_UNSPECIFIED
@@ -123,7 +131,7 @@ def offer_again(draft: calls.CallSession, retries: int) -> bool:
 
 
 def accept(draft: calls.CallSession, cseq: int, answer: bytes, *, contact: str, is_held: bool) -> bool:
-    """The caller has said 200 to the re-INVITE of that CSeq: the target has the call."""
+    """Note that the caller accepted the re-INVITE with that CSeq: the target has the call now."""
     if not is_in(draft, calls.MOVE_PHASE_OFFERING) or draft.move.cseq != cseq:
         return False
     leg, move = draft.legs[0], draft.move
@@ -142,7 +150,7 @@ def accept(draft: calls.CallSession, cseq: int, answer: bytes, *, contact: str, 
 
 
 def settle(draft: calls.CallSession, generation: int, now_ms: int) -> bool:
-    """The target plays, the other relay is let go."""
+    """Note that the target carries the call's media, and remove the move."""
     if not is_in(draft, calls.MOVE_PHASE_SWITCHING):
         return False
     draft.ClearField("move")
@@ -153,7 +161,7 @@ def settle(draft: calls.CallSession, generation: int, now_ms: int) -> bool:
 
 
 def withdraw(draft: calls.CallSession, *, is_refused: bool) -> bool:
-    """The call stays where it is. `is_refused`: and is not asked again."""
+    """Remove the move; the call stays where it is. `is_refused`: it is not moved on purpose again."""
     if draft.state not in ANSWERED or not draft.HasField("move"):
         return False
     if draft.move.phase == calls.MOVE_PHASE_SWITCHING:

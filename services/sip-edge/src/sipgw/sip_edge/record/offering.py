@@ -1,7 +1,7 @@
-"""What offers of the peer, and ACKs, do to the call's record: pure changes of a draft, False where the record
-forbids them.
+"""Changes of the record by the peer's offers and ACKs: pure functions of a draft, False if the record forbids
+the change.
 
-An offer is begun, then settled or withdrawn. One at a time: the record says whose offer is pending.
+An offer is begun, then settled or withdrawn. There is one at a time: the record has the pending one.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from sipgw.sip_edge.record.states import ANSWERED, OVER
 
 
 class Obstacle(Enum):
-    """Why an offer of the peer's can't be begun now."""
+    """Why an offer of the peer cannot be begun now."""
 
     COPY = auto()
-    """It is the INVITE that the record has: another edge serves it."""
+    """It is the INVITE in the record, which another edge serves."""
     OVER = auto()
     UNANSWERED = auto()
     OUT_OF_ORDER = auto()
@@ -35,7 +35,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What an exchange came to. Empty texts and bytes leave the record's as they are."""
+    """The result of an offer. Empty values leave those of the record as they are."""
 
     remote_sdp: bytes
     """The body of the request."""
@@ -43,24 +43,24 @@ class Settled:
     is_changed: bool
     """The descriptions differ from those agreed before."""
     offers: bool
-    """Our response holds an offer, which the ACK answers."""
+    """Our response has an offer, which the ACK answers."""
     is_held: bool
     remote_target: str
     local_target: str
     final: bytes
     """Our 200 to an INVITE."""
     generation: int
-    """What the relay acted on last."""
+    """The generation of the last command to the relay."""
 
 
 def is_copy(session: calls.CallSession, cseq: int, branch: str) -> bool:
-    """Whether the record's INVITE is the one of that CSeq and branch."""
+    """Tell whether the record's INVITE has that CSeq and branch."""
     invite = session.legs[0].invite
     return (invite.cseq, invite.branch) == (cseq, branch)
 
 
 def obstacle_to(session: calls.CallSession, cseq: int, invite: calls.InviteState | None) -> Obstacle | None:
-    """What keeps an offer of that CSeq from being begun. `invite`: None when it comes in an UPDATE."""
+    """Give the obstacle to an offer with that CSeq; None: it can be begun. `invite`: None for an UPDATE."""
     leg = session.legs[0]
     if invite is not None and is_copy(session, invite.cseq, invite.branch):
         return Obstacle.COPY
@@ -110,7 +110,7 @@ def settle(draft: calls.CallSession, settled: Settled) -> bool:
 
 
 def withdraw(draft: calls.CallSession) -> bool:
-    """Forget an offer that came to nothing: the session stays as it was (RFC 3261 §14.2)."""
+    """Forget an offer that failed; the session stays as it was (RFC 3261 §14.2)."""
     if draft.state not in ANSWERED:
         return False
     leg = draft.legs[0]
@@ -120,10 +120,10 @@ def withdraw(draft: calls.CallSession) -> bool:
 
 
 def acknowledge(draft: calls.CallSession, cseq: int, answer: Answer | None, *, longest_ms: int) -> bool:
-    """Note the ACK of our 200 to the INVITE of that CSeq: with the first one the call is established.
+    """Note the ACK of our 200 to the INVITE with that CSeq; the first one establishes the call.
 
-    `answer`: to our offer, when the 200 held one. `longest_ms`: how long a call may last after its answer,
-    0 for ever.
+    `answer` answers the offer in our 200, if it had one. `longest_ms`: how long a call may last after its
+    answer; 0: for ever.
     """
     leg = draft.legs[0]
     if draft.state not in ANSWERED or leg.invite.cseq != cseq or leg.invite.ack_seen:

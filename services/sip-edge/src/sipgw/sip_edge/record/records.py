@@ -1,9 +1,8 @@
-"""The calls' records as this edge sees them: compare-and-set on Redis, a write-through copy of the calls it
-owns.
+"""The calls' records at this edge: compare-and-set on Redis, and a write-through copy of the calls it owns.
 
-While Redis is away the copy of an owned call goes on changing and the change waits in the journal; a call
-of another edge can't be served then (StoreUnavailable). A record that turns out to be another edge's now
-is dropped: what this edge still meant to do about it is stale.
+While Redis is away, the copy of an owned call still changes, and the change waits in the journal; a call of
+another edge cannot be served (StoreUnavailable). The copy of a record that another edge owns now is dropped:
+whatever this edge still meant to do to the call is stale.
 """
 
 import asyncio
@@ -23,11 +22,11 @@ from sipgw.store import StoreUnavailable
 
 _MAX_RACES: Final = 32
 Change = Callable[[calls.CallSession], bool]
-"""Alters the draft it is given; False: leave the record as it is (CallOver for who asked)."""
+"""Changes the draft it is given; False: leave the record as it is (`update` raises CallOver)."""
 
 
 class CallRecordStore(Protocol):
-    """What is used of `sipgw.calls.CallStore`."""
+    """The part of `sipgw.calls.CallStore` that the records use."""
 
     async def create(self, session: calls.CallSession) -> Created | Existing: ...
     async def load(self, call_id: str) -> calls.CallSession | None: ...
@@ -39,14 +38,16 @@ class CallRecordStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """One change of a record: the version that was changed, and the one saved. Not to be altered."""
+    """A change of a record: the version before and the one saved. Treat both as read-only."""
 
     before: calls.CallSession
     after: calls.CallSession
 
 
 class CallRecords:
-    """`on_lost` hears of an owned call whose record now names another owner, or has ended elsewhere."""
+    """The records. `on_lost` is called with an owned call that another edge owns now, or that has ended
+    elsewhere.
+    """
 
     def __init__(
         self,
@@ -64,24 +65,24 @@ class CallRecords:
 
     @property
     def is_away(self) -> bool:
-        """Redis does not answer, or has not yet been told what it missed."""
+        """Tell whether Redis does not respond, or still lacks changes made while it was away."""
         return self._journal.is_open
 
     @property
     def owned(self) -> Collection[calls.CallSession]:
-        """The calls of this edge, as last saved. Not to be altered."""
+        """The calls of this edge, as last saved. Treat them as read-only."""
         return self._copies.values()
 
     def is_mine(self, session: calls.CallSession) -> bool:
-        """Whether the record names this process as owner."""
+        """Tell whether the record names this process as owner."""
         return session.owner.name == self._me.name and session.owner.incarnation == self._me.incarnation
 
     def copy_of(self, call_id: str) -> calls.CallSession | None:
-        """The owned call, as last saved. Not to be altered."""
+        """Give the copy of an owned call, as last saved. Treat it as read-only."""
         return self._copies.get(call_id)
 
     async def create(self, session: calls.CallSession) -> Created | Existing:
-        """Make the record. Raises StoreUnavailable: no call begins without one."""
+        """Make a record. Raises StoreUnavailable: no call begins without one."""
         if self.is_away:
             raise StoreUnavailable("Redis is away")
         try:
@@ -94,7 +95,9 @@ class CallRecords:
         return outcome
 
     async def load(self, call_id: str) -> calls.CallSession | None:
-        """The record: an owned call's copy, else Redis'. None when there is none. Raises StoreUnavailable."""
+        """Give the record: the copy of an owned call, else what Redis has; None: there is none. Raises
+        StoreUnavailable.
+        """
         held = self._copies.get(call_id) or self._journal.get(call_id)
         if held is not None:
             return held
@@ -103,7 +106,7 @@ class CallRecords:
         return await self._store.load(call_id)
 
     async def reload(self, call_id: str) -> calls.CallSession | None:
-        """What Redis holds, past the copy; notes it. The copy while Redis is away."""
+        """Read the record from Redis, and update the copy; while Redis is away, give the copy."""
         try:
             current = await self._store.load(call_id) if not self.is_away else self._copies.get(call_id)
         except StoreUnavailable:
@@ -115,9 +118,9 @@ class CallRecords:
     async def update(
         self, call_id: str, change: Change, *, as_owner: bool = False, known: calls.CallSession | None = None
     ) -> calls.CallSession:
-        """Alter the record by compare-and-set, again on the newer one when somebody else was first.
+        """Change a record by compare-and-set; if another change came first, try again on the newer record.
 
-        `as_owner`: only while this edge owns the call. Raises CallOver when `change` declines, RecordMissing,
+        `as_owner`: only while this edge owns the call. Raises CallOver if `change` declines, RecordMissing,
         StoreUnavailable.
         """
         return (await self.replace(call_id, change, as_owner=as_owner, known=known)).after
@@ -125,7 +128,7 @@ class CallRecords:
     async def replace(
         self, call_id: str, change: Change, *, as_owner: bool = False, known: calls.CallSession | None = None
     ) -> Replaced:
-        """Do what `update` does, and tell what the record was before."""
+        """Do what `update` does, and give the record before and after."""
         async with self._lock(call_id):
             base = self._copies.get(call_id) or known or await self.load(call_id)
             for _ in range(_MAX_RACES):
@@ -143,7 +146,7 @@ class CallRecords:
             raise CallOver(call_id, base)
 
     async def claim(self, session: calls.CallSession) -> calls.CallSession | None:
-        """Become the owner of a call; None when another was faster."""
+        """Become the owner of a call; None: another edge was faster."""
         async with self._lock(session.call_id):
             try:
                 claimed = await self._store.claim(session, self._me)
@@ -159,7 +162,7 @@ class CallRecords:
         await self._journal.publish(list(self._copies.values()), self._store, self._note)
 
     async def replay(self) -> None:
-        """Give Redis what it missed; afterwards it is no longer away. Raises StoreUnavailable."""
+        """Publish what Redis missed; then it counts as back. Raises StoreUnavailable."""
         await self._journal.replay(self._store, self._note)
 
     async def _write(self, draft: calls.CallSession) -> calls.CallSession:
@@ -176,7 +179,7 @@ class CallRecords:
             raise StoreUnavailable("Redis is away, and another edge owns the call")
         draft.version += 1
         if is_end and not draft.ended_ms:
-            draft.ended_ms = time.time_ns() // 1_000_000  # Redis' clock is not to be had
+            draft.ended_ms = time.time_ns() // 1_000_000  # Redis' clock cannot be read
         self._journal.add(draft)
         self._note(draft)
         return draft
@@ -188,10 +191,10 @@ class CallRecords:
         mine = self._copies.get(draft.call_id)
         if mine is None:
             return None
-        return await self._store.restore(mine)  # Redis lost data: ours is the record
+        return await self._store.restore(mine)  # Redis lost data, so our copy is the record
 
     def _note(self, session: calls.CallSession) -> None:
-        """Keep the copy of an owned live call; let go of one that is not."""
+        """Keep the copy of an owned live call; drop any other."""
         call_id = session.call_id
         was_mine = call_id in self._copies
         if self.is_mine(session) and session.state != calls.CALL_STATE_ENDED:

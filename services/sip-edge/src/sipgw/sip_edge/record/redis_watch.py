@@ -1,4 +1,4 @@
-"""Redis goes and comes back: the journal opens and is replayed; what lost data is told again."""
+"""Watch whether Redis is reachable: open the journal, replay it, and publish again what Redis lost."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ _PROBE_S = 0.25
 
 
 class RedisWatch:
-    """`run` for as long as the edge lives."""
+    """Watches Redis as long as the edge runs."""
 
     def __init__(self, store: Store, records: CallRecords, journal: Journal) -> None:
         self._store = store
@@ -21,7 +21,7 @@ class RedisWatch:
         self._lost_data = False
 
     async def run(self) -> None:
-        """Mind reachability and epoch, for ever."""
+        """Watch reachability and epoch, for ever."""
         unsubscribe = self._store.on_epoch_change(self._epoch_changed)
         try:
             while True:

@@ -1,5 +1,5 @@
-"""What the steps of a target refresh do to the call's record: pure changes of a draft, False where the record
-forbids them.
+"""Changes of the record by the steps of a target refresh: pure functions of a draft, False if the record
+forbids the change.
 
 WANTED → OFFERING → ACCEPTED → no refresh. Glare leads back to WANTED, and so does an edge at another address;
 until ACCEPTED a refresh can be dropped.
@@ -11,17 +11,19 @@ from sipgw.sip_edge.record.states import ANSWERED
 
 
 def is_in(session: calls.CallSession, phase: calls.RefreshPhase.ValueType) -> bool:
-    """Whether the call is answered and its refresh in that phase."""
+    """Tell whether the call is answered and its refresh in that phase."""
     return session.state in ANSWERED and session.HasField("refresh") and session.refresh.phase == phase
 
 
 def is_needed(session: calls.CallSession, *, known: str, contact: str) -> bool:
-    """Whether the caller knows another Contact of ours than `contact`. `known`: that one, "" if not known."""
+    """Tell whether the caller knows another Contact of ours than `contact`. `known`: that one;
+    "": unknown.
+    """
     return session.state in ANSWERED and bool(known) and known != contact
 
 
 def want(draft: calls.CallSession, *, known: str, contact: str) -> bool:
-    """Note that the caller, which knows our Contact as `known`, is to be given `contact`."""
+    """Note that the caller, which knows our Contact as `known`, has to get `contact`."""
     if draft.HasField("refresh") or not is_needed(draft, known=known, contact=contact):
         return False
     draft.refresh.phase = calls.REFRESH_PHASE_WANTED
@@ -29,8 +31,9 @@ def want(draft: calls.CallSession, *, known: str, contact: str) -> bool:
 
 
 def offer(draft: calls.CallSession, *, branch: str, contact: str) -> bool:
-    """Our re-INVITE is about to be sent: the description last agreed, as it is. Not before that of a move
-    which has found its relay: it brings the Contact as well.
+    """Note that our re-INVITE with the description last agreed is about to be sent.
+
+    False while a move has a target: the re-INVITE of the move gives the Contact as well.
     """
     if not is_in(draft, calls.REFRESH_PHASE_WANTED) or not is_quiet(draft):
         return False
@@ -46,7 +49,7 @@ def offer(draft: calls.CallSession, *, branch: str, contact: str) -> bool:
 
 
 def offer_again(draft: calls.CallSession, cseq: int, retries: int) -> bool:
-    """The re-INVITE of that CSeq came to nothing: later, with the next one."""
+    """Note that the re-INVITE with that CSeq failed: offer later, with the next CSeq."""
     if not is_in(draft, calls.REFRESH_PHASE_OFFERING) or draft.refresh.cseq != cseq:
         return False
     draft.legs[0].offer_pending = calls.OFFER_PENDING_UNSPECIFIED
@@ -56,7 +59,7 @@ def offer_again(draft: calls.CallSession, cseq: int, retries: int) -> bool:
 
 
 def accept(draft: calls.CallSession, cseq: int, answer: bytes, *, target: str, is_held: bool) -> bool:
-    """The caller has said 200 to the re-INVITE of that CSeq."""
+    """Note that the caller accepted the re-INVITE with that CSeq."""
     if not is_in(draft, calls.REFRESH_PHASE_OFFERING) or draft.refresh.cseq != cseq:
         return False
     leg, refresh = draft.legs[0], draft.refresh
@@ -72,7 +75,7 @@ def accept(draft: calls.CallSession, cseq: int, answer: bytes, *, target: str, i
 
 
 def settle(draft: calls.CallSession, generation: int) -> bool:
-    """The ACK is sent, and the relay has what changed."""
+    """Note that the ACK is sent and the relay has the changed media, and remove the refresh."""
     if not is_in(draft, calls.REFRESH_PHASE_ACCEPTED):
         return False
     if draft.refresh.changes_media:
@@ -82,7 +85,7 @@ def settle(draft: calls.CallSession, generation: int) -> bool:
 
 
 def drop(draft: calls.CallSession) -> bool:
-    """The call stays as it is."""
+    """Remove the refresh; the call stays as it is."""
     if draft.state not in ANSWERED or not draft.HasField("refresh"):
         return False
     if draft.refresh.phase == calls.REFRESH_PHASE_ACCEPTED:

@@ -1,7 +1,7 @@
-"""What a record keeps of our re-INVITEs, a move's and a target refresh's: at most one is open in a dialog.
+"""Our re-INVITEs in the record, for moves and target refreshes: at most one is open in a dialog.
 
-CSeq, branch and offer are saved before the request is sent: an edge at the same address that sends it again
-sends a retransmission. From another address it would be another transaction with a CSeq that was used.
+CSeq, branch and offer are saved before the request is sent, so an edge at the same address that sends it
+again sends a retransmission. From another address it would be a new transaction with a used CSeq.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from sipgw.api.calls.v1 import session_pb2 as calls
 
 @dataclass(frozen=True, slots=True)
 class SavedInvite:
-    """A re-INVITE of ours as the record names it. `contact`: our URI in it; empty: not known."""
+    """A re-INVITE of ours as the record has it. `contact`: our URI in it; empty: unknown."""
 
     cseq: int
     branch: str
@@ -20,19 +20,19 @@ class SavedInvite:
 
 
 def of_move(session: calls.CallSession) -> SavedInvite:
-    """The re-INVITE of the record's move."""
+    """Read the re-INVITE of the record's move."""
     move = session.move
     return SavedInvite(move.cseq, move.branch, move.offer, move.contact)
 
 
 def of_refresh(session: calls.CallSession) -> SavedInvite:
-    """The re-INVITE of the record's target refresh."""
+    """Read the re-INVITE of the record's target refresh."""
     refresh = session.refresh
     return SavedInvite(refresh.cseq, refresh.branch, refresh.offer, refresh.contact)
 
 
 def is_quiet(session: calls.CallSession) -> bool:
-    """No INVITE is under way in the dialog, ours or theirs (RFC 3261 §14.1)."""
+    """Tell whether no INVITE is under way in the dialog, ours or theirs (RFC 3261 §14.1)."""
     leg = session.legs[0]
     is_settled = leg.offer_pending == calls.OFFER_PENDING_UNSPECIFIED and leg.invite.ack_seen
     owes_ack = (session.HasField("move") and session.move.phase == calls.MOVE_PHASE_SWITCHING) or (

@@ -1,6 +1,4 @@
-"""The CSeq numbers of a dialog (RFC 3261 §12.2), as changes of the record: pure, False where nothing
-is to change.
-"""
+"""Changes of the CSeq numbers in the record (RFC 3261 §12.2): pure functions, False if nothing changes."""
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.sip.dialog import CSeqOrder, cseq_order
@@ -8,7 +6,7 @@ from sipgw.sip_edge.record.states import ANSWERED
 
 
 def note_request(draft: calls.CallSession, cseq: int) -> bool:
-    """Note that the peer's request of that CSeq was served. False: it was noted before, or a later one."""
+    """Note that the peer's request with that CSeq was served. False: it, or a later one, was noted before."""
     dialog = draft.legs[0].dialog
     if cseq_order(cseq, dialog.remote_cseq) is not CSeqOrder.NEW:
         return False

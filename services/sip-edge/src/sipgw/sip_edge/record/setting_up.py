@@ -1,5 +1,5 @@
-"""What the steps of a set-up do to the call's record: pure changes of a draft, False where the record forbids
-them.
+"""Changes of the record by the steps of a set-up: pure functions of a draft, False if the record forbids the
+change.
 
 INVITED → PLACED → RINGING → ANSWERED. A relay that refuses the call or dies leads back to PLACED.
 """
@@ -12,11 +12,11 @@ from sipgw.sip_edge.record.states import UNANSWERED
 
 
 def place(draft: calls.CallSession, placement: registry.Placement) -> bool:
-    """Name the relay that has room for the call, the first one or another."""
+    """Note the relay that has room for the call, the first one or another."""
     if draft.state not in UNANSWERED:
         return False
     if draft.media.relay.incarnation:
-        draft.bot.epoch += 1  # the relay it leaves has the bot's stream, or opens it late
+        draft.bot.epoch += 1  # the old relay has the bot's stream, or may open it late
     draft.state = calls.CALL_STATE_PLACED
     draft.media.Clear()
     draft.media.relay.CopyFrom(placement.relay)
@@ -35,8 +35,8 @@ def ring(
 ) -> bool:
     """Note the ports of the relay's session; 180 or 183 is about to be sent.
 
-    `provisional`: that response; empty when another edge has the transaction. `deadline_ms`: until then the
-    bot has to be there.
+    `provisional`: that response; empty if another edge has the transaction. `deadline_ms`: when the bot has
+    to be ready.
     """
     if draft.state != calls.CALL_STATE_PLACED:
         return False
@@ -62,7 +62,7 @@ def answer(
     """Note the 200 that is about to be sent.
 
     `final`: that response. `local_target`: the URI of our Contact in it. `ready`: what is known of the bot.
-    `deadline_ms`: until then the caller has to send its ACK.
+    `deadline_ms`: when the caller's ACK has to be there.
     """
     if draft.state != calls.CALL_STATE_RINGING:
         return False

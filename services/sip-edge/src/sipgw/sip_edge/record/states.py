@@ -1,6 +1,6 @@
-"""The sets of call states that the edge asks for, and the names of states and causes as logs print them.
+"""Sets of call states, and the names of states and causes as logs print them.
 
-Which state may follow which is a table of `sipgw.calls`.
+`sipgw.calls` has the table of which state may follow which.
 """
 
 from typing import Final
@@ -10,11 +10,11 @@ from sipgw.api.calls.v1 import session_pb2 as calls
 UNANSWERED: Final = frozenset({calls.CALL_STATE_INVITED, calls.CALL_STATE_PLACED, calls.CALL_STATE_RINGING})
 """The caller's INVITE has no final response yet."""
 ANSWERED: Final = frozenset({calls.CALL_STATE_ANSWERED, calls.CALL_STATE_ESTABLISHED})
-"""The 200 is saved, and no end is decided."""
+"""The 200 is saved, and no end."""
 HAS_SESSION: Final = ANSWERED | {calls.CALL_STATE_RINGING}
-"""A relay has the call's session, and no end is decided."""
+"""A relay has the call's session, and no end is saved."""
 OVER: Final = frozenset({calls.CALL_STATE_ENDING, calls.CALL_STATE_ENDED})
-"""The end is decided and saved."""
+"""The end is saved."""
 
 
 def state_name(state: calls.CallState.ValueType) -> str:
