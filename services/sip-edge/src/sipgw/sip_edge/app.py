@@ -1,4 +1,4 @@
-"""The edge as a process: how it starts, what runs beside the calls, how it stops."""
+"""The edge as a process: start it, keep its background tasks running, stop it."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -18,7 +18,7 @@ _log = get_logger("sipgw.sip_edge.app")
 
 
 class EdgeApp:
-    """`start` it once; `stop` ends every call of this edge and then the edge."""
+    """The edge. Call `start` once; `stop` ends or hands over its calls, and then stops."""
 
     def __init__(self, settings: EdgeSettings, store: Store, listener: UdpListener) -> None:
         self._settings = settings
@@ -26,7 +26,7 @@ class EdgeApp:
         self._beating: asyncio.Task[None] | None = None
 
     async def start(self) -> dict[str, str]:
-        """Serve; gives the addresses really bound."""
+        """Start serving; give the addresses bound."""
         sip = self.parts.signalling.sip
         grpc_port = await self.parts.grpc.start()
         listen = HostPort(HostPort.parse(self._settings.listen).host, grpc_port)
@@ -40,7 +40,7 @@ class EdgeApp:
         return bound
 
     async def stop(self) -> None:
-        """New calls get 503; every call of this edge is ended, bounded by `shutdown_s`, or handed over."""
+        """Refuse new calls; end all calls within `shutdown_s`, or hand them over; then stop."""
         self.parts.intake.refuse_new_calls()
         if self._settings.on_stop is OnStop.HAND_OVER:
             await self._hand_over()
@@ -58,16 +58,16 @@ class EdgeApp:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close everything, calls or not; the calls left are free to be claimed at once."""
+        """Close everything whether calls are left or not; other edges may claim those at once."""
         await self._give_up_lease()
         await self.vanish()
 
     async def vanish(self) -> None:
-        """Close everything without a word to anybody, as a process that dies does."""
+        """Close everything and tell no one, as a process does that is killed."""
         parts = self.parts
         parts.signalling.sip.stop_reading()
         await parts.process.requests.aclose()
-        await parts.process.tasks.aclose()  # before `sip` gives up what they await: that is no 408
+        await parts.process.tasks.aclose()  # before `sip` closes: no task may take that for a 408
         parts.signalling.sip.close()
         await parts.media.relays.aclose()
         await parts.edges.aclose()
@@ -77,7 +77,7 @@ class EdgeApp:
         await parts.store.aclose()
 
     async def _hand_over(self) -> None:
-        """Finish what is under way, leave the calls to the other edges, answer what has come meanwhile."""
+        """Finish transactions, leave the calls to the other edges, then respond to the last requests."""
         times, sip, served = self._settings.times, self.parts.signalling.sip, self.parts.served
         in_flight = InFlight(served.records, sip, self.parts.process.requests)
         is_finished = await in_flight.finished(times.hand_over_s)
@@ -89,7 +89,7 @@ class EdgeApp:
 
     async def _give_up_lease(self) -> None:
         if self._beating is not None:
-            self._beating.cancel()  # else it would take the lease again
+            self._beating.cancel()  # otherwise it would renew the lease
             await asyncio.gather(self._beating, return_exceptions=True)
         try:
             await self.parts.leases.give_up(self._settings.identity)
@@ -97,7 +97,7 @@ class EdgeApp:
             _log.warning("lease_not_given_up")
 
     def _reachable(self, listen: HostPort) -> str:
-        """Where other processes reach edge/v1: the listening host unless that is any."""
+        """Give the address of edge/v1 for other processes: the listening host, unless that is a wildcard."""
         host = self._settings.advertise_host if listen.host in {"0.0.0.0", "::"} else listen.host
         return str(HostPort(host, listen.port))
 
@@ -129,7 +129,7 @@ class EdgeApp:
         keep(self._learn_secret, "secret")
 
     async def _learn_secret(self) -> None:
-        """The keys of call ids and nonces, before the first call needs them."""
+        """Get the keys of call ids and nonces before the first call needs them."""
         while True:
             try:
                 await self.parts.new_calls.ids.learn_key()

@@ -1,4 +1,4 @@
-"""Who is made of what: the parts of one edge, each given those that it works with."""
+"""Make the parts of an edge and connect them."""
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.edge.v1.edge_pb2_grpc import add_EdgeServiceServicer_to_server
@@ -72,7 +72,7 @@ _CALL_ID_SECRET = "call-id"
 
 
 class EdgeParts:
-    """Makes each part after those that it is given. Nothing runs until `EdgeApp` starts it."""
+    """The parts of one edge, each made after those that it uses. Nothing runs until `EdgeApp` starts it."""
 
     def __init__(self, settings: EdgeSettings, store: Store, listener: UdpListener) -> None:
         self.store = store
@@ -124,14 +124,14 @@ class EdgeParts:
         self.probes = Probes(vitals, admin=settings.admin, health=settings.health)
 
     def _is_ready(self) -> bool:
-        """There is a config to route by, and Redis has known this edge.
+        """Tell whether there is a config to route by and Redis has had a lease of this edge.
 
-        That Redis goes away later changes nothing: calls in progress are served, and a new one is better told
-        503 than left without an answer by a load balancer that has no edge left.
+        An edge stays ready when Redis goes away later: it serves its calls and responds to new ones with 503,
+        which is better than a load balancer without any edge.
         """
         return self.process.gateway.taken.is_set() and self.edges.is_known and not self.intake.is_stopping
 
-    # -- callbacks of parts, to parts that are made after them
+    # -- callbacks from parts to parts made after them
 
     def _task_crashed(self, task: str) -> None:
         self.rescue.note_crash(task)

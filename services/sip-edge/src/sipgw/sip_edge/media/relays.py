@@ -92,11 +92,11 @@ class Relays:
             async with asyncio.timeout(SUSPECT_AFTER_S):
                 await link.wait_connected()
         except TimeoutError:
-            self._note_silent(who, "says nothing, nor does the edge of its calls")
+            self._note_silent(who, "is silent, as is the edge of its calls")
             return False
         if link.silent_s < SUSPECT_AFTER_S:
             return True
-        self._note_silent(who, f"said nothing for {link.silent_s:.1f} s, nor did the edge of its calls")
+        self._note_silent(who, f"was silent for {link.silent_s:.1f} s, as was the edge of its calls")
         return False
 
     def is_silent(self, who: Identity) -> bool:

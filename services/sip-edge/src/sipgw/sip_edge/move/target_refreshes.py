@@ -107,7 +107,7 @@ class TargetRefreshes:
             if current is None:
                 return
             if not _is_needed(current, contact):
-                await self._drop(live, "overtaken", "another re-INVITE of ours brought it")
+                await self._drop(live, "overtaken", "another re-INVITE of ours gave the Contact")
                 return
             try:
                 await self._update(

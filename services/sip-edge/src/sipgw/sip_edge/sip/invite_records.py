@@ -23,9 +23,8 @@ def address_of(endpoint: calls.Endpoint) -> Address:
 
 
 def contact_of_peer(leg: calls.Leg) -> str:
-    """Read the URI of our Contact that the peer has, "" when the record does not tell.
-
-    Records of older releases name it in the last 2xx alone.
+    """Give the URI of our Contact that the peer has; "": unknown. Records of older releases have it in the
+    last 2xx only.
     """
     if leg.local_target or not leg.invite.last_final:
         return leg.local_target
