@@ -8,7 +8,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 BIN := .venv/bin
 MEMBERS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml operator/pyproject.toml sdk/python/pyproject.toml cli/pyproject.toml)
 MEMBER_DIRS := $(patsubst %/pyproject.toml,%,$(MEMBERS))
-# What `sipgw` runs with, and what is added to work on it.
+# Stamps: what `sipgw` needs to run is installed; the development tools are installed too.
 RUNS := .venv/.runs
 READY := .venv/.ready
 PYTHON ?= >=3.11
@@ -43,8 +43,8 @@ $(READY): requirements.lock pyproject.toml $(RUNS)
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	@touch $@
 
-# Not every Python has a wheel of the embedded Redis: there the system's redis-server serves. Where that can't be
-# installed either, the command that needs it says what to do.
+# Not every Python has a wheel of the embedded Redis; there the system's redis-server is used. If that can't be installed
+# either, the command that needs a Redis says what to do.
 FIND_REDIS := from sipgw.local.redis_server import find_redis_server; find_redis_server()
 redis: $(RUNS)
 	@[ -n "$$SIPGW_REDIS_URL" ] || $(BIN)/python -c '$(FIND_REDIS)' 2>/dev/null || \
@@ -82,7 +82,7 @@ lint: setup ## ruff: rules and format; references that lead out of the repositor
 types: setup ## basedpyright, strict
 	$(BIN)/basedpyright
 
-dead: setup ## what nobody uses: vulture
+dead: setup ## dead code: vulture
 	$(BIN)/python scripts/dead_code.py
 
 declared: setup ## each package declares what it imports, and nothing else

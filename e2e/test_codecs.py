@@ -54,7 +54,7 @@ async def test_a_call_changes_its_codec_and_goes_on(gateway: Gateway, phone: Pho
     ok = await call.invite()
     assert ok.status == 200
     assert b"RTP/AVP 8 101" in ok.body
-    # A bot of PCMU hears and says what PCMA is in it: not every byte comes back as it went.
+    # PCMA is converted for a bot of PCMU and back, so not every byte comes back as it went.
     audio = noise(1.5, seed=5)
     call.rtp.received.clear()
     call.rtp.payload_type = _PCMA

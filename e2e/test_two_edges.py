@@ -49,7 +49,7 @@ async def test_a_retransmitted_invite_at_the_other_edge_gets_the_same_answer_and
     before = len(call.seen)
     call.send(invite, gateway.sip(1))
 
-    async def is_answered() -> bool:  # RFC 6026 8.5: by the 200's own timer, from whoever owns the call
+    async def is_answered() -> bool:  # RFC 6026 §8.5: the call's owner repeats the 200 by a timer of its own
         return any(message.status == 200 and message.method == "INVITE" for message in call.seen[before:])
 
     await eventually(is_answered, 5)

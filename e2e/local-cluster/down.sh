@@ -6,7 +6,7 @@ set -uo pipefail
 
 processes() { find /sys/fs/cgroup/pids/kc -name cgroup.procs -exec cat {} + 2>/dev/null; }
 
-for _ in {1..10}; do # again, for what a process started before it was killed
+for _ in {1..10}; do # again, since a process may start others before it is killed
   mapfile -t pids < <(processes)
   [ ${#pids[@]} -gt 0 ] || break
   kill -KILL "${pids[@]}" 2>/dev/null

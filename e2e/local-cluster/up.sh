@@ -56,7 +56,7 @@ build_programs() {
   echo "$key" >"$programs/.key"
 }
 
-make_images() { # what every pod needs (pause), and a server to try the cluster with (tsrv)
+make_images() { # pause, which every pod needs, and tsrv, a server to try the cluster with
   local root command
   if [ ! -s "$images/pause.tar" ]; then
     python3 "$here/lib/image.py" "$images/pause.tar" localhost/pause:1 "$programs/pause=/pause" --entrypoint /pause
@@ -136,7 +136,7 @@ make_networks() {
     ip addr add $api_address/24 dev kcbr0
     ip link set kcbr0 up
   fi
-  # What crosses the bridge must not pass this machine's iptables: dockerd sets FORWARD to DROP.
+  # Packets across the bridge must not pass this machine's iptables: dockerd sets FORWARD to DROP.
   sysctl -qw net.bridge.bridge-nf-call-iptables=0 2>/dev/null || :
   for i in $(seq "$KC_NODES"); do
     [ -e "/run/netns/kc-n$i" ] || add_node_network "$i"
