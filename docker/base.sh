@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # base.sh run|build DEST.tar: a Python base made from Debian packages, for where no image registry can be reached.
-# `run` is the base of the services: Python, its libraries, and nothing to install or compile with, not even a shell;
+# `run` is what services stand on: Python, its libraries and nothing to install or compile with, not even a shell;
 # `build` adds what the builder stages use. No maintainer script runs: the packages are unpacked, which takes seconds.
 set -euo pipefail
 kind=$1 dest=$2
