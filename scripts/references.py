@@ -2,7 +2,8 @@
 """Check that the repository stands on its own: references.py
 
 No file names a path outside of the repository. Every page of docs/ and every ADR that a line cites is there,
-and so is the file that a relative link of a Markdown page leads to. Files that git ignores are not read.
+and so are the files that a Markdown page links or names in backticks, as `libs/sip` or `sip_edge/record`.
+Files that git ignores are not read.
 """
 
 import re
@@ -13,10 +14,14 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1]
 _ADRS = _ROOT / "docs" / "adr"
+_ROOTS = (_ROOT, _ROOT / "services" / "sip-edge" / "src" / "sipgw")
 _OUTSIDE = re.compile(r"\.\./shared\b|(?<![\w.$])/work/|\b(DESIGN|STYLE)(\.md| §|'s)")
 _PAGE = re.compile(r"(?<![\w./-])docs/[\w/.-]+\.md\b")
 _ADR = re.compile(r"\bADR (\d{4})\b")
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
+_NAMED = re.compile(
+    r"`((?:services|libs|sip_edge|operator|sdk|cli|charts|e2e|bench|docker|testrun|proto)/[\w./-]+)`"
+)
 _ADDRESS = re.compile(r"[a-z]+:")
 
 
@@ -55,6 +60,9 @@ def _cited(line: str, path: Path) -> Iterator[str]:
     if path.suffix == ".md":
         links = [link for link in _LINK.findall(line) if not _ADDRESS.match(link)]
         yield from (link for link in links if not (path.parent / link).exists())
+        for name in _NAMED.findall(line):
+            if not any((root / name).exists() for root in _ROOTS):
+                yield name
 
 
 if __name__ == "__main__":
