@@ -62,9 +62,12 @@ if TYPE_CHECKING:
 MAX_ROWS: Final = 8192
 _OTHER_FILES: Final = 512
 _SWITCH_S: Final = 0.001
-DOUBTFUL_STALL_S: Final = 0.75  # edges leave a relay that says nothing for so long
-_LAST_WORDS_S: Final = 0.2  # for the edge to hear of the sessions' end
-_STALLED_S: Final = 5.0  # no tick for so long: it will not come back by itself
+DOUBTFUL_STALL_S: Final = 0.75
+"""Edges leave a relay that says nothing for so long."""
+_LAST_WORDS_S: Final = 0.2
+"""For the edge to hear of the sessions' end."""
+_STALLED_S: Final = 5.0
+"""No tick for so long: it will not come back by itself."""
 _log = get_logger("sipgw.media_relay")
 
 

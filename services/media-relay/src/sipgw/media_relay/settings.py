@@ -9,17 +9,22 @@ if TYPE_CHECKING:
     from sipgw.api.config.v1 import config_pb2
     from sipgw.runtime.tls import TlsDirectory
 
-_DEADLINE_S: Final = 60.0  # until a config says another
-_PATIENT_SHARE: Final = 0.5  # of the time that a stopping relay has, in which calls wait for a pause
+_DEADLINE_S: Final = 60.0
+"""Until a config says another."""
+_PATIENT_SHARE: Final = 0.5
+"""Of the time that a stopping relay has, in which calls wait for a pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class DrainTimes:
     """How long a drain may take, in seconds."""
 
-    most_s: float  # what the process has after SIGTERM
-    deadline_s: float = _DEADLINE_S  # after it calls leave in mid-word too
-    has_own_deadline: bool = False  # a flag's, which stands above the config's
+    most_s: float
+    """What the process has after SIGTERM."""
+    deadline_s: float = _DEADLINE_S
+    """After it calls leave in mid-word too."""
+    has_own_deadline: bool = False
+    """A flag's, which stands above the config's."""
 
     def following(self, gateway: config_pb2.GatewaySettings) -> DrainTimes:
         """These with the config's deadline and grace. No config stretches what the process has."""
@@ -46,7 +51,8 @@ class RelaySettings:
     advertise: str
     first_port: int
     last_port: int
-    registry: str  # empty: none (a relay under test)
+    registry: str
+    """Empty: none (a relay under test)."""
     admin: str
     ordinal: int
     lane: int

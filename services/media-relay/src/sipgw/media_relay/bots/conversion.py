@@ -28,7 +28,8 @@ class FormatConversion:
             self._to_wire = PolyphaseResampler(rows, bot.rate_hz, wire.rate_hz)
         step = bot.rate_hz // gcd(bot.rate_hz, wire.rate_hz)  # samples that come out even
         self._step_bytes = step * bot.sample_bytes
-        self._rest: dict[int, bytes] = {}  # by row: the end of a speech that does not fill a step
+        self._rest: dict[int, bytes] = {}
+        """By row: the end of a speech that does not fill a step."""
 
     @property
     def bot_bytes_per_wire_bytes(self) -> tuple[int, int]:

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
     from sipgw.media_relay.streams.trunk import TrunkStream
 
-_NO_TRUNK_S: Final = 60.0  # how long UNIMPLEMENTED is remembered: a bot may be upgraded
+_NO_TRUNK_S: Final = 60.0
+"""How long UNIMPLEMENTED is remembered: a bot may be upgraded."""
 _DECLARED_S: Final = 300.0
 _AVOID_S: Final = 2.0
-_CALLS_PER_CHANNEL: Final = 50  # StreamCalls on one connection; servers commonly allow 100 streams
+_CALLS_PER_CHANNEL: Final = 50
+"""StreamCalls on one connection; servers commonly allow 100 streams."""
 
 
 class BotPod:

@@ -30,8 +30,10 @@ _log = get_logger("sipgw.media_relay.bots")
 
 _BACKOFF_FIRST_S: Final = 0.1
 _BACKOFF_MOST_S: Final = 1.0
-_STABLE_S: Final = 5.0  # an attach that lasted so long starts the reconnect limit anew
-_HELD_EVENTS: Final = 100  # key presses while no bot is attached; the oldest go first
+_STABLE_S: Final = 5.0
+"""An attach that lasted so long starts the reconnect limit anew."""
+_HELD_EVENTS: Final = 100
+"""Key presses while no bot is attached; the oldest go first."""
 
 
 class BotSession:
@@ -66,7 +68,8 @@ class BotSession:
         self._silence_timer: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._lost_at: float | None = None
-        self._trouble = ""  # why the attempt before failed: the last one may just be cut short
+        self._trouble = ""
+        """Why the attempt before failed: the last one may just be cut short."""
         self._ready_at = 0.0
         self._channel: grpc.aio.Channel | None = None
         self._trace = parse_traceparent(call.traceparent)

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from sipgw.media_relay.stages.pauses import PauseStage
 
 PERIOD_TICKS: Final = 100 // TICK_MS
-MOST_A_PERIOD: Final = 2  # 20 calls a second
+MOST_A_PERIOD: Final = 2
+"""20 calls a second."""
 ASK_AGAIN_S: Final = 10.0
-_BACKLOG_BYTES: Final = 800  # 100 ms of speech not yet played
+_BACKLOG_BYTES: Final = 800
+"""100 ms of speech not yet played."""
 _log = get_logger("sipgw.media_relay.drain")
 
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from sipgw.media_relay.plane.media_plane import MediaPlane
     from sipgw.runtime.telemetry.traces import TraceIds
 
-LEAST_PACKETS: Final = 100  # two seconds: of less a share says nothing
+LEAST_PACKETS: Final = 100
+"""Two seconds: of less a share says nothing."""
 _CLOCK_KHZ: Final = 8
 
 

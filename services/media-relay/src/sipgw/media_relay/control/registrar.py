@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from sipgw.media_relay.settings import RelaySettings
     from sipgw.runtime.settings import Identity
 
-_FIRST_CONFIG_S: Final = 2.0  # so that the first call has the right address already
+_FIRST_CONFIG_S: Final = 2.0
+"""So that the first call has the right address already."""
 _log = get_logger("sipgw.media_relay.registrar")
 
 

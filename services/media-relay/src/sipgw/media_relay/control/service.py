@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from sipgw.runtime.settings import Identity
 
 SERVICE_NAME = "sipgw.api.relay.v1.RelayControlService"
-_MOST_EVENTS = 1000  # a message
+_MOST_EVENTS = 1000
+"""A message."""
 _log = get_logger("sipgw.media_relay.service")
 
 

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
     from sipgw.media_relay.load.tick import TickClock
 
-MOST_TICK_LOAD: Final = 0.8  # of the CPU that the relay may use
-MOST_CPU: Final = 0.9  # likewise, over the last few seconds
-_SMOOTHING: Final = 0.3  # a second
-_CLEARLY: Final = 0.9  # of what makes a relay full: below it, the log says that there is room again
+MOST_TICK_LOAD: Final = 0.8
+"""Of the CPU that the relay may use."""
+MOST_CPU: Final = 0.9
+"""Likewise, over the last few seconds."""
+_SMOOTHING: Final = 0.3
+"""A second."""
+_CLEARLY: Final = 0.9
+"""Of what makes a relay full: below it, the log says that there is room again."""
 _log = get_logger("sipgw.media_relay.head_room")
 
 
@@ -37,9 +41,11 @@ class RelayHeadRoom:
         self.is_stopping = False
         self._is_draining = False
         self.cpu = 0.0
-        self.limit = 1.0  # cores that the relay may use
+        self.limit = 1.0
+        """Cores that the relay may use."""
         self._clock = clock
-        self._was_full = False  # by the log
+        self._was_full = False
+        """By the log."""
         self._read_cpu_s, self._now_s, self._read_limit = cpu_s, now_s, read_limit
         self._cpu_s, self._at_s = cpu_s(), now_s()
 

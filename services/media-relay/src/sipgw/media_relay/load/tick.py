@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TICK_S: Final = TICK_MS / 1000
-_ROUNDING_S: Final = 0.0005  # the loop's timers have milliseconds
-_LOAD_SMOOTHING: Final = 0.005  # about a second of ticks
+_ROUNDING_S: Final = 0.0005
+"""The loop's timers have milliseconds."""
+_LOAD_SMOOTHING: Final = 0.005
+"""About a second of ticks."""
 
 
 class TickClock:
@@ -31,9 +33,11 @@ class TickClock:
         self._origin_s = loop.time()
         self._number = 0
         self._timer: asyncio.TimerHandle | None = None
-        self.load = 0.0  # CPU of the ticks' work as a share of a core, over about a second
+        self.load = 0.0
+        """CPU of the ticks' work as a share of a core, over about a second."""
         self.missed = 0
-        self.longest_s = 0.0  # since the last asking
+        self.longest_s = 0.0
+        """Since the last asking."""
 
     @property
     def number(self) -> int:

@@ -14,19 +14,26 @@ from sipgw.audio import decode, encode
 if TYPE_CHECKING:
     from sipgw.audio import AudioFormat, PayloadU8, SamplesI16
 
-RowsU32: TypeAlias = npt.NDArray[np.uint32]  # row indices of calls, shape (n,), each at most once in a block
-SeqU64: TypeAlias = npt.NDArray[np.uint64]  # frame periods since the call's first, shape (n,)
-LengthsI32: TypeAlias = npt.NDArray[np.int32]  # bytes of each row that are audio, shape (n,)
-FlagsU8: TypeAlias = npt.NDArray[np.uint8]  # bits of FrameFlag, shape (n,)
-Mask: TypeAlias = npt.NDArray[np.bool_]  # shape (n,)
+RowsU32: TypeAlias = npt.NDArray[np.uint32]
+"""Row indices of calls, shape (n,), each at most once in a block."""
+SeqU64: TypeAlias = npt.NDArray[np.uint64]
+"""Frame periods since the call's first, shape (n,)."""
+LengthsI32: TypeAlias = npt.NDArray[np.int32]
+"""Bytes of each row that are audio, shape (n,)."""
+FlagsU8: TypeAlias = npt.NDArray[np.uint8]
+"""Bits of FrameFlag, shape (n,)."""
+Mask: TypeAlias = npt.NDArray[np.bool_]
+"""Shape (n,)."""
 
 
 class FrameFlag(IntFlag):
     """What is known of a row beyond its bytes."""
 
     NONE = 0
-    CONCEALED = 1  # uplink: nothing came for this period; the payload is silence
-    IDLE = 2  # downlink: the bot had nothing to say; the payload is silence
+    CONCEALED = 1
+    """Uplink: nothing came for this period; the payload is silence."""
+    IDLE = 2
+    """Downlink: the bot had nothing to say; the payload is silence."""
 
 
 @dataclass(slots=True)

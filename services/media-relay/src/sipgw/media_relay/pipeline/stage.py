@@ -30,8 +30,10 @@ def row_of(handle: int) -> int:
 class Tick:
     """A step of the relay's clock."""
 
-    number: int  # periods of TICK_MS since the relay started; after a stall numbers are left out
-    at_s: float  # monotonic
+    number: int
+    """Periods of TICK_MS since the relay started; after a stall numbers are left out."""
+    at_s: float
+    """Monotonic."""
 
 
 class Stage(Protocol):

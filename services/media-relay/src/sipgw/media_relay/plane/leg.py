@@ -25,10 +25,14 @@ class Leg:
     media: MediaParameters
     strange: int = 0
     has_started: bool = False
-    is_muted: bool = False  # the call may be elsewhere: nothing is sent
-    acknowledged_host: str = ""  # of the SDP whose answer the caller has acknowledged
-    reach: Reach = Reach.HELD  # of RTP
-    may_report: bool = False  # RTCP goes only where RTP goes freely, and to a host that RTP may go to
+    is_muted: bool = False
+    """The call may be elsewhere: nothing is sent."""
+    acknowledged_host: str = ""
+    """Of the SDP whose answer the caller has acknowledged."""
+    reach: Reach = Reach.HELD
+    """Of RTP."""
+    may_report: bool = False
+    """RTCP goes only where RTP goes freely, and to a host that RTP may go to."""
     _rtcp_candidate: Source | None = None
 
     def take_media(self, media: MediaParameters) -> None:

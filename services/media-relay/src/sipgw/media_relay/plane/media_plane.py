@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 _POOL_SWEEP_TICKS: Final = 20
 _ROUNDS: Final = 3
 _MOST_ROUNDS: Final = 64
-_REPORT_BYTES: Final = 480  # consumption is told every 60 ms
+_REPORT_BYTES: Final = 480
+"""Consumption is told every 60 ms."""
 
 
 class MediaListener(Protocol):

@@ -28,8 +28,10 @@ class OutboundGate:
     def __init__(self, transmitter: Transmitter, playout: PlayoutQueue) -> None:
         self._transmitter = transmitter
         self._playout = playout
-        self._left: dict[int, int] = {}  # packets that a call may yet send to destinations that are LIMITED
-        self._ends_at: dict[int, int] = {}  # of rows that are limited now: the count of sent packets
+        self._left: dict[int, int] = {}
+        """Packets that a call may yet send to destinations that are LIMITED."""
+        self._ends_at: dict[int, int] = {}
+        """Of rows that are limited now: the count of sent packets."""
 
     def apply(self, row: int, reach: Reach, *, is_sending: bool, tick_number: int) -> bool:
         """Let the row send, or hold it; whether it may. One that does not send (hold) uses its audio up."""

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from sipgw.media_relay.ports.port_pool import Barred, PortPair
     from sipgw.rtp.source_latch import Source
 
-_MOST_EARLY = 64  # datagrams that slipped in between bind and connect
+_MOST_EARLY = 64
+"""Datagrams that slipped in between bind and connect."""
 
 
 class RtpEndpoint:

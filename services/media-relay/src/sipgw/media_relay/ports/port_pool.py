@@ -27,11 +27,15 @@ if TYPE_CHECKING:
     Barred = tuple[Source, int]  # with the SSRC
 
 SILENT_S: Final = 1.0
-RESTED_S: Final = 10.0  # after its release a port is given again only when no other is free
-LONGEST_REST_S: Final = 30.0  # a sender that never stops may not keep a port for ever
+RESTED_S: Final = 10.0
+"""After its release a port is given again only when no other is free."""
+LONGEST_REST_S: Final = 30.0
+"""A sender that never stops may not keep a port for ever."""
 _MOST_BARRED: Final = 8
-_MOST_READ: Final = 32  # datagrams of one resting socket in one sweep
-_RECEIVE_BUFFER: Final = 256 * 1024  # rides out a second's stall
+_MOST_READ: Final = 32
+"""Datagrams of one resting socket in one sweep."""
+_RECEIVE_BUFFER: Final = 256 * 1024
+"""Rides out a second's stall."""
 
 
 @dataclass(slots=True)
@@ -41,11 +45,12 @@ class PortPair:
     rtp_port: int
     rtp: socket.socket
     rtcp: socket.socket
-    barred: tuple[Barred, ...] = ()  # who was heard here before and may talk yet
-    heard: Barred | None = None  # the call's own caller
-    extra: list[socket.socket] = field(
-        default_factory=list[socket.socket]
-    )  # connected ones, read while resting
+    barred: tuple[Barred, ...] = ()
+    """Who was heard here before and may talk yet."""
+    heard: Barred | None = None
+    """The call's own caller."""
+    extra: list[socket.socket] = field(default_factory=list[socket.socket])
+    """Connected ones, read while resting."""
 
     @property
     def rtcp_port(self) -> int:
@@ -75,9 +80,11 @@ class PortPool:
         self._family = _family_of(bind)
         self._tokens = tokens
         self._rested = list(range(low, high, 2))
-        self._unrested: list[tuple[float, int]] = []  # a heap: when it has rested, the port
+        self._unrested: list[tuple[float, int]] = []
+        """A heap: when it has rested, the port."""
         self._barred: dict[int, tuple[Barred, ...]] = {}
-        self._resting: dict[int, _Resting] = {}  # by RTP port
+        self._resting: dict[int, _Resting] = {}
+        """By RTP port."""
         self._epoll = select.epoll()
         self._resting_by_fd: dict[int, tuple[_Resting, socket.socket]] = {}
 

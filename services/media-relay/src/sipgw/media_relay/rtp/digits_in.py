@@ -17,7 +17,8 @@ class DigitsIn:
 
     def __init__(self) -> None:
         self._receivers: dict[int, DtmfReceiver] = {}
-        self._pressed: set[int] = set()  # rows with a key down: their end may be lost
+        self._pressed: set[int] = set()
+        """Rows with a key down: their end may be lost."""
         self._clock_hz: dict[int, int] = {}
 
     def configure(self, row: int, clock_rate_hz: int) -> None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     Rows = npt.NDArray[np.integer]
 
-QUIET_LEVEL: Final = 330  # mean absolute sample: -40 dBFS
+QUIET_LEVEL: Final = 330
+"""Mean absolute sample: -40 dBFS."""
 
 
 class FrameQueue(Protocol):

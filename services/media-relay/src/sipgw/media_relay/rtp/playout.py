@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     OnMark: TypeAlias = Callable[[bool], None]  # told whether the audio before it was cleared
 
 LIMIT_BYTES: Final = 65536
-FULL_BYTES: Final = LIMIT_BYTES * 3 // 4  # the bot may be waiting for room: what comes then is a burst
+FULL_BYTES: Final = LIMIT_BYTES * 3 // 4
+"""The bot may be waiting for room: what comes then is a burst."""
 NEAR_SLOTS: Final = 128
-TARGET_BYTES: Final = 160  # a frame in hand is no backlog
+TARGET_BYTES: Final = 160
+"""A frame in hand is no backlog."""
 _NO_MARK: Final = 1 << 62
 
 
@@ -41,16 +43,19 @@ class PlayoutQueue:
         self._near = SlotRing(rows, NEAR_SLOTS)
         self._head = np.zeros(rows, np.int64)
         self._end = np.zeros(rows, np.int64)
-        self._seen = np.zeros(rows, np.int64)  # the end, when audio was last taken
+        self._seen = np.zeros(rows, np.int64)
+        """The end, when audio was last taken."""
         self._far: dict[int, bytearray] = {}
         self._has_far = np.zeros(rows, np.bool_)
         self._silence = np.zeros(rows, np.uint8)
         self._is_audible = np.zeros(rows, np.bool_)
         self._next_mark = np.full(rows, _NO_MARK, np.int64)
         self._marks: dict[int, deque[tuple[int, OnMark]]] = {}
-        self.played = np.zeros(rows, np.int64)  # bytes the caller heard
+        self.played = np.zeros(rows, np.int64)
+        """Bytes the caller heard."""
         self.excess = ExcessWatch(rows, target_bytes=TARGET_BYTES, full_bytes=FULL_BYTES)
-        self.refused = 0  # bytes beyond the limit, all calls
+        self.refused = 0
+        """Bytes beyond the limit, all calls."""
 
     def open(self, row: int, *, silence: int, is_live: bool, now_s: float) -> None:
         """Begin a row anew. A standing backlog is dropped in quiet frames; what is left of it after the row's

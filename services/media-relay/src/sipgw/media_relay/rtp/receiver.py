@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 NO_PAYLOAD_TYPE: Final = 255
 _CLOCK_HZ: Final = 8000
-_OLD_SSRC_SILENCE_TICKS: Final = 12  # 60 ms
+_OLD_SSRC_SILENCE_TICKS: Final = 12
+"""60 ms."""
 
 
 class ReceiverListener(Protocol):
@@ -65,7 +66,8 @@ class RtpReceiver:
         self._payload_type = np.full(rows, NO_PAYLOAD_TYPE, np.uint8)
         self._event_payload_type = np.full(rows, NO_PAYLOAD_TYPE, np.uint8)
         self._former_payload_type = np.full(rows, NO_PAYLOAD_TYPE, np.uint8)
-        self._recoding: dict[int, PayloadU8] = {}  # by row: what bytes of the former payload type are now
+        self._recoding: dict[int, PayloadU8] = {}
+        """By row: what bytes of the former payload type are now."""
         self._is_muxed = np.zeros(rows, np.bool_)
         self._is_receiving = np.zeros(rows, np.bool_)
         self.ssrc = np.zeros(rows, np.uint32)
@@ -73,11 +75,14 @@ class RtpReceiver:
         self._candidate_ssrc = np.zeros(rows, np.uint32)
         self._candidate_next = np.full(rows, -1, np.int32)
         self._highest = np.zeros(rows, np.uint16)
-        self.last_heard = np.zeros(rows, np.int64)  # tick of the last packet, or of the row's beginning
+        self.last_heard = np.zeros(rows, np.int64)
+        """Tick of the last packet, or of the row's beginning."""
         self.last_audio = np.zeros(rows, np.int64)
-        self._earlier = [ReceptionTotals(0, 0, 0.0)] * rows  # of earlier SSRCs
+        self._earlier = [ReceptionTotals(0, 0, 0.0)] * rows
+        """Of earlier SSRCs."""
         self.malformed = 0
-        self.unexpected = 0  # of a payload type that was not agreed
+        self.unexpected = 0
+        """Of a payload type that was not agreed."""
 
     def open(self, row: int, tick_number: int) -> None:
         self.reception.reset(row)

@@ -41,11 +41,14 @@ class RtcpReports:
         self._transmitter = transmitter
         self._next = np.full(rows, NEVER, np.int64)
         self._cname = [""] * rows
-        self._last_report = np.zeros(rows, np.int64)  # the middle 32 bits of the caller's last sender report
+        self._last_report = np.zeros(rows, np.int64)
+        """The middle 32 bits of the caller's last sender report."""
         self._last_report_ms = np.zeros(rows, np.int64)
         self.round_trip_ms = np.full(rows, np.nan)
-        self.jitter_by_caller = np.full(rows, np.nan)  # of what it hears, timestamp units, by its word
-        self.lost_by_caller = np.zeros(rows, np.int64)  # of our packets, by the caller's word
+        self.jitter_by_caller = np.full(rows, np.nan)
+        """Of what it hears, timestamp units, by its word."""
+        self.lost_by_caller = np.zeros(rows, np.int64)
+        """Of our packets, by the caller's word."""
 
     def start(self, row: int, tick_number: int) -> None:
         if self._next[row] == NEVER:

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-SLOT: Final = 2048  # a datagram that fills it was longer: no audio is
-_ROUND: Final = 2048  # packets a round
+SLOT: Final = 2048
+"""A datagram that fills it was longer: no audio is."""
+_ROUND: Final = 2048
+"""Packets a round."""
 _COLD_A_TICK: Final = 64
 _FDS: Final = 1 << 16
 

@@ -47,7 +47,8 @@ class _DigitsOut:
 
     sender: DtmfSender
     payload_type: int
-    ticks_per_unit: float  # event clock over audio clock
+    ticks_per_unit: float
+    """Event clock over audio clock."""
 
 
 class Transmitter:
@@ -60,7 +61,8 @@ class Transmitter:
         self._format = np.zeros(rows, np.uint8)
         self._next = np.full(rows, NEVER, np.int64)
         self._period = np.full(rows, 4, np.int64)
-        self._step = np.full(rows, 160, np.int64)  # timestamp units a packet
+        self._step = np.full(rows, 160, np.int64)
+        """Timestamp units a packet."""
         self._payload_type = np.zeros(rows, np.uint8)
         self.ssrc = np.zeros(rows, np.uint32)
         self._sequence = np.zeros(rows, np.uint16)
@@ -71,16 +73,20 @@ class Transmitter:
         self._send: list[Send | None] = [None] * rows
         self._started: set[int] = set()
         self._held: set[int] = set()
-        self._paused_at: dict[int, int] = {}  # when the next packet of a held row was due
+        self._paused_at: dict[int, int] = {}
+        """When the next packet of a held row was due."""
         self._digits: dict[int, _DigitsOut] = {}
         self._has_digits = np.zeros(rows, np.bool_)
         self._has_spoken = np.zeros(rows, np.bool_)
         self.sent = np.zeros(rows, np.int64)
         self.octets = np.zeros(rows, np.int64)
-        self.spoke: list[int] = []  # rows whose bot was heard for the first time; the owner empties it
-        self.consumed: list[Rows] = []  # rows that took audio in this tick; the owner empties it
+        self.spoke: list[int] = []
+        """Rows whose bot was heard for the first time; the owner empties it."""
+        self.consumed: list[Rows] = []
+        """Rows that took audio in this tick; the owner empties it."""
         self.send_errors = 0
-        self.skipped = 0  # packets left out after stalls
+        self.skipped = 0
+        """Packets left out after stalls."""
         self._packets: dict[int, tuple[npt.NDArray[np.uint8], list[memoryview]]] = {}
 
     def open(self, row: int) -> None:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 NEVER: Final = 1 << 60
 PATIENCE_TICKS: Final = 3
 CATCH_UP_MS: Final = 200
-_PACKET_TICKS: Final = UPLINK_FRAME_MS // TICK_MS  # of nearly all callers
+_PACKET_TICKS: Final = UPLINK_FRAME_MS // TICK_MS
+"""Of nearly all callers."""
 _NO_SLACK: Final = 1 << 20
 _SLACK_WINDOW_TICKS: Final = 1000 // TICK_MS
 
@@ -55,9 +56,11 @@ class Uplink:
         self._met = np.zeros(rows, np.bool_)
         self._slack = np.full(rows, _NO_SLACK, np.int64)
         self._slack_since = np.zeros(rows, np.int64)
-        self._origin = np.full(rows, NEVER, np.int64)  # tick of seq 0, of calls that were elsewhere before
+        self._origin = np.full(rows, NEVER, np.int64)
+        """Tick of seq 0, of calls that were elsewhere before."""
         self.concealed = 0
-        self.left_out = 0  # frames left out after stalls
+        self.left_out = 0
+        """Frames left out after stalls."""
 
     def open(self, row: int, audio_format: AudioFormat, *, keep_seq: bool = False) -> None:
         """Ready a row; it stands still until `start` or its first packet."""

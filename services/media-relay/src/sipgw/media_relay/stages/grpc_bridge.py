@@ -40,10 +40,13 @@ class GrpcBridgeStage:
         self._gateway = GrpcBotGateway(self, instance=instance, resolve=resolve)
         self._conversions: list[FormatConversion] = []
         self._numbers: dict[tuple[AudioFormat, AudioFormat], int] = {}
-        self._conversion = np.full(MAX_ROWS, _NONE, dtype=np.int16)  # by row: index of its conversion
+        self._conversion = np.full(MAX_ROWS, _NONE, dtype=np.int16)
+        """By row: index of its conversion."""
         self._handle = np.zeros(MAX_ROWS, dtype=np.uint32)
-        self._bot_bytes = np.ones(MAX_ROWS, dtype=np.uint64)  # so many for the bot ...
-        self._wire_bytes = np.ones(MAX_ROWS, dtype=np.uint64)  # ... are so many on the wire
+        self._bot_bytes = np.ones(MAX_ROWS, dtype=np.uint64)
+        """So many for the bot ..."""
+        self._wire_bytes = np.ones(MAX_ROWS, dtype=np.uint64)
+        """... are so many on the wire."""
 
     @property
     def counters(self) -> BotCounters:

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from sipgw.media_relay.pipeline.block import FrameBlock
     from sipgw.media_relay.pipeline.stage import Tick
 
-SPEECH_DBOV: Final = -45.0  # a quiet voice; a line's noise is below
-PAUSE_MS: Final = 300  # shorter ones are between words
+SPEECH_DBOV: Final = -45.0
+"""A quiet voice; a line's noise is below."""
+PAUSE_MS: Final = 300
+"""Shorter ones are between words."""
 
 
 class PauseStage:
@@ -27,7 +29,8 @@ class PauseStage:
 
     def __init__(self, rows: int) -> None:
         self._is_listening = False
-        self._last_speech = np.zeros(rows, np.int64)  # tick
+        self._last_speech = np.zeros(rows, np.int64)
+        """Tick."""
 
     def begin(self, tick_number: int) -> None:
         """Listen from now on: nobody counts as silent before a whole pause has passed."""

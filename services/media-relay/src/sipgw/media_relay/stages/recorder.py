@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from sipgw.media_relay.pipeline.stage import Tick
     from sipgw.media_relay.stages.recording_writer import RecordingWriter
 
-PIECE: Final = 4000  # bytes of a channel: half a second
+PIECE: Final = 4000
+"""Bytes of a channel: half a second."""
 _SLOTS: Final = 4 * PIECE // SLOT_BYTES
-_SHORTER: Final = 2 * SLOT_BYTES  # the first piece of a row than that of the row before
+_SHORTER: Final = 2 * SLOT_BYTES
+"""The first piece of a row than that of the row before."""
 _BYTES_A_TICK: Final = 8 * TICK_MS
 _LEFT, _RIGHT = 0, 1
 
@@ -37,16 +39,22 @@ class RecorderStage:
     def __init__(self, rows: int, writer: RecordingWriter) -> None:
         self._writer = writer
         self._is_mine = np.zeros(rows, np.bool_)
-        self._ring = SlotRing(2 * rows, _SLOTS)  # row * 2 + channel
+        self._ring = SlotRing(2 * rows, _SLOTS)
+        """Row * 2 + channel."""
         self._number = np.zeros(rows, np.int64)
-        self._formats: dict[int, AudioFormat] = {}  # by row
-        self._planned: dict[int, Path] = {}  # by row
-        self._origin = np.full(rows, -1, np.int64)  # tick of the first frame of either side
-        self._base = np.zeros((rows, 2), np.int64)  # position of frame 0
+        self._formats: dict[int, AudioFormat] = {}
+        """By row."""
+        self._planned: dict[int, Path] = {}
+        """By row."""
+        self._origin = np.full(rows, -1, np.int64)
+        """Tick of the first frame of either side."""
+        self._base = np.zeros((rows, 2), np.int64)
+        """Position of frame 0."""
         self._has_base = np.zeros((rows, 2), np.bool_)
         self._reached = np.zeros((rows, 2), np.int64)
         self._flushed = np.zeros(rows, np.int64)
-        self._due = np.zeros(rows, np.int64)  # where the piece that gathers ends
+        self._due = np.zeros(rows, np.int64)
+        """Where the piece that gathers ends."""
         self._last_number = 0
 
     def open(self, row: int, path: Path, audio_format: AudioFormat) -> None:

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from sipgw.audio import AudioFormat, PayloadU8
 
 _CHANNELS: Final = 2
-_QUEUED: Final = 8192  # pieces: four seconds of a thousand calls, 64 MiB
-_LONGEST_GAP: Final = 80_000  # samples of silence written at once
+_QUEUED: Final = 8192
+"""Pieces: four seconds of a thousand calls, 64 MiB."""
+_LONGEST_GAP: Final = 80_000
+"""Samples of silence written at once."""
 _MOST_NAMES: Final = 1000
 _CURES: Final = {
     errno.ENOSPC: "free space on that disk, or have recordings written to another",
@@ -44,7 +46,8 @@ _log = get_logger("sipgw.media_relay.recording")
 class RecordingPiece:
     """Audio of both channels from `first_sample` on, in wire format; None as audio ends the file."""
 
-    number: int  # of the recording
+    number: int
+    """Of the recording."""
     first_sample: int
     audio_format: AudioFormat
     left: PayloadU8 | None
@@ -76,7 +79,8 @@ class RecordingWriter:
         self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="recording-writer", daemon=True)
         self._open: dict[int, _Recording] = {}
-        self._paths: dict[int, Path | None] = {}  # as the thread found them; until the file's end
+        self._paths: dict[int, Path | None] = {}
+        """As the thread found them; until the file's end."""
         self._is_behind = False
         self.refused = 0
         self.failed = 0

@@ -24,14 +24,18 @@ if TYPE_CHECKING:
 
     Mask = npt.NDArray[np.bool_]
 
-SPEECH_MAGNITUDE: Final = 400  # of the loudest sample looked at: of a quiet voice; a line's noise is below
+SPEECH_MAGNITUDE: Final = 400
+"""Of the loudest sample looked at: of a quiet voice; a line's noise is below."""
 _STRIDE: Final = 16
-_BOT_PAUSE_TICKS: Final = 200 // TICK_MS  # a bot that goes on after less has not begun anew
-_CALLER_PAUSE_TICKS: Final = 60 // TICK_MS  # an answer that comes sooner has interrupted
+_BOT_PAUSE_TICKS: Final = 200 // TICK_MS
+"""A bot that goes on after less has not begun anew."""
+_CALLER_PAUSE_TICKS: Final = 60 // TICK_MS
+"""An answer that comes sooner has interrupted."""
 _LONG_AGO: Final = -(1 << 40)
 _SIGN: Final = np.uint8(0x80)
 _ALAW_EVEN_BITS: Final = np.uint8(0x55)
-_ORDER: Final = np.arange(128, dtype=np.uint8)  # codes without their sign
+_ORDER: Final = np.arange(128, dtype=np.uint8)
+"""Codes without their sign."""
 
 
 def _least(pcm: npt.NDArray[np.int16]) -> np.uint8:
@@ -49,9 +53,11 @@ class TurnStage:
 
     def __init__(self, rows: int, on_turn: Callable[[int, float], None]) -> None:
         self._on_turn = on_turn
-        self._last_caller = np.full(rows, _LONG_AGO, np.int64)  # tick of the last frame with speech
+        self._last_caller = np.full(rows, _LONG_AGO, np.int64)
+        """Tick of the last frame with speech."""
         self._last_bot = np.full(rows, _LONG_AGO, np.int64)
-        self._has_asked = np.zeros(rows, np.bool_)  # the caller, since the bot's last turn
+        self._has_asked = np.zeros(rows, np.bool_)
+        """The caller, since the bot's last turn."""
 
     def open(self, row: int) -> None:
         """Another call has the row."""

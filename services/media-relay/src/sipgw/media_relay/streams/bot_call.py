@@ -33,13 +33,17 @@ class BotCall:
     """Everything the bot streams need to know of a call, fixed when it is opened."""
 
     call_id: str
-    endpoint: str  # host:port
-    wire_format: AudioFormat  # of send_audio's blocks and of what the listener gets; frame_ms is the bot's
-    bot_format: AudioFormat  # what the route gives the bot
+    endpoint: str
+    """Host:port."""
+    wire_format: AudioFormat
+    """Of send_audio's blocks and of what the listener gets; frame_ms is the bot's."""
+    bot_format: AudioFormat
+    """What the route gives the bot."""
     tls: bool = False
     protocol: BotProtocol = BotProtocol.AUTO
     ready_timeout_ms: int = 5000
-    silent_after_ms: int = 0  # 0: off
+    silent_after_ms: int = 0
+    """0: off."""
     reconnect_limit_ms: int = 10000
     epoch: int = 1
     resumed: bool = False
@@ -49,9 +53,11 @@ class BotCall:
     route: str = ""
     trunk: str = ""
     sip_headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    preferred_address: str = ""  # the instance that had the call, "ip:port"
+    preferred_address: str = ""
+    """The instance that had the call, "ip:port"."""
     traceparent: str = ""
-    playout_limit_bytes: int = 65536  # wire bytes that may wait unplayed; `consumed` gives room back
+    playout_limit_bytes: int = 65536
+    """Wire bytes that may wait unplayed; `consumed` gives room back."""
 
     def with_wire_codec(self, codec: Codec) -> BotCall:
         """Return the call with another codec of the caller's."""

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 Rows = npt.NDArray[np.intp]
 
 MAX_ROWS: Final = 65536
-NO_STREAM: Final = -1  # not attached: audio is dropped
-OWN_STREAM: Final = -2  # a StreamCall of its own
+NO_STREAM: Final = -1
+"""Not attached: audio is dropped."""
+OWN_STREAM: Final = -2
+"""A StreamCall of its own."""
 ROW_MASK: Final = np.uint32(0xFFFF)
-_CREDIT_PARTS: Final = 8  # room is given back an eighth at a time
+_CREDIT_PARTS: Final = 8
+"""Room is given back an eighth at a time."""
 
 
 def listed(numbers: npt.NDArray[np.integer]) -> list[int]:
@@ -43,15 +46,19 @@ class CallColumns:
     def __init__(self) -> None:
         self.handle = np.zeros(MAX_ROWS, dtype=np.uint32)
         self.is_open = np.zeros(MAX_ROWS, dtype=np.bool_)
-        self.stream = np.full(MAX_ROWS, NO_STREAM, dtype=np.int32)  # a trunk's number, or one of the above
+        self.stream = np.full(MAX_ROWS, NO_STREAM, dtype=np.int32)
+        """A trunk's number, or one of the above."""
         self.format_id = np.zeros(MAX_ROWS, dtype=np.uint32)
-        self.delivered = np.zeros(
-            MAX_ROWS, dtype=np.uint64
-        )  # bytes of speech given to the session since open
-        self.consumed = np.zeros(MAX_ROWS, dtype=np.uint64)  # of those, played or dropped
-        self.reported = np.zeros(MAX_ROWS, dtype=np.uint64)  # of those, told to the bot
-        self.limit = np.zeros(MAX_ROWS, dtype=np.uint64)  # bytes that may be unplayed
-        self.is_waiting = np.zeros(MAX_ROWS, dtype=np.bool_)  # a reader stopped for want of room
+        self.delivered = np.zeros(MAX_ROWS, dtype=np.uint64)
+        """Bytes of speech given to the session since open."""
+        self.consumed = np.zeros(MAX_ROWS, dtype=np.uint64)
+        """Of those, played or dropped."""
+        self.reported = np.zeros(MAX_ROWS, dtype=np.uint64)
+        """Of those, told to the bot."""
+        self.limit = np.zeros(MAX_ROWS, dtype=np.uint64)
+        """Bytes that may be unplayed."""
+        self.is_waiting = np.zeros(MAX_ROWS, dtype=np.bool_)
+        """A reader stopped for want of room."""
         self._position = np.zeros(MAX_ROWS, dtype=np.int64)
 
     def open(self, row: int, handle: int, *, format_id: int, limit: int) -> None:

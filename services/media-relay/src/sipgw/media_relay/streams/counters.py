@@ -9,10 +9,14 @@ from dataclasses import dataclass
 class BotCounters:
     """Totals since the process started."""
 
-    audio_dropped_unacked: int = 0  # batches and frames that a slow bot did not get
-    audio_unknown_handle: int = 0  # frames from a bot for a handle that is not or no longer its own
-    audio_malformed: int = 0  # batches whose lengths don't add up
-    events_dropped_undeclared: int = 0  # events that a bot without their feature did not get
+    audio_dropped_unacked: int = 0
+    """Batches and frames that a slow bot did not get."""
+    audio_unknown_handle: int = 0
+    """Frames from a bot for a handle that is not or no longer its own."""
+    audio_malformed: int = 0
+    """Batches whose lengths don't add up."""
+    events_dropped_undeclared: int = 0
+    """Events that a bot without their feature did not get."""
     trunks_opened: int = 0
     trunks_stalled: int = 0
     stream_calls_opened: int = 0

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 UNACKED_LIMIT_S: Final = 0.2
-_LEAST_QUEUED_S: Final = 0.02  # the newest frame is kept whatever is un-acked
+_LEAST_QUEUED_S: Final = 0.02
+"""The newest frame is kept whatever is un-acked."""
 EVENT_LIMIT: Final = 20_000
 
 Item = TypeVar("Item")
@@ -28,7 +29,8 @@ class _Queued(Generic[Item]):
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    items_to: int  # the count of items when this message had gone
+    items_to: int
+    """The count of items when this message had gone."""
     at: float
     has_audio: bool
 

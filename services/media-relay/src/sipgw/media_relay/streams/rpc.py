@@ -65,7 +65,8 @@ class BidiCall(Generic[Request, Response]):
     def __init__(self, call: object) -> None:
         self._call = cast("_AioCall", call)
         self.status: asyncio.Future[RpcStatus] = asyncio.get_running_loop().create_future()
-        self._messages = self._call.__aiter__()  # goes on after a failed write, which `read()` does not
+        self._messages = self._call.__aiter__()
+        """Goes on after a failed write, which `read()` does not."""
         self._is_reading = False
         self._call.add_done_callback(self._ended)
 

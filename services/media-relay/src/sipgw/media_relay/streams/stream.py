@@ -21,7 +21,8 @@ class Broken:
     """It ended in any other way."""
 
     reason: str
-    is_final: bool = False  # no use to try again
+    is_final: bool = False
+    """No use to try again."""
 
 
 @dataclass(frozen=True, slots=True)

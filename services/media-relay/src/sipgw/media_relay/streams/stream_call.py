@@ -44,7 +44,8 @@ class StreamCall:
     def __init__(self, attached: AttachedCall, call: BotCall, parts: StreamParts) -> None:
         self.is_declared = False
         self._can_resume = False
-        self.has_spoken = False  # sent anything at all: metadata or a message
+        self.has_spoken = False
+        """Sent anything at all: metadata or a message."""
         self._attached = attached
         self._bot_call = call
         self._row = attached.row

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 _log = get_logger("sipgw.media_relay.bots.trunk")
 
 HELLO_TIMEOUT_S: Final = 3.0
-PROGRESS_TIMEOUT_S: Final = 5.0  # nothing acked for so long: the bot is gone
+PROGRESS_TIMEOUT_S: Final = 5.0
+"""Nothing acked for so long: the bot is gone."""
 IDLE_CLOSE_S: Final = 60.0
 _WATCH_S: Final = 0.5
 _CLOSE_TIMEOUT_S: Final = 1.0
@@ -55,11 +56,14 @@ class TrunkStream:
         self._sink = parts.sink
         self._counters = parts.counters
         self._instance = instance
-        self._calls: dict[int, AttachedCall] = {}  # by row
-        self._wire_handle = np.zeros(MAX_ROWS, dtype=np.uint32)  # 0: not attached here
+        self._calls: dict[int, AttachedCall] = {}
+        """By row."""
+        self._wire_handle = np.zeros(MAX_ROWS, dtype=np.uint32)
+        """0: not attached here."""
         self._uses = np.zeros(MAX_ROWS, dtype=np.uint16)
         self._sender = TrunkSender(parts.counters)
-        self._consumed_before: dict[int, int] = {}  # by row: what was consumed before Start
+        self._consumed_before: dict[int, int] = {}
+        """By row: what was consumed before Start."""
         self._hello: asyncio.Future[pb.Hello] = asyncio.get_running_loop().create_future()
         self._call: BidiCall[pb.TrunkEvents, pb.TrunkActions] | None = None
         self._tasks: list[asyncio.Task[None]] = []

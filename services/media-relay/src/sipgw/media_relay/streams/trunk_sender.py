@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from sipgw.media_relay.streams.counters import BotCounters
     from sipgw.media_relay.streams.rpc import BidiCall
 
-_MESSAGE_BYTES: Final = 512 * 1024  # the contract allows 1 MiB
-_BYTES_BESIDE_FRAME: Final = 16  # handle, seq, flag
+_MESSAGE_BYTES: Final = 512 * 1024
+"""The contract allows 1 MiB."""
+_BYTES_BESIDE_FRAME: Final = 16
+"""Handle, seq, flag."""
 
 
 class TrunkSender:
@@ -31,7 +33,8 @@ class TrunkSender:
         self._counters = counters
         self._queue: SendQueue[pb.TrunkEvent] = SendQueue()
         self._received = ReceiveCount()
-        self._credits: dict[int, int] = {}  # by wire handle: bytes consumed since Start
+        self._credits: dict[int, int] = {}
+        """By wire handle: bytes consumed since Start."""
         self._is_ack_due = False
         self._ack_timer: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
