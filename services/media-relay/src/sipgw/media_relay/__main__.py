@@ -1,4 +1,4 @@
-"""sipgw-relay: the flags of the relay process."""
+"""The command line of the relay process (sipgw-relay)."""
 
 from __future__ import annotations
 
@@ -20,39 +20,60 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def relay(
-    name: Annotated[str, typer.Option(help="Of this relay; unique in the gateway.")] = "relay-0",
+    name: Annotated[str, typer.Option(help="Name of this relay; unique in the gateway.")] = "relay-0",
     ordinal: Annotated[int, typer.Option(min=0)] = 0,
     lane: Annotated[int, typer.Option(min=0)] = 0,
-    listen: Annotated[str, typer.Option(help="Control gRPC, host:port.")] = "127.0.0.1:0",
+    listen: Annotated[str, typer.Option(help="host:port of the control gRPC server.")] = "127.0.0.1:0",
     bind: Annotated[
-        str, typer.Option(help="Address of the RTP sockets where --advertise is not this machine's.")
+        str,
+        typer.Option(
+            help="Address of the RTP sockets, used where --advertise is not an address of this machine."
+        ),
     ] = "0.0.0.0",
     advertise: Annotated[str, typer.Option(help="IP address that callers send RTP to.")] = "127.0.0.1",
-    rtp_ports: Annotated[str, typer.Option(help="LOW-HIGH, LOW even.")] = "20000-22399",
+    rtp_ports: Annotated[
+        str, typer.Option(help="Range of RTP ports, LOW-HIGH; LOW is even.")
+    ] = "20000-22399",
     registry: Annotated[
-        str, typer.Option(help="host:port, or several with commas between; empty: register nowhere.")
+        str,
+        typer.Option(
+            help="host:port of the registry, or several separated by commas; empty: register nowhere."
+        ),
     ] = "",
-    admin: Annotated[str, typer.Option(help="/metrics, /healthz, /readyz, host:port.")] = "",
+    admin: Annotated[
+        str, typer.Option(help="host:port of the HTTP server of /metrics, /healthz and /readyz.")
+    ] = "",
     health: Annotated[
-        str, typer.Option(help="host:port of gRPC health, plaintext: liveness, readiness.")
+        str, typer.Option(help="host:port of the gRPC health server (plaintext), for liveness and readiness.")
     ] = "",
     tls_dir: Annotated[
-        str, typer.Option(envvar="SIPGW_TLS_DIR", help="ca.crt, tls.crt, tls.key; empty: plaintext.")
+        str,
+        typer.Option(
+            envvar="SIPGW_TLS_DIR", help="Directory of ca.crt, tls.crt and tls.key; empty: plaintext."
+        ),
     ] = "",
     node: Annotated[
-        str, typer.Option(help="Node name: its advertised address in the config stands above --advertise.")
+        str,
+        typer.Option(help="Node name. The node's advertised address in the config overrides --advertise."),
     ] = "",
-    capacity: Annotated[int, typer.Option(min=0, help="Cost units; 0: one for each pair of ports.")] = 0,
-    revision: Annotated[str, typer.Option(help="Of the release; the newest is filled first.")] = "",
+    capacity: Annotated[
+        int, typer.Option(min=0, help="Cost units that the relay can take; 0: one for each pair of ports.")
+    ] = 0,
+    revision: Annotated[
+        str, typer.Option(help="Revision of the release. Relays of the newest revision are filled first.")
+    ] = "",
     drain_seconds: Annotated[
-        float, typer.Option(min=0, help="Longest wait for calls at SIGTERM; less if the config says so.")
+        float,
+        typer.Option(min=0, help="Longest wait for calls to end after SIGTERM. The config can shorten it."),
     ] = 5.0,
     drain_deadline: Annotated[
         float | None,
-        typer.Option(min=0, help="Seconds to wait for a pause in each call; the config's unless given."),
+        typer.Option(
+            min=0, help="Seconds to wait for a pause in each call; the config's value unless given."
+        ),
     ] = None,
     media_timeout: Annotated[
-        float, typer.Option(min=0, help="Seconds without RTP until the edge is told; 0: never.")
+        float, typer.Option(min=0, help="Seconds without RTP after which the edge is told; 0: never.")
     ] = 30.0,
     log_level: Annotated[str, typer.Option()] = "info",
 ) -> None:
@@ -89,7 +110,7 @@ def relay(
 def _read_range(text: str) -> tuple[int, int]:
     low, dash, high = text.partition("-")
     if not dash or not low.isdecimal() or not high.isdecimal():
-        raise StartupError(f"--rtp-ports {text}: LOW-HIGH is wanted, as in 20000-22399")
+        raise StartupError(f"--rtp-ports {text}: write LOW-HIGH, as in 20000-22399")
     return int(low), int(high)
 
 
@@ -101,7 +122,7 @@ def _address(text: str, flag: str) -> str:
     try:
         ipaddress.ip_address(text)
     except ValueError as error:
-        raise StartupError(f"{flag} {text}: an IP address is wanted") from error
+        raise StartupError(f"{flag} {text}: write an IP address") from error
     return text
 
 

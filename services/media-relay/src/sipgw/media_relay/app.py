@@ -1,4 +1,4 @@
-"""The relay process: puts its parts together, runs them, drains at SIGTERM."""
+"""The relay process: build its parts, run them, and drain at SIGTERM."""
 
 from __future__ import annotations
 
@@ -63,18 +63,21 @@ MAX_ROWS: Final = 8192
 _OTHER_FILES: Final = 512
 _SWITCH_S: Final = 0.001
 DOUBTFUL_STALL_S: Final = 0.75
-"""Edges leave a relay that says nothing for so long."""
+"""How long the relay may stand still before its calls are in doubt.
+
+Edges move the calls of a relay that is silent for this long.
+"""
 _LAST_WORDS_S: Final = 0.2
-"""For the edge to hear of the sessions' end."""
+"""How long to wait, when stopping, for edges to hear that the sessions have ended."""
 _STALLED_S: Final = 5.0
-"""No tick for so long: it will not come back by itself."""
+"""How long without a tick counts as stalled: the clock does not recover from that by itself."""
 _log = get_logger("sipgw.media_relay")
 
 
 class Relay:
     """One relay: media plane, calls, control service.
 
-    `new_bots` makes the bot streams, which give the bots' speech to what they are made with.
+    `new_bots` makes the bot streams. It is given the sink for the bots' speech.
     """
 
     def __init__(
@@ -119,7 +122,7 @@ class Relay:
         self._tick_number = 0
 
     def start(self) -> None:
-        sys.setswitchinterval(_SWITCH_S)  # the tick may wait so long for the thread that writes recordings
+        sys.setswitchinterval(_SWITCH_S)  # how long the tick may wait for the thread that writes recordings
         self.writer.start()
         self.head_room.begin()
         self.clock.start()
@@ -134,7 +137,7 @@ class Relay:
 
     @property
     def capacity_units(self) -> int:
-        """What placement may put here."""
+        """The cost units that placement may put on this relay."""
         settings = self._settings
         return settings.capacity or (settings.last_port - settings.first_port + 1) // 2
 
@@ -149,16 +152,16 @@ class Relay:
 
     @property
     def is_ticking(self) -> bool:
-        """The media plane's clock runs."""
+        """Whether the media plane's clock runs."""
         return self.clock.lag_s < _STALLED_S
 
     def advertise(self, address: str) -> None:
-        """New calls are told this address; their ports are on it where it is this machine's."""
+        """Tell new calls this address, and put their ports on it where it is this machine's."""
         self._allocation.advertise(address)
         self.plane.pool.move_to(bind_address(self._settings.bind, address))
 
     def follow(self, gateway: config_pb2.GatewaySettings) -> None:
-        """Take the times of a drain from the config, where the flags leave them to it."""
+        """Take the times of a drain from the config, except those that the flags fix."""
         self.drain_times = self._settings.drain.following(gateway)
 
     def set_draining(self, drain: bool) -> None:  # noqa: FBT001 - RelayHeartbeat's callback
@@ -169,7 +172,7 @@ class Relay:
             self.drain.stop()
 
     def stop_serving(self) -> None:
-        """No new calls; those there are leave, in mid-word when half of the time is over."""
+        """Take no new calls and have the present ones moved, in mid-word too after half of the drain time."""
         self.head_room.stop()
         self.drain.begin(self._tick_number, self.drain_times.stopping_deadline_s)
 
@@ -189,7 +192,10 @@ class Relay:
 
 
 async def run_relay(settings: RelaySettings, lifecycle: Lifecycle) -> int:
-    """Run until told to stop, then drain: no new calls, a bounded wait for those there are."""
+    """Run until told to stop, then drain.
+
+    Take no new calls and wait, within a bound, for the present ones.
+    """
     identity = new_identity(settings.name)
     relay = Relay(settings, identity, asyncio.get_running_loop())
     server = GrpcServer(settings.listen, tls=settings.tls)
@@ -238,7 +244,10 @@ async def _drain(relay: Relay, longest_s: float) -> None:
 
 
 def _probes(relay: Relay, settings: RelaySettings, registrar: Registrar | None) -> Probes:
-    """Live while it ticks; ready when the registry has known it: a roll waits for that before it goes on."""
+    """Make the probes.
+
+    Live: the clock ticks. Ready: the registry knows the relay, so that a rolling update waits for it.
+    """
 
     def is_ready() -> bool:
         is_known = registrar is None or registrar.was_registered
@@ -252,7 +261,7 @@ def _probes(relay: Relay, settings: RelaySettings, registrar: Registrar | None) 
 
 
 def _allow_sockets(pairs: int) -> list[str]:
-    """A call has three sockets: take as many files as the system lets us have (1024 is the usual default)."""
+    """Raise the limit of open files, since a call has three sockets; return a warning if it stays too low."""
     wanted = 3 * pairs + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
@@ -265,7 +274,7 @@ def _allow_sockets(pairs: int) -> list[str]:
 
 
 def _port_pool(settings: RelaySettings) -> tuple[PortPool, list[str]]:
-    """The ports, and what is to be said about them."""
+    """Make the pool of RTP ports; return it with warnings about the range."""
     low, high = settings.first_port, settings.last_port
     try:
         check_range(low, high)

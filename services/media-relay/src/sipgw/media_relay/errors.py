@@ -13,8 +13,8 @@ class RelayError(Exception):
 
 
 class PortRangeError(RelayError):
-    """The range of RTP ports that the flags give can't be used; says why and what to do."""
+    """The flags' range of RTP ports can't be used. The message gives cause and cure."""
 
 
 class SpecError(RelayError):
-    """A MediaSpec, BotSpec or RecordingSpec that the relay can't serve; names the field."""
+    """The relay can't serve a MediaSpec, BotSpec or RecordingSpec. The message names the field."""

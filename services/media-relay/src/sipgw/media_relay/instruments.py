@@ -8,7 +8,7 @@ from sipgw.runtime.telemetry.metrics import LATENCY_BUCKETS_S
 
 MOS = Histogram(
     "sipgw_relay_call_mos",
-    "How a call sounded at its end, E-model estimate, 1 to 4.5",
+    "Voice quality of a call at its end: mean opinion score by the E-model, 1 to 4.5",
     ["direction"],
     buckets=(1.0, 2.0, 2.5, 3.0, 3.5, 3.8, 4.0, 4.2, 4.3, 4.4, 4.5),
 )
@@ -26,16 +26,16 @@ JITTER = Histogram(
 )
 ROUND_TRIP = Histogram(
     "sipgw_relay_call_round_trip_seconds",
-    "To the caller and back, by RTCP, at a call's end",
+    "Round trip to the caller by RTCP, at a call's end",
     buckets=LATENCY_BUCKETS_S,
 )
 FIRST_AUDIO = Histogram(
     "sipgw_relay_first_audio_seconds",
-    "From the answer to the first audio of the bot",
+    "Time from the answer to the bot's first audio",
     buckets=LATENCY_BUCKETS_S,
 )
 BOT_RESPONSE = Histogram(
     "sipgw_relay_bot_response_seconds",
-    "From the end of the caller's speech to the bot's, turn by turn",
+    "Time from the end of the caller's speech to the bot's, for each turn",
     buckets=(0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0),
 )

@@ -1,5 +1,6 @@
-"""The relay's metrics: of calls at their turns and ends, and of its parts, read when they are scraped: the
-tick pays nothing for them.
+"""RelayMetrics: the gauges and counters of the relay's parts, read when they are scraped.
+
+The tick pays nothing for them. The histograms are in `instruments`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class RelayParts(Protocol):
-    """What of the relay is read."""
+    """The parts of the relay that are read."""
 
     @property
     def sessions(self) -> Sessions: ...
@@ -56,24 +57,27 @@ Reading = tuple[str, "Callable[[RelayParts], float]"]
 GAUGES: Final[dict[str, Reading]] = {
     "calls": ("Calls on this relay", lambda of: len(of.sessions)),
     "calls_held": (
-        "Calls whose bot waits: its voice may not go to the caller's address yet",
+        "Calls whose bot audio is held, since it may not go to the caller's address yet",
         lambda of: of.plane.transmitter.held,
     ),
     "used_units": ("Cost units in use", lambda of: of.sessions.used_units),
-    "capacity_units": ("Cost units that the relay says it can take", lambda of: of.capacity_units),
-    "ports_free": ("RTP port pairs free", lambda of: of.plane.pool.free),
-    "ports_resting": ("RTP port pairs not yet silent after their call", lambda of: of.plane.pool.resting),
+    "capacity_units": ("Cost units that the relay can take", lambda of: of.capacity_units),
+    "ports_free": ("RTP port pairs that are free", lambda of: of.plane.pool.free),
+    "ports_resting": (
+        "RTP port pairs that rest until they are silent after their call",
+        lambda of: of.plane.pool.resting,
+    ),
     "draining": (
         "1 while the relay takes no new calls and gives its own away",
         lambda of: of.head_room.gives_away,
     ),
     "full": (
-        "1 while the relay takes no new calls since its CPU is spent; it keeps its own",
+        "1 while the relay takes no new calls because its CPU is spent; it keeps its own",
         lambda of: bool(of.head_room.full_reason()),
     ),
-    "cpu_cores": ("CPU of the process, smoothed over seconds", lambda of: of.head_room.cpu),
+    "cpu_cores": ("CPU that the process uses, smoothed over seconds", lambda of: of.head_room.cpu),
     "cpu_limit_cores": (
-        "CPU that the relay may use: a core, or its container's limit",
+        "CPU that the relay may use: one core, or less by its container's limit",
         lambda of: of.head_room.limit,
     ),
     "tick_load": ("CPU that the ticks' work takes, as a share of a core", lambda of: of.clock.load),
@@ -81,68 +85,74 @@ GAUGES: Final[dict[str, Reading]] = {
 }
 COUNTERS: Final[dict[str, Reading]] = {
     "ticks_missed": ("Ticks left out because the process was late (overrun)", lambda of: of.clock.missed),
-    "packets_strange": ("RTP packets from who is not the caller", lambda of: of.plane.strange),
-    "packets_malformed": ("Datagrams that are no RTP", lambda of: of.plane.receiver.malformed),
+    "packets_strange": ("RTP packets from a source other than the caller", lambda of: of.plane.strange),
+    "packets_malformed": ("Datagrams that are not RTP", lambda of: of.plane.receiver.malformed),
     "packets_unexpected": (
-        "RTP packets of a payload type not agreed",
+        "RTP packets of a payload type that was not agreed",
         lambda of: of.plane.receiver.unexpected,
     ),
     "send_errors": ("Packets that the kernel refused to send", lambda of: of.plane.transmitter.send_errors),
     "packets_skipped": ("Packets not sent after stalls", lambda of: of.plane.transmitter.skipped),
     "frames_concealed": (
-        "Frames of callers that did not come in time",
+        "Callers' frames that did not come in time and were replaced by silence",
         lambda of: of.plane.uplink.concealed,
     ),
-    "frames_left_out": ("Frames of callers left out after stalls", lambda of: of.plane.uplink.left_out),
-    "playout_refused_bytes": ("Bot audio beyond a call's limit", lambda of: of.plane.playout.refused),
+    "frames_left_out": ("Callers' frames left out after stalls", lambda of: of.plane.uplink.left_out),
+    "playout_refused_bytes": (
+        "Bytes of bot audio refused because the call's queue was full",
+        lambda of: of.plane.playout.refused,
+    ),
     "recording_pieces_refused": (
-        "Half seconds not recorded: the disk is slow",
+        "Half seconds of audio not recorded because the disk is slow",
         lambda of: of.writer.refused,
     ),
     "recordings_failed": ("Recordings that could not be written", lambda of: of.writer.failed),
     "media_events_dropped": (
-        "Events of calls that no edge acknowledged in time",
+        "Media events dropped because no edge acknowledged them in time",
         lambda of: of.events.dropped,
     ),
-    "moves_requested": ("Calls that edges were asked to move elsewhere", lambda of: of.drain.requested),
+    "moves_requested": ("Requests to edges to move a call to another relay", lambda of: of.drain.requested),
     "bot_audio_dropped": (
-        "Batches and frames that a slow bot did not get",
+        "Audio batches and frames dropped because the bot was slow",
         lambda of: of.bridge.counters.audio_dropped_unacked,
     ),
     "bot_audio_malformed": (
-        "Batches of bots whose lengths don't add up: not played",
+        "Audio batches of bots whose lengths don't add up; they are not played",
         lambda of: of.bridge.counters.audio_malformed,
     ),
     "bot_audio_unknown_handle": (
-        "Frames of bots for a call that is not, or no longer, on their stream: not played",
+        "Frames of bots for a call that is not on their stream (any more); they are not played",
         lambda of: of.bridge.counters.audio_unknown_handle,
     ),
     "bot_events_dropped": (
-        "Events that a bot without their feature did not get",
+        "Events not sent because the bot does not declare their feature",
         lambda of: of.bridge.counters.events_dropped_undeclared,
     ),
     "bot_reconnects": (
-        "Attaches to a bot that broke and were begun anew",
+        "Bot streams that broke and were opened again",
         lambda of: of.bridge.counters.reconnects,
     ),
     "bots_silent": (
-        "Calls on which the bot never said anything",
+        "Calls on which the bot accepted the stream and never answered",
         lambda of: of.bridge.counters.bots_silent,
     ),
-    "trunks_opened": ("Trunk streams to bots", lambda of: of.bridge.counters.trunks_opened),
+    "trunks_opened": ("Trunk streams opened to bots", lambda of: of.bridge.counters.trunks_opened),
     "trunks_stalled": (
-        "Trunk streams given up because nothing moved",
+        "Trunk streams given up because the bot acknowledged nothing",
         lambda of: of.bridge.counters.trunks_stalled,
     ),
-    "stream_calls_opened": ("StreamCall streams to bots", lambda of: of.bridge.counters.stream_calls_opened),
+    "stream_calls_opened": (
+        "StreamCall streams opened to bots",
+        lambda of: of.bridge.counters.stream_calls_opened,
+    ),
 }
 
 
 class RelayMetrics(Collector):
-    """Instruments `sipgw_relay_*` of the relay's parts."""
+    """The gauges and counters `sipgw_relay_*`."""
 
     def __init__(self, parts: RelayParts | None = None) -> None:
-        """Without parts it only describes."""
+        """Read these parts; without parts, only describe the instruments."""
         self._parts = parts
 
     def describe(self) -> Iterator[Metric]:

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from sipgw.runtime.tls import TlsDirectory
 
 _DEADLINE_S: Final = 60.0
-"""Until a config says another."""
+"""The deadline until the config sets another."""
 _PATIENT_SHARE: Final = 0.5
-"""Of the time that a stopping relay has, in which calls wait for a pause."""
+"""The share of a stopping relay's time in which calls wait for a pause in speech."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +20,17 @@ class DrainTimes:
     """How long a drain may take, in seconds."""
 
     most_s: float
-    """What the process has after SIGTERM."""
+    """How long the process has after SIGTERM."""
     deadline_s: float = _DEADLINE_S
-    """After it calls leave in mid-word too."""
+    """After this, calls leave in mid-word too."""
     has_own_deadline: bool = False
-    """A flag's, which stands above the config's."""
+    """Whether a flag set the deadline. A flag overrides the config."""
 
     def following(self, gateway: config_pb2.GatewaySettings) -> DrainTimes:
-        """These with the config's deadline and grace. No config stretches what the process has."""
+        """Return these times with the config's deadline and grace.
+
+        The config can't lengthen the process's time.
+        """
         most_s, deadline_s = self.most_s, self.deadline_s
         if gateway.HasField("drain_grace_seconds"):
             most_s = min(most_s, gateway.drain_grace_seconds)
@@ -37,13 +40,13 @@ class DrainTimes:
 
     @property
     def stopping_deadline_s(self) -> float:
-        """The deadline at SIGTERM: half of the time at most, so that a call may be asked about again."""
+        """The deadline at SIGTERM: at most half of the time, so that a call can be asked about again."""
         return min(self.deadline_s, self.most_s * _PATIENT_SHARE)
 
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
-    """What the flags say."""
+    """The flags of the relay process."""
 
     name: str
     listen: str

@@ -1,4 +1,4 @@
-"""Wire format ↔ bot format for blocks of rows: codec by table, rate by a polyphase filter."""
+"""Convert blocks of rows between wire format and bot format: codecs by table, rates by a polyphase filter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class FormatConversion:
-    """Both ways between one wire format and one bot format. Equal formats: the very same bytes."""
+    """Conversion in both directions between one wire format and one bot format.
+
+    Where the formats are equal, the very same bytes are passed on.
+    """
 
     def __init__(self, wire: AudioFormat, bot: AudioFormat, rows: int) -> None:
         self.wire = wire
@@ -26,30 +29,32 @@ class FormatConversion:
         if wire.rate_hz != bot.rate_hz:
             self._to_bot = PolyphaseResampler(rows, wire.rate_hz, bot.rate_hz)
             self._to_wire = PolyphaseResampler(rows, bot.rate_hz, wire.rate_hz)
-        step = bot.rate_hz // gcd(bot.rate_hz, wire.rate_hz)  # samples that come out even
+        step = bot.rate_hz // gcd(
+            bot.rate_hz, wire.rate_hz
+        )  # the samples for which resampling gives a whole number
         self._step_bytes = step * bot.sample_bytes
         self._rest: dict[int, bytes] = {}
-        """By row: the end of a speech that does not fill a step."""
+        """By row: the end of speech that does not fill a resampling step."""
 
     @property
     def bot_bytes_per_wire_bytes(self) -> tuple[int, int]:
-        """How many bytes for the bot are how many on the wire."""
+        """How many bytes in the bot's format correspond to how many on the wire."""
         return self.bot.rate_hz * self.bot.sample_bytes, self.wire.rate_hz * self.wire.sample_bytes
 
     def to_bot(self, rows: RowIndices, payload: PayloadU8) -> PayloadU8:
-        """Frames of callers, (n, wire.frame_bytes) → (n, bot.frame_bytes)."""
+        """Convert callers' frames: (n, wire.frame_bytes) → (n, bot.frame_bytes)."""
         if self.is_identity:
             return payload
         return encode(self.bot, _resampled(self._to_bot, rows, decode(self.wire, payload)))
 
     def to_wire(self, rows: RowIndices, frames: PayloadU8) -> PayloadU8:
-        """Frames of bots, (n, bot.frame_bytes) → (n, wire.frame_bytes)."""
+        """Convert bots' frames: (n, bot.frame_bytes) → (n, wire.frame_bytes)."""
         if self.is_identity:
             return frames
         return encode(self.wire, _resampled(self._to_wire, rows, decode(self.bot, frames)))
 
     def speech_to_wire(self, row: int, data: bytes | memoryview) -> bytes | memoryview:
-        """Speech of one bot, any length; what does not come out even waits for the next."""
+        """Convert speech of any length of one bot; keep what does not fill a step for the next call."""
         if self.is_identity:
             return data
         rest = self._rest.pop(row, b"")
@@ -63,14 +68,14 @@ class FormatConversion:
         return self.to_wire(np.array([row]), frames).tobytes()
 
     def go_on_from(self, other: FormatConversion, row: int) -> None:
-        """The call on the row had the other one until now: what is not even yet comes first here."""
+        """Take over the unconverted rest of a row that used another conversion until now."""
         self.reset(row)
         rest = other._rest.pop(row, None)
         if rest is not None:
             self._rest[row] = rest
 
     def reset(self, row: int) -> None:
-        """A new call has the row."""
+        """Forget what an earlier call left on the row."""
         self._rest.pop(row, None)
         for resampler in (self._to_bot, self._to_wire):
             if resampler is not None:

@@ -1,4 +1,4 @@
-"""One bot endpoint ("host:port") and the pods behind it: which pod a call goes to, what is known of them."""
+"""One bot endpoint ("host:port") and the pods behind it: choose a pod for a call."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from sipgw.media_relay.streams.trunk import TrunkStream
 
 _NO_TRUNK_S: Final = 60.0
-"""How long UNIMPLEMENTED is remembered: a bot may be upgraded."""
+"""How long UNIMPLEMENTED on Trunk is remembered. It is limited because a bot may be upgraded."""
 _DECLARED_S: Final = 300.0
 _AVOID_S: Final = 2.0
 _CALLS_PER_CHANNEL: Final = 50
-"""StreamCalls on one connection; servers commonly allow 100 streams."""
+"""StreamCalls on one connection. Servers commonly allow 100 streams."""
 
 
 class BotPod:
-    """One address. Holds its trunk and its channels."""
+    """One address of a bot, with its trunk and its channels."""
 
     def __init__(self, address: str, tls_name: str | None, new_trunk: Callable[[str], TrunkStream]) -> None:
         self.address = address
@@ -43,7 +43,7 @@ class BotPod:
         return self._trunk is not None and self._trunk.is_open and self._trunk.is_full
 
     async def trunk(self) -> TrunkStream:
-        """The open trunk; opened when there is none, once for all who ask. Raises BotUnavailable."""
+        """Return the open trunk; open it if there is none, once for all callers. Raises BotUnavailable."""
         if self._trunk is not None and self._trunk.is_open:
             return self._trunk
         if self._opening is None:
@@ -52,7 +52,7 @@ class BotPod:
         return await asyncio.shield(self._opening)
 
     def call_channel(self) -> grpc.aio.Channel:
-        """A channel with room for one more StreamCall; `release_channel` gives the place back."""
+        """Return a channel with room for one more StreamCall; `release_channel` gives the room back."""
         for index, (channel, calls) in enumerate(self._call_channels):
             if calls < _CALLS_PER_CHANNEL:
                 self._call_channels[index] = (channel, calls + 1)
@@ -67,7 +67,7 @@ class BotPod:
         ]
 
     def avoid(self, now: float) -> None:
-        """It refused or broke: others first, for a while."""
+        """Prefer other pods for a while: this one refused or broke."""
         self.avoid_until = now + _AVOID_S
 
     async def aclose(self, reason: str) -> None:
@@ -91,11 +91,11 @@ class BotPod:
     def _opened(self, opening: asyncio.Task[TrunkStream]) -> None:
         self._opening = None
         if not opening.cancelled():
-            opening.exception()  # seen, even when nobody waits any more
+            opening.exception()  # retrieved, even when nobody waits for it any more
 
 
 class BotEndpoint:
-    """A name and its pods."""
+    """A bot's name and the pods that it resolves to."""
 
     def __init__(
         self,
@@ -120,14 +120,14 @@ class BotEndpoint:
         self._no_trunk_until = now + _NO_TRUNK_S
 
     def is_declared(self, now: float) -> bool:
-        """Whether its StreamCall bots lately declared themselves: then the next one is waited for."""
+        """Whether its StreamCall bots declared themselves lately: then the next declaration is awaited."""
         return now < self._declared_until
 
     def note_declared(self, now: float, *, declared: bool) -> None:
         self._declared_until = now + _DECLARED_S if declared else 0.0
 
     async def choose(self, preferred: str, now: float) -> BotPod:
-        """The preferred address if it is still one of them and not avoided, else the least loaded.
+        """Choose the preferred address if it still exists and is not avoided, else the least loaded pod.
 
         Raises BotUnavailable.
         """
@@ -154,7 +154,7 @@ class BotEndpoint:
         return pod
 
     def _forget_gone(self, addresses: set[str]) -> None:
-        """Pods whose record is gone keep their calls; with none left they are closed."""
+        """Close the pods whose address is gone from DNS, once they have no calls."""
         for address in [known for known in self._pods if known not in addresses]:
             pod = self._pods[address]
             if pod.calls == 0:

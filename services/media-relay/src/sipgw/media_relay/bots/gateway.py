@@ -1,6 +1,6 @@
-"""GrpcBotGateway: every call's bot stream, in the bots' own formats. Per-tick work is by columns.
+"""GrpcBotGateway: every call's bot stream, in the bots' own formats. Per-tick work is done on columns.
 
-Sits behind `GrpcBridgeStage`, which converts from and to the wire's format.
+It sits behind `GrpcBridgeStage`, which converts from and to the wire format.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ _CLOSE_TIMEOUT_S: Final = 3.0
 
 
 class GrpcBotGateway:
-    """Opens, serves and closes bot streams. `speech` gets the audio, a call's listener everything else."""
+    """Opens, serves and closes bot streams.
+
+    `speech` gets the bots' audio; a call's listener gets everything else.
+    """
 
     def __init__(
         self, speech: BotSpeech, *, instance: str = "", resolve: Resolve = resolve_by_system
@@ -64,7 +67,10 @@ class GrpcBotGateway:
         self._running: set[asyncio.Task[None]] = set()
 
     def open(self, handle: int, call: BotCall, listener: BotListener) -> None:
-        """See BotGateway. `call.playout_limit_bytes` is in the bot's format here."""
+        """Open a call's bot stream; see BotGateway.
+
+        `call.playout_limit_bytes` is in the bot's format here.
+        """
         row = handle & int(ROW_MASK)
         earlier = self._sessions[row]
         if earlier is not None:
@@ -90,7 +96,7 @@ class GrpcBotGateway:
         flags: npt.NDArray[np.uint8],
         payload: PayloadU8,
     ) -> None:
-        """A frame in the bot's format for each of these rows; those without a stream are passed over."""
+        """Send one frame in the bot's format for each of these rows; skip rows without a stream."""
         format_id = self._formats.id_of(audio_format)
         streams = self._columns.stream[rows]
         for number in distinct(streams):
@@ -113,7 +119,7 @@ class GrpcBotGateway:
             session.send_event(event)
 
     def consumed(self, handles: HandlesU32, total_bytes: BytesU64) -> None:
-        """In bytes of the bot's format."""
+        """Take note of consumed speech, in bytes of the bot's format; see BotGateway."""
         for row in listed(self._columns.consume(handles, total_bytes)):
             session = self._sessions[row]
             if session is not None:
@@ -121,7 +127,7 @@ class GrpcBotGateway:
                 session.give_credit()
 
     def warm(self, call: BotCall) -> None:
-        """Connect to the bot's pod of that call; whether it worked shows when the call is opened."""
+        """Connect to the bot's pod of that call. A failure shows only when the call is opened."""
         self._tasks.spawn(self._warm(call), f"warm/{call.call_id}")
 
     async def _warm(self, call: BotCall) -> None:
@@ -169,7 +175,7 @@ class GrpcBotGateway:
     # -- inside
 
     def _ran(self, task: asyncio.Task[None], session: BotSession) -> None:
-        """A session's task is done. A crash of ours (its owner logs it) leaves no caller in silence."""
+        """Report a crash of a session's task as a failed bot, so that no caller is left in silence."""
         self._running.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and self._session(session.handle) is session:

@@ -1,4 +1,4 @@
-"""All addresses behind a bot's name: a headless Service's A and AAAA records are its pods."""
+"""Resolve a bot's name to all its addresses: the A and AAAA records of a headless Service are its pods."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TypeAlias
 
 from sipgw.media_relay.streams.errors import BotUnavailable
 
-# (host, port) -> "ip:port" of every record.
+# Maps (host, port) to the "ip:port" of every record.
 Resolve: TypeAlias = Callable[[str, int], Awaitable[tuple[str, ...]]]
 
 _FRESH_S = 5.0
 
 
 def split_endpoint(endpoint: str) -> tuple[str, int]:
-    """Host and port of "host:port" or "[v6]:port"; raises BotUnavailable when it is neither."""
+    """Split "host:port" or "[v6]:port" into host and port. Raises BotUnavailable for anything else."""
     host, _, port = endpoint.removeprefix("dns:///").rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise BotUnavailable(f'bot endpoint {endpoint!r} is not "host:port"')
@@ -29,7 +29,7 @@ def join_address(host: str, port: int) -> str:
 
 
 async def resolve_by_system(host: str, port: int) -> tuple[str, ...]:
-    """What the system's resolver says, in its order without repeats. Raises BotUnavailable."""
+    """Ask the system's resolver; keep its order, without repeats. Raises BotUnavailable."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
@@ -38,7 +38,10 @@ async def resolve_by_system(host: str, port: int) -> tuple[str, ...]:
 
 
 class AddressBook:
-    """The addresses of one name, asked again when older than 5 s; the last known ones when DNS is down."""
+    """The addresses of one name.
+
+    They are resolved again when older than 5 s; while DNS is down the last known ones are used.
+    """
 
     def __init__(self, endpoint: str, resolve: Resolve = resolve_by_system) -> None:
         self.host, self._port = split_endpoint(endpoint)
@@ -50,13 +53,13 @@ class AddressBook:
             self._known = (join_address(self.host, self._port),)
 
     async def addresses(self) -> tuple[str, ...]:
-        """At least one "ip:port". Raises BotUnavailable."""
+        """Return at least one "ip:port". Raises BotUnavailable."""
         if _is_literal(self.host):
             return self._known
         now = asyncio.get_running_loop().time()
         if self._known and self._asked_at is not None and now - self._asked_at < _FRESH_S:
             return self._known
-        if self._asking is None:  # one question for all who wait
+        if self._asking is None:  # one query serves all that wait
             self._asking = asyncio.create_task(self._ask(), name=f"resolve/{self.host}")
             self._asking.add_done_callback(self._answered)
         return await asyncio.shield(self._asking)
@@ -77,7 +80,7 @@ class AddressBook:
     def _answered(self, asking: asyncio.Task[tuple[str, ...]]) -> None:
         self._asking = None
         if not asking.cancelled():
-            asking.exception()  # seen, even when nobody waits any more
+            asking.exception()  # retrieved, even when nobody waits for it any more
 
 
 def _is_literal(host: str) -> bool:

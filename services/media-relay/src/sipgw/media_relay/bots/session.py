@@ -1,4 +1,4 @@
-"""One call's life with its bot: attach, be ready, break, attach again, end. A task per call runs it."""
+"""The bot side of one call, run by a task: attach, become ready, break, attach again, end."""
 
 from __future__ import annotations
 
@@ -31,13 +31,16 @@ _log = get_logger("sipgw.media_relay.bots")
 _BACKOFF_FIRST_S: Final = 0.1
 _BACKOFF_MOST_S: Final = 1.0
 _STABLE_S: Final = 5.0
-"""An attach that lasted so long starts the reconnect limit anew."""
+"""An attach that lasted this long restarts the reconnect limit."""
 _HELD_EVENTS: Final = 100
-"""Key presses while no bot is attached; the oldest go first."""
+"""How many key presses are kept while no bot is attached. The oldest are dropped first."""
 
 
 class BotSession:
-    """`run` is its task. Everything else is called by the gateway or by the stream, and returns at once."""
+    """The task `run` serves one call.
+
+    The gateway and the stream call the other methods, which return at once.
+    """
 
     def __init__(
         self,
@@ -69,7 +72,10 @@ class BotSession:
         self._is_closed = False
         self._lost_at: float | None = None
         self._trouble = ""
-        """Why the attempt before failed: the last one may just be cut short."""
+        """Why the previous attempt failed.
+
+        It is reported too, since the last attempt may just be cut short.
+        """
         self._ready_at = 0.0
         self._channel: grpc.aio.Channel | None = None
         self._trace = parse_traceparent(call.traceparent)
@@ -95,7 +101,7 @@ class BotSession:
             self._stream.give_credit()
 
     def close(self, reason: str, *, moved: bool = False) -> None:
-        """Say no more to the listener; end the stream. `moved`: the call goes on elsewhere."""
+        """Tell the listener nothing more and end the stream. `moved`: the call goes on elsewhere."""
         self._is_closed = True
         self._stop_silence_timer()
         if self._stream is not None:
@@ -112,7 +118,7 @@ class BotSession:
         if self._ready.done():
             if confirmed:
                 self._stop_silence_timer()
-                if not self._ready.result() and self._can_resume:  # its metadata came late
+                if not self._ready.result() and self._can_resume:  # its metadata arrived late
                     self._tell_ready(confirmed=True)
             return
         self._ready.set_result(confirmed)
@@ -164,7 +170,7 @@ class BotSession:
             case "transfer_now":
                 listener.bot_transfer(handle, action.transfer_now.target, at_once=True)
             case _:
-                pass  # accept, or a newer bot's
+                pass  # accept, or an action of a newer bot
 
     def stream_ended(self, end: StreamEnd) -> None:
         if not self._end.done():
@@ -173,7 +179,7 @@ class BotSession:
     # -- the task
 
     async def run(self) -> None:
-        """Until the call is closed, or the bot finished or failed for good."""
+        """Serve the call until it is closed, or until the bot finishes or fails for good."""
         backoff_s = _BACKOFF_FIRST_S
         while not self._is_closed:
             try:
@@ -210,7 +216,10 @@ class BotSession:
             self.listener.bot_superseded(self.handle)
 
     def _note_lost(self, reason: str, backoff_s: float) -> float:
-        """Tell the session; gives the back-off. A bot that breaks again at once is one loss that goes on."""
+        """Report the broken stream and return the back-off.
+
+        A bot that breaks again at once is one long loss.
+        """
         now = self._loop.time()
         was_stable = now - self._ready_at >= _STABLE_S
         if self._lost_at is None or was_stable:
@@ -221,7 +230,7 @@ class BotSession:
         return backoff_s
 
     async def _attach_and_serve(self) -> StreamEnd:
-        """One attach, until the stream ends. Raises BotUnavailable when there never was one."""
+        """Attach once and serve until the stream ends. Raises BotUnavailable if it never attached."""
         self._end = self._loop.create_future()
         self._ready = self._loop.create_future()
         self._attach_began_ns = time.time_ns()
@@ -280,7 +289,7 @@ class BotSession:
         self._protocol = "stream_call"
         now = self._loop.time()
         self.stream_call = stream = StreamCall(self, self.call, self._parts)
-        self._stream = stream  # what is sent while it opens follows Config
+        self._stream = stream  # events sent while it opens follow Config
         self._channel = pod.call_channel()
         await stream.open(self._channel, config, must_declare=self._endpoint.is_declared(now))
         return stream
@@ -308,7 +317,7 @@ class BotSession:
         return self._lost_at + self.call.reconnect_limit_ms / 1000
 
     def _record_attach(self, error: str | None = None) -> None:
-        """A span for each attach, of the one trace that the call has (docs/how-to/trace-a-call.md)."""
+        """Record a span for each attach in the call's trace (docs/how-to/trace-a-call.md)."""
         attributes = {
             "bot.address": self._pod.address if self._pod is not None else self.call.endpoint,
             "bot.protocol": self._protocol,
@@ -319,7 +328,7 @@ class BotSession:
     # -- silence
 
     def _is_silent(self) -> None:
-        """Fail a bot that took the stream and never said a word, as one with a full thread pool does."""
+        """Report a bot that took the stream and never answered, as one with a full thread pool does."""
         if self._pod is None or self._is_closed:
             return
         self._parts.counters.bots_silent += 1

@@ -1,4 +1,4 @@
-"""BotActions: what bots say and do, carried out on their calls: the `BotListener` of the bot streams."""
+"""BotActions: carries out on calls what their bots do: the `BotListener` of the bot streams."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sipgw.media_relay.calls.ending import Ending
     from sipgw.media_relay.calls.parts import CallParts
     from sipgw.media_relay.calls.session import Session
+    from sipgw.media_relay.rtp.playout import OnMark
 
 DRAIN_S: Final = 60.0
 _DIGITS_POLL_S: Final = 0.1
@@ -53,7 +54,7 @@ class BotActions:
         if session is None:
             return
 
-        def tell(was_cleared: bool) -> None:  # noqa: FBT001 - PlayoutQueue's callback
+        def tell(*, was_cleared: bool) -> None:
             self._tell_played(session, name, cleared=was_cleared, dropped_bytes=0)
 
         self._when_played(session, tell)
@@ -118,10 +119,10 @@ class BotActions:
         )
         self._bots.tell(session, voicebot_pb2.CallEvent(played=played))
 
-    def _when_played(self, session: Session, callback: Callable[[bool], None]) -> None:
-        """Call it when what is queued has been consumed; at once when nothing is."""
+    def _when_played(self, session: Session, callback: OnMark) -> None:
+        """Call back when the queued speech has been consumed; at once when nothing is queued."""
         if not self._plane.playout.depth(np.array([session.row]))[0]:
-            callback(False)  # noqa: FBT003 - the callback's own
+            callback(was_cleared=False)
         else:
             self._plane.playout.mark(session.row, callback)
 
@@ -139,9 +140,10 @@ class BotActions:
                 is_done = True
                 act(session)
 
-        def on_played(_was_cleared: bool) -> None:  # noqa: FBT001 - PlayoutQueue's callback
+        def on_played(*, was_cleared: bool = False) -> None:
+            del was_cleared
             if session.digits_to_send and self._sessions.session_of(handle) is session and not is_done:
-                self._loop.call_later(_DIGITS_POLL_S, on_played, False)  # noqa: FBT003 - its argument
+                self._loop.call_later(_DIGITS_POLL_S, on_played)
             else:
                 finish()
 
@@ -152,7 +154,7 @@ class BotActions:
         self._when_played(session, on_played)
 
     def _send_next_digits(self, session: Session) -> None:
-        """Send the keys at the head of the queue; the next follow when they are out."""
+        """Send the keys at the head of the queue; the next ones follow when these are out."""
         if self._sessions.session_of(session.handle) is not session:
             return
         if self._plane.transmitter.is_sending_digits(session.row):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class SpeechPlayer:
-    """Queues the speech of live calls; what comes late for an ended call is dropped."""
+    """Queues the speech of live calls and drops what arrives late for an ended call."""
 
     def __init__(self, sessions: Sessions, playout: PlayoutQueue) -> None:
         self._sessions = sessions

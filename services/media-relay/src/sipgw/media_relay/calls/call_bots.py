@@ -1,4 +1,4 @@
-"""CallBots: each call's bot, be it a bot stream or the built-in echo."""
+"""CallBots: the bot of each call: a bot stream, or the built-in echo."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class CallBots:
-    """Single-threaded, on the loop; nothing here waits."""
+    """Opens, tells and closes each call's bot. Single-threaded, on the loop; nothing here waits."""
 
     def __init__(self, streams: BotGateway, echo: EchoStage, events: EventLog) -> None:
         self._streams = streams
@@ -31,7 +31,7 @@ class CallBots:
     def attach(self, session: Session, listener: BotListener) -> None:
         """Open the call's bot, whose actions the listener hears.
 
-        A call that waits for Start only has the connection to its bot made.
+        For a call that waits for Start, only connect to the bot.
         """
         if session.waits_for_start:
             if session.bot is not None:

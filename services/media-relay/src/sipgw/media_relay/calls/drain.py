@@ -1,7 +1,7 @@
-"""Drain: a relay that is to be empty asks the edges to move its calls: at a pause in speech, or at the
-deadline; so many a second. The edge does it, or not: a call that stays is asked about again.
+"""Drain: ask the edges to move this relay's calls, each at a pause in speech or else at the deadline.
 
-Calls whose bot can't resume, and those whose bot has said its last word, are left to end by themselves.
+So many calls a second are asked about. Calls that stay are asked about again. Calls whose bot can't resume,
+and those whose bot is ending the call, are left to end by themselves.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 PERIOD_TICKS: Final = 100 // TICK_MS
 MOST_A_PERIOD: Final = 2
-"""20 calls a second."""
+"""How many calls are asked about in a period: 20 a second."""
 ASK_AGAIN_S: Final = 10.0
 _BACKLOG_BYTES: Final = 800
-"""100 ms of speech not yet played."""
+"""Unplayed speech of up to 100 ms still counts as a pause."""
 _log = get_logger("sipgw.media_relay.drain")
 
 
 class Drain:
-    """`begin` and `stop` it; `step` it once a period."""
+    """Asks for moves, from `begin` to `stop`, at each `step`, once a period."""
 
     def __init__(self, parts: CallParts, pauses: PauseStage) -> None:
         self._sessions = parts.sessions
@@ -44,7 +44,10 @@ class Drain:
         return self._deadline_tick is not None
 
     def begin(self, tick_number: int, deadline_s: float) -> None:
-        """Calls are to leave; after `deadline_s` also in mid-word. Begun again, the sooner deadline holds."""
+        """Have calls leave, after `deadline_s` also in mid-word.
+
+        When begun again, the sooner deadline holds.
+        """
         deadline = tick_number + int(deadline_s * 1000) // TICK_MS
         if self._deadline_tick is None:
             self._pauses.begin(tick_number)
@@ -52,7 +55,7 @@ class Drain:
         self._deadline_tick = min(deadline, self._deadline_tick or deadline)
 
     def stop(self) -> None:
-        """Calls stay."""
+        """Let calls stay."""
         if self._deadline_tick is not None:
             _log.info("drain_stopped", calls=len(self._sessions))
         self._deadline_tick = None
@@ -61,7 +64,7 @@ class Drain:
             session.stay()
 
     def step(self, tick_number: int, now_s: float) -> None:
-        """Ask for the next few calls whose moment has come."""
+        """Ask for the next few calls that are at a pause or past the deadline."""
         if self._deadline_tick is None:
             return
         is_late = tick_number >= self._deadline_tick

@@ -1,4 +1,4 @@
-"""Ending: how a call ends on this relay: everything it has is freed, and its edge is told its totals."""
+"""Ending: end a call on this relay: free everything it has and tell its edge the totals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = get_logger("sipgw.media_relay.sessions")
 
 
 class Ending:
-    """Single-threaded, on the loop; nothing here waits."""
+    """Ends calls, or puts them in doubt. Single-threaded, on the loop; nothing here waits."""
 
     def __init__(self, parts: CallParts) -> None:
         self._parts = parts
@@ -39,11 +39,10 @@ class Ending:
             self.end(session, reason)
 
     def doubt_all(self) -> None:
-        """Silence every call until it is known to be here.
+        """Mute every call until it is known to be on this relay still.
 
-        This process stood still, and its calls may have left it. A command of an edge proves that a call has
-        not, or its caller, who goes on sending to this relay. A session for which nothing does is freed like
-        one that was never confirmed.
+        This process stood still, and its calls may have been moved. Either a command of an edge proves that a
+        call was not, or its caller, who goes on sending to this relay. Other calls are freed as unconfirmed.
         """
         for session in self._parts.sessions:
             session.doubt(self._parts.sessions.now_s)

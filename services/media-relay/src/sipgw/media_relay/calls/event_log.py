@@ -16,7 +16,7 @@ _MOST_KEPT: Final = 100_000
 
 
 class EventSink(Protocol):
-    """An edge's stream."""
+    """The stream of an edge, as events are sent to it."""
 
     def send_event(self, event: pb.MediaEvent) -> None:
         """Queue the event for the edge."""
@@ -24,7 +24,7 @@ class EventSink(Protocol):
 
 
 class EventLog:
-    """The events of all calls. Ids rise within the relay's incarnation. An edge is named by its identity."""
+    """The events of all calls. Ids rise within the relay's incarnation. Edges are keyed by their identity."""
 
     def __init__(self) -> None:
         self._last_id = 0
@@ -71,7 +71,7 @@ class EventLog:
                 sink.send_event(event)
 
     def forget(self, before_ms: int) -> None:
-        """Drop events older than that which no edge acknowledged: their calls ended long ago."""
+        """Drop events older than this that no edge acknowledged: their calls ended long ago."""
         old = [event_id for event_id, event in self._kept.items() if event.at_ms < before_ms]
         for event_id in old:
             del self._kept[event_id]

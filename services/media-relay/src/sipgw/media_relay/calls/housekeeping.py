@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 UNCONFIRMED_S: Final = 10.0
 DOUBT_S: Final = 2.0
-"""After a stall: longer than an edge takes to see that the relay is silent and to move its calls."""
+"""How long after a stall a caller's packets prove nothing: edges need less to move a silent relay's calls."""
 _HEARD_WITHIN_S: Final = 0.2
 ORPHAN_S: Final = 60.0
 UNACKNOWLEDGED_S: Final = 40.0
-"""A caller has 64*T1 = 32 s for its ACK; a session whose edge is gone holds the bot's voice no longer."""
+"""How long a call without an edge may hold the bot's voice for the ACK: a caller has 64*T1 = 32 s for it."""
 _UNACKED_MS: Final = 300_000
 
 
 class Housekeeping:
-    """`media_timeout_s` without RTP: the edge is told; 0: never."""
+    """Runs once a second. An edge is told of `media_timeout_s` without RTP; 0: never."""
 
     def __init__(self, parts: CallParts, ending: Ending, *, media_timeout_s: float) -> None:
         self._sessions = parts.sessions
@@ -33,7 +33,7 @@ class Housekeeping:
         self._media_timeout_s = media_timeout_s
 
     def step(self, tick_number: int, tick_s: float) -> None:
-        """Once a second."""
+        """Free orphaned sessions, report silent callers, and drop old events."""
         now_s = self._sessions.now_s
         for session in self._sessions:
             if self._events.is_attached(session.edge):
@@ -54,8 +54,10 @@ class Housekeeping:
         self._events.forget(time.time_ns() // 1_000_000 - _UNACKED_MS)
 
     def _is_heard_again(self, session: Session, silent_s: float, now_s: float) -> bool:
-        """Whether the caller of a doubted session still sends here. It counts only some time after the
-        stall: older packets had waited in the socket, and a call on its way to another relay is gone by then.
+        """Return whether the caller of a doubted session still sends to this relay.
+
+        It counts only some time after the stall: packets from before may have waited in the socket, and by
+        then a call that is being moved has left.
         """
         is_fresh = silent_s <= _HEARD_WITHIN_S and now_s - session.created_s >= DOUBT_S
         return session.is_doubted and session.is_started and is_fresh

@@ -1,6 +1,4 @@
-"""MediaReports: what the media plane and the turns of speech tell of a call goes to its edge, bot, trace and
-metrics.
-"""
+"""MediaReports: report a call's media to its edge, its bot, its trace and the metrics."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class MediaReports:
-    """A MediaListener. Rows are those of open calls."""
+    """The `MediaListener` of the media plane. Rows are those of open calls."""
 
     def __init__(self, sessions: Sessions, events: EventLog, bots: CallBots) -> None:
         self._sessions = sessions
@@ -49,7 +47,7 @@ class MediaReports:
         self._bots.tell_digit(session, digit, end=True)
         received = pb.DigitReceived(digit=digit, duration_ms=duration_ms)
         self._events.tell(session, digit_received=received)
-        now_ns = time.time_ns()  # which key it was is nobody's business: people type PINs
+        now_ns = time.time_ns()  # the span does not say which key: people type PINs
         record_span("DTMF", session.trace, now_ns - duration_ms * 1_000_000, now_ns)
 
     def bot_heard(self, row: int) -> None:
@@ -63,7 +61,7 @@ class MediaReports:
             observe(instruments.FIRST_AUDIO, after_s, session.trace)
 
     def bot_responded(self, row: int, response_s: float) -> None:
-        """TurnStage: the bot answers what the caller has said."""
+        """Report the bot's response time: the bot answers what the caller has said."""
         if (session := self._sessions.at_row(row)) is not None:
             observe(instruments.BOT_RESPONSE, response_s, session.trace)
             now_ns = time.time_ns()
@@ -74,6 +72,6 @@ class MediaReports:
 
 
 def _span_since_answer(session: Session, name: str, attributes: dict[str, str]) -> None:
-    """In the call's trace, from the answer until now; what came before the answer is a moment."""
+    """Record a span of the call's trace from the answer until now, or of no length before the answer."""
     now_ns = time.time_ns()
     record_span(name, session.trace, session.answered_ns or now_ns, now_ns, attributes)

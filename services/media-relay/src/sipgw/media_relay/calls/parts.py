@@ -1,4 +1,4 @@
-"""CallParts: what everything that acts on calls works with."""
+"""CallParts: the bundle that every class acting on calls is given."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CallParts:
-    """The table of calls, the events for their edges, and what serves their media."""
+    """The table of calls, the events for their edges, and the parts that serve their media."""
 
     sessions: Sessions
     events: EventLog

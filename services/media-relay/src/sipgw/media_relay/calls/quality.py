@@ -1,4 +1,4 @@
-"""How a call sounded, told to the metrics at its end: both directions, as far as RTP and RTCP say."""
+"""Report to the metrics, at a call's end, how it sounded in both directions by RTP and RTCP."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from sipgw.runtime.telemetry.traces import TraceIds
 
 LEAST_PACKETS: Final = 100
-"""Two seconds: of less a share says nothing."""
+"""Two seconds of packets. From fewer, a share of lost packets says nothing."""
 _CLOCK_KHZ: Final = 8
 
 
 def observe_quality(plane: MediaPlane, row: int, trace: TraceIds | None) -> None:
-    """Once a call, before its row is closed. What the caller hears is known only if it sends RTCP."""
+    """Report the quality once a call, before its row is closed.
+
+    What the caller hears is known only if the caller sends RTCP.
+    """
     heard, reports = plane.receiver.totals(row), plane.reports
     round_trip_ms = float(reports.round_trip_ms[row])
     packet_ms = plane.media_of(row).wire.frame_ms

@@ -1,4 +1,4 @@
-"""Session: one call on this relay, beside the columns that the media plane has of it."""
+"""Session: the state of one call on this relay, apart from the media plane's columns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COST_TRUNK: Final = 1
 COST_STREAM_CALL: Final = 10
 
 Fence: TypeAlias = tuple[int, int]
-"""(owner epoch, generation) of a command: a lower one than the call has seen is stale."""
+"""The (owner epoch, generation) of a command. A lower one than the call has seen is stale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class CallSpec:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """The row of the columns that a call has, the handle that names it across time, and its RTP port."""
+    """The call's row in the columns, the handle that names this use of the row, and the RTP port."""
 
     row: int
     handle: int
@@ -143,7 +143,7 @@ class Session:
         self.answered_s, self.answered_ns = now_s, unix_ns
 
     def stop_waiting(self) -> bool:
-        """Return whether the bot stream has waited for Start; it waits no longer."""
+        """Let the bot stream open; return whether it has waited for Start."""
         waited, self.waits_for_start = self.waits_for_start, False
         return waited
 
@@ -157,7 +157,7 @@ class Session:
             self.bot = self.bot.with_wire_codec(codec)
 
     def change_bot(self, bot: BotCall | None, handle: int) -> None:
-        """Give the call another bot, under another handle: what the first still says finds no call."""
+        """Give the call another bot under another handle, so that late actions of the first find no call."""
         self.bot, self.handle, self.can_resume = bot, handle, bot is None
 
     def note_ready(self, *, cost: int, can_resume: bool) -> None:
@@ -165,7 +165,7 @@ class Session:
         self.cost, self.can_resume = cost, can_resume
 
     def begin_ending(self) -> None:
-        """Note that the bot has said its last word."""
+        """Note that the bot has ended the call; its last words are still being played."""
         self.is_ending = True
 
     def go_on(self) -> None:
@@ -179,7 +179,7 @@ class Session:
     # -- what time brings
 
     def time_out(self) -> bool:
-        """Return whether the caller's silence is to be told: once for each silence."""
+        """Note that the caller is silent; return whether that is new and so to be reported."""
         was_told, self.has_timed_out = self.has_timed_out, True
         return not was_told
 

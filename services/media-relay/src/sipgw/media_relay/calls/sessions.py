@@ -1,6 +1,6 @@
-"""Sessions: the table of the calls on this relay, by call, by row of the columns and by handle.
+"""Sessions: the table of the calls on this relay, by call id, by row of the columns, and by handle.
 
-A row is used again under another handle, so that what comes late for an earlier call finds no session.
+A row is reused under another handle, so that what arrives late for an earlier call finds no session.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sipgw.media_relay.streams.bot_call import HandlesU32
 
 _REMEMBERED: Final = 10_000
-"""How many released calls the fences are kept of."""
+"""How many released calls have their fence remembered."""
 _NEVER_SEEN: Final = (0, 0)
 
 
@@ -43,7 +43,7 @@ class Handles:
         return self.renew(self._free.pop())
 
     def renew(self, row: int) -> int:
-        """Return the row's next handle; the one before names nothing any more."""
+        """Return the row's next handle; the earlier one becomes invalid."""
         self._generation[row] = (self._generation[row] + 1) & 0xFFFF
         return handle_of(row, int(self._generation[row]))
 
@@ -76,7 +76,7 @@ class Sessions:
         return len(self._by_call)
 
     def __iter__(self) -> Iterator[Session]:
-        """Iterate over the calls of now: some may end meanwhile."""
+        """Iterate over a copy, since calls may end meanwhile."""
         return iter(list(self._by_call.values()))
 
     @property
@@ -97,7 +97,7 @@ class Sessions:
         self._is_empty.clear()
 
     def remove(self, session: Session) -> None:
-        """Forget a call that has ended, but for its fence."""
+        """Forget a call that has ended, except its fence."""
         del self._by_call[session.call_id]
         self._by_row[session.row] = None
         self.handles.give_back(session.row)

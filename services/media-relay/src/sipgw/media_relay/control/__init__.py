@@ -1,1 +1,1 @@
-"""The relay's two conversations: with the edges, which command it, and with the registry."""
+"""The commands of edges on this relay's calls, and the registration with the registry."""

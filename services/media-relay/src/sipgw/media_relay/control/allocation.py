@@ -1,4 +1,4 @@
-"""Allocation: give a call a row, ports and a bot; and another bot where the first was never ready."""
+"""Allocation: give a call its row, ports and bot, or another bot where the first was never ready."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class HeadRoom(Protocol):
 
 
 class Allocation:
-    """Single-threaded, on the loop; nothing here waits. `listener` hears the bots of all calls."""
+    """Begins sessions. Single-threaded, on the loop; nothing here waits. `listener` hears all calls' bots."""
 
     def __init__(self, parts: CallParts, head_room: HeadRoom, listener: BotListener, advertise: str) -> None:
         self._parts = parts
@@ -64,7 +64,7 @@ class Allocation:
         return self.result(session)
 
     def result(self, session: Session) -> pb.CommandResult:
-        """Return what an Allocate of this session is answered with."""
+        """Return the response to an Allocate of this session."""
         allocated = pb.Allocated(
             address=self._advertised, rtp_port=session.rtp_port, rtcp_port=session.rtp_port + 1
         )
@@ -75,9 +75,9 @@ class Allocation:
         self._parts.bots.attach(session, self._listener)
 
     def change_bot(self, session: Session, allocate: pb.Allocate) -> None:
-        """Give the call the bot that its edge chose instead of one that was not ready; the ports stay.
+        """Replace the call's bot, which was not ready, by the one that its edge chose; keep the ports.
 
-        The call gets another handle, so that what the first bot still says is not taken for the call's.
+        The call gets another handle, so that late actions of the first bot are not taken for this one's.
         """
         bot = read_bot(session.call_id, allocate, session.media.wire.codec)
         self._parts.bots.close(session, "another bot has the call")
@@ -95,7 +95,7 @@ class Allocation:
         self.attach_bot(session)
         if (
             spec.recording is not None
-        ):  # the disk is the writer thread's alone: a hung one would stop the tick here
+        ):  # the writer thread makes the file: a hung disk would stop the tick here
             self._parts.recorder.open(row, spec.recording, spec.media.wire)
         if session.is_early:
             plane.start(row)

@@ -1,4 +1,4 @@
-"""Commands: what edges command of the relay's calls.
+"""Commands: carry out edges' commands on the relay's calls.
 
 Commands are idempotent and fenced: one below the (owner epoch, generation) that a call has seen is STALE.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Commands:
-    """Single-threaded, on the loop; nothing here waits."""
+    """Carries out commands. Single-threaded, on the loop; nothing here waits."""
 
     def __init__(self, parts: CallParts, allocation: Allocation, ending: Ending) -> None:
         self._parts = parts
@@ -55,13 +55,13 @@ class Commands:
         if fence < seen:
             return refused(
                 pb.COMMAND_STATUS_STALE,
-                f"owner epoch {fence[0]}, generation {fence[1]}: {seen[0]}, {seen[1]} was seen",
+                f"owner epoch {fence[0]}, generation {fence[1]} is stale: {seen[0]}, {seen[1]} was seen",
             )
         if kind == "allocate":
             return self._allocate(command, fence, edge)
         session = self._parts.sessions.find(command.call_id)
         if session is None:
-            if kind == "release":  # its Allocate may come yet, by an older stream
+            if kind == "release":  # its Allocate may still arrive by an older stream
                 self._parts.sessions.note_released(command.call_id, fence)
                 return done()
             return refused(pb.COMMAND_STATUS_NOT_FOUND, "the relay has no such call: allocate it again")
@@ -116,7 +116,7 @@ class Commands:
         self._parts.bots.tell(session, voicebot_pb2.CallEvent(answered=voicebot_pb2.Answered()))
 
     def _adopt(self, session: Session, adopt: pb.Adopt) -> None:
-        """Do what the edge before had no time for; `_confirm` gave the call's events to this edge."""
+        """Apply what the previous edge had no time to tell. `_confirm` made this edge the owner."""
         if adopt.acknowledged:
             self._parts.plane.acknowledge(session.row)
 
@@ -132,7 +132,7 @@ class Commands:
     def _confirm(self, session: Session, fence: Fence, edge: str, *, is_adopted: bool) -> None:
         """Confirm the call, as any command does.
 
-        Its events go to another edge only by Adopt or a higher owner epoch.
+        The events go to another edge only after Adopt or with a higher owner epoch.
         """
         is_owner = is_adopted or fence[0] > session.fence[0] or edge == session.edge
         session.raise_fence(fence)

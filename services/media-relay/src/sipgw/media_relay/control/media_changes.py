@@ -1,4 +1,4 @@
-"""MediaChanges: what an edge agreed anew with a caller, put into effect."""
+"""MediaChanges: put into effect the media that an edge and a caller agreed anew."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _log = get_logger("sipgw.media_relay.sessions")
 
 
 class MediaChanges:
-    """Single-threaded, on the loop; nothing here waits."""
+    """Changes the media of calls. Single-threaded, on the loop; nothing here waits."""
 
     def __init__(self, parts: CallParts) -> None:
         self._parts = parts
 
     def modify(self, session: Session, media: MediaParameters) -> None:
-        """Serve the call by the media agreed anew; tell its bot when it is held or taken off hold."""
+        """Apply the new media; tell the bot when the call is put on hold or taken off hold."""
         if media.wire.codec != session.media.wire.codec:
             self._change_codec(session, media.wire)
         was_held = session.is_held
@@ -37,7 +37,7 @@ class MediaChanges:
             self._parts.bots.tell(session, voicebot_pb2.CallEvent(hold=hold))
 
     def log_if_never(self, session: Session) -> None:
-        """Log why a caller hears nothing: media is never sent to an address such as its own."""
+        """Log why the caller hears nothing, if its address is one that media is never sent to."""
         if session.media.is_sending and self._parts.plane.reach(session.row) is Reach.NEVER:
             remote = session.media.remote
             _log.warning(
@@ -49,7 +49,7 @@ class MediaChanges:
             )
 
     def _change_codec(self, session: Session, wire: AudioFormat) -> None:
-        """Change the caller's codec: queued speech is still played, and the recording goes on."""
+        """Change the caller's codec. Queued speech is still played, and the recording goes on."""
         self._parts.recorder.recode(session.row, wire, recoding_table(session.media.wire, wire))
         session.agree_codec(wire.codec)
         self._parts.bots.change_codec(session, wire.codec)

@@ -1,8 +1,7 @@
-"""The relay's word to the registry: who it is, what it can do, and where callers reach it; and what of the
-config is for relays.
+"""Registrar: register the relay with the registry, and follow the config's part for relays.
 
-The address is that of the flags unless the config has one for our node: an external address is known to the
-operator, not to the pod. Sessions allocated from then on are told the new one; control stays where it is.
+The advertised address is that of the flags unless the config has one for this node: the operator knows
+external addresses, the pod does not. New sessions use the new address; the control address stays.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ if TYPE_CHECKING:
     from sipgw.runtime.settings import Identity
 
 _FIRST_CONFIG_S: Final = 2.0
-"""So that the first call has the right address already."""
+"""How long to wait for the first config, so that the first call already has the right address."""
 _log = get_logger("sipgw.media_relay.registrar")
 
 
 class RegisteredRelay(Protocol):
-    """What the registrar asks of the relay, and tells it."""
+    """The relay, as the registrar sees it."""
 
     @property
     def identity(self) -> Identity: ...
@@ -52,7 +51,7 @@ class RegisteredRelay(Protocol):
 
 
 class Registrar:
-    """`run` it as a task."""
+    """Registers, beats and follows the config, while the task `run` runs."""
 
     def __init__(
         self, relay: RegisteredRelay, settings: RelaySettings, control_port: int, warnings: Sequence[str] = ()
@@ -68,15 +67,15 @@ class Registrar:
 
     @property
     def was_registered(self) -> bool:
-        """The registry has known this relay."""
+        """Whether the registry has known this relay."""
         return self._heartbeat.was_registered
 
     def beat_now(self) -> None:
-        """After a change that placement should know."""
+        """Send a heartbeat now, after a change that placement should know."""
         self._heartbeat.beat_now()
 
     async def run(self) -> None:
-        """Follow the config and beat, for ever."""
+        """Follow the config and send heartbeats, for ever."""
         client = RegistryClient(self._settings.registry, tls=self._settings.tls)
         try:
             self._tasks.spawn(client.follow_config(self._take), "config")
@@ -128,7 +127,10 @@ def _registration(
 
 
 def _control_address(settings: RelaySettings, port: int) -> str:
-    """Where edges reach us: the listening host, or the advertised one when that is any."""
+    """Return the address that edges connect to.
+
+    That is the listening host, or the advertised address if the relay listens on any.
+    """
     host = HostPort.parse(settings.listen).host
     return str(HostPort(settings.advertise if host in ("0.0.0.0", "::") else host, port))
 

@@ -1,4 +1,4 @@
-"""The results of commands."""
+"""Make the results of commands."""
 
 from __future__ import annotations
 

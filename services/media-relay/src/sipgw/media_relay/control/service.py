@@ -1,5 +1,6 @@
-"""The servicer of relay/v1: one stream an edge; commands in batches, results and media events in batches
-back.
+"""The servicer of relay/v1: one stream for each edge.
+
+Commands come in batches; results and media events go back in batches.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
 
 SERVICE_NAME = "sipgw.api.relay.v1.RelayControlService"
 _MOST_EVENTS = 1000
-"""A message."""
+"""Events in one message."""
 _log = get_logger("sipgw.media_relay.service")
 
 
 class _EdgeStream:
-    """What is to be written to one edge: results and events, each message with all there is."""
+    """The results and events to write to one edge; each message takes all that is waiting."""
 
     def __init__(self) -> None:
         self._results: list[pb.CommandResult] = []
@@ -55,7 +56,10 @@ class _EdgeStream:
         self._wake.set()
 
     async def messages(self) -> AsyncIterator[pb.ControlResponse]:
-        """Until closed. Results go first: an event may be of a call that its result makes known."""
+        """Yield messages until closed.
+
+        Results go first, since an event may concern a call that they announce.
+        """
         while not self._is_closed:
             await self._wake.wait()
             self._wake.clear()
@@ -80,7 +84,7 @@ class RelayControlServicer(RelayControlServiceServicer):
         self._streams: set[_EdgeStream] = set()
 
     def close_streams(self) -> None:
-        """Every edge attaches again, and says which sessions are still its own."""
+        """Close all streams, so that every edge attaches again and says which sessions it still owns."""
         for stream in self._streams:
             stream.close()
 
@@ -89,7 +93,7 @@ class RelayControlServicer(RelayControlServiceServicer):
         request_iterator: AsyncIterator[pb.ControlRequest],
         context: grpc.aio.ServicerContext[pb.ControlRequest, pb.ControlResponse],
     ) -> AsyncIterator[pb.ControlResponse]:
-        """One edge's stream: Attach first."""
+        """Serve one edge's stream. The first message must be Attach."""
         await require_role(context, "edge")
         requests = aiter(request_iterator)
         first = await anext(requests, None)
@@ -133,6 +137,6 @@ class RelayControlServicer(RelayControlServiceServicer):
                     case _:
                         pass
         except grpc.aio.AioRpcError:
-            pass  # the stream broke; the edge comes back
+            pass  # the stream broke; the edge will connect again
         finally:
             stream.close()

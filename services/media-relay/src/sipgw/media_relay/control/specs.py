@@ -63,15 +63,15 @@ def read_call(call_id: str, allocate: pb.Allocate) -> CallSpec:
 def read_media(spec: pb.MediaSpec) -> MediaParameters:
     """Read what was agreed with a caller. Raises SpecError that names the field."""
     if spec.codec not in _CODECS:
-        raise SpecError("media.codec: PCMU and PCMA can be served")
+        raise SpecError("media.codec: must be PCMU or PCMA")
     if spec.clock_rate_hz not in (0, _RATE_HZ):
-        raise SpecError(f"media.clock_rate_hz: {spec.clock_rate_hz}, G.711 has {_RATE_HZ}")
+        raise SpecError(f"media.clock_rate_hz: {spec.clock_rate_hz}, G.711 needs {_RATE_HZ}")
     ptime_ms = spec.ptime_ms or 20
     if ptime_ms not in _PTIMES_MS:
-        raise SpecError(f"media.ptime_ms: {ptime_ms}, one of {_PTIMES_MS} is wanted")
+        raise SpecError(f"media.ptime_ms: {ptime_ms}, must be one of {_PTIMES_MS}")
     remote = _source(spec.remote_address, spec.remote_rtp_port, "media.remote")
     rtcp_address = spec.remote_rtcp_address or spec.remote_address
-    has_next = 0 < spec.remote_rtp_port < _LAST_PORT  # RTP on the last port leaves none for RTCP
+    has_next = 0 < spec.remote_rtp_port < _LAST_PORT  # when RTP has the last port, no port is left for RTCP
     rtcp_port = spec.remote_rtcp_port or (spec.remote_rtp_port + 1 if has_next else 0)
     return MediaParameters(
         remote=remote,
@@ -96,14 +96,14 @@ def read_bot(call_id: str, allocate: pb.Allocate, codec: Codec) -> BotCall | Non
     if spec.endpoint == BUILTIN_ECHO:
         return None
     if ":" not in spec.endpoint:
-        raise SpecError(f"bot.endpoint: {spec.endpoint!r}, host:port or {BUILTIN_ECHO} is wanted")
+        raise SpecError(f"bot.endpoint: {spec.endpoint!r}, must be host:port or {BUILTIN_ECHO}")
     if spec.audio.codec not in _BOT_CODECS:
-        raise SpecError("bot.audio.codec: PCMU, PCMA and PCM16 can be served")
+        raise SpecError("bot.audio.codec: must be PCMU, PCMA or PCM16")
     bot_format = AudioFormat(
         _BOT_CODECS[spec.audio.codec], spec.audio.rate_hz or _RATE_HZ, spec.audio.frame_ms or 20
     )
     if bot_format.frame_ms not in _BOT_FRAMES_MS:
-        raise SpecError(f"bot.audio.frame_ms: {bot_format.frame_ms}, one of {_BOT_FRAMES_MS} is wanted")
+        raise SpecError(f"bot.audio.frame_ms: {bot_format.frame_ms}, must be one of {_BOT_FRAMES_MS}")
     return BotCall(
         call_id=call_id,
         endpoint=spec.endpoint,
@@ -131,20 +131,20 @@ def _recording(call_id: str, allocate: pb.Allocate) -> Path | None:
     if not allocate.HasField("recording"):
         return None
     if not allocate.recording.path:
-        raise SpecError("recording.path: empty, a directory is wanted")
+        raise SpecError("recording.path: empty, must be a directory")
     part = f".{allocate.recording.part}" if allocate.recording.part > 1 else ""
     return Path(allocate.recording.path) / f"{call_id}{part}.wav"
 
 
 def _check_call_id(call_id: str) -> None:
-    """Refuse an id that can't name a file: letters, digits, dash and underscore can."""
+    """Refuse an id that can't be a file name: letters, digits, dashes and underscores are allowed."""
     if not 1 <= len(call_id) <= 64 or not call_id.replace("-", "").replace("_", "").isalnum():
-        raise SpecError("call_id: 1 to 64 letters, digits, dashes and underscores are wanted")
+        raise SpecError("call_id: must be 1 to 64 letters, digits, dashes and underscores")
 
 
 def _peer(spec: pb.MediaSpec) -> MediaPeer:
     is_fixed = spec.addressing == pb.ADDRESSING_AS_IN_SDP
-    if not spec.HasField("peer"):  # an older edge: it tells nothing that rules could go by
+    if not spec.HasField("peer"):  # an older edge, which tells nothing that the rules need
         mode = SymmetricMode.OFF if is_fixed else SymmetricMode.ALWAYS
         return MediaPeer(LatchRules(mode), DestinationRules(), is_acknowledged=True)
     peer = spec.peer
@@ -174,7 +174,7 @@ def _events(spec: pb.MediaSpec) -> EventFormat | None:
 
 def _payload_type(number: int, field: str) -> int:
     if number > 127:
-        raise SpecError(f"{field}: {number}, 0 to 127 is wanted")
+        raise SpecError(f"{field}: {number}, must be 0 to 127")
     return number
 
 
@@ -184,7 +184,7 @@ def _source(address: str, port: int, field: str) -> Source | None:
     try:
         ipaddress.ip_address(address)
     except ValueError as error:
-        raise SpecError(f"{field}_address: {address!r} is no IP address") from error
+        raise SpecError(f"{field}_address: {address!r} is not an IP address") from error
     if port > _LAST_PORT:
-        raise SpecError(f"{field}_port: {port}, 1 to 65535 is wanted")
+        raise SpecError(f"{field}_port: {port}, must be 1 to 65535")
     return Source(canonical_host(address), port)

@@ -1,1 +1,1 @@
-"""The relay's clock, what its ticks cost, and whether there is room for another call."""
+"""The relay's clock, the CPU that it costs, and whether there is room for another call."""

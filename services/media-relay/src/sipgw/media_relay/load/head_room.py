@@ -1,7 +1,8 @@
-"""RelayHeadRoom: whether another call can be taken: not while the relay drains, nor when it is full, that is
-when its CPU is spent. A full relay keeps its calls; a draining one gives them away.
+"""RelayHeadRoom: whether the relay can take another call.
 
-Of what it may use: a core, since one thread does the ticks, or less where the container has less.
+It can't while it drains, nor when it is full, which means that its CPU is spent. A full relay keeps its
+calls; a draining one gives them away. It may use one core, since one thread does the ticks, or less where the
+container has less.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ if TYPE_CHECKING:
     from sipgw.media_relay.load.tick import TickClock
 
 MOST_TICK_LOAD: Final = 0.8
-"""Of the CPU that the relay may use."""
+"""The most that ticks may take, as a share of the CPU that the relay may use."""
 MOST_CPU: Final = 0.9
-"""Likewise, over the last few seconds."""
+"""The most that the process may take over the last few seconds, as such a share."""
 _SMOOTHING: Final = 0.3
-"""A second."""
+"""Weight of the last second in the smoothed CPU."""
 _CLEARLY: Final = 0.9
-"""Of what makes a relay full: below it, the log says that there is room again."""
+"""The log says that there is room again below this share of the bounds."""
 _log = get_logger("sipgw.media_relay.head_room")
 
 
 class RelayHeadRoom:
-    """`measure` it once a second."""
+    """Knows whether there is room. Call `measure` once a second."""
 
     def __init__(
         self,
@@ -42,19 +43,19 @@ class RelayHeadRoom:
         self._is_draining = False
         self.cpu = 0.0
         self.limit = 1.0
-        """Cores that the relay may use."""
+        """The cores that the relay may use."""
         self._clock = clock
         self._was_full = False
-        """By the log."""
+        """Whether the log last said that the relay is full."""
         self._read_cpu_s, self._now_s, self._read_limit = cpu_s, now_s, read_limit
         self._cpu_s, self._at_s = cpu_s(), now_s()
 
     def begin(self) -> None:
-        """Measure from now on: what starting the process took does not count."""
+        """Measure from now on, without the CPU that starting the process took."""
         self._cpu_s, self._at_s = self._read_cpu_s(), self._now_s()
 
     def drain(self, *, on: bool) -> None:
-        """Begin or stop to give calls away, as the registry says."""
+        """Begin or stop giving calls away, as the registry says."""
         self._is_draining = on
 
     def stop(self) -> None:
@@ -62,7 +63,7 @@ class RelayHeadRoom:
         self.is_stopping = True
 
     def measure(self) -> None:
-        """What the last second took, or however long it was since the last time."""
+        """Measure the CPU used since the last call, about a second ago."""
         cpu_s, at_s = self._read_cpu_s(), self._now_s()
         if (elapsed_s := at_s - self._at_s) > 0:
             weight = 1 - (1 - _SMOOTHING) ** elapsed_s
@@ -74,18 +75,18 @@ class RelayHeadRoom:
 
     @property
     def gives_away(self) -> bool:
-        """The relay drains: it takes no calls and gives its own to others."""
+        """Whether the relay drains: it takes no calls and gives its own to others."""
         return self.is_stopping or self._is_draining
 
     def refusal(self) -> str:
-        """See allocation.HeadRoom: why no call can be taken, beginning with "full" or "draining"."""
+        """Return why no call can be taken, beginning with "full" or "draining"; empty when one can."""
         if self.gives_away:
             return "draining: the relay gives its calls to others; place the call on another"
         why = self.full_reason()
         return f"full: {why}; place the call on another relay" if why else ""
 
     def full_reason(self, share: float = 1.0) -> str:
-        """Why the relay is full; empty when it is not. `share` of the bounds for being sooner full."""
+        """Return why the relay is full; empty when it is not. `share` lowers the bounds."""
         load = self._clock.load
         if load > MOST_TICK_LOAD * self.limit * share:
             return f"ticks take {load / self.limit:.0%} of the CPU that the relay may use"
@@ -94,7 +95,7 @@ class RelayHeadRoom:
         return ""
 
     def _log_changes(self) -> None:
-        """Once for each time that it was full: the load goes up and down by a little all the time."""
+        """Log once each time the relay becomes full: the load goes up and down a little all the time."""
         if not self._was_full and (why := self.full_reason()):
             self._was_full = True
             _log.warning("relay_became_full", reason=why, effect="new calls are placed on other relays")

@@ -1,4 +1,4 @@
-"""TickClock: the one clock of the media plane, 5 ms a tick, on the event loop."""
+"""TickClock: the clock of the media plane, 5 ms a tick, on the event loop."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 TICK_S: Final = TICK_MS / 1000
 _ROUNDING_S: Final = 0.0005
-"""The loop's timers have milliseconds."""
+"""The rounding of the loop's timers, which have milliseconds."""
 _LOAD_SMOOTHING: Final = 0.005
-"""About a second of ticks."""
+"""The weight of one tick in the load, which so covers about a second."""
 
 
 class TickClock:
-    """Calls `on_tick(tick, missed)` every tick; after a stall once, with how many were missed."""
+    """Calls `on_tick(tick, missed)` every tick; after a stall, once with the number of missed ticks."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class TickClock:
         """CPU of the ticks' work as a share of a core, over about a second."""
         self.missed = 0
         self.longest_s = 0.0
-        """Since the last asking."""
+        """The longest tick since `take_longest_s` was last called."""
 
     @property
     def number(self) -> int:
@@ -45,12 +45,12 @@ class TickClock:
 
     @property
     def now(self) -> Tick:
-        """The present tick, for those who act between ticks."""
+        """The present tick, for use between ticks."""
         return Tick(self._number, self._number * TICK_S)
 
     @property
     def lag_s(self) -> float:
-        """Time since the last tick was due; a tick that failed is never followed by another."""
+        """Time since the last tick was due. A tick that failed is never followed by another."""
         return self._loop.time() - self._origin_s - self._number * TICK_S
 
     def start(self) -> None:
@@ -83,9 +83,9 @@ class TickClock:
         self._schedule()
 
     def _weigh(self, cpu_s: float, *, ticks: int) -> None:
-        """Add a run to the load, for as long as the time whose work it did.
+        """Add a run to the load, weighted by the time that it covers.
 
-        CPU, not wall: a relay that others kept from its core has not spent its head-room.
+        CPU time, not wall time, is measured: a relay that other processes kept from the core has room.
         """
         share = cpu_s / (ticks * TICK_S)
         self.load += (share - self.load) * (1 - (1 - _LOAD_SMOOTHING) ** ticks)

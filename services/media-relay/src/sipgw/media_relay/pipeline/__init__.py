@@ -1,4 +1,4 @@
-"""The chain that the calls' audio passes through, a tick at a time, as columns."""
+"""The chain of stages that the calls' audio passes through in each tick, as columns."""
 
 from sipgw.media_relay.pipeline.block import FrameBlock, FrameFlag
 from sipgw.media_relay.pipeline.pipeline import MediaPipeline

@@ -1,4 +1,4 @@
-"""One frame of audio for each of n calls, all in one format: what the stages of the pipeline hand on."""
+"""FrameBlock: one frame of audio for each of n calls in one format, as stages pass it on."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
 class FrameFlag(IntFlag):
-    """What is known of a row beyond its bytes."""
+    """Flags of a row's frame."""
 
     NONE = 0
     CONCEALED = 1
-    """Uplink: nothing came for this period; the payload is silence."""
+    """Uplink: no packet came for this period, so the payload is silence."""
     IDLE = 2
-    """Downlink: the bot had nothing to say; the payload is silence."""
+    """Downlink: the bot had nothing to say, so the payload is silence."""
 
 
 @dataclass(slots=True)
 class FrameBlock:
     """Rows of one format. `payload` is (n, format.frame_bytes), uint8; after a row's length it is silence.
 
-    The payload is the truth: `pcm` is decoded at the first asking, and rows that nobody writes keep their
-    bytes (decoding and encoding µ-law turns 0x7F into 0xFF). The arrays are valid until the tick ends: a
-    stage that keeps audio longer copies it.
+    The payload is authoritative: `pcm` is decoded at first use, and rows that nobody writes keep their bytes
+    (decoding and encoding µ-law turns 0x7F into 0xFF). The arrays are valid until the tick ends: a stage that
+    keeps audio longer copies it.
     """
 
     format: AudioFormat
@@ -73,7 +73,7 @@ class FrameBlock:
         self._pcm = None
 
     def take(self, which: Mask | npt.NDArray[np.intp]) -> FrameBlock:
-        """The block of those rows only (by mask or position). Rows are copied."""
+        """Return a block of some rows only (by mask or position). Rows are copied."""
         return FrameBlock(
             self.format,
             self.rows[which],

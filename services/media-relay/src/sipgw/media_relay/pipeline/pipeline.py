@@ -1,4 +1,4 @@
-"""MediaPipeline: the Chain of Responsibility over blocks of frames."""
+"""MediaPipeline: a Chain of Responsibility over blocks of frames."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class MediaPipeline:
-    """Stages in the order of the uplink: the caller's side first. The downlink passes them the other way."""
+    """Stages in the order of the uplink, from the caller to the bot. The downlink passes them in reverse."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         self._uplink = tuple(stages)
         self._downlink = tuple(reversed(stages))
 
     def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
-        """Pass callers' audio along until every row is taken; what is left over nobody wanted."""
+        """Pass callers' audio along until every row is taken; return the rows that no stage took."""
         for stage in self._uplink:
             if not len(block):
                 break

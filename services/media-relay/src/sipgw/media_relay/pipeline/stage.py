@@ -1,7 +1,7 @@
-"""What a stage of the pipeline is, and what it is given.
+"""The interfaces of a pipeline stage.
 
-A call is known by its row in the columns (below 65536) and, across time, by its handle
-(generation << 16 | row).
+A call is known by its row in the columns (below 65536) and, across time, by its handle (generation << 16 |
+row).
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ def row_of(handle: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A step of the relay's clock."""
+    """One step of the relay's clock."""
 
     number: int
-    """Periods of TICK_MS since the relay started; after a stall numbers are left out."""
+    """Periods of TICK_MS since the relay started. Numbers are skipped after a stall."""
     at_s: float
-    """Monotonic."""
+    """Monotonic time."""
 
 
 class Stage(Protocol):
-    """A link of the chain. It handles the rows that are its own and hands on the others.
+    """A link of the chain. It handles its own rows and passes on the others.
 
-    Both directions run within the tick: nothing here may wait, and what is done for each call in Python is
-    paid a thousand times. `uplink` gets frames of 20 ms from the callers and gives back the rows it did not
-    take; `downlink` gets what is about to be sent, in the wire's format and packet time, and gives back what
-    shall be sent instead (all its rows, changed or not).
+    Both directions run within the tick: nothing here may wait, and Python work for each call is paid a
+    thousand times. `uplink` gets frames of 20 ms from the callers and returns the rows that it did not take.
+    `downlink` gets what is about to be sent, in the wire's format and packet time, and returns what to send
+    instead (all its rows, changed or not).
     """
 
     def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock: ...
@@ -51,14 +51,14 @@ class Stage(Protocol):
 
 
 class Playout(Protocol):
-    """Where audio for callers goes: a stage says, the relay's own clock sends.
+    """The queue of audio for callers. Stages fill it; the relay's own clock sends it.
 
-    Audio is in the wire format of the rows (codec and rate; any length). Nothing blocks: what is beyond a
+    Audio is in the wire format of the rows (codec and rate; any length). Nothing blocks: what exceeds a
     call's limit of 64 KiB is refused and counted.
     """
 
     def play_frames(self, rows: RowsU32, frames: PayloadU8) -> None:
-        """Append one frame (n, bytes) to each of n different rows: the columnar way."""
+        """Append one frame (n, bytes) to each of n different rows, as columns."""
         ...
 
     def play_bytes(self, row: int, audio: bytes) -> None:

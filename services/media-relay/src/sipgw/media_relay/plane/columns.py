@@ -1,4 +1,4 @@
-"""Columns: what the lobby needs of the parts that keep calls as rows of arrays."""
+"""Columns: the columnar parts that the lobby hands packets to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where a caller's packets go."""
+    """The receiver of RTP, the uplink's clocks, and the RTCP reports."""
 
     receiver: RtpReceiver
     uplink: Uplink

@@ -1,4 +1,4 @@
-"""Leg: what one open row of the media plane has beside its columns: sockets, latch, where media may go."""
+"""Leg: the caller's side of one open row beside its columns: sockets, latch, where media may go."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class Leg:
     strange: int = 0
     has_started: bool = False
     is_muted: bool = False
-    """The call may be elsewhere: nothing is sent."""
+    """Whether nothing is sent, since the call may be elsewhere."""
     acknowledged_host: str = ""
-    """Of the SDP whose answer the caller has acknowledged."""
+    """The host of the SDP whose answer the caller has acknowledged."""
     reach: Reach = Reach.HELD
-    """Of RTP."""
+    """Whether RTP may go to its destination."""
     may_report: bool = False
-    """RTCP goes only where RTP goes freely, and to a host that RTP may go to."""
+    """Whether RTCP may be sent: only where RTP goes freely, to a host that RTP may go to."""
     _rtcp_candidate: Source | None = None
 
     def take_media(self, media: MediaParameters) -> None:
-        """Media agreed anew. Another host has to be acknowledged anew."""
+        """Apply media agreed anew. Another host has to be acknowledged anew."""
         self.media = media
         self.latch.rules = media.peer.latch
         if media.peer.is_acknowledged:
@@ -47,12 +47,15 @@ class Leg:
         self.is_muted = muted
 
     def acknowledge(self) -> None:
-        """The caller acknowledged the answer to its last SDP."""
-        if self.media.remote is not None:  # a hold names nobody, and takes nothing back
+        """Note that the caller acknowledged the answer to its last SDP."""
+        if self.media.remote is not None:  # a hold names no address, and revokes nothing
             self.acknowledged_host = self.media.remote.host
 
     def direct(self, local: LocalAddresses) -> Reach:
-        """Judge anew where media goes: after anything that may change it. Nowhere while nothing is known."""
+        """Judge where media goes, after anything that may change it.
+
+        While nothing is known it goes nowhere.
+        """
         self.reach = self._judge(self.endpoint.remote, local)
         self.may_report = self.reach is Reach.FREE and not self.is_muted
         if self.may_report and not self.media.is_muxed:
@@ -60,7 +63,10 @@ class Leg:
         return self.reach
 
     def takes_rtcp(self, source: Source) -> bool:
-        """Whether a report comes from the caller; by two in a row reports go to another port of its host."""
+        """Return whether a report comes from the caller.
+
+        Two in a row from another port of its host redirect ours.
+        """
         remote, reports = self.endpoint.remote, self.endpoint.remote_rtcp
         if source == reports:
             return True
@@ -73,7 +79,7 @@ class Leg:
         return True
 
     def begin(self) -> bool:
-        """Return whether this is the first packet of the caller."""
+        """Note a packet of the caller; return whether it is the first."""
         is_first, self.has_started = not self.has_started, True
         return is_first
 

@@ -1,6 +1,6 @@
-"""Lobby: what comes to calls' unconnected sockets, and who gets a connected one.
+"""Lobby: reads calls' unconnected sockets, and connects a socket to a caller once it is known.
 
-Few datagrams come here: the first ones of a caller, those of strangers, and RTCP.
+Few datagrams come here: a caller's first ones, those of strangers, and RTCP.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _RTP_START: Final = struct.Struct("!BBHII")
 class Lobby:
     """Latches calls to their callers, and counts strangers.
 
-    `direct(row)` judges anew where the call's media goes; `started(row, source)` hears of its first packet.
+    `direct(row)` judges anew where the call's media goes. `started(row, source)` is told of the call's first
+    packet.
     """
 
     def __init__(
@@ -48,16 +49,16 @@ class Lobby:
         self._started = started
         self._tick = Tick(0, 0.0)
         self._unproven: set[int] = set()
-        """Rows connected to their SDP's address by its first packet alone."""
+        """Rows that were connected to their SDP's address by its first packet alone."""
         self.strange = 0
-        """Packets from strangers, of all calls."""
+        """Packets from sources other than the caller, of all calls."""
 
     def begin_tick(self, tick: Tick) -> None:
-        """Take note of the time."""
+        """Note the time of the tick."""
         self._tick = tick
 
     def expect(self, row: int, media: MediaParameters) -> None:
-        """Latch anew: the caller has told another address."""
+        """Latch anew: the caller has announced another address."""
         leg = self._legs.of(row)
         self._disconnect(leg)
         self._unproven.discard(row)
@@ -65,7 +66,7 @@ class Lobby:
         leg.endpoint.send_to(media.remote, media.remote_rtcp)
 
     def close(self, row: int, leg: Leg) -> None:
-        """Read the call's sockets no more."""
+        """Stop reading the call's sockets."""
         self._unproven.discard(row)
         self._sweep.remove_cold(leg.endpoint.pair.rtp)
         self._sweep.remove_cold(leg.endpoint.pair.rtcp)
@@ -95,12 +96,12 @@ class Lobby:
         self._judge(row, leg, datagram, _source(address))
 
     def _judge(self, row: int, leg: Leg, datagram: bytes, source: Source) -> None:
-        """A datagram at the lobby: latch to its sender, take it, or count a stranger."""
+        """Judge a datagram at the lobby: latch to its source, take it, or count it as a stranger's."""
         if len(datagram) < _RTP_START.size or datagram[0] & 0xC0 != 0x80:
             self._count_stranger(leg)
             return
         _, second, sequence, _, ssrc = _RTP_START.unpack_from(datagram)
-        if 192 <= second <= 223:  # RTCP does not tell whose RTP this is
+        if 192 <= second <= 223:  # RTCP does not tell where the RTP comes from
             if leg.media.is_muxed and source == leg.endpoint.remote:
                 self._columns.reports.receive(row, datagram)
             return
@@ -129,7 +130,10 @@ class Lobby:
             self._direct(row)
 
     def _take_first(self, row: int, leg: Leg, datagram: bytes, source: Source) -> None:
-        """Give a source a socket of its own; take its packet, and what came before the socket was there."""
+        """Connect a socket to the source.
+
+        Take its packet, and those that came before the socket was connected.
+        """
         early = self._connect(row, leg, source)
         self._begin_uplink(row, leg, source)
         self._take_one(row, datagram)
@@ -137,7 +141,10 @@ class Lobby:
             self._judge(row, leg, each, _source(address))
 
     def prove_connected(self) -> None:
-        """Tell latches what the SDP's address sent to its own socket: its second packet latches it."""
+        """Tell latches of the second packet that the SDP's address sent to its own socket.
+
+        It latches them.
+        """
         for row in list(self._unproven):
             leg, heard = self._legs.of(row), self._columns.receiver.heard(row, TICK_S)
             if heard is None or leg.media.remote is None:
@@ -148,11 +155,11 @@ class Lobby:
                 self._direct(row)
 
     def _connect(self, row: int, leg: Leg, source: Source) -> list[tuple[bytes, Any]]:
-        """Give the caller a socket of its own and send to it from now on."""
+        """Connect a socket to the caller and send by it from now on."""
         self._disconnect(leg)
         try:
             early = leg.endpoint.connect(source)
-        except OSError:  # no room for another socket: the lobby goes on serving
+        except OSError:  # no further socket is allowed: the lobby goes on serving
             leg.endpoint.send_to(source, leg.endpoint.remote_rtcp)
             early = []
         if leg.endpoint.connected is not None:
@@ -167,7 +174,7 @@ class Lobby:
         return early
 
     def _begin_uplink(self, row: int, leg: Leg, source: Source) -> None:
-        """The caller's first packet is here."""
+        """Start the uplink at the caller's first packet, and report it."""
         self._columns.uplink.align(row, self._tick.number)
         if leg.begin():
             self._started(row, source)
@@ -179,7 +186,7 @@ class Lobby:
             leg.endpoint.disconnect()
 
     def _take_one(self, row: int, datagram: bytes) -> None:
-        """A single packet through the columns."""
+        """Pass a single packet through the columns."""
         one = np.zeros((1, SLOT), np.uint8)
         one[0, : len(datagram)] = np.frombuffer(datagram, np.uint8)
         from_row = np.array([row], np.int32)
@@ -191,5 +198,5 @@ class Lobby:
 
 
 def _source(address: tuple[Any, ...]) -> Source:
-    """Whom the kernel names, in the notation of the rules."""
+    """Return the kernel's address as the rules write it."""
     return Source(canonical_host(address[0]), address[1])

@@ -1,4 +1,4 @@
-"""MediaParameters: what was agreed about one call's media."""
+"""MediaParameters: the media agreed for one call."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EventFormat:
-    """What was agreed about telephone events (RFC 4733)."""
+    """The agreed telephone events (RFC 4733)."""
 
     send_payload_type: int
     receive_payload_type: int
@@ -24,7 +24,7 @@ class EventFormat:
 
 @dataclass(frozen=True, slots=True)
 class MediaPeer:
-    """Whose packets are the caller's, where media may go, and whether the caller has our last answer."""
+    """The sources accepted as the caller, where media may go, and whether the caller has our last answer."""
 
     latch: LatchRules
     destination: DestinationRules
@@ -33,7 +33,7 @@ class MediaPeer:
 
 @dataclass(frozen=True, slots=True)
 class MediaParameters:
-    """One call's media as agreed. `wire` is the format of what we send; its frame is the packet time."""
+    """The agreed media. `wire` is the format that is sent; its frame is the packet time."""
 
     remote: Source | None
     remote_rtcp: Source | None

@@ -1,7 +1,8 @@
-"""MediaPlane: all calls' media, moved together, a tick at a time. The tick never blocks.
+"""MediaPlane: the media of all calls, moved together, a tick at a time. The tick never blocks.
 
-A tick: lobbies and RTCP (a few), the callers' packets (columns), the uplink through the pipeline, the
-downlink to the callers, then what that brought about. Wiring only: the rules are in the parts.
+A tick reads lobbies and RTCP (a few packets), then the callers' packets (columns); runs the uplink through
+the pipeline and the downlink to the callers; then handles what followed. This module only wires: the rules
+are in the parts.
 """
 
 from __future__ import annotations
@@ -43,11 +44,11 @@ _POOL_SWEEP_TICKS: Final = 20
 _ROUNDS: Final = 3
 _MOST_ROUNDS: Final = 64
 _REPORT_BYTES: Final = 480
-"""Consumption is told every 60 ms."""
+"""Consumption is reported every 60 ms."""
 
 
 class MediaListener(Protocol):
-    """What the sessions hear of the media; rows are those of open calls."""
+    """Hears of the calls' media. Rows are those of open calls."""
 
     def media_started(self, row: int, source: Source) -> None: ...
 
@@ -56,16 +57,19 @@ class MediaListener(Protocol):
     def digit_ended(self, row: int, digit: str, duration_ms: int) -> None: ...
 
     def bot_heard(self, row: int) -> None:
-        """The caller hears the bot for the first time."""
+        """Note that the caller hears the bot for the first time."""
         ...
 
     def audio_consumed(self, rows: npt.NDArray[np.intp], total_bytes: npt.NDArray[np.int64]) -> None:
-        """Bot audio played or dropped since the call began; at least every 100 ms while there is some."""
+        """Note bot audio played or dropped since the call began.
+
+        Called at least every 100 ms while there is some.
+        """
         ...
 
 
 class MediaPlane:
-    """As many calls as the playout has rows. The owner passes the ticks."""
+    """Has as many rows as the playout. The owner calls `on_tick`."""
 
     def __init__(
         self,
@@ -96,13 +100,13 @@ class MediaPlane:
 
     @property
     def strange(self) -> int:
-        """Packets from strangers, of all calls."""
+        """Packets from sources other than the caller, of all calls."""
         return self._lobby.strange
 
     def open(
         self, row: int, pair: PortPair, media: MediaParameters, *, is_live: bool, uplink_frame_ms: int
     ) -> None:
-        """A new call on `row`: its sockets are read from now on."""
+        """Open a call on `row` and read its sockets from now on."""
         now_s = self._tick_number * TICK_S
         endpoint = RtpEndpoint(pair, media.remote, media.remote_rtcp)
         latch = SourceLatch(media.remote, media.peer.latch, barred=pair.barred)
@@ -121,7 +125,7 @@ class MediaPlane:
         self._sweep.add_cold(pair.rtcp, functools.partial(self._lobby.read_rtcp, row))
 
     def modify(self, row: int, media: MediaParameters, *, uplink_frame_ms: int) -> None:
-        """Media agreed anew; another address of the caller's means a new latch."""
+        """Apply media agreed anew. Another address of the caller's needs a new latch."""
         leg = self._leg(row)
         moved = media.remote != leg.media.remote and media.remote is not None
         before = leg.media
@@ -138,7 +142,7 @@ class MediaPlane:
         self._configure(row, media)
 
     def go_on(self, row: int, elapsed_ms: int) -> None:
-        """The call on `row` has lasted so long on another relay."""
+        """Continue a call that has lasted `elapsed_ms` on another relay."""
         self.uplink.go_on(row, elapsed_ms, self._tick_number)
 
     def mute(self, row: int) -> None:
@@ -152,31 +156,31 @@ class MediaPlane:
         self._direct(row)
 
     def answer(self, row: int) -> None:
-        """The call is answered: its clocks run, and its caller may be elsewhere than its SDP says."""
+        """Run the clocks of an answered call. Its caller may be elsewhere than its SDP says."""
         self._leg(row).latch.answer(self._tick_number * TICK_S)
         self.start(row)
 
     def acknowledge(self, row: int) -> None:
-        """The caller has our answer: media may go where its SDP says."""
+        """Note that the caller has our answer: media may go where its SDP says."""
         self._leg(row).acknowledge()
         self._direct(row)
 
     def reach(self, row: int) -> Reach:
-        """Whether media goes to the caller."""
+        """Return whether media may go to the caller."""
         return self._leg(row).reach
 
     def is_held(self, row: int) -> bool:
-        """Whether what the bot says waits until it may be sent."""
+        """Return whether the bot's speech waits until it may be sent."""
         return self.transmitter.is_held(row)
 
     def start(self, row: int) -> None:
-        """The call's clocks run: it is answered, or has early media."""
+        """Run the call's clocks: it is answered, or has early media."""
         self.uplink.start(row, self._tick_number)
         self.transmitter.start(row, self._tick_number)
         self.reports.start(row, self._tick_number)
 
     def close(self, row: int) -> None:
-        """The call is over: its ports go to rest."""
+        """Close the call on `row`; its ports go to rest."""
         leg = self._leg(row)
         if self.transmitter.sent[row] and leg.may_report:
             leg.endpoint.send_rtcp(self.reports.build(row, ends=True), is_muxed=leg.media.is_muxed)
@@ -190,10 +194,13 @@ class MediaPlane:
         self.pool.release(leg.endpoint.release(heard), self.now_s)
 
     def send_digits(self, row: int, digits: str, duration_ms: int) -> None:
-        """Send keys to the caller. Raises ValueError for what is no key, or when keys were not agreed."""
+        """Send keys to the caller.
+
+        Raises ValueError for invalid keys, or when telephone events were not agreed.
+        """
         media = self._leg(row).media
         if media.events is None:
-            raise ValueError("the caller takes no telephone events")
+            raise ValueError("the caller accepts no telephone events")
         sender = DtmfSender(digits, tone_ms=duration_ms or 100, packet_ms=media.wire.frame_ms)
         self.transmitter.send_digits(
             row,
@@ -214,7 +221,7 @@ class MediaPlane:
         return self._leg(row).strange
 
     def on_tick(self, tick: Tick, missed: int) -> None:
-        """All that there is to do at a tick."""
+        """Do all the work of one tick."""
         self._tick_number = tick.number
         self._lobby.begin_tick(tick)
         self._sweep.sweep_cold()
@@ -271,7 +278,7 @@ class MediaPlane:
         self._direct(row)
 
     def _direct(self, row: int) -> None:
-        """Send to the caller, or hold what is to be sent, by what is known of it now."""
+        """Send to the caller, or hold what is to be sent, as its address now allows."""
         leg = self._leg(row)
         reach = leg.direct(self._local)
         may_send = self._gate.apply(

@@ -1,7 +1,7 @@
-"""OutboundGate: holds back what the bot says while it may not be sent to the caller's address yet.
+"""OutboundGate: holds back the bot's speech while it may not be sent to the caller's address yet.
 
-Held audio stays in the playout queue, so that it is neither dropped nor counted as played. A destination
-that is only trusted gets a bounded number of packets in all; nothing is counted for any other.
+Held audio stays in the playout queue: it is neither dropped nor counted as played. A destination that is only
+trusted gets a bounded number of packets in all; nothing is counted for any other.
 """
 
 from __future__ import annotations
@@ -17,24 +17,25 @@ if TYPE_CHECKING:
     from sipgw.media_relay.rtp.transmitter import Transmitter
 
 _FOR_SPEECH: Final = LIMITED_PACKETS // 2
-"""Of the packets of a LIMITED destination so many are for what the bot says: its silence does not use up the
-early media of a bot that takes long to begin.
+"""How many packets of a LIMITED destination are kept for the bot's speech.
+
+Silence so can't use up the early media of a bot that takes long to begin.
 """
 
 
 class OutboundGate:
-    """Single-threaded; the rows are the transmitter's."""
+    """Holds and releases rows of the transmitter. Single-threaded."""
 
     def __init__(self, transmitter: Transmitter, playout: PlayoutQueue) -> None:
         self._transmitter = transmitter
         self._playout = playout
         self._left: dict[int, int] = {}
-        """Packets that a call may yet send to destinations that are LIMITED."""
+        """How many packets a call may still send to LIMITED destinations."""
         self._ends_at: dict[int, int] = {}
-        """Of rows that are limited now: the count of sent packets."""
+        """For rows that are limited now: the number of sent packets at which they are held."""
 
     def apply(self, row: int, reach: Reach, *, is_sending: bool, tick_number: int) -> bool:
-        """Let the row send, or hold it; whether it may. One that does not send (hold) uses its audio up."""
+        """Let the row send, or hold it; return whether it may send. A row on hold uses its audio up."""
         self._end_limit(row)
         may_send = reach is Reach.FREE
         if reach is Reach.LIMITED and (left := self._left.get(row, LIMITED_PACKETS)) > 0:
@@ -48,7 +49,7 @@ class OutboundGate:
         self._ends_at.pop(row, None)
 
     def check(self, tick_number: int) -> None:
-        """After each tick: hold the rows whose packets are used up, or are kept for speech."""
+        """Hold, after each tick, the rows whose packets are used up, or are kept for speech."""
         if not self._ends_at:
             return
         rows = np.fromiter(self._ends_at, np.intp)

@@ -1,10 +1,9 @@
 """RtpEndpoint: the sockets of one call's media.
 
-The lobby socket is unconnected: it learns who the caller is, counts strangers and sees rebinds. Once
-latched, a second socket on the same port is connected to the caller: the kernel gives it the caller's
-packets alone, and sending and receiving cost half. The lobby is bound exclusively first, so that a taken
-port is noticed; both allow sharing only while the second one is bound, so that no other process can join
-them.
+The lobby socket is unconnected: it learns the caller's address, counts strangers and notices rebinds. Once
+latched, a second socket on the same port is connected to the caller: the kernel gives it the caller's packets
+only, and sending and receiving cost half. The lobby is first bound exclusively, so that a taken port is
+noticed. Both allow sharing only while the second one is bound, so that no other process can join them.
 """
 
 from __future__ import annotations
@@ -21,12 +20,13 @@ if TYPE_CHECKING:
     from sipgw.rtp.source_latch import Source
 
 _MOST_EARLY = 64
-"""Datagrams that slipped in between bind and connect."""
+"""The most datagrams taken that came between bind and connect."""
 
 
 class RtpEndpoint:
-    """Sockets and addresses of one call. `remote` is where RTP goes: the SDP's address until the latch
-    says.
+    """The sockets and addresses of one call.
+
+    `remote` is where RTP goes: the SDP's address until a source has latched.
     """
 
     def __init__(self, pair: PortPair, remote: Source | None, remote_rtcp: Source | None) -> None:
@@ -44,9 +44,9 @@ class RtpEndpoint:
         self.remote_rtcp = remote_rtcp
 
     def connect(self, source: Source) -> list[tuple[bytes, Any]]:
-        """Give `source` a socket of its own; gives what had come to it before it was connected.
+        """Connect a socket to `source`; return what it received before it was connected.
 
-        Raises OSError when the kernel won't: the lobby goes on serving then.
+        Raises OSError when the kernel refuses: the lobby then goes on serving.
         """
         self.disconnect()
         self.remote = source
@@ -77,13 +77,13 @@ class RtpEndpoint:
             self.connected = None
 
     def release(self, heard: Barred | None = None) -> PortPair:
-        """Return the pair of ports of a call that is over, with whom its caller was `heard` as."""
+        """Return the ports of an ended call, marked with the source and SSRC that were heard on them."""
         self.pair.end_call(heard, self.connected)
         self.connected = None
         return self.pair
 
     def sender(self) -> Callable[[Any], object] | None:
-        """What sends an RTP datagram to the caller; None while nobody knows where the caller is."""
+        """Return what sends an RTP datagram to the caller; None while the caller's address is unknown."""
         if self.connected is not None:
             return self.connected.send
         if self.remote is None:
@@ -92,7 +92,7 @@ class RtpEndpoint:
         return lambda datagram: send_to(datagram, address)
 
     def send_rtcp(self, datagram: bytes, *, is_muxed: bool) -> None:
-        """Send a report, by the RTP port when both share it. Losing one is no harm."""
+        """Send a report, from the RTP port where both share it. A lost report does no harm."""
         with contextlib.suppress(OSError):
             if is_muxed:
                 if (send := self.sender()) is not None:
@@ -102,7 +102,7 @@ class RtpEndpoint:
 
 
 def _address(sender: socket.socket, source: Source) -> tuple[str, int]:
-    """As the sender's family writes it: a socket of both families has IPv4 inside IPv6."""
+    """Write an address for the sender's family: a dual-stack socket has IPv4 inside IPv6."""
     is_mapped = sender.family == socket.AF_INET6 and ":" not in source.host
     return (f"::ffff:{source.host}" if is_mapped else source.host, source.port)
 

@@ -1,1 +1,1 @@
-"""RTP ports: the pool, its address, and what else on the machine may take them."""
+"""RTP ports: the pool, its address, and the other users of ports on the machine."""

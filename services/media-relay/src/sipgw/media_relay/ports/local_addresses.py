@@ -1,5 +1,6 @@
-"""RelayAddresses: which addresses are this machine's, and which ports are the relay's: asked before media is
-sent anywhere.
+"""RelayAddresses: which addresses are this machine's, and which ports are the relay's.
+
+Asked before media is sent anywhere.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ _DISCARD_PORT: Final = 9
 
 @dataclass(frozen=True, slots=True)
 class RelayAddresses:
-    """The relay's RTP ports are `first_port` to `last_port`; what is the machine's, its kernel says."""
+    """The relay's RTP ports are `first_port` to `last_port`; the kernel says which addresses are its own."""
 
     first_port: int
     last_port: int
@@ -23,7 +24,10 @@ class RelayAddresses:
         return is_own_address(host)
 
     def is_broadcast(self, host: str) -> bool:
-        """The kernel refuses to connect to the broadcast address of one of its networks."""
+        """Return whether the host is the broadcast address of a local network.
+
+        The kernel refuses to connect to such an address.
+        """
         try:
             with _probe(host) as probe:
                 probe.connect((host, _DISCARD_PORT))
@@ -38,7 +42,10 @@ class RelayAddresses:
 
 
 def is_own_address(address: str) -> bool:
-    """The way to an own address begins at itself. Binding tells less: with ip_nonlocal_bind all can be."""
+    """Return whether the route to the address begins at itself.
+
+    Binding would tell less: with ip_nonlocal_bind every address can be bound.
+    """
     if ipaddress.ip_address(address).is_loopback:
         return True
     try:

@@ -1,8 +1,8 @@
-"""Whether RTP ports lie among those that others get: outgoing connections (ip(7)), or NodePorts.
+"""Warn of RTP ports that others may get: those for outgoing connections (ip(7)), and NodePorts.
 
-There any program may hold one for a while: the relay then passes over it, and a crowded machine has calls
-without ports. Reserved ports (ip_local_reserved_ports) are given to nobody who did not ask for them.
-Packets for a NodePort go to its Service, on every node.
+Any program may hold one of these ports for a while. The relay then skips it, and on a crowded machine calls
+find no port. Reserved ports (ip_local_reserved_ports) are given only to programs that ask for them. Packets
+for a NodePort go to its Service, on every node.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Final
 
 _SYSCTL: Final = Path("/proc/sys/net/ipv4")
 _NODE_PORTS: Final = (30000, 32767)
-"""The apiserver's default; another --service-node-port-range can't be seen from a pod."""
+"""The apiserver's default. Another --service-node-port-range can't be seen from a pod."""
 
 
 def overlap_warning(low: int, high: int, *, sysctl: Path = _SYSCTL) -> str:
-    """Cause and cure, or nothing."""
+    """Return cause and cure of an overlap with outgoing connections; empty when there is none."""
     try:
         local_low, local_high = map(int, (sysctl / "ip_local_port_range").read_text().split())
         reserved = _read_ports((sysctl / "ip_local_reserved_ports").read_text())
@@ -33,7 +33,10 @@ def overlap_warning(low: int, high: int, *, sysctl: Path = _SYSCTL) -> str:
 
 
 def node_port_warning(low: int, high: int) -> str:
-    """For a node of a cluster: cause and cure, or nothing."""
+    """Return cause and cure of an overlap with NodePorts, for a node of a cluster.
+
+    It is empty when there is none.
+    """
     first, last = max(low, _NODE_PORTS[0]), min(high, _NODE_PORTS[1])
     if first > last:
         return ""
@@ -45,7 +48,7 @@ def node_port_warning(low: int, high: int) -> str:
 
 
 def _read_ports(text: str) -> set[int]:
-    """As the kernel writes them: "8080,20000-22399"."""
+    """Read ports as the kernel writes them: "8080,20000-22399"."""
     ports: set[int] = set()
     for part in filter(None, text.strip().split(",")):
         first, _, last = part.partition("-")

@@ -1,10 +1,10 @@
-"""PortPool: pairs of UDP ports, even for RTP and the next for RTCP, out of the range that the flags give.
+"""PortPool: pairs of UDP ports from the flags' range, the even one for RTP and the next for RTCP.
 
-Drawn at random, so that nobody knows the next call's port, among those that have rested for 10 s; when none
-of them is free, the one that has rested the longest. A released pair stays bound and read until nobody has
-sent to it for a second: who still talks after the call's end is never heard in the next one. A sender that
-never stops gets no port for ever: it is barred by address and SSRC instead, in each call until the port was
-silent. Ports that others hold are passed over.
+Pairs that have rested for 10 s are drawn at random, so that nobody can guess the next call's port. When there
+is none, the pair that has rested the longest is used. A released pair stays bound, and is read, until it was
+silent for a second: the next call never hears a sender of the last one. A sender that never stops does not
+keep the port: each next call bars its address and SSRC until the port was silent. Ports that other programs
+hold are skipped.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 SILENT_S: Final = 1.0
 RESTED_S: Final = 10.0
-"""After its release a port is given again only when no other is free."""
+"""How long a released port rests. It is reused sooner only when no other is free."""
 LONGEST_REST_S: Final = 30.0
-"""A sender that never stops may not keep a port for ever."""
+"""The longest rest, so that a sender that never stops does not keep a port for ever."""
 _MOST_BARRED: Final = 8
 _MOST_READ: Final = 32
-"""Datagrams of one resting socket in one sweep."""
+"""The most datagrams read from one resting socket in one sweep."""
 _RECEIVE_BUFFER: Final = 256 * 1024
-"""Rides out a second's stall."""
+"""Enough to bridge a stall of a second."""
 
 
 @dataclass(slots=True)
@@ -46,18 +46,18 @@ class PortPair:
     rtp: socket.socket
     rtcp: socket.socket
     barred: tuple[Barred, ...] = ()
-    """Who was heard here before and may talk yet."""
+    """The sources that were heard here before and may still send."""
     heard: Barred | None = None
-    """The call's own caller."""
+    """The source and SSRC of the call's own caller."""
     extra: list[socket.socket] = field(default_factory=list[socket.socket])
-    """Connected ones, read while resting."""
+    """The call's connected sockets, which are read while resting."""
 
     @property
     def rtcp_port(self) -> int:
         return self.rtp_port + 1
 
     def end_call(self, heard: Barred | None, connected: socket.socket | None) -> None:
-        """Keep the call's connected socket, which is read while resting, and who was heard on it."""
+        """Keep the call's connected socket, to be read while resting, and the source that was heard."""
         self.heard = heard if heard is not None else self.heard
         if connected is not None:
             self.extra.append(connected)
@@ -81,7 +81,7 @@ class PortPool:
         self._tokens = tokens
         self._rested = list(range(low, high, 2))
         self._unrested: list[tuple[float, int]] = []
-        """A heap: when it has rested, the port."""
+        """A heap of (time at which it has rested, RTP port)."""
         self._barred: dict[int, tuple[Barred, ...]] = {}
         self._resting: dict[int, _Resting] = {}
         """By RTP port."""
@@ -90,7 +90,7 @@ class PortPool:
 
     @property
     def free(self) -> int:
-        """Pairs that can be given out now, as far as we know."""
+        """Pairs that can be given out now, as far as is known."""
         return len(self._rested) + len(self._unrested)
 
     @property
@@ -98,27 +98,27 @@ class PortPool:
         return len(self._resting)
 
     def move_to(self, bind: str) -> None:
-        """Pairs that are taken from now on are on this address."""
+        """Put pairs that are taken from now on on this address."""
         self._bind, self._family = bind, _family_of(bind)
 
     def probe(self) -> list[int]:
-        """RTP ports of pairs that somebody else holds. Raises PortRangeError when that is all of them."""
+        """Return the RTP ports of pairs that other programs hold. Raises PortRangeError when all are held."""
         taken = [port for port in self._rested if (pair := self._open(port)) is None or _close(pair)]
         if len(taken) == len(self._rested):
             raise PortRangeError(
                 f"every RTP port from {taken[0]} to {taken[-1] + 1} is taken or {self._bind} is no address "
-                "of this machine: stop what holds them or give another --rtp-ports or --bind"
+                "of this machine: stop the programs that hold them, or give another --rtp-ports or --bind"
             )
         return taken
 
     def acquire(self, now_s: float) -> PortPair | None:
-        """A pair for a call; None when there is none."""
+        """Return a pair for a call; None when no pair is free."""
         while self._unrested and self._unrested[0][0] <= now_s:
             self._rested.append(heapq.heappop(self._unrested)[1])
         return self._acquire_rested() or self._acquire_unrested()
 
     def _acquire_rested(self) -> PortPair | None:
-        """Drawn by moving what was drawn behind what is left to draw from."""
+        """Draw a rested port at random, moving drawn ports behind those that can still be drawn."""
         ports = self._rested
         for left in range(len(ports), 0, -1):
             drawn = self._tokens.randrange(left)
@@ -129,7 +129,7 @@ class PortPool:
         return None
 
     def _acquire_unrested(self) -> PortPair | None:
-        self._unrested.sort()  # a heap yet, in the order of rest
+        self._unrested.sort()  # still a heap, and in the order of rest
         for number, (_, port) in enumerate(self._unrested):
             if (pair := self._take(port)) is not None:
                 del self._unrested[number]
@@ -137,14 +137,14 @@ class PortPool:
         return None
 
     def _take(self, port: int) -> PortPair | None:
-        """None: somebody else has it just now."""
+        """Return the pair of this port; None if another program holds it just now."""
         pair = self._open(port)
         if pair is not None:
             pair.barred = self._barred.pop(port, ())
         return pair
 
     def release(self, pair: PortPair, now_s: float) -> None:
-        """The call is over: let the pair rest. It is the pool's from here on."""
+        """Let the pair of an ended call rest. It belongs to the pool from now on."""
         resting = _Resting(pair, now_s, now_s)
         self._resting[pair.rtp_port] = resting
         for each in _sockets(pair):
@@ -152,7 +152,7 @@ class PortPool:
             self._epoll.register(each.fileno(), select.EPOLLIN)
 
     def sweep(self, now_s: float) -> None:
-        """Read what comes to resting ports and free those that are silent; a few times a second."""
+        """Read what comes to resting ports and free the silent ones. Call this a few times a second."""
         for fd, _ in self._epoll.poll(0, 256):
             resting, each = self._resting_by_fd[fd]
             if _drain(each):
@@ -188,7 +188,7 @@ class PortPool:
         return PortPair(port, rtp, rtcp)
 
     def _bound(self, port: int) -> socket.socket | None:
-        """Bound exclusively: a port that anybody has is noticed."""
+        """Bind a socket exclusively, so that a port held by anybody is noticed."""
         each = socket.socket(self._family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
@@ -200,12 +200,12 @@ class PortPool:
 
 
 def bind_address(bind: str, advertise: str) -> str:
-    """The address to have ports on: the advertised one if it is this machine's, else `bind`.
+    """Return the address to bind ports on: the advertised one if it is this machine's, else `bind`.
 
-    On "any" the kernel gives a connected socket the local address of the route to the caller, and that need
-    not be the advertised one: a caller on this machine, or on another of its networks. The socket would then
-    get none of what the caller sends to the address in the SDP, and would send from an address that the SDP
-    does not name. Behind a NAT the advertised address is the router's, and packets come to one of ours.
+    On "any" the kernel gives a connected socket the local address of the route to the caller, which need not
+    be the advertised one: the caller may be on this machine, or on another of its networks. The socket would
+    then get nothing that the caller sends to the address in the SDP, and would send from an address that the
+    SDP does not name. Behind a NAT the advertised address is the router's, and packets come to one of ours.
     """
     return advertise if is_own_address(advertise) else bind
 
@@ -215,9 +215,9 @@ def _family_of(address: str) -> socket.AddressFamily:
 
 
 def check_range(low: int, high: int) -> None:
-    """Raises PortRangeError with cause and cure."""
+    """Check the flags' port range. Raises PortRangeError with cause and cure."""
     if not 1024 <= low <= high <= 65535:
-        raise PortRangeError(f"--rtp-ports {low}-{high}: ports are 1024 to 65535, the lower one first")
+        raise PortRangeError(f"--rtp-ports {low}-{high}: ports must be 1024 to 65535, the lower one first")
     if low % 2:
         raise PortRangeError(
             f"--rtp-ports {low}-{high}: RTP takes even ports and RTCP the next, so the first must be even: "
@@ -228,7 +228,10 @@ def check_range(low: int, high: int) -> None:
 
 
 def _barred_next(pair: PortPair, *, is_silent: bool) -> tuple[Barred, ...]:
-    """The last who was heard may only have paused; those before are forgotten once the port was silent."""
+    """Return who is barred next.
+
+    That is the last source, which may only have paused, and unless the port was silent the earlier ones.
+    """
     if pair.heard is None:
         return pair.barred
     earlier = () if is_silent else pair.barred
@@ -248,7 +251,7 @@ def _close(pair: PortPair) -> bool:
 
 
 def _drain(each: socket.socket) -> bool:
-    """Throw away what has come; whether anything had."""
+    """Discard what has come; return whether there was anything."""
     heard = False
     for _ in range(_MOST_READ):
         try:

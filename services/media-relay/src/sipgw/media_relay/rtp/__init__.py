@@ -1,1 +1,1 @@
-"""Callers' packets in and out, as columns."""
+"""RTP and RTCP of all calls, as columns: received, queued and sent."""

@@ -1,4 +1,4 @@
-"""DigitsIn: the keys that callers press (RFC 4733), call by call: a call without them costs nothing."""
+"""DigitsIn: the keys that callers press (RFC 4733). A call without keys costs nothing."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class DigitsIn:
-    """Receivers by row, made at the first event packet."""
+    """A receiver for each row, made at its first event packet."""
 
     def __init__(self) -> None:
         self._receivers: dict[int, DtmfReceiver] = {}
         self._pressed: set[int] = set()
-        """Rows with a key down: their end may be lost."""
+        """Rows with a key down. The packets of its end may be lost."""
         self._clock_hz: dict[int, int] = {}
 
     def configure(self, row: int, clock_rate_hz: int) -> None:
@@ -32,10 +32,10 @@ class DigitsIn:
         self._pressed.discard(row)
 
     def restart(self, row: int) -> None:
-        """The caller's stream began anew."""
+        """Start anew: the caller's stream began again."""
         if row in self._receivers:
             self._receivers[row].restart()
-            self._pressed.add(row)  # what restart ended is told at the next tick
+            self._pressed.add(row)  # a key that `restart` ended is reported at the next tick
 
     def receive(
         self, row: int, payload: bytes, *, timestamp: int, sequence: int, marker: bool, now_s: float
@@ -47,7 +47,7 @@ class DigitsIn:
         yield from self._take(row, receiver)
 
     def handle_timers(self, now_s: float) -> Iterator[tuple[int, DigitEvent]]:
-        """Keys whose end was lost."""
+        """Yield the keys whose end was lost."""
         for row in list(self._pressed):
             receiver = self._receivers[row]
             receiver.handle_timer(now_s)

@@ -1,4 +1,4 @@
-"""Pays what rows owe by `sipgw.rtp.excess`: drops the frame at the head of a queue, quiet ones first."""
+"""Drop the frames that `sipgw.rtp.excess` finds to be excess, at the head of queues, quiet ones first."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     Rows = npt.NDArray[np.integer]
 
 QUIET_LEVEL: Final = 330
-"""Mean absolute sample: -40 dBFS."""
+"""Mean absolute sample of a quiet frame: -40 dBFS."""
 
 
 class FrameQueue(Protocol):
-    """A queue a row, by its heads."""
+    """A queue for each row, as seen at its head."""
 
     @property
     def excess(self) -> ExcessWatch: ...
@@ -34,7 +34,7 @@ class FrameQueue(Protocol):
 
 
 def drop_excess(queue: FrameQueue, rows: Rows, audio_format: AudioFormat, now_s: float) -> None:
-    """Drop at most one frame of each row that owes one and has another."""
+    """Drop at most one frame of each row that has excess and another frame."""
     length = audio_format.frame_bytes
     owing = queue.excess.debt[rows] >= length
     if not owing.any():

@@ -1,13 +1,13 @@
-"""PlayoutQueue: what bots have said and callers have not heard yet, in wire format, a queue for each call.
+"""PlayoutQueue: bots' speech that callers have not heard yet, in wire format, a queue for each call.
 
-The near term (1.28 s) is in columns; what is beyond waits in a byte queue of the call, at most 64 KiB in
-all. Marks sit at positions of the queue and fire when everything before them was played or dropped.
+The near term (1.28 s) is in columns; the rest waits in a byte queue of the call, at most 64 KiB in all. Marks
+sit at positions of the queue and fire when everything before them was played or dropped.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
@@ -15,8 +15,6 @@ from sipgw.rtp.excess import IMPATIENCE_S, PATIENCE_S, ExcessWatch
 from sipgw.rtp.slot_ring import SlotRing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy.typing as npt
 
     from sipgw.audio import PayloadU8
@@ -24,15 +22,21 @@ if TYPE_CHECKING:
     Rows = npt.NDArray[np.integer]
     Mask = npt.NDArray[np.bool_]
     PositionsI64 = npt.NDArray[np.int64]
-    OnMark: TypeAlias = Callable[[bool], None]  # told whether the audio before it was cleared
 
 LIMIT_BYTES: Final = 65536
 FULL_BYTES: Final = LIMIT_BYTES * 3 // 4
-"""The bot may be waiting for room: what comes then is a burst."""
+"""Above this the bot may be waiting for room, so that what comes next is a burst."""
 NEAR_SLOTS: Final = 128
 TARGET_BYTES: Final = 160
-"""A frame in hand is no backlog."""
+"""One frame in hand is no backlog."""
 _NO_MARK: Final = 1 << 62
+
+
+class OnMark(Protocol):
+    """Is called when everything queued before a mark was consumed."""
+
+    def __call__(self, *, was_cleared: bool) -> None:
+        """Note whether the audio before the mark was cleared rather than played."""
 
 
 class PlayoutQueue:
@@ -44,7 +48,7 @@ class PlayoutQueue:
         self._head = np.zeros(rows, np.int64)
         self._end = np.zeros(rows, np.int64)
         self._seen = np.zeros(rows, np.int64)
-        """The end, when audio was last taken."""
+        """The end at the time when audio was last taken."""
         self._far: dict[int, bytearray] = {}
         self._has_far = np.zeros(rows, np.bool_)
         self._silence = np.zeros(rows, np.uint8)
@@ -52,14 +56,16 @@ class PlayoutQueue:
         self._next_mark = np.full(rows, _NO_MARK, np.int64)
         self._marks: dict[int, deque[tuple[int, OnMark]]] = {}
         self.played = np.zeros(rows, np.int64)
-        """Bytes the caller heard."""
+        """Bytes that the caller heard."""
         self.excess = ExcessWatch(rows, target_bytes=TARGET_BYTES, full_bytes=FULL_BYTES)
         self.refused = 0
-        """Bytes beyond the limit, all calls."""
+        """Bytes beyond the limit, of all calls."""
 
     def open(self, row: int, *, silence: int, is_live: bool, now_s: float) -> None:
-        """Begin a row anew. A standing backlog is dropped in quiet frames; what is left of it after the row's
-        patience in mid-word too (`ExcessWatch`). `is_live` has less patience.
+        """Begin a row anew.
+
+        A standing backlog is dropped in quiet frames, and after the row's patience in mid-word too
+        (`ExcessWatch`). `is_live` has less patience.
         """
         self._silence[row] = silence
         self._is_audible[row] = True
@@ -71,19 +77,19 @@ class PlayoutQueue:
         self.excess.reset(row, now_s, patience_s=IMPATIENCE_S if is_live else PATIENCE_S)
 
     def recode(self, row: int, table: PayloadU8) -> None:
-        """Go on in another codec, of which `table` (256,) has the bytes: what waits is played in it."""
+        """Go on in another codec: `table` (256,) translates what is queued."""
         self._silence[row] = table[self._silence[row]]
         self._near.recode_row(row, table)
         far = self._far.get(row)
         if far is not None:
             far[:] = far.translate(table.tobytes())
 
-    def set_audible(self, row: int, audible: bool) -> None:  # noqa: FBT001 - the one thing the name asks for
-        """On hold nobody hears: what is taken then counts as dropped, not as played."""
+    def set_audible(self, row: int, *, audible: bool) -> None:
+        """Set whether the caller hears the row. On hold, what is taken counts as dropped, not as played."""
         self._is_audible[row] = audible
 
     def consumed(self, rows: Rows) -> PositionsI64:
-        """Bytes played or dropped since `open`."""
+        """Return the bytes played or dropped since `open`."""
         return self._head[rows]
 
     def depth(self, rows: Rows) -> PositionsI64:
@@ -95,7 +101,7 @@ class PlayoutQueue:
         return depth
 
     def play_frames(self, rows: Rows, frames: PayloadU8) -> None:
-        """See pipeline.stage.Playout."""
+        """Queue one frame for each row; see pipeline.stage.Playout."""
         length = frames.shape[1]
         self.excess.arrived(rows, length)
         room = self._end[rows] - self._head[rows] + length <= self._near.capacity
@@ -112,7 +118,7 @@ class PlayoutQueue:
             self._end[some] += length
 
     def play_bytes(self, row: int, audio: bytes | memoryview) -> None:
-        """See pipeline.stage.Playout."""
+        """Queue audio of any length; see pipeline.stage.Playout."""
         self.excess.arrived(np.array([row]), len(audio))
         self._queue(row, audio)
 
@@ -125,7 +131,10 @@ class PlayoutQueue:
         self._refill(rows)
 
     def take(self, rows: Rows, length: int, now_s: float) -> tuple[PayloadU8, Mask]:
-        """The next `length` bytes to send for each row, and which rows have nothing: those are silence."""
+        """Take the next `length` bytes of each row.
+
+        Return them, and which rows have none (those are silence).
+        """
         heads, ends = self._head[rows], self._end[rows]
         available = np.minimum(ends - heads, length)
         available[(available < length) & (ends != self._seen[rows])] = 0  # more is coming: no hole in a word
@@ -142,20 +151,20 @@ class PlayoutQueue:
         return payload, available == 0
 
     def fire_marks(self, rows: Rows) -> None:
-        """Call what waited for the audio that has now been consumed."""
+        """Fire the marks whose audio has now been consumed."""
         reached = self._next_mark[rows] <= self._head[rows]
         if reached.any():
             for row in rows[reached].tolist():
                 self._fire(row, was_cleared=False)
 
     def mark(self, row: int, on_mark: OnMark) -> None:
-        """Call `on_mark` when what is queued now has been consumed: at the next tick if nothing is."""
+        """Call `on_mark` when what is queued now was consumed; at the next tick if nothing is queued."""
         position = int(self._end[row]) + len(self._far.get(row, b""))
         self._marks.setdefault(row, deque()).append((position, on_mark))
         self._next_mark[row] = self._marks[row][0][0]
 
     def clear(self, row: int) -> int:
-        """Drop what is queued; gives how many bytes that was. Marks among it fire, as cleared."""
+        """Drop what is queued; return its number of bytes. Marks in it fire as cleared."""
         dropped = int(self._end[row] - self._head[row]) + len(self._far.pop(row, b""))
         self._has_far[row] = False
         self._head[row] += dropped
@@ -172,7 +181,7 @@ class PlayoutQueue:
         self._next_mark[row] = _NO_MARK
 
     def _queue(self, row: int, audio: bytes | memoryview) -> None:
-        """Append to a row's far queue as much as the limit allows, and move on what the near term takes."""
+        """Append to a row's far queue as much as the limit allows, and refill the near term."""
         far = self._far.get(row)
         if far is None:
             far = self._far[row] = bytearray()
@@ -192,7 +201,7 @@ class PlayoutQueue:
                     self._advance(row)
 
     def _advance(self, row: int) -> None:
-        """Move bytes from the far queue of a row into its near term."""
+        """Move bytes from a row's far queue into its near term."""
         far = self._far[row]
         room = self._near.capacity - int(self._end[row] - self._head[row])
         chunk = np.frombuffer(bytes(far[:room]), np.uint8)
@@ -206,7 +215,7 @@ class PlayoutQueue:
     def _fire(self, row: int, *, was_cleared: bool) -> None:
         marks = self._marks.get(row)
         while marks and marks[0][0] <= self._head[row]:
-            marks.popleft()[1](was_cleared)
+            marks.popleft()[1](was_cleared=was_cleared)
         if marks:
             self._next_mark[row] = marks[0][0]
         else:

@@ -1,7 +1,6 @@
-"""RtpReceiver: callers' packets, as columns: whose they are, what they carry, what is lost.
+"""RtpReceiver: callers' packets as columns: their sources, their payload, their losses.
 
-Audio goes into the jitter buffer; keys (RFC 4733) and RTCP that shares the port leave by the slow path, one
-by one.
+Audio goes into the jitter buffer. Keys (RFC 4733) and RTCP on the RTP port take the slow path, one by one.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ if TYPE_CHECKING:
 NO_PAYLOAD_TYPE: Final = 255
 _CLOCK_HZ: Final = 8000
 _OLD_SSRC_SILENCE_TICKS: Final = 12
-"""60 ms."""
+"""After 60 ms of silence another SSRC is accepted at once."""
 
 
 class ReceiverListener(Protocol):
-    """What is heard beside audio; rare, so one call each."""
+    """Hears of what is not audio: rare, so one call each."""
 
     def on_event_packet(
         self, row: int, payload: bytes, *, timestamp: int, sequence: int, marker: bool
@@ -43,13 +42,13 @@ class ReceiverListener(Protocol):
     def on_rtcp(self, row: int, datagram: bytes) -> None: ...
 
     def on_source_changed(self, row: int) -> None:
-        """The caller's stream began anew under another SSRC."""
+        """Note that the caller's stream began anew under another SSRC."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ReceptionTotals:
-    """Of a call, over all its SSRCs."""
+    """Totals of a call, over all its SSRCs."""
 
     received: int
     lost: int
@@ -67,7 +66,7 @@ class RtpReceiver:
         self._event_payload_type = np.full(rows, NO_PAYLOAD_TYPE, np.uint8)
         self._former_payload_type = np.full(rows, NO_PAYLOAD_TYPE, np.uint8)
         self._recoding: dict[int, PayloadU8] = {}
-        """By row: what bytes of the former payload type are now."""
+        """By row: the table that translates the former payload type's bytes."""
         self._is_muxed = np.zeros(rows, np.bool_)
         self._is_receiving = np.zeros(rows, np.bool_)
         self.ssrc = np.zeros(rows, np.uint32)
@@ -76,13 +75,13 @@ class RtpReceiver:
         self._candidate_next = np.full(rows, -1, np.int32)
         self._highest = np.zeros(rows, np.uint16)
         self.last_heard = np.zeros(rows, np.int64)
-        """Tick of the last packet, or of the row's beginning."""
+        """The tick of the last packet, or of the row's opening."""
         self.last_audio = np.zeros(rows, np.int64)
         self._earlier = [ReceptionTotals(0, 0, 0.0)] * rows
-        """Of earlier SSRCs."""
+        """The totals of earlier SSRCs."""
         self.malformed = 0
         self.unexpected = 0
-        """Of a payload type that was not agreed."""
+        """Packets of a payload type that was not agreed."""
 
     def open(self, row: int, tick_number: int) -> None:
         self.reception.reset(row)
@@ -94,15 +93,17 @@ class RtpReceiver:
     def configure(
         self, row: int, *, payload_type: int, event_payload_type: int, is_muxed: bool, is_receiving: bool
     ) -> None:
-        """What was agreed. Not receiving (hold): audio is thrown away."""
+        """Apply what was agreed. When not receiving (hold), audio is discarded."""
         self._payload_type[row] = payload_type
         self._event_payload_type[row] = event_payload_type
         self._is_muxed[row] = is_muxed
         self._is_receiving[row] = is_receiving
 
     def recode(self, row: int, table: PayloadU8) -> None:
-        """Another codec is about to be agreed. The caller sends the former one until our answer is there: its
-        bytes are taken as what `table` (256,) has for them (RFC 3264 §8.3.1 wants both heard).
+        """Prepare for another codec, which is about to be agreed.
+
+        The caller sends the former one until it has our answer: its bytes are translated by `table` (256,),
+        since both must be accepted (RFC 3264 §8.3.1).
         """
         self._former_payload_type[row] = self._payload_type[row]
         self._recoding[row] = table
@@ -113,11 +114,11 @@ class RtpReceiver:
         self._recoding.pop(row, None)
 
     def is_agreed(self, row: int, payload_type: int) -> bool:
-        """Whether the row's caller may send this payload type: audio or telephone events."""
+        """Return whether the row's caller may send this payload type: audio or telephone events."""
         return payload_type in (self._payload_type[row], self._event_payload_type[row])
 
     def heard(self, row: int, tick_s: float) -> Heard | None:
-        """What a rebound NAT must go on with."""
+        """Return the stream that a caller behind a rebound NAT must continue."""
         if not self.has_ssrc[row]:
             return None
         return Heard(int(self.ssrc[row]), int(self._highest[row]), float(self.last_heard[row]) * tick_s)
@@ -133,7 +134,7 @@ class RtpReceiver:
     def receive(
         self, rows: Rows, datagrams: npt.NDArray[np.uint8], lengths: npt.NDArray[np.int32], tick: Tick
     ) -> None:
-        """One datagram (n, SLOT) of each of `rows`, all different; lengths below 12 are no RTP."""
+        """Take one datagram (n, SLOT) of each of `rows`, all different; lengths below 12 are not RTP."""
         batch = parse_batch(datagrams, lengths)
         accepted = batch.valid & (lengths < SLOT)
         shared = is_rtcp(datagrams) & self._is_muxed[rows] & (lengths > 0)
@@ -162,7 +163,7 @@ class RtpReceiver:
     def _recode_former(
         self, rows: Rows, batch: PacketBatch, datagrams: npt.NDArray[np.uint8], strange: Mask
     ) -> Mask:
-        """Which of the `strange` are of the codec agreed before; they are in today's afterwards."""
+        """Translate packets of the former codec; return which of `strange` they are."""
         former = strange & (batch.payload_type == self._former_payload_type[rows])
         for i in np.flatnonzero(former).tolist():
             audio = slice(int(batch.payload_start[i]), int(batch.payload_start[i] + batch.payload_length[i]))
@@ -172,7 +173,7 @@ class RtpReceiver:
     def _take(
         self, rows: Rows, batch: PacketBatch, datagrams: npt.NDArray[np.uint8], events: Mask, tick: Tick
     ) -> None:
-        """Packets of the right sources and payload types."""
+        """Take packets of accepted sources and payload types."""
         arrival = int(tick.at_s * _CLOCK_HZ) & 0xFFFFFFFF
         counted = self.reception.receive(rows, batch.sequence, batch.timestamp, arrival, timed=~events)
         newer = (batch.sequence - self._highest[rows]).view(np.int16) > 0
@@ -195,7 +196,7 @@ class RtpReceiver:
     def _write_audio(
         self, rows: Rows, batch: PacketBatch, datagrams: npt.NDArray[np.uint8], audio: Mask
     ) -> None:
-        """By groups of one payload place and length: nearly always one group."""
+        """Write audio in groups of one payload offset and length: nearly always one group."""
         lengths, starts = batch.payload_length, batch.payload_start
         if audio.all():
             length = int(lengths[0])
@@ -211,7 +212,7 @@ class RtpReceiver:
             self._jitter.write(rows[which], batch.timestamp[which], datagrams[which, start : start + length])
 
     def _judge_sources(self, rows: Rows, batch: PacketBatch, accepted: Mask, tick: Tick) -> Mask:
-        """Keep packets of the SSRC that each call listens to; let a new one in by the rules."""
+        """Keep packets of each call's SSRC; accept a new SSRC by the rules."""
         same = (self.ssrc[rows] == batch.ssrc) & self.has_ssrc[rows]
         if same.all():
             return accepted
@@ -221,7 +222,10 @@ class RtpReceiver:
         return accepted
 
     def _meet(self, row: int, ssrc: int, sequence: int, tick: Tick) -> bool:
-        """A packet of an SSRC that is not the row's: take it when the old one is silent or it goes on."""
+        """Judge a packet of another SSRC.
+
+        Accept it when the old one is silent, or when the new one continues.
+        """
         if self.has_ssrc[row]:
             is_silent = tick.number - self.last_heard[row] > _OLD_SSRC_SILENCE_TICKS
             goes_on = self._candidate_ssrc[row] == ssrc and self._candidate_next[row] == sequence

@@ -1,6 +1,4 @@
-"""RtcpReports: sender and receiver reports (RFC 3550 §6.4) every five seconds a call, and what the caller
-reports.
-"""
+"""RtcpReports: send reports (RFC 3550 §6.4) every five seconds a call, and read the caller's."""
 
 from __future__ import annotations
 
@@ -34,7 +32,7 @@ INTERVAL_TICKS: Final = 5000 // TICK_MS
 
 
 class RtcpReports:
-    """Columns of `rows` calls; each report is built alone, a few hundred a second at most."""
+    """Columns of `rows` calls. Each report is built singly, a few hundred a second at most."""
 
     def __init__(self, rows: int, receiver: RtpReceiver, transmitter: Transmitter) -> None:
         self._receiver = receiver
@@ -46,9 +44,9 @@ class RtcpReports:
         self._last_report_ms = np.zeros(rows, np.int64)
         self.round_trip_ms = np.full(rows, np.nan)
         self.jitter_by_caller = np.full(rows, np.nan)
-        """Of what it hears, timestamp units, by its word."""
+        """The jitter that the caller reports of our packets, in timestamp units."""
         self.lost_by_caller = np.zeros(rows, np.int64)
-        """Of our packets, by the caller's word."""
+        """How many of our packets the caller reports as lost."""
 
     def start(self, row: int, tick_number: int) -> None:
         if self._next[row] == NEVER:
@@ -61,14 +59,14 @@ class RtcpReports:
         self._next[row] = NEVER
 
     def due(self, tick_number: int) -> list[int]:
-        """Rows whose report is due; their next one is set, at 0.5 to 1.5 intervals (§6.2)."""
+        """Return the rows whose report is due; set the next at 0.5 to 1.5 intervals (RFC 3550 §6.2)."""
         rows = np.flatnonzero(self._next <= tick_number)
         for row in rows.tolist():
             self._next[row] = tick_number + INTERVAL_TICKS // 2 + secrets.randbelow(INTERVAL_TICKS)
         return rows.tolist()
 
     def build(self, row: int, *, ends: bool = False) -> bytes:
-        """The compound packet of now; with BYE when the call ends."""
+        """Build the compound packet, with BYE when the call ends."""
         unix_ms = time.time_ns() // 1_000_000
         ssrc = int(self._transmitter.ssrc[row])
         blocks = self._blocks(row, unix_ms)
@@ -89,7 +87,7 @@ class RtcpReports:
         return build_rtcp([*packets, Goodbye((ssrc,))] if ends else packets)
 
     def receive(self, row: int, datagram: bytes) -> None:
-        """The caller's compound packet; what is malformed in it is passed over."""
+        """Take the caller's compound packet. Malformed parts are ignored."""
         unix_ms = time.time_ns() // 1_000_000
         for packet in parse_rtcp(datagram):
             if isinstance(packet, SenderReport):

@@ -1,8 +1,7 @@
-"""RtpSweep: reads what has come to the calls' sockets, one packet of each socket a round, into rows of one
-array.
+"""RtpSweep: reads calls' sockets, one packet of each socket a round, into rows of one array.
 
-Two epolls: the connected sockets (hot: the callers' RTP, as columns) and the rest (cold: lobbies and RTCP,
-one by one and only so many a tick), so that strangers who flood a lobby harm no call.
+There are two epolls: connected sockets (hot: the callers' RTP, as columns) and the rest (cold: lobbies and
+RTCP, one by one, a bounded number a tick), so that strangers who flood a lobby harm no call.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 SLOT: Final = 2048
-"""A datagram that fills it was longer: no audio is."""
+"""A datagram that fills the slot was longer; no audio packet is."""
 _ROUND: Final = 2048
-"""Packets a round."""
+"""The most packets of one round."""
 _COLD_A_TICK: Final = 64
 _FDS: Final = 1 << 16
 
@@ -32,7 +31,7 @@ _call = cast("Callable[[Callable[[Any], int], memoryview], int]", operator.call)
 
 
 class RtpSweep:
-    """`row` is the call's; a socket is registered once and unregistered before it is closed."""
+    """The sockets of all calls. A socket is registered once, and unregistered before it is closed."""
 
     def __init__(self) -> None:
         self._hot = select.epoll()
@@ -55,7 +54,7 @@ class RtpSweep:
         del self._receive_of_fd[fd]
 
     def add_cold(self, each: socket.socket, handler: Callable[[], None]) -> None:
-        """`handler` reads one datagram of the socket."""
+        """Register a socket whose datagrams `handler` reads, one a call."""
         self._cold_of_fd[each.fileno()] = handler
         self._cold.register(each.fileno(), select.EPOLLIN)
 
@@ -64,7 +63,10 @@ class RtpSweep:
         del self._cold_of_fd[each.fileno()]
 
     def hot_rounds(self, most: int) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]]:
-        """Rows (all different) and lengths of the packets now in `datagrams[:n]`; -1 where reading failed."""
+        """Yield rows (all different) and lengths of the packets now in `datagrams[:n]`.
+
+        A length is -1 where reading failed.
+        """
         for _ in range(most):
             ready = self._hot.poll(0, _ROUND)
             if not ready:
@@ -75,7 +77,7 @@ class RtpSweep:
             yield self._row_of_fd[fds], np.array(lengths, np.int32)
 
     def sweep_cold(self) -> None:
-        """Let the handlers of cold sockets read, in turns of one datagram each, a bounded number in all."""
+        """Let cold sockets' handlers read in turns of one datagram each, a bounded number in all."""
         left = _COLD_A_TICK
         while left and (ready := self._cold.poll(0, left)):
             left -= len(ready)
@@ -89,7 +91,7 @@ class RtpSweep:
         self._cold.close()
 
     def _read(self, receives: list[Callable[[Any], int]]) -> list[int]:
-        """Call each with its slot. The loop is the interpreter's own; an error costs its packet only."""
+        """Call each with its slot. The interpreter's own loop does it; an error costs one packet only."""
         lengths: list[int] = []
         calls = map(_call, receives, self._views)
         while True:

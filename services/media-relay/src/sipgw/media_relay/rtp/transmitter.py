@@ -1,7 +1,7 @@
-"""Transmitter: RTP to the callers, at each call's own clock and never at that of arriving packets.
+"""Transmitter: RTP to the callers, paced by each call's own clock, never by arriving packets.
 
-After a stall a call sends at most two late packets and skips the rest: the timestamp goes on by the time
-lost, the sequence by one (RFC 3550 §5.1), so that no delay stays. Keys (RFC 4733) go out in place of audio,
+After a stall a call sends at most two late packets and skips the rest: the timestamp advances by the lost
+time, the sequence by one (RFC 3550 §5.1), so that no delay stays. Keys (RFC 4733) go out in place of audio,
 which waits.
 """
 
@@ -43,12 +43,12 @@ _call = cast("Callable[[Callable[[Any], object], memoryview], object]", operator
 
 @dataclass(slots=True)
 class _DigitsOut:
-    """Keys on their way out to one caller."""
+    """Keys that are being sent to one caller."""
 
     sender: DtmfSender
     payload_type: int
     ticks_per_unit: float
-    """Event clock over audio clock."""
+    """Ratio of the events' clock to the audio clock."""
 
 
 class Transmitter:
@@ -62,7 +62,7 @@ class Transmitter:
         self._next = np.full(rows, NEVER, np.int64)
         self._period = np.full(rows, 4, np.int64)
         self._step = np.full(rows, 160, np.int64)
-        """Timestamp units a packet."""
+        """Timestamp units of a packet."""
         self._payload_type = np.zeros(rows, np.uint8)
         self.ssrc = np.zeros(rows, np.uint32)
         self._sequence = np.zeros(rows, np.uint16)
@@ -81,16 +81,16 @@ class Transmitter:
         self.sent = np.zeros(rows, np.int64)
         self.octets = np.zeros(rows, np.int64)
         self.spoke: list[int] = []
-        """Rows whose bot was heard for the first time; the owner empties it."""
+        """Rows whose bot was heard for the first time. The owner empties it."""
         self.consumed: list[Rows] = []
-        """Rows that took audio in this tick; the owner empties it."""
+        """Rows that took audio in this tick. The owner empties it."""
         self.send_errors = 0
         self.skipped = 0
         """Packets left out after stalls."""
         self._packets: dict[int, tuple[npt.NDArray[np.uint8], list[memoryview]]] = {}
 
     def open(self, row: int) -> None:
-        """A new call: another SSRC, random beginnings (RFC 3550 §5.1)."""
+        """Open a row for a new call, with a random SSRC, sequence and timestamp (RFC 3550 §5.1)."""
         self.ssrc[row] = secrets.randbits(32)
         self._sequence[row] = secrets.randbits(15)
         self._timestamp[row] = secrets.randbits(32)
@@ -102,7 +102,10 @@ class Transmitter:
         self._forget_hold(row)
 
     def configure(self, row: int, audio_format: AudioFormat, *, payload_type: int, is_sending: bool) -> None:
-        """The wire's format, whose frame is the packet time. Not sending (hold): audio is used up unheard."""
+        """Set the wire's format, whose frame is the packet time.
+
+        On hold (not sending) audio is used up unheard.
+        """
         if audio_format not in self._formats:
             self._formats.append(audio_format)
         self._format[row] = self._formats.index(audio_format)
@@ -110,21 +113,21 @@ class Transmitter:
         self._step[row] = audio_format.frame_samples
         self._payload_type[row] = payload_type
         self._is_sending[row] = is_sending
-        self._playout.set_audible(row, is_sending)
+        self._playout.set_audible(row, audible=is_sending)
 
     def set_sender(self, row: int, send: Send | None) -> None:
-        """What takes a datagram to the caller; None while nobody knows where that is."""
+        """Set what sends a datagram to the caller; None while its address is unknown."""
         self._send[row] = send
 
     def start(self, row: int, tick_number: int) -> None:
-        """Begin to send; calls are spread over the phases of their period. Going on is no beginning."""
+        """Begin to send, unless it has begun. Calls are spread over the phases of their period."""
         if row not in self._started:
             self._started.add(row)
             if row not in self._held:
                 self._go_on(row, tick_number)
 
     def hold(self, row: int, tick_number: int, *, is_held: bool) -> None:
-        """Send nothing and leave what is to be played in its queue; or go on with it."""
+        """Send nothing and leave the audio in its queue, or go on with it."""
         if is_held == (row in self._held):
             return
         if is_held:
@@ -152,7 +155,7 @@ class Transmitter:
         self._has_digits[row] = False
 
     def send_digits(self, row: int, sender: DtmfSender, *, payload_type: int, clock_rate_hz: int) -> None:
-        """Send keys from the row's next packet on; more of them follow those under way."""
+        """Send keys from the row's next packet on, after those under way."""
         self._digits[row] = _DigitsOut(sender, payload_type, clock_rate_hz / 8000)
         self._has_digits[row] = True
 
@@ -160,11 +163,11 @@ class Transmitter:
         return bool(self._has_digits[row])
 
     def timestamp(self, row: int) -> int:
-        """Of the next packet, for sender reports."""
+        """Return the timestamp of the next packet, for sender reports."""
         return int(self._timestamp[row])
 
     def run(self, tick: Tick) -> None:
-        """Send what is due."""
+        """Send the packets that are due."""
         due = np.flatnonzero(self._next <= tick.number)
         if not len(due):
             return
@@ -247,7 +250,7 @@ class Transmitter:
         self.octets[rows] += payload.shape[1]
 
     def _send_all(self, sends: list[Send], views: list[memoryview]) -> None:
-        """Call each with its packet. The loop is the interpreter's own; an error costs its packet only."""
+        """Call each with its packet. The interpreter's own loop does it; an error costs one packet only."""
         done: list[object] = []
         calls = map(_call, sends, views)
         while True:
@@ -259,7 +262,7 @@ class Transmitter:
                 return
 
     def _send_digit_packet(self, row: int) -> bool:
-        """Send the row's next key packet, if this period is one of a key's."""
+        """Send the row's next key packet, if a key is due in this period."""
         digits = self._digits[row]
         event = digits.sender.next_packet(int(self._timestamp[row]))
         if event is None:
@@ -315,4 +318,4 @@ class Transmitter:
 
 
 def _to_nobody(_datagram: object) -> None:
-    """Nobody knows yet where the caller is."""
+    """Discard the datagram: the caller's address is not known yet."""

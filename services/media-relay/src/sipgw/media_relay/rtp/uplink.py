@@ -1,10 +1,9 @@
-"""Uplink: at each call's own clock, one frame of the caller's audio for the pipeline, whatever the network
-does.
+"""Uplink: gives the pipeline one frame of each caller's audio by the call's own clock.
 
-A frame that is not there when it is due is waited for by up to three ticks, which moves the call's clock to
-where its packets come; a clock that is later than it need be moves back. A frame that does not come is
-silence, flagged CONCEALED, and its sequence number is spent. After a stall a call catches up one frame a
-tick; what is older than 200 ms is left out as a jump of the sequence.
+A frame that is not there when it is due is awaited for up to three ticks, which moves the call's clock to
+where its packets come; a clock that is later than need be moves back. A frame that does not come is silence,
+flagged CONCEALED, and uses a sequence number. After a stall a call catches up one frame a tick; audio older
+than 200 ms is left out as a jump of the sequence.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ NEVER: Final = 1 << 60
 PATIENCE_TICKS: Final = 3
 CATCH_UP_MS: Final = 200
 _PACKET_TICKS: Final = UPLINK_FRAME_MS // TICK_MS
-"""Of nearly all callers."""
+"""The packet time of nearly all callers, in ticks."""
 _NO_SLACK: Final = 1 << 20
 _SLACK_WINDOW_TICKS: Final = 1000 // TICK_MS
 
 
 class Uplink:
-    """Columns of `rows` calls."""
+    """The clocks of `rows` calls."""
 
     def __init__(
         self, rows: int, jitter: JitterBuffer, receiver: RtpReceiver, pipeline: MediaPipeline
@@ -57,13 +56,13 @@ class Uplink:
         self._slack = np.full(rows, _NO_SLACK, np.int64)
         self._slack_since = np.zeros(rows, np.int64)
         self._origin = np.full(rows, NEVER, np.int64)
-        """Tick of seq 0, of calls that were elsewhere before."""
+        """The tick of seq 0, for calls that were on another relay before."""
         self.concealed = 0
         self.left_out = 0
         """Frames left out after stalls."""
 
     def open(self, row: int, audio_format: AudioFormat, *, keep_seq: bool = False) -> None:
-        """Ready a row; it stands still until `start` or its first packet."""
+        """Prepare a row. Its clock stands still until `start` or its first packet."""
         if audio_format not in self._formats:
             self._formats.append(audio_format)
         self._format[row] = self._formats.index(audio_format)
@@ -76,17 +75,17 @@ class Uplink:
             self._origin[row] = NEVER
 
     def go_on(self, row: int, elapsed_ms: int, tick_number: int) -> None:
-        """The call began so long ago on another relay: frames are counted from then."""
+        """Continue a call that began `elapsed_ms` ago on another relay: frames are counted from then."""
         self._origin[row] = tick_number - elapsed_ms // TICK_MS
 
     def start(self, row: int, tick_number: int) -> None:
-        """Let the clock run from now on; it goes on if it runs."""
+        """Let the clock run from now on, unless it runs."""
         if self._next[row] == NEVER:
             self._begin(row, tick_number)
             self._next[row] = tick_number
 
     def align(self, row: int, tick_number: int) -> None:
-        """The caller's stream begins: a frame is due with its last packet."""
+        """Make a frame due with its last packet: the caller's stream begins."""
         if not self._met[row]:
             if self._next[row] == NEVER:
                 self._begin(row, tick_number)
@@ -114,7 +113,7 @@ class Uplink:
                 self._send(ready, audio_format, tick)
 
     def _leave_out(self, due: Rows, tick: Tick) -> None:
-        """Skip what a stall has made too old."""
+        """Skip the frames that a stall has made too old."""
         period = self._period[due]
         lost = (tick.number - self._next[due]) // period - CATCH_UP_MS // (period * TICK_MS)
         if not (lost > 0).any():
@@ -129,7 +128,7 @@ class Uplink:
                 self._jitter.leap(rows[alike], lost[alike] * audio_format.frame_bytes)
 
     def _wait(self, due: Rows, audio_format: AudioFormat) -> Rows:
-        """Put off by a tick the rows whose frame may still come; gives the others."""
+        """Put off by a tick the rows whose frame may still come; return the others."""
         waits = self._flowing[due] & (self._waited[due] < PATIENCE_TICKS)
         waits &= ~self._jitter.has_frame(due, audio_format.frame_bytes)
         if not waits.any():

@@ -1,1 +1,1 @@
-"""The stages of the media pipeline: what may hear, answer or keep a call's audio."""
+"""The stages of the media pipeline, which hear, answer or keep calls' audio."""

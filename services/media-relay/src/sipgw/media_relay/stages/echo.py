@@ -1,4 +1,4 @@
-"""EchoStage: says back to the caller what the caller said, byte for byte: the bot `builtin:echo`."""
+"""EchoStage: plays the caller's audio back, byte for byte: the bot `builtin:echo`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class EchoStage:
-    """Takes the rows that are its own."""
+    """Takes the rows of calls that have the built-in echo."""
 
     def __init__(self, rows: int, playout: Playout) -> None:
         self._playout = playout
@@ -27,7 +27,7 @@ class EchoStage:
         self._is_mine[row] = False
 
     def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
-        """Concealed frames are not said back: the playout has silence of its own."""
+        """Play back what the caller said, except concealed frames: the playout has silence of its own."""
         del tick
         mine = self._is_mine[block.rows]
         if not mine.any():

@@ -1,7 +1,7 @@
-"""GrpcBridgeStage: the end of the uplink for calls with a bot, and the way back.
+"""GrpcBridgeStage: takes callers' audio to the bots, and the bots' audio back.
 
-What sessions give and get is in wire format; bots have their own codec and rate. Whole blocks are converted,
-and where the formats are equal nothing is touched.
+The calls' side uses wire format; bots have their own codec and rate. Whole blocks are converted. Where the
+formats are equal, bytes are passed on unchanged.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NONE: Final = -1
 
 
 class GrpcBridgeStage:
-    """A `Stage` and a `BotGateway`. Takes the uplink rows of calls that are open."""
+    """A `Stage` and a `BotGateway`. It takes the uplink rows of open calls."""
 
     def __init__(
         self, speech: BotSpeech, *, instance: str = "", resolve: Resolve = resolve_by_system
@@ -41,12 +41,12 @@ class GrpcBridgeStage:
         self._conversions: list[FormatConversion] = []
         self._numbers: dict[tuple[AudioFormat, AudioFormat], int] = {}
         self._conversion = np.full(MAX_ROWS, _NONE, dtype=np.int16)
-        """By row: index of its conversion."""
+        """By row: the index of its conversion."""
         self._handle = np.zeros(MAX_ROWS, dtype=np.uint32)
         self._bot_bytes = np.ones(MAX_ROWS, dtype=np.uint64)
-        """So many for the bot ..."""
+        """By row: as many bytes in the bot's format ..."""
         self._wire_bytes = np.ones(MAX_ROWS, dtype=np.uint64)
-        """... are so many on the wire."""
+        """... correspond to this many bytes on the wire."""
 
     @property
     def counters(self) -> BotCounters:
@@ -56,7 +56,7 @@ class GrpcBridgeStage:
     # -- Stage
 
     def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
-        """Send open calls' frames to their bots; gives back the other rows."""
+        """Send open calls' frames to their bots; return the other rows."""
         if not len(block):
             return block
         self.send_audio(block)

@@ -1,6 +1,4 @@
-"""PauseStage: since when neither caller nor bot has said anything, call by call; looked at only while the
-relay drains.
-"""
+"""PauseStage: since when neither caller nor bot has spoken, for each call. It works only during a drain."""
 
 from __future__ import annotations
 
@@ -19,9 +17,9 @@ if TYPE_CHECKING:
     from sipgw.media_relay.pipeline.stage import Tick
 
 SPEECH_DBOV: Final = -45.0
-"""A quiet voice; a line's noise is below."""
+"""A quiet voice. The noise of a line is below."""
 PAUSE_MS: Final = 300
-"""Shorter ones are between words."""
+"""Shorter pauses are between words."""
 
 
 class PauseStage:
@@ -30,19 +28,19 @@ class PauseStage:
     def __init__(self, rows: int) -> None:
         self._is_listening = False
         self._last_speech = np.zeros(rows, np.int64)
-        """Tick."""
+        """The tick of the last frame with speech."""
 
     def begin(self, tick_number: int) -> None:
-        """Listen from now on: nobody counts as silent before a whole pause has passed."""
+        """Listen from now on. No row counts as silent before a whole pause has passed."""
         self._is_listening = True
         self._last_speech[:] = tick_number
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._is_listening = False
 
     def is_pause(self, row: int, tick_number: int) -> bool:
-        """Whether both have been silent for long enough."""
+        """Return whether both sides have been silent for long enough."""
         return (tick_number - int(self._last_speech[row])) * TICK_MS >= PAUSE_MS
 
     def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock:

@@ -1,7 +1,7 @@
-"""RecorderStage: keeps what caller (left) and bot (right) said, as both were at the relay's clock.
+"""RecorderStage: records caller (left) and bot (right), aligned by the relay's clock.
 
-The audio of half a second gathers in columns; then the call's piece goes to the writer thread. The first
-piece is shorter, by the row, so that calls which began together do not all hand over theirs in one tick.
+Half a second of audio gathers in columns, then the call's piece goes to the writer thread. The first piece is
+shorter, depending on the row, so that calls which began together do not all hand over in one tick.
 """
 
 from __future__ import annotations
@@ -25,40 +25,40 @@ if TYPE_CHECKING:
     from sipgw.media_relay.stages.recording_writer import RecordingWriter
 
 PIECE: Final = 4000
-"""Bytes of a channel: half a second."""
+"""Half a second, in bytes of one channel."""
 _SLOTS: Final = 4 * PIECE // SLOT_BYTES
 _SHORTER: Final = 2 * SLOT_BYTES
-"""The first piece of a row than that of the row before."""
+"""By how much a row's first piece is shorter than the previous row's."""
 _BYTES_A_TICK: Final = 8 * TICK_MS
 _LEFT, _RIGHT = 0, 1
 
 
 class RecorderStage:
-    """Hears all rows that are being recorded and takes none."""
+    """Hears all rows that are recorded and takes none."""
 
     def __init__(self, rows: int, writer: RecordingWriter) -> None:
         self._writer = writer
         self._is_mine = np.zeros(rows, np.bool_)
         self._ring = SlotRing(2 * rows, _SLOTS)
-        """Row * 2 + channel."""
+        """Indexed by row * 2 + channel."""
         self._number = np.zeros(rows, np.int64)
         self._formats: dict[int, AudioFormat] = {}
         """By row."""
         self._planned: dict[int, Path] = {}
         """By row."""
         self._origin = np.full(rows, -1, np.int64)
-        """Tick of the first frame of either side."""
+        """The tick of the first frame of either side."""
         self._base = np.zeros((rows, 2), np.int64)
-        """Position of frame 0."""
+        """The position of frame 0."""
         self._has_base = np.zeros((rows, 2), np.bool_)
         self._reached = np.zeros((rows, 2), np.int64)
         self._flushed = np.zeros(rows, np.int64)
         self._due = np.zeros(rows, np.int64)
-        """Where the piece that gathers ends."""
+        """The position at which the present piece ends."""
         self._last_number = 0
 
     def open(self, row: int, path: Path, audio_format: AudioFormat) -> None:
-        """Record the row from now on, at `path` or, when that name is taken, beside it."""
+        """Record the row from now on, at `path`, or beside it when that name is taken."""
         self._last_number += 1
         self._number[row] = self._last_number
         self._formats[row] = audio_format
@@ -74,14 +74,14 @@ class RecorderStage:
         self._writer.begin(self._last_number, path, audio_format.rate_hz)
 
     def recode(self, row: int, audio_format: AudioFormat, table: PayloadU8) -> None:
-        """The row goes on in another codec, of which `table` (256,) has the bytes."""
+        """Go on in another codec: `table` (256,) translates the bytes."""
         if self._is_mine[row]:
             self._formats[row] = audio_format
             for channel in (_LEFT, _RIGHT):
                 self._ring.recode_row(2 * row + channel, table)
 
     def path(self, row: int) -> str:
-        """Where the row's recording is; empty when there is none, or none could be made."""
+        """Return where the row's recording is; empty when there is none, or none could be made."""
         if not self._is_mine[row]:
             return ""
         return str(self._writer.path(int(self._number[row]), self._planned[row]) or "")
@@ -129,7 +129,7 @@ class RecorderStage:
     def _set_bases(
         self, rows: npt.NDArray[np.integer], offsets: npt.NDArray[np.int64], tick: Tick, channel: int
     ) -> None:
-        """Both channels begin when the first frame of either comes."""
+        """Set where the row's frames begin: both channels begin when the first frame of either comes."""
         new = ~self._has_base[rows, channel]
         if not new.any():
             return
@@ -141,7 +141,7 @@ class RecorderStage:
         self._has_base[fresh, channel] = True
 
     def _make_room(self, rows: npt.NDArray[np.integer], ends: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Flush rows of which one side has run ahead (a stall, or the other side is silent for ever)."""
+        """Flush rows of which one side is ahead, after a stall or while the other side stays silent."""
         for i in np.flatnonzero(ends - self._flushed[rows] > self._ring.capacity).tolist():
             row = int(rows[i])
             while ends[i] - self._flushed[row] > self._ring.capacity:

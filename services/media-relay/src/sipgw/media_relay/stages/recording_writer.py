@@ -1,8 +1,8 @@
 """RecordingWriter: a thread that writes stereo WAV files, so that no disk ever holds up the tick.
 
-What it is given has its place in the file, so that a piece refused by the full queue is a silence and moves
-nothing. Each piece is flushed with the sizes in the header: a file is complete up to its last piece whenever
-the process dies. A disk that fails costs the recording, which is logged once, and never the call.
+Each piece has its position in the file, so that a piece refused by the full queue leaves silence and moves
+nothing. Each piece is flushed with the sizes in the header: whenever the process dies, a file is complete up
+to its last piece. A disk that fails costs the recording, which is logged once, and never the call.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _CHANNELS: Final = 2
 _QUEUED: Final = 8192
 """Pieces: four seconds of a thousand calls, 64 MiB."""
 _LONGEST_GAP: Final = 80_000
-"""Samples of silence written at once."""
+"""Samples of silence that are written at once."""
 _MOST_NAMES: Final = 1000
 _CURES: Final = {
-    errno.ENOSPC: "free space on that disk, or have recordings written to another",
-    errno.EDQUOT: "raise the relay's quota on that disk, or have recordings written to another",
-    errno.EACCES: "let the user of the relay write to that directory",
-    errno.EPERM: "let the user of the relay write to that directory",
-    errno.EROFS: "mount that file system for writing, or have recordings written to another",
+    errno.ENOSPC: "free space on that disk, or write recordings to another",
+    errno.EDQUOT: "raise the relay's quota on that disk, or write recordings to another",
+    errno.EACCES: "let the relay's user write to that directory",
+    errno.EPERM: "let the relay's user write to that directory",
+    errno.EROFS: "mount that file system for writing, or write recordings to another",
 }
 _log = get_logger("sipgw.media_relay.recording")
 
@@ -47,7 +47,7 @@ class RecordingPiece:
     """Audio of both channels from `first_sample` on, in wire format; None as audio ends the file."""
 
     number: int
-    """Of the recording."""
+    """The number of the recording."""
     first_sample: int
     audio_format: AudioFormat
     left: PayloadU8 | None
@@ -72,15 +72,15 @@ _Item: TypeAlias = _Begin | RecordingPiece | None
 
 
 class RecordingWriter:
-    """`begin` and `write` never wait and never fail; a full queue refuses audio and counts it."""
+    """`begin` and `write` never wait and never fail. A full queue refuses audio and counts it."""
 
     def __init__(self) -> None:
-        # Audio is bounded by `write`; the beginnings and ends beside it are two for each call.
+        # `write` bounds the audio; beginnings and ends add two items for each call.
         self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="recording-writer", daemon=True)
         self._open: dict[int, _Recording] = {}
         self._paths: dict[int, Path | None] = {}
-        """As the thread found them; until the file's end."""
+        """The paths that the thread found free, until the file's end."""
         self._is_behind = False
         self.refused = 0
         self.failed = 0
@@ -89,7 +89,7 @@ class RecordingWriter:
         self._thread.start()
 
     def begin(self, number: int, path: Path, rate_hz: int) -> None:
-        """Begin a file; when the name is taken, `name.2.wav` and so on: nothing is ever overwritten."""
+        """Begin a file. When the name is taken, use `name.2.wav` and so on: no file is ever overwritten."""
         self._queue.put(_Begin(number, path, rate_hz))
 
     def write(self, piece: RecordingPiece) -> None:
@@ -101,13 +101,16 @@ class RecordingWriter:
                     "recordings_fell_behind",
                     cause=f"the disk is slower than the calls: {_QUEUED} half seconds are waiting for it",
                     effect="recordings have silent gaps; calls go on",
-                    cure="a faster disk, or recording on fewer routes",
+                    cure="use a faster disk, or record fewer routes",
                 )
             return
         self._queue.put(piece)
 
     def path(self, number: int, planned: Path) -> Path | None:
-        """Where the recording really is: None when it failed, `planned` while the thread is not there yet."""
+        """Return where the recording is.
+
+        That is None when it failed, and `planned` until the thread has made the file.
+        """
         return self._paths.get(number, planned)
 
     def close(self, timeout_s: float = 5.0) -> None:
@@ -119,7 +122,7 @@ class RecordingWriter:
         while (item := self._queue.get()) is not None:
             try:
                 self._handle(item)
-            except Exception as error:  # the thread's outermost place: it serves all calls
+            except Exception as error:  # the thread's outermost place, since it serves all calls
                 self._fail(item, error)
             if self._is_behind and self._queue.qsize() < _QUEUED // 2:
                 self._is_behind = False
@@ -145,7 +148,7 @@ class RecordingWriter:
         wav.flush()
 
     def _fail(self, item: _Begin | RecordingPiece, error: Exception) -> None:
-        """Give the recording up; what was written before stays and is complete."""
+        """Give the recording up. What was written before stays and is complete."""
         self.failed += 1
         recording = self._open.get(item.number)
         path = item.path if isinstance(item, _Begin) else recording.path if recording else None
@@ -157,20 +160,20 @@ class RecordingWriter:
             path=str(path),
             cause=str(error),
             effect="the call goes on unrecorded",
-            cure=_CURES.get(code or 0, "see the cause; the next calls are recorded again when it is gone"),
+            cure=_CURES.get(code or 0, "remove the cause; later calls are then recorded again"),
         )
         self._end(item.number)
 
     def _end(self, number: int) -> None:
         recording = self._open.pop(number, None)
         if recording is not None:
-            # Closing flushes again what the disk did not take, and fails again.
+            # Closing flushes what the disk refused before, and fails again.
             with contextlib.suppress(OSError):
                 recording.file.close()
 
 
 def _create(path: Path) -> tuple[Path, BufferedWriter]:
-    """A file that was not there, `path` or a numbered one beside it: a call may have been here before."""
+    """Create `path`, or a numbered file beside it: the call may have been on this relay before."""
     for attempt in range(1, _MOST_NAMES):
         name = path if attempt == 1 else path.with_name(f"{path.stem}.{attempt}{path.suffix}")
         with contextlib.suppress(FileExistsError):

@@ -1,7 +1,7 @@
-"""TurnStage: when the caller stops speaking and when the bot begins: the bot's response time, turn by turn.
+"""TurnStage: measures the bot's response time: from the end of the caller's speech to the bot's.
 
-It looks at one byte in sixteen of each frame, undecoded: loudness is a byte's own order in G.711. Speech that
-overlaps is no turn.
+It looks at one byte in sixteen of each frame, undecoded: in G.711 the byte itself orders by loudness.
+Overlapping speech is no turn.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     Mask = npt.NDArray[np.bool_]
 
 SPEECH_MAGNITUDE: Final = 400
-"""Of the loudest sample looked at: of a quiet voice; a line's noise is below."""
+"""The loudest inspected sample of a quiet voice. The noise of a line is below."""
 _STRIDE: Final = 16
 _BOT_PAUSE_TICKS: Final = 200 // TICK_MS
-"""A bot that goes on after less has not begun anew."""
+"""A bot that goes on after a shorter pause has not begun a new turn."""
 _CALLER_PAUSE_TICKS: Final = 60 // TICK_MS
-"""An answer that comes sooner has interrupted."""
+"""An answer that comes sooner has interrupted the caller."""
 _LONG_AGO: Final = -(1 << 40)
 _SIGN: Final = np.uint8(0x80)
 _ALAW_EVEN_BITS: Final = np.uint8(0x55)
 _ORDER: Final = np.arange(128, dtype=np.uint8)
-"""Codes without their sign."""
+"""The codes without their sign."""
 
 
 def _least(pcm: npt.NDArray[np.int16]) -> np.uint8:
-    """How many of the codes, loudest first, are speech."""
+    """Return how many codes, loudest first, are speech."""
     return np.uint8(np.count_nonzero(np.abs(pcm.astype(np.int32)) >= SPEECH_MAGNITUDE))
 
 
@@ -49,18 +49,18 @@ _ALAW_FROM: Final = np.uint8(128) - _least(g711.alaw_decode(_ORDER))
 
 
 class TurnStage:
-    """Hears all rows and takes none. `on_turn(row, seconds)`: the bot answers what the caller has said."""
+    """Hears all rows and takes none. `on_turn(row, seconds)` is told of each answer of a bot."""
 
     def __init__(self, rows: int, on_turn: Callable[[int, float], None]) -> None:
         self._on_turn = on_turn
         self._last_caller = np.full(rows, _LONG_AGO, np.int64)
-        """Tick of the last frame with speech."""
+        """The tick of the last frame with speech."""
         self._last_bot = np.full(rows, _LONG_AGO, np.int64)
         self._has_asked = np.zeros(rows, np.bool_)
-        """The caller, since the bot's last turn."""
+        """Whether the caller has spoken since the bot's last turn."""
 
     def open(self, row: int) -> None:
-        """Another call has the row."""
+        """Forget the row's earlier call."""
         self._last_caller[row] = self._last_bot[row] = _LONG_AGO
         self._has_asked[row] = False
 
@@ -90,7 +90,7 @@ class TurnStage:
 
 
 def _speaks(block: FrameBlock, has_audio: Mask) -> Mask:
-    """Which rows have audio with a loud sample in it."""
+    """Return which rows have audio with a loud sample in it."""
     seen = np.ascontiguousarray(block.payload[:, ::_STRIDE].T)
     match block.format.codec:
         case Codec.PCMU:

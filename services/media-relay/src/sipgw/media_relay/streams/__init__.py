@@ -1,1 +1,1 @@
-"""One stream to a bot: a trunk for many calls, or a StreamCall for one."""
+"""The streams to bots: a Trunk for many calls, or a StreamCall for one."""

@@ -1,4 +1,4 @@
-"""BotCall: what the bot streams know of a call, fixed when it is opened; and the columns of its handles."""
+"""BotCall: the facts of a call that the bot streams need; and the types of columns of handles."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BytesU64 = npt.NDArray[np.uint64]
 
 
 class BotProtocol(Enum):
-    """Which RPC carries the call. AUTO: Trunk, and StreamCall where the bot answers UNIMPLEMENTED."""
+    """The RPC that carries the call. AUTO: Trunk, or StreamCall where the bot answers UNIMPLEMENTED."""
 
     AUTO = "auto"
     TRUNK = "trunk"
@@ -30,20 +30,20 @@ class BotProtocol(Enum):
 
 @dataclass(frozen=True, slots=True)
 class BotCall:
-    """Everything the bot streams need to know of a call, fixed when it is opened."""
+    """The facts of a call that the bot streams need, fixed when it is opened."""
 
     call_id: str
     endpoint: str
-    """Host:port."""
+    """"host:port" of the bot."""
     wire_format: AudioFormat
-    """Of send_audio's blocks and of what the listener gets; frame_ms is the bot's."""
+    """The format of send_audio's blocks and of the listener's audio. Its frame_ms is the bot's."""
     bot_format: AudioFormat
-    """What the route gives the bot."""
+    """The bot's own format, by its route."""
     tls: bool = False
     protocol: BotProtocol = BotProtocol.AUTO
     ready_timeout_ms: int = 5000
     silent_after_ms: int = 0
-    """0: off."""
+    """0: never."""
     reconnect_limit_ms: int = 10000
     epoch: int = 1
     resumed: bool = False
@@ -54,11 +54,11 @@ class BotCall:
     trunk: str = ""
     sip_headers: Mapping[str, str] = field(default_factory=dict[str, str])
     preferred_address: str = ""
-    """The instance that had the call, "ip:port"."""
+    """"ip:port" of the instance that had the call."""
     traceparent: str = ""
     playout_limit_bytes: int = 65536
-    """Wire bytes that may wait unplayed; `consumed` gives room back."""
+    """Wire bytes that may wait unplayed. `consumed` gives room back."""
 
     def with_wire_codec(self, codec: Codec) -> BotCall:
-        """Return the call with another codec of the caller's."""
+        """Return the call with another codec on the caller's side."""
         return replace(self, wire_format=replace(self.wire_format, codec=codec))

@@ -1,4 +1,4 @@
-"""What the bot streams know of each row, as arrays: which stream, which format, how much is unplayed."""
+"""CallColumns: what the bot streams know of each row: its stream, its format, its unplayed speech."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ Rows = npt.NDArray[np.intp]
 
 MAX_ROWS: Final = 65536
 NO_STREAM: Final = -1
-"""Not attached: audio is dropped."""
+"""Not attached, so that audio is dropped."""
 OWN_STREAM: Final = -2
-"""A StreamCall of its own."""
+"""The call has a StreamCall of its own."""
 ROW_MASK: Final = np.uint32(0xFFFF)
 _CREDIT_PARTS: Final = 8
-"""Room is given back an eighth at a time."""
+"""Room is given back in eighths of the limit."""
 
 
 def listed(numbers: npt.NDArray[np.integer]) -> list[int]:
-    """As Python numbers."""
+    """Return the numbers as Python numbers."""
     return cast("list[int]", numbers.tolist())
 
 
 def distinct(numbers: npt.NDArray[np.integer]) -> list[int]:
-    """Each value once, as Python numbers, rising.
+    """Return each value once, as Python numbers, rising.
 
-    Mostly they are all the same. Not `np.unique`: its first call imports numpy.ma, 50 ms without a tick.
+    Mostly all values are equal. `np.unique` is not used: its first call imports numpy.ma, which stalls the
+    tick for 50 ms.
     """
     if not len(numbers):
         return []
@@ -41,24 +42,24 @@ def distinct(numbers: npt.NDArray[np.integer]) -> list[int]:
 
 
 class CallColumns:
-    """One entry per row, for the calls that are open."""
+    """One entry per row, valid for the calls that are open."""
 
     def __init__(self) -> None:
         self.handle = np.zeros(MAX_ROWS, dtype=np.uint32)
         self.is_open = np.zeros(MAX_ROWS, dtype=np.bool_)
         self.stream = np.full(MAX_ROWS, NO_STREAM, dtype=np.int32)
-        """A trunk's number, or one of the above."""
+        """The number of the row's trunk, or one of the constants above."""
         self.format_id = np.zeros(MAX_ROWS, dtype=np.uint32)
         self.delivered = np.zeros(MAX_ROWS, dtype=np.uint64)
-        """Bytes of speech given to the session since open."""
+        """Bytes of speech given to the session since `open`."""
         self.consumed = np.zeros(MAX_ROWS, dtype=np.uint64)
-        """Of those, played or dropped."""
+        """Bytes of those that were played or dropped."""
         self.reported = np.zeros(MAX_ROWS, dtype=np.uint64)
-        """Of those, told to the bot."""
+        """Bytes of those that the bot was told of."""
         self.limit = np.zeros(MAX_ROWS, dtype=np.uint64)
         """Bytes that may be unplayed."""
         self.is_waiting = np.zeros(MAX_ROWS, dtype=np.bool_)
-        """A reader stopped for want of room."""
+        """Whether a reader stopped for want of room."""
         self._position = np.zeros(MAX_ROWS, dtype=np.int64)
 
     def open(self, row: int, handle: int, *, format_id: int, limit: int) -> None:
@@ -76,22 +77,22 @@ class CallColumns:
         self.stream[row] = NO_STREAM
 
     def rows_of(self, handles: HandlesU32) -> tuple[Rows, npt.NDArray[np.bool_]]:
-        """Rows of handles, and which of them are open under that very handle."""
+        """Return the rows of handles, and which of them are open under that very handle."""
         rows = (handles & ROW_MASK).astype(np.intp)
         return rows, self.is_open[rows] & (self.handle[rows] == handles)
 
     def are_distinct(self, rows: Rows) -> bool:
-        """Whether no row comes twice; no sorting."""
+        """Return whether no row comes twice, without sorting."""
         order = np.arange(len(rows))
         self._position[rows] = order
         return bool((self._position[rows] == order).all())
 
     def room(self, row: int) -> int:
-        """Bytes of speech that the session still has room for."""
+        """Return the bytes of speech that the session still has room for."""
         return int(self.limit[row]) - (int(self.delivered[row]) - int(self.consumed[row]))
 
     def consume(self, handles: HandlesU32, total_bytes: BytesU64) -> Rows:
-        """Note what was consumed; gives the rows whose bot is now to be told."""
+        """Note what was consumed; return the rows whose bot is now to be told."""
         rows, known = self.rows_of(handles)
         rows, total = rows[known], total_bytes[known]
         self.consumed[rows] = np.maximum(self.consumed[rows], np.minimum(total, self.delivered[rows]))

@@ -1,4 +1,4 @@
-"""What the bot streams count; the relay's metrics read it."""
+"""The counters of the bot streams, read by the relay's metrics."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class BotCounters:
     audio_dropped_unacked: int = 0
     """Batches and frames that a slow bot did not get."""
     audio_unknown_handle: int = 0
-    """Frames from a bot for a handle that is not or no longer its own."""
+    """Frames from a bot for a handle that is not, or no longer, its own."""
     audio_malformed: int = 0
     """Batches whose lengths don't add up."""
     events_dropped_undeclared: int = 0
-    """Events that a bot without their feature did not get."""
+    """Events not sent to a bot that did not declare their feature."""
     trunks_opened: int = 0
     trunks_stalled: int = 0
     stream_calls_opened: int = 0

@@ -7,12 +7,12 @@ BotUnavailable            try again, elsewhere if possible
 
 
 class BotUnavailable(Exception):  # noqa: N818 - the outcome, as gRPC names it
-    """This attempt did not reach a bot; `str()` is the reason for logs and for the edge."""
+    """This attempt did not reach a bot. `str()` is the reason, for logs and for the edge."""
 
 
 class TrunkUnimplemented(BotUnavailable):
-    """UNIMPLEMENTED on Trunk."""
+    """The bot has no Trunk."""
 
 
 class BotUnimplemented(BotUnavailable):
-    """UNIMPLEMENTED on StreamCall as well, or on Trunk where the route wants that: no bot at all."""
+    """The bot has neither RPC, or not the one that the route wants."""

@@ -1,8 +1,8 @@
-"""A trunk's sending end: what is queued, what is un-acked, and which audio is dropped. Pure.
+"""The sending end of a trunk: what is queued and un-acked, and which audio is dropped. Pure.
 
-gRPC's own flow control lets megabytes pile up before a write blocks, so the other end acks and this end keeps
-at most 200 ms of audio between the caller's mouth and the ack. Events are never dropped, and order is kept:
-audio that can't go before an event is dropped.
+gRPC's own flow control lets megabytes pile up before a write blocks. Therefore the other end acks, and this
+end keeps at most 200 ms of audio un-acked. Events are never dropped, and the order is kept: audio that can't
+go before an event is dropped.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar
 
 UNACKED_LIMIT_S: Final = 0.2
 _LEAST_QUEUED_S: Final = 0.02
-"""The newest frame is kept whatever is un-acked."""
+"""The newest frame is kept, whatever is un-acked."""
 EVENT_LIMIT: Final = 20_000
 
 Item = TypeVar("Item")
@@ -30,13 +30,13 @@ class _Queued(Generic[Item]):
 @dataclass(frozen=True, slots=True)
 class _Sent:
     items_to: int
-    """The count of items when this message had gone."""
+    """The total number of items once this message was sent."""
     at: float
     has_audio: bool
 
 
 class SendQueue(Generic[Item]):
-    """Items wait here; `take` gives those that may be written now and counts them as sent."""
+    """Items wait here. `take` returns those that may be written now and counts them as sent."""
 
     def __init__(self) -> None:
         self._queued: deque[_Queued[Item]] = deque()
@@ -49,7 +49,7 @@ class SendQueue(Generic[Item]):
 
     @property
     def is_overflowing(self) -> bool:
-        """So many events wait that the stream must be given up."""
+        """Whether so many events wait that the stream must be given up."""
         return self._events_queued > EVENT_LIMIT
 
     @property
@@ -61,12 +61,12 @@ class SendQueue(Generic[Item]):
         self._events_queued += 1
 
     def add_audio(self, item: Item, now: float, size: int) -> None:
-        """Queue audio; the oldest that is over the limit is dropped."""
+        """Queue audio; drop the oldest that exceeds the limit."""
         self._queued.append(_Queued(item, now, is_audio=True, size=size))
         self._drop_stale(now)
 
     def take(self, now: float, *, max_bytes: int) -> list[Item]:
-        """Items of `max_bytes` together that may go now, in order; at least one if any may."""
+        """Return items of at most `max_bytes` that may go now, in order; at least one if any may."""
         self._drop_stale(now)
         items: list[Item] = []
         has_audio = False
@@ -89,11 +89,11 @@ class SendQueue(Generic[Item]):
         return items
 
     def sent_unasked(self, count: int) -> None:
-        """Acks went along: they are counted by the other end but not answered."""
+        """Count acks that were sent along: the other end counts them but does not answer them."""
         self._items_sent += count
 
     def acked(self, items: int, now: float) -> None:
-        """The other end has received so many items in all."""
+        """Note that the other end has received this many items in all."""
         if items > self._items_acked:
             self._items_acked = items
             self._progress_at = now
@@ -101,7 +101,7 @@ class SendQueue(Generic[Item]):
             self._in_flight.popleft()
 
     def stalled_s(self, now: float) -> float:
-        """For how long something has been un-acked without any ack coming; 0 when nothing is."""
+        """Return for how long something has been un-acked without any ack coming; 0 when nothing is."""
         if not self._in_flight:
             return 0.0
         return now - max(self._in_flight[0].at, self._progress_at)
@@ -131,7 +131,7 @@ class SendQueue(Generic[Item]):
 
 
 class ReceiveCount:
-    """The receiving end: counts items and says when the ack is due, half of what the contract allows."""
+    """The receiving end: counts items and says when the ack is due: at half of what the contract allows."""
 
     ACK_AFTER_S: Final = 0.05
 

@@ -1,9 +1,9 @@
-"""A typed face for a grpc.aio bidi call, and channels to bots.
+"""A typed wrapper of a grpc.aio bidirectional call, and channels to bots.
 
 grpc.aio overwrites the status that the bot sent when one of our writes fails as the stream ends (grpc issue
-36066): OK and UNIMPLEMENTED then read as INTERNAL, most of the time. The status is therefore taken in the
-done callback, which runs when it arrives. A write that fails before that runs it too, with a status of
-grpc's own making: what the bot said before its end is still to be read then, and its status comes behind it.
+36066): OK and UNIMPLEMENTED then mostly read as INTERNAL. The status is therefore taken in the done callback,
+which runs when it arrives. A write that fails before that also runs the callback, with a status made up by
+grpc: what the bot said before its end must still be read then, and its own status follows.
 """
 
 from __future__ import annotations
@@ -54,24 +54,27 @@ class RpcStatus:
 
 
 _MADE_UP = RpcStatus(grpc.StatusCode.INTERNAL, "Internal error from Core")
-"""What grpc.aio says of a stream on which a write failed."""
+"""The status that grpc.aio makes up for a stream on which a write failed."""
 _LOOK_AGAIN_S: Final = 0.02
 _LATE_STATUS_LOOKS: Final = 25
 
 
 class BidiCall(Generic[Request, Response]):
-    """One stream. `write` and `read` say by their result that it is over; `status` then says how."""
+    """One stream. The results of `write` and `read` tell when it is over; `status` then tells why."""
 
     def __init__(self, call: object) -> None:
         self._call = cast("_AioCall", call)
         self.status: asyncio.Future[RpcStatus] = asyncio.get_running_loop().create_future()
         self._messages = self._call.__aiter__()
-        """Goes on after a failed write, which `read()` does not."""
+        """This iterator goes on after a failed write, which `read()` does not."""
         self._is_reading = False
         self._call.add_done_callback(self._ended)
 
     async def write(self, message: Request) -> bool:
-        """True when the transport took it; never timed out: cancelling a write kills the stream."""
+        """Write a message; return whether the transport took it.
+
+        Never timed out: that would kill the stream.
+        """
         try:
             await self._call.write(message)
         except _WRITE_ERRORS:
@@ -79,7 +82,7 @@ class BidiCall(Generic[Request, Response]):
         return True
 
     async def read(self) -> Response | None:
-        """The next message; None at the end."""
+        """Return the next message; None at the end."""
         self._is_reading = True
         try:
             return cast("Response", await anext(self._messages))
@@ -93,7 +96,7 @@ class BidiCall(Generic[Request, Response]):
             return None  # the RPC was cancelled, not this task
 
     async def initial_metadata(self) -> dict[str, str]:
-        """What the bot sent before its first message; empty when the stream failed."""
+        """Return what the bot sent before its first message; empty when the stream failed."""
         try:
             return dict(await self._call.initial_metadata())
         except (grpc.RpcError, grpc.aio.BaseError):
@@ -117,7 +120,7 @@ class BidiCall(Generic[Request, Response]):
         code = _value_of(self._call.code())
         details = _value_of(self._call.details())
         status = RpcStatus(code or grpc.StatusCode.UNKNOWN, details or "")
-        if status == _MADE_UP and looks_left:  # nobody tells when the bot's own status takes its place
+        if status == _MADE_UP and looks_left:  # nothing signals when the bot's own status replaces it
             left = looks_left if self._is_reading else looks_left - 1
             asyncio.get_running_loop().call_later(_LOOK_AGAIN_S, self._settle, left)
         else:
@@ -128,7 +131,7 @@ T = TypeVar("T")
 
 
 def _value_of(awaitable: Awaitable[T]) -> T | None:
-    """The result of a coroutine that need not wait: the status is there when the done callback runs."""
+    """Return a coroutine's result without waiting: the status is there when the done callback runs."""
     steps = awaitable.__await__()
     try:
         next(steps)
@@ -138,12 +141,11 @@ def _value_of(awaitable: Awaitable[T]) -> T | None:
 
 
 def open_bot_channel(address: str, *, tls_name: str | None) -> grpc.aio.Channel:
-    """A channel to one bot pod, "ip:port"; `tls_name` is the name that its certificate must bear.
+    """Open a channel to one bot pod, "ip:port". `tls_name` is the name that its certificate must bear.
 
-    No pings while a bot need not expect them: servers with default settings close the connection of who pings
-    more than every five minutes (too_many_pings). The long keepalive still turns on TCP_USER_TIMEOUT with
-    its time-out, and since audio is always under way, a dead host is noticed by that; a trunk's acks notice
-    sooner.
+    There are no frequent pings: servers with default settings close a connection that pings more often than
+    every five minutes (too_many_pings). The long keepalive still turns on TCP_USER_TIMEOUT with its time-out.
+    Since audio is always under way, that notices a dead host; a trunk's acks notice it sooner.
     """
     options: list[tuple[str, int | str]] = [
         ("grpc.keepalive_time_ms", 310_000),

@@ -1,4 +1,4 @@
-"""What a call's attachment and the stream that carries it say to each other, whichever RPC that is."""
+"""The interface between a call's attachment and the stream that carries it, whichever RPC that is."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The bot ended the call's stream as it should."""
+    """The bot ended the call's stream with OK."""
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """It ended in any other way."""
+    """The stream ended in any other way."""
 
     reason: str
     is_final: bool = False
-    """No use to try again."""
+    """Whether trying again is useless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,36 +42,36 @@ class AttachedCall(Protocol):
     def became_ready(self, *, confirmed: bool) -> None: ...
 
     def receive_action(self, action: pb.CallAction) -> None:
-        """Anything but audio and accept, in order."""
+        """Take anything but audio and accept, in order."""
         ...
 
     def stream_ended(self, end: StreamEnd) -> None:
-        """Once; nothing follows."""
+        """Note how the stream ended. Called once; nothing follows."""
         ...
 
 
 class SpeechSink(Protocol):
-    """Where the bots' speech goes."""
+    """Takes the bots' speech."""
 
     def receive_frames(self, rows: Rows, frames: PayloadU8, format_id: int) -> None:
-        """One whole frame, shape (n, frame_bytes), for each of n different rows of that format."""
+        """Take one whole frame, shape (n, frame_bytes), for each of n different rows of that format."""
         ...
 
     def receive_speech(self, row: int, data: bytes | memoryview) -> None:
-        """Any length, in the row's own format."""
+        """Take speech of any length, in the row's own format."""
         ...
 
 
 class CallStream(Protocol):
-    """One call's way to its bot."""
+    """The stream of one call to its bot."""
 
     def send_event(self, event: pb.CallEvent) -> None:
-        """Not audio; call_id is filled in where the RPC has it."""
+        """Send anything but audio. call_id is filled in where the RPC has it."""
         ...
 
     @property
     def can_resume(self) -> bool:
-        """The bot declared `resume`."""
+        """Whether the bot declared `resume`."""
         ...
 
     def close(self, reason: str, *, moved: bool = False) -> None:
@@ -79,5 +79,5 @@ class CallStream(Protocol):
         ...
 
     def give_credit(self) -> None:
-        """The row's `consumed` rose enough for the bot to know."""
+        """Tell the bot of its consumed speech: the row's `consumed` rose enough."""
         ...

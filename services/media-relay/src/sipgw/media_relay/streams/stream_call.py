@@ -1,8 +1,8 @@
-"""One call on a StreamCall stream of its own, also for bots that know no added field.
+"""One call on its own StreamCall stream, also for bots that know no added field.
 
-Until a bot has declared itself it gets Config, AudioChunk, DtmfEvent and HANGUP only. There is no ack: the
-writer keeps the newest 200 ms of audio while a write blocks, and every event. Reading stops while the session
-has no room for speech, so the bot's own writes block.
+Until a bot has declared itself it gets Config, AudioChunk, DtmfEvent and HANGUP only. There is no ack: while
+a write blocks, the writer keeps the newest 200 ms of audio and every event. Reading stops while the session
+has no room for speech, so that the bot's own writes block.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from sipgw.media_relay.streams.parts import StreamParts
     from sipgw.media_relay.streams.stream import AttachedCall, StreamEnd
 
-DECLARE_GRACE_S: Final = (
-    0.1  # how long a bot that never declared itself has to do so before it counts as ready
-)
+DECLARE_GRACE_S: Final = 0.1
+"""How long a bot that never declared itself has to do so before it counts as ready."""
 _HANGUP_LINGER_S: Final = 2.0
 _AUDIO_LIMIT_MS: Final = 200
 _PIECE_BYTES: Final = 8192
@@ -39,13 +38,13 @@ _Rpc = BidiCall[pb.CallEvent, pb.CallAction]
 
 
 class StreamCall:
-    """`open` writes Config; the reader and the writer then run until the stream or the call ends."""
+    """`open` writes Config. Reader and writer then run until the stream or the call ends."""
 
     def __init__(self, attached: AttachedCall, call: BotCall, parts: StreamParts) -> None:
         self.is_declared = False
         self._can_resume = False
         self.has_spoken = False
-        """Sent anything at all: metadata or a message."""
+        """Whether the bot has sent anything at all: metadata or a message."""
         self._attached = attached
         self._bot_call = call
         self._row = attached.row
@@ -66,9 +65,10 @@ class StreamCall:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self, channel: grpc.aio.Channel, config: pb.Config, *, must_declare: bool) -> None:
-        """Until the bot is ready: declared itself, spoke, or (unless it must declare) has the Config.
+        """Open the stream and wait until the bot is ready.
 
-        Raises BotUnavailable with the stream closed. The caller bounds it in time.
+        Ready means that it declared itself, spoke, or (unless it must declare) has the Config. Raises
+        BotUnavailable with the stream closed. The caller bounds the time.
         """
         call = self._bot_call
         metadata = [("sipgw-call-id", call.call_id)]
@@ -101,7 +101,7 @@ class StreamCall:
             self._attached.stream_ended(self._end)
 
     def send_audio(self, seq: int, data: bytes) -> None:
-        """A frame of the caller; the oldest unsent is dropped when the bot does not take them."""
+        """Send a caller's frame; drop the oldest unsent one when the bot does not keep up."""
         if self._audio_queued >= self._audio_limit:
             self._drop_oldest_audio()
         chunk = pb.AudioChunk(seq=seq, timestamp=seq * self._frame_samples, data=data)
@@ -110,13 +110,13 @@ class StreamCall:
         self._wake.set()
 
     def send_event(self, event: pb.CallEvent) -> None:
-        """Added events only to a declared bot."""
+        """Send an event; added events go only to a declared bot."""
         if not self.is_declared and event.WhichOneof("payload") not in _OLD_EVENTS:
             self._counters.events_dropped_undeclared += 1
             return
         if len(self._outgoing) - self._audio_queued >= _EVENT_LIMIT:
             if self._rpc is not None:
-                self._rpc.cancel()  # a thousand key presses unread: nobody is there
+                self._rpc.cancel()  # a thousand key presses unread: the bot is dead
             return
         event.call_id = self._bot_call.call_id
         self._outgoing.append(event)
@@ -130,7 +130,7 @@ class StreamCall:
         return self._can_resume
 
     def close(self, reason: str, *, moved: bool = False) -> None:
-        """HANGUP, then the bot has two seconds to end the stream; no HANGUP when it goes on elsewhere."""
+        """Send HANGUP, unless the call goes on elsewhere, and give the bot two seconds to end the stream."""
         if self._end is not None or self._is_closing:
             return
         self._leave_row()
@@ -144,7 +144,7 @@ class StreamCall:
         self._declaring.set()
 
     async def closed(self) -> None:
-        """After `close`: until the stream is gone."""
+        """Wait, after `close`, until the stream is gone."""
         if self._rpc is not None:
             await asyncio.wait({self._rpc.status}, timeout=_HANGUP_LINGER_S)
             self.abandon()
@@ -161,7 +161,7 @@ class StreamCall:
                 task.cancel()
 
     def _leave_row(self) -> None:
-        """From here on the row may be another call's."""
+        """Leave the row, which another call may have from now on."""
         self._is_closing = True
         if self._columns.stream[self._row] == OWN_STREAM:
             self._columns.stream[self._row] = NO_STREAM
@@ -205,7 +205,7 @@ class StreamCall:
         self._ended(await rpc.status)
 
     async def _receive_speech(self, data: bytes) -> None:
-        """All of it, a piece at a time as room allows."""
+        """Pass all speech on, a piece at a time as room allows."""
         rest = memoryview(data)
         while len(rest) and not self._is_closing:
             room = self._columns.room(self._row)

@@ -1,4 +1,4 @@
-"""One Trunk stream to one bot pod: the calls on it, and what the bot says on it.
+"""TrunkStream: one Trunk stream to one bot pod: the calls on it, and the bot's messages.
 
 A wire handle is `uses << 16 | row`: the row finds everything by array look-up, and `uses`, counted per row of
 this stream, keeps a handle from being used twice.
@@ -34,7 +34,7 @@ _log = get_logger("sipgw.media_relay.bots.trunk")
 
 HELLO_TIMEOUT_S: Final = 3.0
 PROGRESS_TIMEOUT_S: Final = 5.0
-"""Nothing acked for so long: the bot is gone."""
+"""A bot that has acked nothing for this long is considered gone."""
 IDLE_CLOSE_S: Final = 60.0
 _WATCH_S: Final = 0.5
 _CLOSE_TIMEOUT_S: Final = 1.0
@@ -44,7 +44,7 @@ _Rpc = BidiCall[pb.TrunkEvents, pb.TrunkActions]
 
 
 class TrunkStream:
-    """Calls share it. `open` first; `closed` is set when it is over, whoever ended it."""
+    """A stream that many calls share. Call `open` first; `closed` is set when it is over."""
 
     def __init__(self, number: int, address: str, parts: StreamParts, *, instance: str) -> None:
         self.number = number
@@ -63,7 +63,7 @@ class TrunkStream:
         self._uses = np.zeros(MAX_ROWS, dtype=np.uint16)
         self._sender = TrunkSender(parts.counters)
         self._consumed_before: dict[int, int] = {}
-        """By row: what was consumed before Start."""
+        """By row: the bytes consumed before Start."""
         self._hello: asyncio.Future[pb.Hello] = asyncio.get_running_loop().create_future()
         self._call: BidiCall[pb.TrunkEvents, pb.TrunkActions] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -147,7 +147,7 @@ class TrunkStream:
         flags: npt.NDArray[np.uint8],
         payload: PayloadU8,
     ) -> None:
-        """A frame for each of these rows, all attached here."""
+        """Send one frame for each of these rows, all attached here."""
         self._sender.send_frames(format_id, self._wire_handle[rows], seq, flags, payload)
 
     def send_event(self, handle: int, event: pb.CallEvent) -> None:
@@ -162,19 +162,22 @@ class TrunkStream:
 
     @property
     def can_resume(self) -> bool:
-        """The bot declared `resume`."""
+        """Whether the bot declared `resume`."""
         return self._hello.done() and RESUME in self._hello.result().features
 
     def detach(self, row: int, handle: int, reason: str, *, moved: bool = False) -> None:
-        """The call is over, or goes on elsewhere: End. Harmless when the bot ended it already."""
+        """End the call on this stream: it is over, or goes on elsewhere.
+
+        No harm if the bot has ended it already.
+        """
         moved = moved and self.can_resume
         if moved:
-            self.give_credit(row)  # what was heard to the last byte: the bot says the rest again
+            self.give_credit(row)  # the exact number of bytes heard: the bot repeats the rest
         if self._forget(row, handle) is not None:
             self._sender.send(pb.TrunkEvent(end=pb.End(handle=handle, reason=reason, moved=moved)))
 
     async def aclose(self, reason: str) -> None:
-        """Close politely, then by force; the calls on it are told."""
+        """Half-close, then cancel; the calls on the stream are told."""
         if self._call is not None and not self.closed.is_set():
             self._end_reason = self._end_reason or reason
             await self._finish(self._call)
@@ -227,7 +230,9 @@ class TrunkStream:
         handles = np.fromiter(batch.handles, dtype=np.uint32, count=count)
         rows = (handles & ROW_MASK).astype(np.intp)
         frames = np.frombuffer(batch.audio, dtype=np.uint8).reshape(count, size)
-        known = (self._wire_handle[rows] == handles) & (handles != 0)  # 0 marks rows that are not here
+        known = (self._wire_handle[rows] == handles) & (
+            handles != 0
+        )  # 0 marks rows that are not on this stream
         if not known.all():
             rows, frames = rows[known], frames[known]
             self._counters.audio_unknown_handle += count - len(rows)
@@ -259,7 +264,7 @@ class TrunkStream:
     # -- ending
 
     async def _watch(self, call: BidiCall[pb.TrunkEvents, pb.TrunkActions]) -> None:
-        """Progress, not deadlines: a stream whose other end acks nothing is given up."""
+        """Give up a stream whose other end makes no progress: it acks nothing. There are no deadlines."""
         while not self.closed.is_set():
             await asyncio.sleep(_WATCH_S)
             now = self._loop.time()
@@ -277,7 +282,7 @@ class TrunkStream:
                 return
 
     async def _finish(self, call: BidiCall[pb.TrunkEvents, pb.TrunkActions]) -> None:
-        """Let what is queued go, half-close, and give the bot a moment to end the stream."""
+        """Write what is queued, half-close, and give the bot a moment to end the stream."""
         self._is_closing = True
         if not call.status.done():
             await self._sender.drained(_CLOSE_TIMEOUT_S)
@@ -317,7 +322,7 @@ def _end_of(end: pb.End) -> StreamEnd:
 
 
 class TrunkCall:
-    """One call's `CallStream` on a trunk."""
+    """The `CallStream` of one call on a trunk."""
 
     def __init__(self, trunk: TrunkStream, row: int, handle: int) -> None:
         self._trunk = trunk

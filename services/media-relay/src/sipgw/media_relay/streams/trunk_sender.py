@@ -1,6 +1,6 @@
-"""The writing half of a trunk: one task, whose writes are never timed out, fed by a `SendQueue`.
+"""TrunkSender: the writing half of a trunk: one task, fed by a `SendQueue`, whose writes never time out.
 
-Acks of what the bot sent, and room given back to its calls, go along with what is queued.
+Acks of the bot's messages, and room given back to its calls, go along with what is queued.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 _MESSAGE_BYTES: Final = 512 * 1024
 """The contract allows 1 MiB."""
 _BYTES_BESIDE_FRAME: Final = 16
-"""Handle, seq, flag."""
+"""Of a handle, a seq and a flag."""
 
 
 class TrunkSender:
-    """Everything but `run` returns at once."""
+    """Queues and writes. Everything but `run` and `drained` returns at once."""
 
     def __init__(self, counters: BotCounters) -> None:
         self._counters = counters
@@ -46,11 +46,11 @@ class TrunkSender:
         return self._queue.is_overflowing
 
     def stalled_s(self, now: float) -> float:
-        """For how long the bot has acked nothing though it should."""
+        """Return for how long the bot has acked nothing that it should have acked."""
         return self._queue.stalled_s(now)
 
     def send(self, event: pb.TrunkEvent) -> None:
-        """Any item but audio; it is never dropped."""
+        """Queue any item but audio. It is never dropped."""
         self._queue.add_event(event, self._loop.time(), event.ByteSize())
         self._wake_up()
 
@@ -62,7 +62,7 @@ class TrunkSender:
         flags: npt.NDArray[np.uint8],
         payload: PayloadU8,
     ) -> None:
-        """One frame for each handle, in as few batches as fit into messages."""
+        """Send one frame for each handle, in as few batches as fit into messages."""
         step = max(1, _MESSAGE_BYTES // (payload.shape[1] + _BYTES_BESIDE_FRAME))
         for start in range(0, len(handles), step):
             part = slice(start, start + step)
@@ -77,14 +77,14 @@ class TrunkSender:
         self._wake_up()
 
     def received(self, *, items: int, acks: int) -> None:
-        """The reader took a message of so many items, some of them acks."""
+        """Note a received message of this many items, some of them acks."""
         self._received.received(items=items, acks=acks, now=self._loop.time())
         due = self._received.due_at()
         if due is not None and self._ack_timer is None:
             self._ack_timer = self._loop.call_at(due, self._ack_is_due)
 
     def acked(self, items: int) -> None:
-        """The bot has received so many items in all."""
+        """Note that the bot has received this many items in all."""
         self._queue.acked(items, self._loop.time())
         self._wake_up()
 
@@ -100,7 +100,7 @@ class TrunkSender:
                 return  # the reader meets the same end
 
     async def drained(self, timeout_s: float) -> None:
-        """Until everything that may go is written, or the time is over."""
+        """Wait until everything that may go is written, or the time is over."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._drained.wait(), timeout_s)
 

@@ -1,4 +1,4 @@
-"""Formats, features and facts of a call in the words of voicebot.proto."""
+"""Formats, features and facts of a call, as messages of voicebot.proto."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ FEATURES: Final = (
 )
 RESUME: Final = "resume"
 SUPERSEDED: Final = "superseded"
-"""How the details of a StreamCall's ABORTED begin when a later stream has the call."""
+"""The beginning of the details of a StreamCall's ABORTED when a later stream has the call."""
 _CODECS: Final = {Codec.PCMU: pb.PCMU, Codec.PCMA: pb.PCMA, Codec.PCM16: pb.PCM16}
 _ATTACH_BITS: Final = 10
 
 
 class FormatIds:
-    """Ids for the formats in use, the same on every trunk."""
+    """Ids of the formats in use, the same on every trunk."""
 
     def __init__(self) -> None:
         self._ids: dict[AudioFormat, int] = {}
         self._formats: list[AudioFormat | None] = [None]
 
     def id_of(self, audio_format: AudioFormat) -> int:
-        """The id, given out at first use; 0 is none."""
+        """Return the format's id, given out at first use; 0 is no format."""
         number = self._ids.get(audio_format)
         if number is None:
             number = self._ids[audio_format] = len(self._formats)
@@ -64,12 +64,12 @@ class FormatIds:
 
 
 def attach_epoch(call_epoch: int, attaches: int) -> int:
-    """The bot's epoch: rises with each attach by this relay, and over each earlier relay's."""
+    """Return the bot's epoch: it rises with each attach by this relay, and above every earlier relay's."""
     return call_epoch << _ATTACH_BITS | min(attaches, (1 << _ATTACH_BITS) - 1)
 
 
 def config_of(call: BotCall, *, epoch: int, resumed: bool) -> pb.Config:
-    """The Config event of a call."""
+    """Make the Config event of a call."""
     return pb.Config(
         sample_rate=call.bot_format.rate_hz,
         codec=_CODECS[call.bot_format.codec],
