@@ -1,4 +1,6 @@
-"""A real Redis, edges over real UDP and gRPC; relay and registry are stand-ins (`kit/edge_kit`)."""
+"""Fixtures: a real Redis, and edges over real UDP and gRPC; stand-ins for relay and registry
+(`kit/edge_kit`).
+"""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -81,7 +83,7 @@ async def caller() -> AsyncIterator[Caller]:
 async def call(
     edge: TestEdge, caller: Caller, registry: FakeRegistry, other_relay: FakeRelay
 ) -> CallerDialog:
-    """An established call on `relay`; `other_relay` has room."""
+    """Make an established call on `relay`; `other_relay` has room."""
     found = await established(edge, caller)
     registry.relays.append(other_relay)
     return found

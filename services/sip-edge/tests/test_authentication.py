@@ -1,4 +1,4 @@
-"""Trunks that prove themselves by a password: RFC 3261 §22, whichever edge asks and whichever checks."""
+"""Digest authentication of trunks (RFC 3261 §22), with the challenge and the check at any edge."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +45,7 @@ async def edge(start_edge, key_file: Path) -> TestEdge:
 
 
 class Attempt:
-    """A first INVITE, its challenge, and INVITEs that answer it."""
+    """A first INVITE, its challenge, and INVITEs that respond to the challenge."""
 
     def __init__(self, caller: Caller, edge: TestEdge, first: SipRequest, refusal: SipResponse) -> None:
         self.caller, self.edge, self.first, self.refusal = caller, edge, first, refusal
@@ -83,7 +83,7 @@ class Attempt:
         names = {"call_id": self.first.call_id, "from_": self.first.headers.get("From"), "cseq": 2}
         return self.caller.invite(headers=headers, **{**names, **fields})
 
-    async def answer(self, request: SipRequest, edge: TestEdge | None = None) -> SipResponse:
+    async def send(self, request: SipRequest, edge: TestEdge | None = None) -> SipResponse:
         self.caller.send(request, (edge or self.edge).sip)
         final = await self.caller.response(request)
         if final.is_failure:
@@ -98,7 +98,7 @@ async def test_who_knows_the_password_gets_a_call_of_its_trunk(
     attempt = await Attempt.challenged(caller, edge)
     assert [one.algorithm for one in attempt.challenges] == list(ALGORITHMS)
     assert {one.realm for one in attempt.challenges} == {"test"}
-    ok = await attempt.answer(attempt.next(algorithm=algorithm))
+    ok = await attempt.send(attempt.next(algorithm=algorithm))
     assert ok.status == 200
     session = edge.app.records.copy_of((ok.to.tag or "")[:32])
     assert session is not None
@@ -114,7 +114,7 @@ async def test_an_invite_that_is_challenged_is_no_call(edge: TestEdge, caller: C
 async def test_any_edge_checks_what_another_asked(start_edge, key_file: Path, caller: Caller) -> None:
     one, other = [await start_edge(name, seal_key_file=key_file) for name in ("edge-0", "edge-1")]
     attempt = await Attempt.challenged(caller, one)
-    assert (await attempt.answer(attempt.next(), other)).status == 200
+    assert (await attempt.send(attempt.next(), other)).status == 200
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ async def test_any_edge_checks_what_another_asked(start_edge, key_file: Path, ca
 )
 async def test_wrong_credentials_get_403(edge: TestEdge, caller: Caller, wrong) -> None:
     attempt = await Attempt.challenged(caller, edge)
-    refusal = await attempt.answer(attempt.next(**wrong))
+    refusal = await attempt.send(attempt.next(**wrong))
     assert (refusal.status, refusal.reason) == (403, "Wrong Credentials")
     assert len(edge.app.live) == 0
 
@@ -140,7 +140,7 @@ async def test_a_host_changed_on_the_way_or_no_number_does_no_harm(
     edge: TestEdge, caller: Caller, uri: str
 ) -> None:
     attempt = await Attempt.challenged(caller, edge)
-    assert (await attempt.answer(attempt.next(uri=uri))).status == 200
+    assert (await attempt.send(attempt.next(uri=uri))).status == 200
 
 
 @pytest.mark.parametrize(
@@ -149,10 +149,10 @@ async def test_a_host_changed_on_the_way_or_no_number_does_no_harm(
     ids=str,
 )
 async def test_what_was_heard_on_the_wire_makes_no_other_call(edge: TestEdge, caller: Caller, other) -> None:
-    """The credentials of one INVITE in another get a new challenge, marked stale for honest clients."""
+    """Credentials copied into another INVITE get a new challenge, marked stale for honest clients."""
     attempt = await Attempt.challenged(caller, edge)
-    assert (await attempt.answer(attempt.next())).status == 200
-    refusal = await attempt.answer(attempt.next(**other))
+    assert (await attempt.send(attempt.next())).status == 200
+    refusal = await attempt.send(attempt.next(**other))
     assert refusal.status == 401
     assert all("stale=true" in line for line in refusal.headers.get_all("WWW-Authenticate"))
     assert len(edge.app.live) == 1
@@ -163,20 +163,20 @@ async def test_the_same_invite_again_is_the_same_call(
 ) -> None:
     attempt = await Attempt.challenged(caller, edge)
     request = attempt.next()
-    assert (await attempt.answer(request)).status == 200
-    assert (await attempt.answer(attempt.next())).status == 482  # another branch: merged
+    assert (await attempt.send(request)).status == 200
+    assert (await attempt.send(attempt.next())).status == 482  # another branch: merged
     assert len(relay.sessions) == 1
 
 
 async def test_broken_credentials_get_400(edge: TestEdge, caller: Caller) -> None:
     attempt = await Attempt.challenged(caller, edge)
-    refusal = await attempt.answer(attempt.next(change=lambda line: line.replace("qop=auth, ", "")))
+    refusal = await attempt.send(attempt.next(change=lambda line: line.replace("qop=auth, ", "")))
     assert refusal.status == 400
 
 
 async def test_credentials_for_another_realm_are_passed_over(edge: TestEdge, caller: Caller) -> None:
     attempt = await Attempt.challenged(caller, edge)
-    refusal = await attempt.answer(attempt.next(change=lambda line: line.replace('"test"', '"other"')))
+    refusal = await attempt.send(attempt.next(change=lambda line: line.replace('"test"', '"other"')))
     assert refusal.status == 401
 
 
@@ -199,9 +199,9 @@ async def test_who_guesses_too_often_is_not_listened_to(start_edge, key_file: Pa
     edge = await start_edge(seal_key_file=key_file, limits=limits)
     for _ in range(3):
         attempt = await Attempt.challenged(caller, edge)
-        assert (await attempt.answer(attempt.next(password=b"guess"))).reason == "Wrong Credentials"
+        assert (await attempt.send(attempt.next(password=b"guess"))).reason == "Wrong Credentials"
     attempt = await Attempt.challenged(caller, edge)
-    refusal = await attempt.answer(attempt.next())
+    refusal = await attempt.send(attempt.next())
     assert (refusal.status, refusal.reason) == (403, "Too Many Wrong Passwords")
 
 
@@ -228,7 +228,7 @@ def test_no_more_sources_are_remembered_than_there_is_room_for() -> None:
 async def test_without_the_key_nobody_comes_in(start_edge, caller: Caller) -> None:
     edge = await start_edge()
     attempt = await Attempt.challenged(caller, edge)
-    refusal = await attempt.answer(attempt.next())
+    refusal = await attempt.send(attempt.next())
     assert (refusal.status, refusal.reason) == (503, "Trunk Password Unreadable")
 
 
@@ -236,13 +236,13 @@ async def test_a_key_that_changed_is_read_again(
     edge: TestEdge, caller: Caller, key_file: Path, gateway: config.GatewayConfig
 ) -> None:
     attempt = await Attempt.challenged(caller, edge)
-    assert (await attempt.answer(attempt.next())).status == 200
+    assert (await attempt.send(attempt.next())).status == 200
     write_key(key_file, b"n" * 32)
     current = edge.app.gateway.current
     assert current is not None
     current.trunks[0].digest.sealed_password = SealKey(b"n" * 32).seal(b"new password", "trunk pbx digest")
     attempt = await Attempt.challenged(caller, edge)
-    assert (await attempt.answer(attempt.next(password=b"new password"))).status == 200
+    assert (await attempt.send(attempt.next(password=b"new password"))).status == 200
 
 
 async def test_no_log_line_has_a_password_or_what_was_made_of_it(
@@ -250,10 +250,10 @@ async def test_no_log_line_has_a_password_or_what_was_made_of_it(
 ) -> None:
     attempt = await Attempt.challenged(caller, edge)
     wrong = attempt.next(password=b"hunter2")
-    await attempt.answer(wrong)
+    await attempt.send(wrong)
     attempt = await Attempt.challenged(caller, edge)
     right = attempt.next()
-    await attempt.answer(right)
+    await attempt.send(right)
     said = "".join(capsys.readouterr())
     assert "wrong_credentials" in said
     for line in (wrong, right):
@@ -279,4 +279,4 @@ async def test_a_trunk_is_asked_for_the_algorithms_that_it_has(edge: TestEdge, c
     assert offered(await Attempt.challenged(caller, edge, "old")) == ["MD5"]
     attempt = await Attempt.challenged(caller, edge, "somebody")
     assert offered(attempt) == ["SHA-256", "MD5"]
-    assert (await attempt.answer(attempt.next(algorithm="MD5"))).status == 403  # alice may not
+    assert (await attempt.send(attempt.next(algorithm="MD5"))).status == 403  # alice may not

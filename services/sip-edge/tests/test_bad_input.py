@@ -1,6 +1,4 @@
-"""Strangers: mutated messages by the thousand, floods, requests nobody asked for. The edge lives and
-answers.
-"""
+"""Thousands of mutated messages, floods and unexpected requests: the edge survives and responds."""
 
 import random
 import re
@@ -68,7 +66,7 @@ _FILLINGS = (
 
 
 def test_no_offer_is_anybodys_fault_but_its_senders() -> None:
-    """Whatever stands in any place of it: served, 400 or 488."""
+    """Whatever any line of an offer has, the call is served or gets 400 or 488."""
     chance = random.Random(5)
     capabilities = capabilities_of(None)
     for _ in range(4000):

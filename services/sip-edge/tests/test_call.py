@@ -1,4 +1,4 @@
-"""One call over one edge: real UDP, Redis and gRPC; relay and registry are stand-ins."""
+"""One call at one edge, over real UDP, Redis and gRPC; stand-ins for relay and registry."""
 
 import pytest
 
@@ -25,7 +25,7 @@ async def tombstone(edge: TestEdge, call_id: str) -> calls.CallSession:
 
 
 async def ringing(edge: TestEdge, relay: FakeRelay, caller: Caller) -> tuple[SipRequest, str]:
-    """An INVITE that rings: its bot is awaited."""
+    """Send an INVITE and wait until it rings, before its bot is ready."""
     relay.bot_ready = False
     invite = caller.invite()
     caller.send(invite, edge.sip)

@@ -1,4 +1,4 @@
-"""Calls at once, of a route's bots and of the gateway: over all edges, with the fallback or 503."""
+"""Limits on concurrent calls of the gateway and of a route's bots, over all edges: a fallback bot or 503."""
 
 import asyncio
 

@@ -1,6 +1,4 @@
-"""Calls leave a relay on purpose, while it drains: it keeps the media until the caller has answered (stand-in
-relays).
-"""
+"""Calls leave a draining relay, which keeps the media until the caller has accepted (stand-in relays)."""
 
 from dataclasses import replace
 
@@ -19,13 +17,13 @@ from sipgw.sip import make_response
 async def test_a_draining_relay_keeps_the_media_until_the_caller_has_answered(
     edge: TestEdge, call: CallerDialog, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
 ) -> None:
-    caller.answers["INVITE"] = None
+    caller.statuses["INVITE"] = None
     relay.emit(call.call_id, move_requested=relay_api.MoveRequested())
     invite = await caller.peer_request("INVITE")
     assert other_relay.commands(call.call_id) == ["allocate"]
     assert other_relay.sessions[call.call_id].spec.continuation.bot_at_start
     assert relay.commands(call.call_id) == ["allocate", "start", "acknowledge"]
-    caller.answers.clear()
+    caller.statuses.clear()
     caller._answer(invite, edge.sip)
     await edge.until(lambda: relay_of(edge, call) == "relay-1")
     await edge.until(lambda: "release" in relay.commands(call.call_id))
@@ -39,7 +37,7 @@ async def test_a_draining_relay_keeps_the_media_until_the_caller_has_answered(
 async def test_a_caller_that_refuses_stays_on_the_draining_relay(
     edge: TestEdge, call: CallerDialog, relay: FakeRelay, other_relay: FakeRelay, caller: Caller, status: int
 ) -> None:
-    caller.answers["INVITE"] = status
+    caller.statuses["INVITE"] = status
     relay.emit(call.call_id, move_requested=relay_api.MoveRequested())
     await caller.peer_request("INVITE")
     await edge.until(lambda: copy_of(edge, call).refuses_move)
@@ -48,7 +46,7 @@ async def test_a_caller_that_refuses_stays_on_the_draining_relay(
     relay.emit(call.call_id, move_requested=relay_api.MoveRequested(at_deadline=True))
     await edge.until(lambda: not relay.unacked)
     assert len({one.via.branch for one in caller.requests if one.method == "INVITE"}) == 1
-    caller.answers.clear()
+    caller.statuses.clear()
     assert (await call.ask("INVITE", edge.sip, body=SDP)).status == 200, "its own offers are served"
 
 
@@ -68,12 +66,12 @@ async def test_without_room_a_draining_relay_keeps_the_call_and_may_ask_again(
 async def test_a_draining_relay_that_dies_in_mid_move_ends_nothing(
     edge: TestEdge, call: CallerDialog, relay: FakeRelay, caller: Caller
 ) -> None:
-    caller.answers["INVITE"] = None
+    caller.statuses["INVITE"] = None
     relay.emit(call.call_id, move_requested=relay_api.MoveRequested())
     invite = await caller.peer_request("INVITE")
     await relay.stop()
     await edge.until(lambda: copy_of(edge, call).move.cause == calls.MOVE_CAUSE_RELAY_LOST)
-    caller.answers.clear()
+    caller.statuses.clear()
     caller._answer(invite, edge.sip)
     await edge.until(lambda: relay_of(edge, call) == "relay-1")
 
@@ -97,7 +95,7 @@ async def test_a_caller_that_only_rings_is_cancelled(
     edge = await start_edge("edge-0", times=replace(FAST, reinvite_s=0.3))
     call = await established(edge, caller)
     registry.relays.append(other_relay)
-    caller.answers["INVITE"] = 180
+    caller.statuses["INVITE"] = 180
     relay.emit(call.call_id, move_requested=relay_api.MoveRequested())
     invite = await caller.peer_request("INVITE")
     cancel = await caller.peer_request("CANCEL")

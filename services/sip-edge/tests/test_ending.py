@@ -1,4 +1,4 @@
-"""Ends that the gateway decides: an operator's, and its own shutdown."""
+"""Ends that the gateway decides: the operator's, and that of its own shutdown."""
 
 import pytest
 

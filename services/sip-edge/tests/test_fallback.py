@@ -1,4 +1,4 @@
-"""A bot that does not come: the route's fallback bots in turn, then its status."""
+"""A bot that does not come: the route's fallback bots in turn, then the route's status."""
 
 import pytest
 

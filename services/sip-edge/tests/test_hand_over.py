@@ -1,4 +1,4 @@
-"""An edge that is told to stop and to hand over: its calls go on at the other one, or at its successor."""
+"""An edge that stops and hands its calls over: they go on at another edge, or at its successor."""
 
 import asyncio
 import dataclasses
@@ -16,7 +16,7 @@ from sipgw.sip_edge.settings import OnStop
 
 BRIEF = dataclasses.replace(FAST, hand_over_s=0.3)
 CALM = dataclasses.replace(FAST, sip=TimerValues())
-"""No copy of a 200 goes out because this machine stood still for a moment."""
+"""Long timers, so that no 200 is repeated because this machine was busy for a moment."""
 
 
 @pytest.fixture

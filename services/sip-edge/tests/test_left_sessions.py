@@ -1,5 +1,7 @@
-"""A relay that answers late, or not at all, is left, whatever it was asked: in the end at most one relay has
-a session of the call, and the bot that the caller hears has the latest epoch.
+"""Calls leave a relay that responds late or not at all, whatever the command was.
+
+In the end at most one relay has a session of the call, and the bot that the caller hears has the latest
+epoch.
 """
 
 import asyncio
@@ -41,7 +43,7 @@ def allocate_for_the_fallback(command: relay_api.Command) -> bool:
 
 
 def late(relay: FakeRelay, step: Step) -> asyncio.Event:
-    """Served after the edge has given up."""
+    """Serve the command after the edge has given up waiting."""
     go = asyncio.Event()
 
     async def wait(command: relay_api.Command) -> None:
@@ -53,28 +55,28 @@ def late(relay: FakeRelay, step: Step) -> asyncio.Event:
 
 
 def lost(relay: FakeRelay, step: Step) -> asyncio.Event:
-    """Served at once, and the answer does not arrive."""
+    """Serve the command at once, and lose its result."""
 
     async def lose(command: relay_api.Command) -> None:
-        relay.loses_answers_to = {command.WhichOneof("command") or ""} if step(command) else set()
+        relay.loses_results_of = {command.WhichOneof("command") or ""} if step(command) else set()
 
     relay.on_command = lose
     return asyncio.Event()
 
 
 def frozen(relay: FakeRelay, step: Step) -> asyncio.Event:
-    """Served, and then the whole relay stands still until it is told to go on."""
+    """Serve the command, then freeze the relay until the test thaws it."""
     go = asyncio.Event()
 
     async def freeze(command: relay_api.Command) -> None:
         if step(command) and not go.is_set():
-            relay.loses_answers_to = {command.WhichOneof("command") or ""}
+            relay.loses_results_of = {command.WhichOneof("command") or ""}
             relay.freeze()
             asyncio.get_running_loop().create_task(thaw())
 
     async def thaw() -> None:
         await go.wait()
-        relay.loses_answers_to = set()
+        relay.loses_results_of = set()
         relay.thaw()
 
     relay.on_command = freeze

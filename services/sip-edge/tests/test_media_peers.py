@@ -1,4 +1,4 @@
-"""What a relay is told of the caller, so that it can tell the caller's media from a stranger's."""
+"""The facts about the caller that a relay gets, so that it can tell the caller's media from a stranger's."""
 
 import pytest
 

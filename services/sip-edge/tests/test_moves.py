@@ -1,5 +1,5 @@
-"""Calls of a relay that died or stands still: the caller gets a re-INVITE with another address, and nothing
-else ends (stand-in relays).
+"""Calls of a relay that died or froze: the caller gets a re-INVITE with another address, and no call ends
+(stand-in relays).
 """
 
 import asyncio
@@ -63,7 +63,7 @@ async def test_our_description_keeps_its_session_and_rises_by_a_version(
 async def test_a_relay_that_is_frozen_is_left_too(
     edge: TestEdge, call: CallerDialog, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
 ) -> None:
-    """Its connections stand, its lease stands for three more seconds; it answers no ping."""
+    """Its connections stay, and its lease for three more seconds, but it returns no ping."""
     relay.freeze()
     await caller.peer_request("INVITE", within_s=2)
     await edge.until(lambda: relay_of(edge, call) == "relay-1")
@@ -88,7 +88,7 @@ async def test_a_break_of_the_stream_alone_moves_nothing(
 async def test_a_relay_whose_process_is_gone_is_left_at_once(
     start_edge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
 ) -> None:
-    """Its host refuses the connection: no silence need be waited for."""
+    """Its host refuses the connection, so no silence has to be waited for."""
     edge = await start_edge("edge-0", times=replace(FAST, relay_silent_s=60.0))
     call = await established(edge, caller)
     registry.relays.append(other_relay)
@@ -99,7 +99,7 @@ async def test_a_relay_whose_process_is_gone_is_left_at_once(
 async def test_a_pause_of_the_whole_machine_moves_nothing(
     edge: TestEdge, call: CallerDialog, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
 ) -> None:
-    """All calls are on one relay; the other, without any, was silent as well."""
+    """All calls are on one relay; the other relay, without calls, was silent as well."""
     await edge.until(lambda: bool(other_relay.dialled))
     await asyncio.sleep(0.5)  # both have answered pings
     relay.freeze()
@@ -115,7 +115,7 @@ async def test_a_pause_of_the_whole_machine_moves_nothing(
 async def test_silence_does_not_move_a_call_again_at_once(
     start_edge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
 ) -> None:
-    """No moves to and fro on a machine out of breath; the call moves when the time has passed."""
+    """A call does not move to and fro on a busy machine; it moves when the hold-off has passed."""
     edge = await start_edge("edge-0", times=replace(FAST, relay_silent_s=0.5, move_hold_off_s=3.0))
     call = await established(edge, caller)
     registry.relays.append(other_relay)
@@ -156,7 +156,7 @@ async def test_a_relay_that_has_gone_silent_after_a_move_is_left_when_its_lease_
 async def test_an_incarnation_that_is_dead_is_dialled_once(
     edge: TestEdge, call: CallerDialog, relay: FakeRelay, other_relay: FakeRelay
 ) -> None:
-    """Another answers at its address. The call's session there is kept in mind for two minutes yet."""
+    """Another incarnation has its address. The call's session there is remembered for two more minutes."""
     port = int(relay.control_address.rpartition(":")[2])
     await relay.stop()
     reborn = FakeRelay("relay-0")
@@ -218,10 +218,10 @@ async def test_a_target_that_refuses_is_avoided(
 async def test_glare_is_answered_by_another_try_with_the_next_cseq(
     edge: TestEdge, call: CallerDialog, relay: FakeRelay, caller: Caller
 ) -> None:
-    caller.answers["INVITE"] = 491
+    caller.statuses["INVITE"] = 491
     await relay.stop()
     first = await caller.peer_request("INVITE")
-    caller.answers.clear()
+    caller.statuses.clear()
     second = await caller.peer_request("INVITE", 2)
     assert second.cseq.number > first.cseq.number
     assert second.via.branch != first.via.branch
@@ -231,7 +231,7 @@ async def test_glare_is_answered_by_another_try_with_the_next_cseq(
 async def test_an_offer_of_the_callers_that_meets_ours_gets_491(
     edge: TestEdge, call: CallerDialog, relay: FakeRelay, caller: Caller
 ) -> None:
-    caller.answers["INVITE"] = None
+    caller.statuses["INVITE"] = None
     await relay.stop()
     await caller.peer_request("INVITE")
     assert (await call.ask("INVITE", edge.sip, body=HELD_SDP)).status == 491
@@ -241,7 +241,7 @@ async def test_an_offer_of_the_callers_that_meets_ours_gets_491(
 async def test_a_caller_that_refuses_after_its_relays_death_gets_a_bye(
     call: CallerDialog, relay: FakeRelay, other_relay: FakeRelay, caller: Caller, status: int
 ) -> None:
-    caller.answers["INVITE"] = status
+    caller.statuses["INVITE"] = status
     await relay.stop()
     assert "relay lost" in ((await caller.peer_request("BYE")).headers.get("Reason") or "")
 
@@ -254,7 +254,7 @@ async def test_a_caller_that_refuses_after_its_relays_death_gets_a_bye(
 async def test_a_caller_that_knows_the_call_no_more_gets_no_bye(
     edge: TestEdge, call: CallerDialog, relay: FakeRelay, caller: Caller
 ) -> None:
-    caller.answers["INVITE"] = 481
+    caller.statuses["INVITE"] = 481
     await relay.stop()
     await edge.until(lambda: copy_of(edge, call) is None)
     assert all(one.method != "BYE" for one in caller.requests)
@@ -297,7 +297,7 @@ async def test_a_held_call_stays_held(
 async def test_a_caller_that_hangs_up_during_the_move_leaves_nothing_behind(
     edge: TestEdge, call: CallerDialog, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
 ) -> None:
-    caller.answers["INVITE"] = None
+    caller.statuses["INVITE"] = None
     await relay.stop()
     await caller.peer_request("INVITE")
     assert other_relay.sessions
@@ -326,15 +326,15 @@ async def test_a_ringing_call_is_placed_elsewhere_without_a_word_to_the_caller(
 async def test_the_other_edge_goes_on_with_a_move(
     start_edge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller, phase: str
 ) -> None:
-    """Killed with the re-INVITE out; or with the caller's 200 in, the new relay mute and no ACK sent. The
-    other edge has another address.
+    """The edge is killed with its re-INVITE sent, or with the caller's 200 received, the new relay mute and
+    no ACK sent. The other edge has another address.
     """
     first = await start_edge("edge-0")
     second = await start_edge("edge-1")
     call = await established(first, caller)
     registry.relays.append(other_relay)
     if phase == "offering":
-        caller.answers["INVITE"] = None
+        caller.statuses["INVITE"] = None
     await relay.stop()
     invite = await caller.peer_request("INVITE")
     if phase == "switching":
@@ -342,7 +342,7 @@ async def test_the_other_edge_goes_on_with_a_move(
             lambda: copy_of(first, call).move.phase == calls.MOVE_PHASE_SWITCHING or relay_of(first, call)
         )
     await first.kill()
-    caller.answers.clear()
+    caller.statuses.clear()
     again = await caller.peer_request("INVITE") if phase == "switching" else None
     del again
     await second.until(lambda: relay_of(second, call) == "relay-1", 15)
@@ -360,11 +360,11 @@ async def test_an_edge_at_the_same_address_sends_the_same_re_invite_again(
     first = await start_edge("edge-0")
     call = await established(first, caller)
     registry.relays.append(other_relay)
-    caller.answers["INVITE"] = None
+    caller.statuses["INVITE"] = None
     await relay.stop()
     invite = await caller.peer_request("INVITE")
     await first.kill()
-    caller.answers.clear()
+    caller.statuses.clear()
     second = await start_edge("edge-0", sip_port=first.sip.port)
     await second.until(lambda: relay_of(second, call) == "relay-1", 15)
     copies = {(one.cseq.number, one.via.branch) for one in caller.requests if one.method == "INVITE"}
@@ -389,13 +389,13 @@ async def test_after_a_crash_a_bot_that_cannot_resume_gets_a_new_stream_or_the_c
 async def test_a_relay_that_was_left_in_vain_keeps_the_call_of_a_caller_that_refuses(
     edge: TestEdge, call: CallerDialog, relay: FakeRelay, caller: Caller
 ) -> None:
-    """It stood still for a second and has the session yet: no reason for a BYE."""
-    caller.answers["INVITE"] = None
+    """The relay froze for a second and still has the session, so the call gets no BYE."""
+    caller.statuses["INVITE"] = None
     relay.freeze()
     invite = await caller.peer_request("INVITE")
     relay.thaw()
     await edge.until(lambda: not edge.app.relays.is_silent(identity_of(copy_of(edge, call).media.relay)))
-    caller.answers["INVITE"] = 488
+    caller.statuses["INVITE"] = 488
     caller._answer(invite, edge.sip)
     await edge.until(lambda: relay_of(edge, call) == "relay-0")
     assert all(one.method != "BYE" for one in caller.requests)
@@ -405,7 +405,7 @@ async def test_a_relay_that_was_left_in_vain_keeps_the_call_of_a_caller_that_ref
 async def test_new_calls_avoid_a_relay_that_says_nothing(
     edge: TestEdge, call: CallerDialog, relay: FakeRelay, caller: Caller
 ) -> None:
-    """Its lease stands, and the registry would place them there."""
+    """Its lease stands, so the registry would place them there."""
     relay.freeze()
     await edge.until(lambda: relay_of(edge, call) == "relay-1")
     began = asyncio.get_running_loop().time()
@@ -456,7 +456,7 @@ def moves_counted(cause: str, outcome: str) -> float:
 async def test_a_call_whose_edge_died_with_its_relay_is_moved_by_the_edge_that_claims_it(
     start_edge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
 ) -> None:
-    """The claiming edge knows that the relay is lost: its own calls have left it before the claim."""
+    """The claiming edge knows that the relay is lost, as its own calls left the relay before the claim."""
     first, second = await start_edge("edge-a"), await start_edge("edge-b")
     await second.until(lambda: len(second.app.edges.live) == 1)
     stranded = await established(first, caller)
@@ -500,7 +500,9 @@ async def test_a_call_whose_relay_answers_is_left_to_a_silent_edge_until_its_lea
 async def test_a_node_whose_relays_all_fall_silent_is_left_for_another_at_once(
     edge: TestEdge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
 ) -> None:
-    """The two relays with calls are no proof against each other: a third one, elsewhere, is heard as well."""
+    """The two relays with calls prove nothing about each other, so the edge listens to a third one on another
+    node.
+    """
     elsewhere = FakeRelay("relay-2", "192.0.2.12", node="n2")
     await elsewhere.start()
     relay.node = other_relay.node = "n1"
@@ -533,7 +535,7 @@ async def test_a_call_leaves_the_node_of_its_silent_relay(
 async def test_a_doubtful_relay_with_the_last_room_is_better_than_none(
     edge: TestEdge, call: CallerDialog, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay
 ) -> None:
-    """It is beside the one that died, and the relay on the other node is full."""
+    """It is on the node of the dead relay, and the relay on the other node is full."""
     relay.node = other_relay.node = "n1"
     full = FakeRelay("relay-2", "192.0.2.12", node="n2")
     registry.relays.append(full)

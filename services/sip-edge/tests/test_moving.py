@@ -1,4 +1,4 @@
-"""The steps of a move as changes of the record, over every phase."""
+"""The steps of a move as changes of the record, in every phase."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ Step = Callable[[calls.CallSession], bool]
 
 
 def session(phase: int = NONE, cause: int = calls.MOVE_CAUSE_DRAIN) -> calls.CallSession:
-    """An established call on relay "old", its move in `phase` by the steps themselves."""
+    """Make an established call on relay "old", with its move brought to `phase` by the steps themselves."""
     made = calls.CallSession(call_id="0" * 32, state=calls.CALL_STATE_ESTABLISHED, version=5)
     made.media.relay.CopyFrom(calls.ProcessIdentity(name="old", incarnation="o"))
     made.bot.epoch = 1

@@ -1,6 +1,4 @@
-"""Offers within a call: hold and resume, codec change, none at all, those that meet (RFC 3261 §14, RFC
-3264).
-"""
+"""Offers within a call: hold and resume, codec change, no offer, crossing offers (RFC 3261 §14, RFC 3264)."""
 
 import asyncio
 
@@ -138,7 +136,7 @@ async def test_an_answer_in_the_ack_that_the_relay_refuses_ends_the_call(
 async def test_two_reinvites_at_once_only_one_is_served(
     edge: TestEdge, relay: FakeRelay, caller: Caller
 ) -> None:
-    """RFC 3261 §14.2: the second gets 500 with Retry-After, or comes when the first is through."""
+    """RFC 3261 §14.2: the second gets 500 with Retry-After, unless it arrives after the first is done."""
     call = await established(edge, caller)
     first, second = call.next("INVITE", body=HELD_SDP), call.next("INVITE", body=SDP)
     caller.send(first, edge.sip)

@@ -1,5 +1,5 @@
-"""Save the intent, act, save the result and the answer's bytes, send: what Redis holds when an
-act arrives, and that nothing is sent while a save is on its way.
+"""The order "save the intent, act, save the result and the response, send": what Redis has when a command
+arrives, and that nothing is sent during a save.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from sipgw.store.testing import RedisServer
 
 
 class Arrived(NamedTuple):
-    """A command at the relay, and the record in Redis at that moment."""
+    """A command at the relay, and the record that Redis had at that moment."""
 
     kind: str
     state: int
@@ -34,7 +34,7 @@ Holds = Callable[[calls.CallSession], bool]
 
 
 class HeldSave:
-    """The edge's save of a record that `holds`: `reached` when it is wanted, and done once it is let `go`."""
+    """A save for which `holds` is true: `reached` is set when the edge asks for it; it is done after `go`."""
 
     def __init__(self, edge: TestEdge, holds: Holds, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached, self.go = asyncio.Event(), asyncio.Event()
@@ -79,7 +79,9 @@ def arrived(relay: FakeRelay, records: CallStore) -> list[Arrived]:
 
 
 async def all_sent_so_far(caller: Caller, edge: TestEdge) -> None:
-    """What the edge had sent before is here: datagrams of one socket to another do not overtake."""
+    """Wait until all that the edge has sent is here; datagrams between two sockets do not overtake each
+    other.
+    """
     ping = caller.request("OPTIONS")
     caller.send(ping, edge.sip)
     await caller.response(ping)

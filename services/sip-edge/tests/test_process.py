@@ -1,6 +1,4 @@
-"""`sipgw-edge` as a process, with the real registry and a real Redis; the relay is a stand-in that
-registers.
-"""
+"""`sipgw-edge` as a process, with a real registry and Redis; a stand-in relay that registers."""
 
 import asyncio
 import json
@@ -188,7 +186,7 @@ def test_what_advertise_may_be(text: str, host: str, port: int) -> None:
 
 
 async def _until_calls_are_taken(caller: Caller, sip: Address) -> None:
-    """The config comes by the registry: until then a new call gets 503."""
+    """Wait until the edge has a config from the registry; until then new calls get 503."""
 
     async def is_taken() -> bool:
         probe = caller.invite(sdp=b"v=0\r\nnot sdp")

@@ -1,6 +1,4 @@
-"""Redis goes away, comes back empty, forgets: calls go on, new ones are refused, the records
-return.
-"""
+"""Redis goes away, returns empty, or loses data: calls go on, new ones are refused, the records return."""
 
 from edge_kit.caller import HELD_SDP, Caller, CallerDialog
 from edge_kit.edges import TestEdge, eventually
@@ -82,7 +80,7 @@ async def test_a_bot_that_hangs_up_is_obeyed_without_redis(
 async def test_a_stale_owner_without_redis_is_stopped_by_the_relays_fence(
     edge: TestEdge, redis: RedisServer, relay: FakeRelay, caller: Caller
 ) -> None:
-    """Cut off from Redis alone it can't know that its call was claimed; the relay does."""
+    """Cut off from Redis alone, it cannot know that its call was claimed; the relay does."""
     call = await established(caller, edge)
     await _away(edge, redis)
     relay.sessions[call.call_id].owner_epoch = 2

@@ -1,4 +1,4 @@
-"""The steps of a target refresh as changes of the record, over every phase; and beside a move."""
+"""The steps of a target refresh as changes of the record, in every phase, and beside a move."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,9 @@ Step = Callable[[calls.CallSession], bool]
 
 
 def session(phase: int = NONE) -> calls.CallSession:
-    """An established call whose caller has OLD, its refresh in `phase` by the steps themselves."""
+    """Make an established call whose caller has OLD, with its refresh brought to `phase` by the steps
+    themselves.
+    """
     made = calls.CallSession(call_id="0" * 32, state=calls.CALL_STATE_ESTABLISHED, version=5)
     leg = made.legs.add(local_sdp=SDP, remote_sdp=THEIRS, local_sdp_version=3, local_target=OLD)
     leg.invite.ack_seen = True

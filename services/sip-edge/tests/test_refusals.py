@@ -1,4 +1,4 @@
-"""Requests that get another answer than a call: each status where it belongs (RFC 3261 §8.2, §21)."""
+"""Requests that are refused, each with its status (RFC 3261 §8.2, §21)."""
 
 import pytest
 
@@ -213,7 +213,7 @@ async def test_a_cancel_of_nothing_gets_481(edge: TestEdge, caller: Caller) -> N
 
 
 async def test_an_address_is_a_place_to_answer(edge: TestEdge, caller: Caller) -> None:
-    """rport: the answer goes to where the request came from, whatever Via says (RFC 3581)."""
+    """RFC 3581: with rport the response goes to the source of the request, whatever Via says."""
     request = caller.request("OPTIONS", via="SIP/2.0/UDP 192.0.2.99:1;rport;branch=z9hG4bKnat")
     caller.send(request, Address("UDP", edge.sip.host, edge.sip.port))
     ok = await caller.response(request)

@@ -1,4 +1,4 @@
-"""A registry process dies or stands still under new calls (real registries and Redis, a stand-in relay)."""
+"""A registry process dies or freezes while new calls arrive (real registries and Redis, a stand-in relay)."""
 
 import asyncio
 import signal
@@ -40,7 +40,7 @@ async def start_registry(redis: RedisServer) -> AsyncIterator[StartRegistry]:
 
 
 async def beat(relay: FakeRelay, target: str) -> asyncio.Task[None]:
-    """Heartbeats of the relay, from now on; it is known when this returns."""
+    """Send heartbeats of the relay from now on; it is registered when this returns."""
     registration = registry_api.RelayRegistration(
         relay=calls.ProcessIdentity(name=relay.name, incarnation=relay.incarnation),
         control_address=relay.control_address,
@@ -64,10 +64,10 @@ async def beat(relay: FakeRelay, target: str) -> asyncio.Task[None]:
 
 
 class Callers:
-    """A new call every tenth of a second; `answers` are their statuses, by when they were made."""
+    """A new call every tenth of a second; `finals` has the time of each and its final status."""
 
     def __init__(self, caller: Caller, edge: TestEdge) -> None:
-        self.answers: list[tuple[float, int]] = []
+        self.finals: list[tuple[float, int]] = []
         self._caller = caller
         self._edge = edge
         self._calling: list[asyncio.Task[None]] = []
@@ -87,7 +87,7 @@ class Callers:
         response = await self._caller.response(invite, within_s=30.0)
         if response.status == 200:
             CallerDialog(self._caller, invite, response).ack(self._edge.sip)
-        self.answers.append((made_at, response.status))
+        self.finals.append((made_at, response.status))
 
 
 async def configure(target: str, gateway: config.GatewayConfig) -> None:
@@ -116,8 +116,8 @@ async def test_with_two_registries_no_call_fails_when_one_dies_or_stands_still(
         first.send(how)
         await callers.call_for(3.0)
         await callers.all_answered()
-        assert len(callers.answers) == 35
-        assert {status for _, status in callers.answers} == {200}
+        assert len(callers.finals) == 35
+        assert {status for _, status in callers.finals} == {200}
     finally:
         beating.cancel()
         await asyncio.gather(beating, return_exceptions=True)
@@ -127,7 +127,7 @@ async def test_with_two_registries_no_call_fails_when_one_dies_or_stands_still(
 async def test_calls_wait_for_the_only_registry(
     start_edge: StartEdge, registry: FakeRegistry, caller: Caller
 ) -> None:
-    """Killed, and back at its address after a second and a half."""
+    """It is killed, and back at its address after 1.5 s."""
     edge = await start_edge()
     callers = Callers(caller, edge)
     await callers.call_for(0.3)
@@ -137,13 +137,13 @@ async def test_calls_wait_for_the_only_registry(
     await registry.start(port)
     await callers.call_for(0.5)
     await callers.all_answered()
-    assert {status for _, status in callers.answers} == {200}
+    assert {status for _, status in callers.finals} == {200}
 
 
 async def test_a_registry_that_comes_back_late_is_found_within_a_second(
     start_edge: StartEdge, registry: FakeRegistry, caller: Caller
 ) -> None:
-    """Of one that stays away callers hear at once; nobody waits for back-offs when it returns."""
+    """While it stays away callers hear so at once; no call waits for a back-off when it returns."""
     edge = await start_edge("edge-0", times=replace(FAST, registry_away_s=0.3))
     callers = Callers(caller, edge)
     await callers.call_for(0.2)
@@ -154,6 +154,6 @@ async def test_a_registry_that_comes_back_late_is_found_within_a_second(
     back_at = asyncio.get_running_loop().time()
     await callers.call_for(1.5)
     await callers.all_answered()
-    failed = [made_at for made_at, status in callers.answers if status != 200]
+    failed = [made_at for made_at, status in callers.finals if status != 200]
     assert failed, "nobody answered them"
     assert max(failed) < back_at + 1.0

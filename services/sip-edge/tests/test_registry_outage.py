@@ -1,4 +1,4 @@
-"""How long new calls wait for a registry that is away, over virtual time."""
+"""How long new calls wait for a registry that is away, in virtual time."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Which relays are lost together, and which one tells whose fault a silence is."""
+"""Which relays are lost together, and which one tells whether this edge's network is at fault."""
 
 from collections.abc import Sequence
 

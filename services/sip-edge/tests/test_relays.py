@@ -1,6 +1,4 @@
-"""Relays that refuse, die, come back or hang: the call is placed elsewhere or ends cleanly (stand-in
-relays).
-"""
+"""Relays that refuse, die, return or hang: the call is placed elsewhere or ends cleanly (stand-in relays)."""
 
 import pytest
 
@@ -73,7 +71,7 @@ async def test_new_calls_go_elsewhere_when_a_relay_dies(
 async def test_a_broken_stream_alone_does_not_lose_a_relay(
     edge: TestEdge, registry: FakeRegistry, relay: FakeRelay, caller: Caller
 ) -> None:
-    """It comes back at once with its sessions, and its events come to us again."""
+    """It is connected again at once with its sessions, and its events come to this edge again."""
     call = await established(edge, caller)
     relay.break_streams()
     await edge.until(lambda: "adopt" in relay.commands(call.call_id))
@@ -100,7 +98,7 @@ async def test_another_relay_in_its_place_means_that_it_is_lost(
 async def test_a_bot_that_never_reports_is_given_up(
     start_edge, relay: FakeRelay, registry: FakeRegistry, caller: Caller
 ) -> None:
-    """The relay keeps the route's limit; if it says nothing, the edge's own clock ends the call."""
+    """The relay keeps the route's limit; if it reports nothing, the edge's own deadline ends the call."""
     from dataclasses import replace
 
     from edge_kit.edges import FAST

@@ -1,4 +1,6 @@
-"""Whichever step of a call fails, whichever task of it dies: the call ends, or goes on, within seconds."""
+"""Whichever step of a call fails, and whichever of its tasks crashes: the call ends or goes on within
+seconds.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -28,7 +30,7 @@ Inject = Callable[[TestEdge, Patch], None]
 
 
 class UnexpectedError(Exception):
-    """Nobody catches it by name."""
+    """An error that no handler names."""
 
 
 def always(*_: Any, **__: Any) -> Any:
@@ -36,7 +38,7 @@ def always(*_: Any, **__: Any) -> Any:
 
 
 def once(real: Callable[..., Any]) -> Callable[..., Any]:
-    """Raise at the first call, then do what `real` does."""
+    """Make a function that raises at its first call and then does what `real` does."""
     failed: list[None] = []
 
     async def call(*args: Any, **kwargs: Any) -> Any:
@@ -154,7 +156,7 @@ async def test_a_call_ends_once_whichever_step_of_its_end_fails(
 async def test_an_end_whose_task_died_is_carried_out_and_counted_and_told_once(
     edge: TestEdge, caller: Caller, relay: FakeRelay
 ) -> None:
-    """However it died: here it was never begun."""
+    """Here the task crashed before it began."""
     call = await established(edge, caller)
     rescued = metrics.CALLS_RESCUED.labels("end")
     before = rescued._value.get()

@@ -1,4 +1,4 @@
-"""SipServer over a listener that only notes what is sent: its timer, and what it keeps of each message."""
+"""SipServer over a listener that only records what is sent: its timer, and the state that it keeps."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -33,7 +33,7 @@ NO_TIME = TimerValues(t1_s=0.0001, t2_s=0.0004, t4_s=0.0002)
 
 
 class NotingListener(UdpListener):
-    """Sends nothing; `fails` raises instead."""
+    """Records instead of sending; raises if `fails`."""
 
     def __init__(self) -> None:
         super().__init__(HostPort("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""The window of set-ups on a virtual clock: what is taken at once, and what a slow gateway does to it."""
+"""The set-up window in virtual time: what it admits at once, and how a slow gateway shrinks it."""
 
 import pytest
 
@@ -9,7 +9,7 @@ LIMITS = SetupWindowLimits(least=4, most=32, target_s=0.2, interval_s=0.25)
 
 
 def entered(window: SetupWindow, now: float) -> list[Setup]:
-    """As many as it takes."""
+    """Enter calls until the window is full."""
     setups: list[Setup] = []
     while (setup := window.enter(now)) is not None:
         setups.append(setup)
@@ -17,7 +17,7 @@ def entered(window: SetupWindow, now: float) -> list[Setup]:
 
 
 def rounds(window: SetupWindow, took_s: list[float], count: int) -> None:
-    """`count` rounds of a full window, each over one interval; the set-ups take `took_s`, over and over."""
+    """Run `count` rounds of a full window, each over one interval; its set-ups take `took_s`."""
     now = 0.0
     for _ in range(count):
         setups = entered(window, now)

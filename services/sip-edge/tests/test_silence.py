@@ -1,4 +1,4 @@
-"""When a relay has been silent for too long, over virtual time: fair to late edges and to late machines."""
+"""When a relay has been silent for too long, in virtual time: fair to late edges and to late machines."""
 
 from collections.abc import Callable, Iterable
 
@@ -14,7 +14,7 @@ late = st.floats(0, 5.0)
 
 
 class Edge:
-    """An edge whose loop turns when the test says so, and relays that answer while they can."""
+    """An edge whose loop turns when the test says so, with relays that return pings while they can."""
 
     def __init__(self, *relays: str) -> None:
         self.now = 100.0
@@ -28,7 +28,7 @@ class Edge:
         return self.judge.observe(self.heard_at, self.now)
 
     def run(self, seconds: float, *, heard: Iterable[str] = ()) -> set[str]:
-        """Turns on time, until somebody is judged; who was."""
+        """Take turns on time until a relay is judged silent; give the judged ones."""
         end = self.now + seconds
         while self.now < end:
             if judged := self.turn(heard=heard):
@@ -53,7 +53,7 @@ def test_a_dead_relay_beside_one_that_answers_is_left_within_a_second() -> None:
 
 
 def test_a_dead_relay_is_left_within_a_second_beside_one_heard_once_a_ping() -> None:
-    """Between two pings the living one is not heard either; that it is heard again clears nobody."""
+    """Between two pings the live one is not heard either; that it is heard again clears none."""
     edge = Edge("a", "b")
     for turn in range(1, 18):
         if edge.turn(heard="b" if turn % 4 == 0 else ""):
@@ -87,7 +87,7 @@ def test_relays_that_are_all_dead_are_left_in_the_end() -> None:
 
 
 def test_relays_that_stood_still_together_are_kept_when_they_return_one_after_the_other() -> None:
-    """A machine out of breath: 1.5 s for all, and the second a little later than the first."""
+    """A busy machine: 1.5 s for all, and the second relay returns a little later than the first."""
     edge = Edge("a", "b")
     assert edge.run(1.5) == set()
     assert edge.turn(heard="a") == set()
@@ -114,7 +114,7 @@ def test_a_relay_that_is_used_no_more_is_forgotten() -> None:
 
 @given(st.lists(late, min_size=1, max_size=60))
 def test_what_an_edge_was_late_is_never_a_relays_silence(lateness: list[float]) -> None:
-    """However late the turns come: fewer than the limit's worth of them judge nobody."""
+    """However late the turns come, fewer of them than the limit is long judge no relay."""
     edge = Edge("a")
     turns = int(LIMIT_S / TURN_S) - 1
     for late_s in lateness[:turns]:
@@ -157,13 +157,13 @@ def test_a_pause_of_the_whole_machine_moves_nothing(pause_s: float, returns: lis
 def test_a_dead_relay_is_always_left_in_bounded_listening(
     turns: list[tuple[float, frozenset[str]]],
 ) -> None:
-    """Whatever the others and the edge's own loop do; 80 turns are 4 s of listening."""
+    """Whatever the other relays and the edge's own loop do; 80 turns are 4 s of listening."""
     edge = Edge("a", "b", "c", "d")
     assert any("a" in edge.turn(late_s=late_s, heard=heard) for late_s, heard in turns)
 
 
 def test_a_dead_relay_is_left_though_the_others_come_and_go() -> None:
-    """Each return of theirs clears the shared silence, not what was counted while they were heard."""
+    """Each return of another clears the shared silence, not what was counted while others were heard."""
     edge = Edge("a", "b")
     for _ in range(4):
         if edge.run(0.3, heard="b") or edge.run(0.6):

@@ -1,4 +1,4 @@
-"""A glance at the octets: whatever way a message of something that lives is written, it is known."""
+"""A glance at the octets recognises every message of a live call, however it is written."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What sources that nobody vouches for may cost, on a virtual clock."""
+"""Budgets and bans of strangers, in virtual time."""
 
 import ipaddress
 
@@ -16,7 +16,7 @@ STRANGER = "203.0.113.7"
 
 
 class Ledger(StrangerLedger):
-    """With a config, and the bans that it announced."""
+    """A ledger with a config, and the bans that it announced."""
 
     def __init__(self, limits: StrangerLimits | None = None, trusted: tuple[str, ...] = ()) -> None:
         self.announced: list[tuple[Ban, Kind]] = []
@@ -205,7 +205,7 @@ def test_the_sources_heard_last_are_those_remembered() -> None:
 
 @given(st.lists(st.floats(0, 1), max_size=200))
 def test_a_budget_is_exact(pauses: list[float]) -> None:
-    """Oracle: every time of the last period, counted."""
+    """The oracle counts all times of the last period."""
     budget, now, kept = SourceBudget(count=5, period_s=2.0, most_sources=1), 0.0, list[float]()
     for pause in pauses:
         now += pause

@@ -1,6 +1,4 @@
-"""Sources that nobody vouches for, over real sockets: refused before they cost, and never at a live call's
-expense.
-"""
+"""Strangers over real sockets: refused before they cost anything, and never to the harm of a live call."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -37,7 +35,7 @@ async def edge(start_edge: Callable[..., Awaitable[TestEdge]], tmp_path) -> Test
 
 
 def use_trunks(edge: TestEdge, *trunks: config.Trunk) -> None:
-    """Put a config with these trunks in force."""
+    """Put a config with these trunks into force."""
     assert edge.app.gateway.current is not None
     changed = config.GatewayConfig()
     changed.CopyFrom(edge.app.gateway.current)
@@ -76,7 +74,9 @@ async def final(caller: Caller, edge: TestEdge, request: SipRequest) -> SipRespo
 
 
 async def is_silent(edge: TestEdge, caller: Caller, request: SipRequest) -> bool:
-    """Whether a request is dropped; datagrams are read in order, and one of an exempt source is answered."""
+    """Tell whether a request is dropped: datagrams are read in order, and a later one of an exempt source
+    gets a response.
+    """
     other = await Caller.open()
     try:
         caller.send(request, edge.sip)
@@ -160,7 +160,7 @@ async def test_a_trunk_that_takes_any_source_exempts_nobody(
 async def test_a_ban_leaves_the_calls_of_its_source_alone(
     edge: TestEdge, stranger: Caller, registry: FakeRegistry
 ) -> None:
-    """BYE, the ACK of a 200 and a CANCEL of a banned source, and its responses to our requests."""
+    """BYE, the ACK of a 200 and a CANCEL of a banned source are served, and its responses to our requests."""
     use_trunks(edge, config.Trunk(name="any"))
     call = await CallerDialog.answered(stranger, edge.sip)
     hung_up_by_us = await CallerDialog.established(stranger, edge.sip)
@@ -223,7 +223,7 @@ async def test_an_invite_with_the_right_password_gets_past_a_ban_and_exempts_its
 
 
 async def test_a_banned_source_is_still_asked_for_its_password(edge: TestEdge, stranger: Caller) -> None:
-    """A nonce is good for one INVITE: unasked it could bring no right password."""
+    """A nonce is good for one INVITE, so without a challenge it could never give the right password."""
     use_trunks(edge, password_trunk())
     await get_banned(edge, stranger)
     first, refusal = await challenged(stranger, edge)

@@ -1,4 +1,6 @@
-"""An edge that claims calls from another address gives their callers its Contact, and nothing else."""
+"""An edge that claims calls from another address gives their callers its Contact, and changes
+nothing else.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -40,7 +42,7 @@ def port_of(request: SipRequest) -> int:
 
 
 async def is_refreshed(edge: TestEdge, call: CallerDialog, within_s: float = 10.0) -> None:
-    """The caller has the Contact of `edge`, and nothing is under way."""
+    """Tell whether the caller has the Contact of `edge` and no refresh is under way."""
 
     def holds() -> bool:
         session = copy_of(edge, call)
@@ -130,7 +132,7 @@ async def test_a_caller_that_refuses_keeps_its_call(
     a: TestEdge, b: TestEdge, relay: FakeRelay, caller: Caller, status: int
 ) -> None:
     call = await established(a, caller)
-    caller.answers["INVITE"] = status
+    caller.statuses["INVITE"] = status
     await a.kill()
     await caller.peer_request("INVITE")
     await b.until(lambda: (one := copy_of(b, call)) is not None and not one.HasField("refresh"))
@@ -143,9 +145,9 @@ async def test_a_caller_that_refuses_keeps_its_call(
 async def test_a_caller_that_is_gone_ends_the_call(
     a: TestEdge, b: TestEdge, relay: FakeRelay, caller: Caller, status: int | None, byes: int
 ) -> None:
-    """RFC 3261 §12.2.1.2: 481, 408 or nothing."""
+    """RFC 3261 §12.2.1.2: 481, 408 or no response."""
     call = await established(a, caller)
-    caller.answers["INVITE"] = status
+    caller.statuses["INVITE"] = status
     await a.kill()
     await caller.peer_request("INVITE")
 
@@ -161,10 +163,10 @@ async def test_glare_is_answered_by_another_try_with_the_next_cseq(
     a: TestEdge, b: TestEdge, caller: Caller
 ) -> None:
     call = await established(a, caller)
-    caller.answers["INVITE"] = 491
+    caller.statuses["INVITE"] = 491
     await a.kill()
     first = await caller.peer_request("INVITE")
-    caller.answers.clear()
+    caller.statuses.clear()
     second = await caller.peer_request("INVITE", 2)
     assert second.cseq.number > first.cseq.number
     assert second.body == first.body
@@ -192,11 +194,11 @@ async def test_an_offer_of_the_callers_meanwhile_gets_491_and_then_its_turn(
     a: TestEdge, b: TestEdge, caller: Caller
 ) -> None:
     call = await established(a, caller)
-    caller.answers["INVITE"] = None
+    caller.statuses["INVITE"] = None
     await a.kill()
     invite = await caller.peer_request("INVITE")
     assert (await call.ask("INVITE", b.sip, body=HELD_SDP)).status == 491
-    caller.answers.clear()
+    caller.statuses.clear()
     caller._answer(invite, b.sip)
     await is_refreshed(b, call)
     assert (await call.ask("INVITE", b.sip, body=HELD_SDP)).status == 200
@@ -205,14 +207,16 @@ async def test_an_offer_of_the_callers_meanwhile_gets_491_and_then_its_turn(
 async def test_the_next_edge_refreshes_anew_when_the_claimer_dies_in_the_midst(
     start_edge: StartEdge, a: TestEdge, b: TestEdge, relay: FakeRelay, caller: Caller
 ) -> None:
-    """With its re-INVITE out. Had the caller's 200 been lost with the edge, it would get its ACK."""
+    """The claimer dies with its re-INVITE sent. Had the caller's 200 been lost with it, the 200 would still
+    get its ACK.
+    """
     call = await established(a, caller)
-    caller.answers["INVITE"] = None
+    caller.statuses["INVITE"] = None
     await a.kill()
     first = await caller.peer_request("INVITE")
     c = await start_edge("edge-c")
     await b.kill()
-    caller.answers.clear()
+    caller.statuses.clear()
     second = await caller.peer_request("INVITE", 2, within_s=15)
     assert second.cseq.number > first.cseq.number, "from another address it would be no retransmission"
     assert port_of(second) == c.sip.port
@@ -231,7 +235,9 @@ async def test_a_move_and_a_refresh_send_one_re_invite_at_a_time(
     other_relay: FakeRelay,
     caller: Caller,
 ) -> None:
-    """Edge and relay die together: whichever re-INVITE is first brings the Contact; none meets another."""
+    """Edge and relay die together: whichever re-INVITE is first gives the Contact, and none
+    crosses another.
+    """
     call = await established(a, caller)
     registry.relays.append(other_relay)
     await a.kill()
@@ -267,7 +273,7 @@ async def test_a_call_that_ends_meanwhile_is_left_alone(
     a: TestEdge, b: TestEdge, relay: FakeRelay, caller: Caller
 ) -> None:
     call = await established(a, caller)
-    caller.answers["INVITE"] = None
+    caller.statuses["INVITE"] = None
     await a.kill()
     await caller.peer_request("INVITE")
     assert (await call.ask("BYE", b.sip)).status == 200
@@ -286,7 +292,7 @@ async def test_a_silent_relay_is_not_told_what_the_callers_answer_changed(
     caller: Caller,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The move of the call waits for its refresh, and a dead relay's silence is a second long."""
+    """The move of the call waits for its refresh, and a command to a dead relay would take a second."""
     told: list[str] = []
     modify = MediaCommands.modify
 

@@ -1,4 +1,4 @@
-"""A bot hands its caller over by REFER; the outcome comes by NOTIFY and is told to the bot (RFC 3515)."""
+"""A bot transfers its caller by REFER; the outcome arrives by NOTIFY and is passed to the bot (RFC 3515)."""
 
 import pytest
 

@@ -1,4 +1,6 @@
-"""Two edges serve one call: each message of it to the other one, with the first alive and with it dead."""
+"""Two edges serve one call: each of its messages reaches the other edge, with the first alive and with it
+dead.
+"""
 
 import pytest
 
@@ -178,7 +180,9 @@ async def test_the_answer_to_a_request_of_ours_may_come_to_the_other_edge(
 async def test_an_end_reported_to_the_wrong_edge_is_served_all_the_same(
     a: TestEdge, b: TestEdge, relay: FakeRelay, caller: Caller
 ) -> None:
-    """A relay that takes any command for a change of owner sends its events to whoever spoke last."""
+    """A relay that takes any command for a change of owner sends its events to the edge that sent
+    the last.
+    """
     call = await established(caller, a)
     event = relay_api.MediaEvent(call_id=call.call_id, bot_hangup=relay_api.BotHangup(reason="done"))
     await b.app.events.handle(Identity(relay.name, relay.incarnation), event)

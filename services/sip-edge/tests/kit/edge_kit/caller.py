@@ -1,6 +1,4 @@
-"""A SIP caller that does exactly what a test says: each message sent, each answer awaited, to whichever
-edge.
-"""
+"""A SIP caller that does exactly what a test says: each message sent, each response awaited, to any edge."""
 
 import asyncio
 import secrets
@@ -31,25 +29,25 @@ _TIMEOUT_S = 5.0
 
 
 class Caller(asyncio.DatagramProtocol):
-    """One UDP socket and everything that came in on it."""
+    """One UDP socket and everything that it received."""
 
     def __init__(self) -> None:
         self.responses: list[SipResponse] = []
         self.requests: list[SipRequest] = []
         self.invites: list[SipRequest] = []
-        """Made by us, in order."""
+        """The INVITEs sent, in order."""
         self._news = asyncio.Event()
         self._transport: asyncio.DatagramTransport | None = None
         self.host, self.port = "", 0
         self.answer_requests = True
-        self.answers: dict[str, int | None] = {}
-        """By method: another status than 200; None: no answer at all."""
+        self.statuses: dict[str, int | None] = {}
+        """By method: the status to respond with instead of 200; None: no response at all."""
         self.answer_sdp = SDP
         self.is_deaf = False
 
     @classmethod
     async def open(cls, host: str = "127.0.0.1") -> "Caller":
-        """On a free port of the loopback."""
+        """Open a caller on a free port of the loopback."""
         loop = asyncio.get_running_loop()
         _, caller = await loop.create_datagram_endpoint(cls, local_addr=(host, 0))
         return caller
@@ -59,7 +57,7 @@ class Caller(asyncio.DatagramProtocol):
         self.host, self.port = transport.get_extra_info("sockname")[:2]
 
     def close(self) -> None:
-        """Hear no more."""
+        """Close the socket."""
         if self._transport is not None:
             self._transport.close()
 
@@ -76,7 +74,7 @@ class Caller(asyncio.DatagramProtocol):
         self._news.set()
 
     def _answer(self, request: SipRequest, to: Address) -> None:
-        status = self.answers.get(request.method, 200)
+        status = self.statuses.get(request.method, 200)
         if status is None:
             return
         if request.method == "INVITE" and status == 200:
@@ -88,23 +86,23 @@ class Caller(asyncio.DatagramProtocol):
             self.send(make_response(request, status), to)
 
     def send(self, message: SipRequest | SipResponse | bytes, to: Address) -> None:
-        """One datagram."""
+        """Send one datagram."""
         assert self._transport is not None
         data = message if isinstance(message, bytes) else serialize(message)
         self._transport.sendto(data, (to.host, to.port))
 
     @property
     def via(self) -> str:
-        """A new Via of ours."""
+        """Make a new Via of ours."""
         return f"SIP/2.0/UDP {self.host}:{self.port};rport;branch=z9hG4bK{secrets.token_hex(8)}"
 
     @property
     def contact(self) -> str:
-        """Where we are reached."""
+        """The Contact of this caller."""
         return f"<sip:alice@{self.host}:{self.port}>"
 
     def request(self, method: str, uri: str = "sip:bot@127.0.0.1", **fields: Any) -> SipRequest:
-        """A request outside any dialog."""
+        """Make a request outside of any dialog."""
         fields = {
             "from_": f"<sip:alice@{self.host}:{self.port}>;tag={secrets.token_hex(4)}",
             "to": f"<{uri}>",
@@ -117,7 +115,7 @@ class Caller(asyncio.DatagramProtocol):
         return new_request(method, parse_uri(uri), **fields)
 
     def invite(self, uri: str = "sip:bot@127.0.0.1", *, sdp: bytes = SDP, **fields: Any) -> SipRequest:
-        """An INVITE with an offer."""
+        """Make an INVITE with an offer."""
         made = self.request("INVITE", uri, body=sdp, content_type="application/sdp", **fields)
         self.invites.append(made)
         return made
@@ -125,7 +123,7 @@ class Caller(asyncio.DatagramProtocol):
     async def response(
         self, request: SipRequest, status: int | None = None, *, within_s: float = _TIMEOUT_S
     ) -> SipResponse:
-        """The first answer to `request` of that status, or the first final one."""
+        """Wait for the first response to `request` with that status, or the first final one."""
 
         def wanted() -> SipResponse | None:
             branch = request.via.branch
@@ -138,7 +136,7 @@ class Caller(asyncio.DatagramProtocol):
         return await self._until(wanted, f"{status or 'final'} to {request.method}", within_s)
 
     async def peer_request(self, method: str, count: int = 1, *, within_s: float = _TIMEOUT_S) -> SipRequest:
-        """The `count`th request of this method from the gateway, copies not counted."""
+        """Wait for the `count`th request of this method from the gateway; copies do not count."""
 
         def wanted() -> SipRequest | None:
             found = {one.via.branch: one for one in self.requests if one.method == method}
@@ -147,7 +145,7 @@ class Caller(asyncio.DatagramProtocol):
         return await self._until(wanted, f"a {method}", within_s)
 
     def count(self, request: SipRequest, status: int) -> int:
-        """How many copies of that answer have come."""
+        """Count the copies of that response."""
         return sum(one.via.branch == request.via.branch and one.status == status for one in self.responses)
 
     async def _until(self, find: Callable[[], Any], what: str, within_s: float = _TIMEOUT_S) -> Any:
@@ -163,7 +161,7 @@ class Caller(asyncio.DatagramProtocol):
 
 
 class CallerDialog:
-    """A call of a Caller: `answered` makes it; requests may go to any edge."""
+    """A call of a Caller, made by `answered`; its requests may go to any edge."""
 
     def __init__(self, caller: Caller, invite: SipRequest, ok: SipResponse) -> None:
         self.caller = caller
@@ -173,32 +171,32 @@ class CallerDialog:
 
     @classmethod
     async def answered(cls, caller: Caller, edge: Address, **fields: Any) -> "CallerDialog":
-        """INVITE and 200; no ACK yet."""
+        """Send an INVITE and wait for its 200; send no ACK yet."""
         invite = caller.invite(**fields)
         caller.send(invite, edge)
         return cls(caller, invite, await caller.response(invite, 200))
 
     @classmethod
     async def established(cls, caller: Caller, edge: Address, **fields: Any) -> "CallerDialog":
-        """INVITE, 200, ACK."""
+        """Send an INVITE, wait for its 200, send the ACK."""
         call = await cls.answered(caller, edge, **fields)
         call.ack(edge)
         return call
 
     @property
     def call_id(self) -> str:
-        """The gateway's name of the call."""
+        """The gateway's id of the call."""
         return (self.ok.to.tag or "")[:32]
 
     def ack(self, edge: Address, *, cseq: int | None = None, body: bytes = b"") -> None:
-        """The ACK of a 2xx."""
+        """Send the ACK of a 2xx."""
         number = cseq if cseq is not None else self.invite.cseq.number
         self.caller.send(
             self.dialog.ack(self.caller.via, number, body, "application/sdp" if body else None), edge
         )
 
     def next(self, method: str, *, body: bytes = b"", headers: Any = ()) -> SipRequest:
-        """The next request of the dialog."""
+        """Make the next request of the dialog."""
         self.dialog, request = self.dialog.next_request(
             method,
             self.caller.via,
@@ -210,13 +208,15 @@ class CallerDialog:
         return request
 
     async def ask(self, method: str, edge: Address, *, body: bytes = b"", headers: Any = ()) -> SipResponse:
-        """A request of the dialog and its final answer."""
+        """Send a request of the dialog and wait for its final response."""
         request = self.next(method, body=body, headers=headers)
         self.caller.send(request, edge)
         return await self.caller.response(request)
 
     async def reinvite(self, edge: Address, *, body: bytes) -> SipResponse:
-        """A re-INVITE and its final answer; again while an offer of the gateway is open (RFC 3261 §14.1)."""
+        """Send a re-INVITE and wait for its final response; again while an offer of the gateway is open
+        (RFC 3261 §14.1).
+        """
         while True:
             answer = await self.ask("INVITE", edge, body=body)
             if answer.status != 491:
@@ -224,10 +224,10 @@ class CallerDialog:
             await asyncio.sleep(0.05)
 
     def cancel(self) -> SipRequest:
-        """The CANCEL of the INVITE."""
+        """Send the CANCEL of the INVITE."""
         return make_cancel(self.invite)
 
 
 def ack_failure(caller: Caller, invite: SipRequest, final: SipResponse, edge: Address) -> None:
-    """The ACK of a 300-699."""
+    """Make the ACK of a 300-699."""
     caller.send(make_ack(invite, final), edge)

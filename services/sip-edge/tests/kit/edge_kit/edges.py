@@ -1,4 +1,4 @@
-"""Edges for tests: in this process, on free ports, with short times; one can be killed as by SIGKILL."""
+"""Edges for tests: in this process, on free ports, with short times; a test can kill one as SIGKILL does."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ FAST = EdgeTimes(
 
 
 def gateway_config(**route: object) -> config.GatewayConfig:
-    """Everything goes to one bot; `route` are fields of that route."""
+    """Make a config that routes every call to one bot; `route` are fields of that route."""
     gateway = config.GatewayConfig(
         epoch="test",
         version=1,
@@ -39,7 +39,7 @@ def gateway_config(**route: object) -> config.GatewayConfig:
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]], within_s: float = 10.0) -> None:
-    """Ask again and again until `holds`: for what nobody announces. `within_s` is for a quiet machine."""
+    """Poll until `holds`, for what no event announces. `within_s` is for a quiet machine."""
     async with asyncio.timeout(patient(within_s)):
         while not await holds():  # noqa: ASYNC110 - what is watched sets no event
             await asyncio.sleep(0.005)
@@ -73,7 +73,7 @@ class Inside:
 
 
 class TestEdge:
-    """An edge and where it is."""
+    """An edge and its address."""
 
     __test__ = False
 
@@ -98,7 +98,7 @@ class TestEdge:
         sip_port: int = 0,
         trusted: tuple[str, ...] = ("127.0.0.1",),
     ) -> "TestEdge":
-        """On free ports of the loopback."""
+        """Start an edge on free ports of the loopback."""
         settings = EdgeSettings(
             identity=new_identity(name),
             sip=HostPort("127.0.0.1", sip_port),
@@ -127,16 +127,16 @@ class TestEdge:
         await eventually(now, within_s)
 
     async def stop(self) -> None:
-        """As by SIGTERM."""
+        """Stop as SIGTERM does."""
         self.is_gone = True
         await self.process.stop()
 
     async def kill(self) -> None:
-        """As by SIGKILL: nothing is said to anybody, the lease lapses by itself."""
+        """Stop as SIGKILL does: nothing is sent, and the lease lapses by itself."""
         await self.close()
 
     async def close(self) -> None:
-        """The end of the test."""
+        """Close the edge at the end of a test."""
         if not self.is_gone:
             self.is_gone = True
             await self.process.vanish()

@@ -28,7 +28,9 @@ class FakeRegistry(
     ConfigServiceServicer,
     CallRegistryServiceServicer,
 ):
-    """`relays` in order of preference; `unhealthy` holds the incarnations whose lease has lapsed."""
+    """A registry with `relays` in order of preference; `unhealthy` has the incarnations whose lease has
+    lapsed.
+    """
 
     def __init__(self, gateway: config.GatewayConfig, relays: list[FakeRelay]) -> None:
         self.gateway = gateway
@@ -36,17 +38,17 @@ class FakeRegistry(
         self.unhealthy: set[str] = set()
         self.placed: dict[str, str] = {}
         self.elsewhere = pb.CountCallsResponse()
-        """What CountCalls says of the calls of other edges."""
+        """The response to CountCalls: the calls of other edges."""
         self.counted = 0
         self.on_place: Callable[[pb.PlacementCommand], Awaitable[None]] = _nobody
-        """Awaited before a placement command is served: what the world is like when it arrives."""
+        """Awaited before a placement command is served, so that a test can change things first."""
         self._places = asyncio.Event()
         self._places.set()
         self._server: grpc.aio.Server | None = None
         self.address = ""
 
     async def start(self, port: int = 0) -> None:
-        """Serve on a free port, or the one it had."""
+        """Serve on a free port, or on the port it had before."""
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         add_PlacementServiceServicer_to_server(self, self._server)
         add_RelayRegistrationServiceServicer_to_server(self, self._server)
@@ -56,13 +58,13 @@ class FakeRegistry(
         await self._server.start()
 
     async def stop(self) -> None:
-        """Gone at once."""
+        """Stop at once."""
         if self._server is not None:
             await self._server.stop(0)
 
     @asynccontextmanager
     async def paused(self) -> AsyncGenerator[None]:
-        """Places nothing until the block ends."""
+        """Place nothing until the block ends."""
         self._places.clear()
         try:
             yield
@@ -142,4 +144,4 @@ def _identity(relay: FakeRelay) -> calls.ProcessIdentity:
 
 
 async def _nobody(_command: pb.PlacementCommand) -> None:
-    """Until somebody looks."""
+    """Do nothing, until a test sets a callback."""

@@ -1,4 +1,4 @@
-"""A stand-in for a media relay: relay/v1 with its fences and its replayed events, without any media."""
+"""A stand-in for a media relay: relay/v1 with its fences and its repeated events, without any media."""
 
 import asyncio
 import itertools
@@ -36,7 +36,7 @@ class FakeSession:
 
 @dataclass(slots=True)
 class Handled:
-    """A command as it came, and what was answered."""
+    """A command as it arrived, and its result."""
 
     kind: str
     command: pb.Command
@@ -44,8 +44,8 @@ class Handled:
 
 
 class FakeRelay(RelayControlServiceServicer):
-    """`start` it; look at `sessions` and `handled`; `emit` events. `bot_ready` says what follows an
-    Allocate.
+    """A relay: look at `sessions` and `handled`; `emit` events. `bot_ready` decides what follows
+    an Allocate.
     """
 
     def __init__(self, name: str = "relay-0", address: str = "192.0.2.10", *, node: str = "") -> None:
@@ -59,19 +59,19 @@ class FakeRelay(RelayControlServiceServicer):
         self.bot_ready = True
         self.can_resume = True
         self.ends_late = False
-        """The end of a released session is told when the test says so."""
-        self.loses_answers_to: set[str] = set()
-        """Kinds of commands that are served, and whose results do not arrive."""
+        """Whether the end of a released session is reported only when the test says so."""
+        self.loses_results_of: set[str] = set()
+        """Kinds of commands that are served but whose results are lost."""
         self._thawed = asyncio.Event()
         self._thawed.set()
         self.absent_bots: set[str] = set()
         """Endpoints of bots that fail before they are ready."""
         self.refuse_allocate: int = 0
-        """A CommandStatus for the next Allocates."""
+        """The CommandStatus of the next Allocates."""
         self.refuse_modify: int = 0
-        """A CommandStatus for the next Modifies."""
+        """The CommandStatus of the next Modifies."""
         self.on_command: Callable[[pb.Command], Awaitable[None]] = _nobody
-        """Awaited before a command is served: what the world is like when it arrives."""
+        """Awaited before a command is served, so that a test can change things first."""
         self.dialled = 0
         """How many streams were opened."""
         self._outboxes: set[Outbox] = set()
@@ -82,7 +82,7 @@ class FakeRelay(RelayControlServiceServicer):
         self.control_address = ""
 
     async def start(self, port: int = 0) -> None:
-        """Serve on a free port, or the one it had."""
+        """Serve on a free port, or on the port it had before."""
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         add_RelayControlServiceServicer_to_server(self, self._server)
         bound = self._server.add_insecure_port(f"127.0.0.1:{port}")
@@ -90,21 +90,21 @@ class FakeRelay(RelayControlServiceServicer):
         self.control_address = f"127.0.0.1:{bound}"
 
     def freeze(self) -> None:
-        """As by SIGSTOP: connections stand, nothing is answered."""
+        """Stop as SIGSTOP does: connections stay, nothing is served."""
         self._thawed.clear()
 
     def thaw(self) -> None:
-        """As by SIGCONT: what had come is answered now."""
+        """Go on as SIGCONT does: what arrived meanwhile is served now."""
         self._thawed.set()
 
     async def stop(self) -> None:
-        """Gone at once, sessions and all."""
+        """Stop at once, with all sessions."""
         if self._server is not None:
             await self._server.stop(0)
             self._server = None
 
     def break_streams(self) -> None:
-        """Every stream ends; the relay goes on, and edges may come back."""
+        """End every stream; the relay goes on, and edges may connect again."""
         for outbox in self._outboxes:
             outbox.put_nowait(None)
 
@@ -117,7 +117,7 @@ class FakeRelay(RelayControlServiceServicer):
         ]
 
     def emit(self, call_id: str, **event: Any) -> None:
-        """Report a media event to whoever owns the session."""
+        """Report a media event to the edge that owns the session."""
         session = self.sessions[call_id]
         media_event = pb.MediaEvent(
             event_id=next(self._event_ids), call_id=call_id, generation=session.generation, **event
@@ -159,7 +159,7 @@ class FakeRelay(RelayControlServiceServicer):
                     heard = [
                         result
                         for kind, result in zip(kinds, results, strict=True)
-                        if kind not in self.loses_answers_to
+                        if kind not in self.loses_results_of
                     ]
                     outbox.put_nowait(pb.ControlResponse(results=pb.ResultBatch(results=heard)))
                     for command in request.commands.commands:
@@ -259,4 +259,4 @@ class FakeRelay(RelayControlServiceServicer):
 
 
 async def _nobody(_command: pb.Command) -> None:
-    """Until somebody looks."""
+    """Do nothing, until a test sets a callback."""

@@ -10,7 +10,7 @@ from sipgw.runtime.patience import patient
 
 
 class Process:
-    """`fields` are those of the ready line; `lines` all that was logged."""
+    """A process: `fields` are those of its ready line; `lines` is all that it logged."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -30,7 +30,7 @@ class Process:
         return started
 
     async def ready(self, within_s: float = 20.0) -> dict[str, Any]:
-        """Wait for the ready line."""
+        """Wait for the ready line and give its fields."""
         async with asyncio.timeout(patient(within_s)):
             await self._ready.wait()
         if not self.fields:
@@ -38,17 +38,17 @@ class Process:
         return self.fields
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send the process a signal."""
         self._process.send_signal(number)
 
     async def end(self, number: signal.Signals = signal.SIGTERM, within_s: float = 20.0) -> int:
-        """Signal it and wait; gives its exit status."""
+        """Send a signal, wait for the end, and give the exit status."""
         if self._process.returncode is None:
             self._process.send_signal(number)
         return await self.ended(within_s)
 
     async def ended(self, within_s: float = 20.0) -> int:
-        """Wait for its end by itself."""
+        """Wait until the process ends by itself; give its exit status."""
         async with asyncio.timeout(patient(within_s)):
             status = await self._process.wait()
             if self._reader is not None:
@@ -56,7 +56,7 @@ class Process:
         return status
 
     def logged(self, event: str) -> list[dict[str, Any]]:
-        """The log lines of an event."""
+        """Give the log lines of an event."""
         found = [json.loads(line) for line in self.lines if line.startswith("{")]
         return [line for line in found if line.get("event") == event]
 
