@@ -3,6 +3,7 @@
 EdgeError
 ├── Rejected        the peer's request gets this final response: status, reason, headers
 ├── CallOver        the record no longer allows the step: the call has ended, or another edge owns it
+├── NotTaken        a relay does not take the call: it refused a command, or did not respond
 └── RecordMissing   there is no record with this call id
 """
 
@@ -41,6 +42,18 @@ class CallOver(EdgeError):  # noqa: N818
         super().__init__(call_id)
         self.call_id = call_id
         self.session = session
+
+
+class NotTaken(EdgeError):  # noqa: N818
+    """A relay does not take the call of `session`; `status` is that of its refusal, None if it did not
+    answer.
+    """
+
+    def __init__(self, session: calls.CallSession, reason: str, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.session = session
+        self.reason = reason
+        self.status = status
 
 
 class RecordMissing(EdgeError):  # noqa: N818

@@ -42,7 +42,10 @@ from sipgw.sip_edge.media.placement import Placements
 from sipgw.sip_edge.media.registry_outage import RegistryOutage
 from sipgw.sip_edge.media.relay_ports import RelayPorts
 from sipgw.sip_edge.media.relays import RelayCallbacks, Relays
+from sipgw.sip_edge.move.move_ends import MoveEnds
 from sipgw.sip_edge.move.moves import Moves
+from sipgw.sip_edge.move.new_address import NewAddress
+from sipgw.sip_edge.move.new_relay import NewRelay
 from sipgw.sip_edge.move.reinvites import Reinvites
 from sipgw.sip_edge.move.relay_losses import RelayLosses
 from sipgw.sip_edge.move.target_refreshes import TargetRefreshes
@@ -53,11 +56,13 @@ from sipgw.sip_edge.record.journal import Journal
 from sipgw.sip_edge.record.records import CallRecords
 from sipgw.sip_edge.record.redis_watch import RedisWatch
 from sipgw.sip_edge.settings import EdgeSettings
+from sipgw.sip_edge.setup.bots import Bots
 from sipgw.sip_edge.setup.call_flow import CallFlow
 from sipgw.sip_edge.setup.call_ids import CallIds
 from sipgw.sip_edge.setup.call_limits import CallLimits
 from sipgw.sip_edge.setup.cancels import Cancels
 from sipgw.sip_edge.setup.entry import Entry
+from sipgw.sip_edge.setup.first_media import FirstMedia
 from sipgw.sip_edge.setup.intake import Intake, NewCalls
 from sipgw.sip_edge.sip.dialogs import DialogRequests, LocalContact
 from sipgw.sip_edge.sip.identifiers import branch_tokens
@@ -102,17 +107,19 @@ class EdgeParts:
         self.media = _media(process, self.registry, self.relay_ports, on_relay)
         self.served = _served(process, records, self.media, self.signalling)
         self.lost = LostCalls(self.served.live, self.signalling)
-        flow = CallFlow(process, self.served, self.media, self.signalling)
+        first_media = FirstMedia(process.gateway, self.media.commands)
+        bots = Bots(process, self.served, self.media, first_media)
+        flow = CallFlow(process, self.served, self.media, self.signalling, first_media, bots)
         self.reinviting = _reinviting(process, self.served, self.media, self.signalling)
         delivery = Delivery(settings.identity.name, records, sip, self.edges)
-        self.new_calls = _new_calls(process, self, records)
+        self.new_calls = _new_calls(process, self, records, first_media)
         self.intake = Intake(process, self.served, self.signalling, flow, delivery, self.new_calls)
         cancels = Cancels(process, self.served, sip, delivery, self.intake, self.new_calls.ids)
         offers = Offers(process, self.served, self.media, self.signalling)
         transfers = Transfers(process, self.served, self.media, self.signalling)
         in_dialog = InDialog(process, self.served, self.signalling, offers, transfers, delivery)
         self.dispatcher = Dispatcher(process, sip, self.intake, cancels, in_dialog, delivery)
-        self.events = MediaEvents(process, self.served, transfers, self.reinviting.moves, flow)
+        self.events = MediaEvents(process, self.served, transfers, self.reinviting.moves, bots)
         self.resumption = Resumption(self.served, self.media.commands, self.signalling, flow, self.reinviting)
         owners = Owners(index, self.edges, self.leases.may_judge)
         claims = Claims(process, self.served, owners, self.reinviting.losses, self.resumption)
@@ -218,12 +225,15 @@ def _reinviting(
     process: Process, served: ServedCalls, media: MediaPlane, signalling: Signalling
 ) -> Reinviting:
     reinvites = Reinvites(signalling.sip, signalling.local)
-    moves = Moves(process, served, media, reinvites)
+    ends = MoveEnds(process, served, media)
+    new_address = NewAddress(process, served, media, reinvites, ends)
+    new_relay = NewRelay(process, served, media, new_address, ends)
+    moves = Moves(process, served, new_relay, new_address, ends)
     refreshes = TargetRefreshes(process, served, media, reinvites)
     return Reinviting(moves, refreshes, RelayLosses(process, served, media.relays, moves))
 
 
-def _new_calls(process: Process, parts: EdgeParts, records: CallRecords) -> NewCalls:
+def _new_calls(process: Process, parts: EdgeParts, records: CallRecords, first_media: FirstMedia) -> NewCalls:
     settings = process.settings
     headers = retry_after(settings.times.retry_after_s)
     window = SetupWindow(settings.limits.window)
@@ -235,6 +245,7 @@ def _new_calls(process: Process, parts: EdgeParts, records: CallRecords) -> NewC
             headers,
         ),
         CallIds(lambda: parts.store.shared_secret(_CALL_ID_SECRET)),
+        first_media,
     )
 
 

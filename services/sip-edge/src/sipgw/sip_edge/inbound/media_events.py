@@ -24,7 +24,7 @@ from sipgw.sip_edge.move.moves import Moves
 from sipgw.sip_edge.process import Process
 from sipgw.sip_edge.record import bots
 from sipgw.sip_edge.record.states import ANSWERED, OVER, UNANSWERED
-from sipgw.sip_edge.setup.call_flow import CallFlow
+from sipgw.sip_edge.setup.bots import Bots
 from sipgw.store import StoreUnavailable
 
 _DECLINES = frozenset({calls.END_CAUSE_BOT_HANGUP, calls.END_CAUSE_BOT_FINISHED})
@@ -50,7 +50,7 @@ class MediaEvents:
         served: ServedCalls,
         transfers: Transfers,
         moves: Moves,
-        flow: CallFlow,
+        bots: Bots,
     ) -> None:
         self._records = served.records
         self._live = served.live
@@ -59,7 +59,7 @@ class MediaEvents:
         self._moves = moves
         self._gateway = process.gateway
         self._fallbacks = served.fallbacks
-        self._flow = flow
+        self._bots = bots
         self._tasks = process.tasks
         self._handlers: dict[str, Handle] = {
             "bot_ready": self._bot_ready,
@@ -132,7 +132,7 @@ class MediaEvents:
         except CallOver:
             return True
         if saved is not None:
-            self._tasks.spawn(self._flow.replace_bot(live, saved), "fallback", call_id=live.call_id)
+            self._tasks.spawn(self._bots.replace(live, saved), "fallback", call_id=live.call_id)
         return saved is not None
 
     async def _bot_hangup(self, event: relay.MediaEvent, live: LiveCall) -> None:

@@ -5,18 +5,26 @@ Only the reservation is awaited. A lost confirmation or release is corrected by 
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from contextlib import contextmanager
 from typing import Final
+
+from structlog.typing import FilteringBoundLogger
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.registry.v1 import registry_pb2 as registry
 from sipgw.control import ControlError, NoPlacement, RegistryClient, RegistryUnreachable
 from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.sip_edge import metrics
+from sipgw.sip_edge.errors import CallOver, NotTaken
 from sipgw.sip_edge.media.left_sessions import LeftSessions
 from sipgw.sip_edge.media.registry_outage import RegistryOutage
 from sipgw.sip_edge.media.relays import Relays
 
 _RETRY_S: Final = 0.1
+NoRoom = NoPlacement | RegistryUnreachable
+Wait = Callable[[NoRoom], Awaitable[float | None]]
+"""Gives the seconds until the next attempt; None: there is none."""
 
 
 class Placements:
@@ -36,13 +44,46 @@ class Placements:
         self._outage = outage
         self._left_sessions = left_sessions
 
-    async def place(self, call_id: str, cost_units: int, avoid: Iterable[str]) -> registry.Placement:
-        """Reserve room on a relay whose incarnation is not in `avoid`. Raises NoPlacement,
-        RegistryUnreachable.
+    async def place(
+        self, call_id: str, cost_units: int, avoid: Iterable[str], wait: Wait
+    ) -> registry.Placement:
+        """Reserve room on a relay whose incarnation is not in `avoid`, again for as long as `wait` says.
 
-        Silent relays are avoided too, though their leases may stand for seconds yet. When a node dies, its
-        relays fall silent one after the other, so those that are likely to be next are used only when no
-        other has room.
+        Raises the last NoPlacement or RegistryUnreachable.
+        """
+        avoided = tuple(avoid)
+        while True:
+            try:
+                return await self._reserve(call_id, cost_units, avoided)
+            except (NoPlacement, RegistryUnreachable) as error:
+                pause_s = await wait(error)
+                if pause_s is None:
+                    raise
+            await asyncio.sleep(pause_s)
+
+    async def place_new(self, call_id: str, cost_units: int, avoid: Iterable[str]) -> registry.Placement:
+        """Place a new call. Retry for a while when the registry is away, or has just come back and knows no
+        relay with room yet.
+        """
+        now = asyncio.get_running_loop().time
+        asked_at = now()
+
+        async def wait(error: NoRoom) -> float | None:
+            if isinstance(error, RegistryUnreachable):
+                self._outage.note_unreachable(now())
+            else:
+                self._outage.note_answered(now())
+            return _RETRY_S if self._outage.may_wait(asked_at, now()) else None
+
+        placement = await self.place(call_id, cost_units, avoid, wait)
+        self._outage.note_answered(now())
+        return placement
+
+    async def _reserve(self, call_id: str, cost_units: int, avoid: Iterable[str]) -> registry.Placement:
+        """Reserve room once. Avoid silent relays too, though their leases may stand for seconds yet.
+
+        When a node dies, its relays fall silent one after the other, so those that are likely to be next are
+        used only when no other has room.
         """
         avoided = {*avoid, *self._relays.silent_incarnations}
         doubtful = self._relays.doubtful_incarnations - avoided
@@ -51,30 +92,24 @@ class Placements:
                 return await self._client.place(call_id, cost_units, avoid=(*avoided, *doubtful))
         return await self._client.place(call_id, cost_units, avoid=tuple(avoided))
 
-    async def place_patiently(
-        self, call_id: str, cost_units: int, avoid: Iterable[str]
-    ) -> registry.Placement:
-        """Reserve as `place` does, and retry for a while when the registry is away, or has just come back and
-        knows no relay with room yet.
-        """
-        loop = asyncio.get_running_loop()
-        asked_at = loop.time()
-        avoided = tuple(avoid)
-        while True:
-            try:
-                placement = await self.place(call_id, cost_units, avoided)
-            except RegistryUnreachable:
-                self._outage.note_unreachable(loop.time())
-                if not self._outage.may_wait(asked_at, loop.time()):
-                    raise
-            except NoPlacement:
-                self._outage.note_answered(loop.time())
-                if not self._outage.may_wait(asked_at, loop.time()):
-                    raise
-            else:
-                self._outage.note_answered(loop.time())
-                return placement
-            await asyncio.sleep(_RETRY_S)
+    @contextmanager
+    def saving(self, call_id: str, placement: registry.Placement) -> Generator[None]:
+        """Release the reservation if the block can't save it: the call is over, or another edge has it."""
+        try:
+            yield
+        except CallOver:
+            self.release_soon(call_id, placement.relay.incarnation)
+            raise
+
+    @contextmanager
+    def placing_elsewhere(
+        self, left: NotTaken, anchor: calls.MediaAnchor, log: FilteringBoundLogger, *, step: str
+    ) -> Generator[None]:
+        """While the block saves that the relay of `anchor`, which does not take the call, is left."""
+        metrics.RELAY_REFUSALS.labels(step).inc()
+        log.warning("relay_refused", relay=anchor.relay.name, reason=left.reason)
+        yield
+        self.leave(left.session, anchor)
 
     def confirm_soon(self, call_id: str, relay_incarnation: str) -> None:
         """Confirm the reservation in the background, now that the record names the relay."""

@@ -12,24 +12,25 @@ from typing import Final
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.relay.v1 import control_pb2 as relay
-from sipgw.control import ControlError, NoPlacement, RegistryUnreachable, RelayRefused, RelayUnreachable
+from sipgw.control import ControlError, NoPlacement, RegistryUnreachable
 from sipgw.runtime.telemetry.metrics import observe, timed
 from sipgw.runtime.telemetry.traces import call_span, record_span
-from sipgw.sdp import MediaCapabilities
 from sipgw.sip import serialize
 from sipgw.sip_edge import metrics
 from sipgw.sip_edge.call.ending import End
-from sipgw.sip_edge.call.live_calls import BotOutcome, LiveCall, RelayGone
-from sipgw.sip_edge.call.routing import no_bot_status
+from sipgw.sip_edge.call.live_calls import LiveCall, RelayGone
 from sipgw.sip_edge.call.served_calls import ServedCalls
-from sipgw.sip_edge.errors import CallOver, EdgeError, Rejected
+from sipgw.sip_edge.errors import CallOver, EdgeError, NotTaken, Rejected
 from sipgw.sip_edge.media import sdp_exchange
-from sipgw.sip_edge.media.fencing import stale_is_over
 from sipgw.sip_edge.media.media_plane import MediaPlane
+from sipgw.sip_edge.media.refusals import telling_relay
 from sipgw.sip_edge.process import Process
 from sipgw.sip_edge.record import setting_up
 from sipgw.sip_edge.record.records import Change
 from sipgw.sip_edge.record.states import state_name
+from sipgw.sip_edge.setup.bots import Bots, NoBot
+from sipgw.sip_edge.setup.first_media import FirstMedia
+from sipgw.sip_edge.setup.refusing import refuse
 from sipgw.sip_edge.sip.responses import retry_after
 from sipgw.sip_edge.sip.signalling import Signalling
 from sipgw.store import StoreUnavailable
@@ -47,6 +48,8 @@ class CallFlow:
         served: ServedCalls,
         media: MediaPlane,
         signalling: Signalling,
+        first_media: FirstMedia,
+        bots: Bots,
     ) -> None:
         self._settings = process.settings
         self._records = served.records
@@ -57,21 +60,14 @@ class CallFlow:
         self._ending = served.ending
         self._deadlines = served.deadlines
         self._gateway = process.gateway
-        self._fallbacks = served.fallbacks
+        self._first_media = first_media
+        self._bots = bots
         self._now_ms = process.now_ms
         self._steps: dict[int, Step] = {
             calls.CALL_STATE_INVITED: self._place,
             calls.CALL_STATE_PLACED: self._allocate,
             calls.CALL_STATE_RINGING: self._answer_when_ready,
         }
-
-    def media_wanted(self, offer: bytes, source: str, trunk: config.Trunk | None) -> relay.MediaSpec:
-        """Give the media that an INVITE from `source` asks for. Raises Rejected for media that cannot be
-        served.
-        """
-        media = media_wanted(offer, self._capabilities)
-        self._media.check_new(media, source, trunk)
-        return media
 
     async def run(self, live: LiveCall, session: calls.CallSession) -> None:
         """Go on with a call until it is answered or over."""
@@ -81,30 +77,31 @@ class CallFlow:
     async def _run(self, live: LiveCall, session: calls.CallSession) -> None:
         try:
             while (step := self._steps.get(session.state)) is not None:
-                session = await step(live, session)
+                try:
+                    session = await step(live, session)
+                except NotTaken as left:
+                    session = await self._place_elsewhere(live, left)
         except CallOver as over:
             found = state_name(over.session.state) if over.session is not None else "gone"
             live.log.info("call_overtaken", state=found)
         except Rejected as rejected:
-            await self._refuse(
-                live, End(calls.END_CAUSE_REJECTED, rejected.detail, rejected.status, rejected.headers)
+            await refuse(
+                self._ending,
+                live,
+                End(calls.END_CAUSE_REJECTED, rejected.detail, rejected.status, rejected.headers),
             )
-        except _NoBot as no_bot:
-            await self._refuse(live, no_bot.end)
+        except NoBot as no_bot:
+            await refuse(self._ending, live, no_bot.end)
         except (EdgeError, StoreUnavailable, ControlError) as error:
             live.log.warning("call_failed", error=f"{type(error).__name__}: {error}")
-            await self._refuse(live, End(calls.END_CAUSE_REJECTED, "gateway trouble", 503, self._retry_after))
-
-    async def _refuse(self, live: LiveCall, end: End) -> None:
-        try:
-            await self._ending.end(live.call_id, end, as_owner=True)
-        except StoreUnavailable as error:
-            live.log.warning("refusal_not_saved", error=str(error))
+            await refuse(
+                self._ending, live, End(calls.END_CAUSE_REJECTED, "gateway trouble", 503, self._retry_after)
+            )
 
     async def _place(self, live: LiveCall, session: calls.CallSession) -> calls.CallSession:
         try:
             with call_span("place", live.trace), timed(metrics.PLACE_SECONDS, live.trace):
-                placement = await self._placements.place_patiently(
+                placement = await self._placements.place_new(
                     live.call_id, self._allocations.cost_units(session), live.refused
                 )
         except NoPlacement as none:
@@ -112,48 +109,39 @@ class CallFlow:
             raise Rejected(503, f"No Relay: {none.reason}", headers=headers) from none
         except RegistryUnreachable as error:
             raise Rejected(503, "No Registry", headers=self._retry_after) from error
-        try:
+        with self._placements.saving(live.call_id, placement):
             saved = await self._save(session, lambda draft: setting_up.place(draft, placement))
-        except CallOver:
-            self._placements.release_soon(live.call_id, placement.relay.incarnation)
-            raise
         self._placements.confirm_soon(live.call_id, placement.relay.incarnation)
         live.log.info("call_placed", relay=placement.relay.name)
         return saved
 
     async def _allocate(self, live: LiveCall, session: calls.CallSession) -> calls.CallSession:
-        spec = self._allocations.of(session, self._media_of(live, session))
+        spec = self._allocations.of(session, self._first_media.of(live, session))
         try:
-            async with stale_is_over(self._records, live.call_id):
+            async with telling_relay(self._records, session):
                 with (
                     call_span("allocate", live.trace, relay=session.media.relay.name),
                     timed(metrics.ALLOCATE_SECONDS, live.trace),
                 ):
                     allocated = await self._media.allocate(session, spec)
-        except RelayRefused as refused:
-            if refused.status == relay.COMMAND_STATUS_INVALID:  # because of the caller's offer
-                raise sdp_exchange.not_acceptable(refused.message) from refused
-            if refused.status not in _TRY_ANOTHER:
-                raise Rejected(500, f"Relay: {refused.message}"[:80]) from refused
-            return await self._place_elsewhere(live, session, refused.message)
-        except RelayUnreachable as error:
-            return await self._place_elsewhere(live, session, str(error))
+        except NotTaken as left:
+            if left.status == relay.COMMAND_STATUS_INVALID:  # because of the caller's offer
+                raise sdp_exchange.not_acceptable(left.reason) from left
+            if left.status is not None and left.status not in _TRY_ANOTHER:
+                raise Rejected(500, f"Relay: {left.reason}"[:80]) from left
+            raise
         return await self._ring(live, session, allocated)
 
-    async def _place_elsewhere(
-        self, live: LiveCall, session: calls.CallSession, why: str
-    ) -> calls.CallSession:
-        relay_of_call = session.media.relay
-        metrics.RELAY_REFUSALS.labels("allocate").inc()
-        live.log.warning("relay_refused", relay=relay_of_call.name, reason=why)
-        live.refused.add(relay_of_call.incarnation)
-        if len(live.refused) >= self._settings.limits.placements:
-            detail = f"no relay takes the call, the last is {why}"
-            raise Rejected(503, "No Relay Takes The Call", headers=self._retry_after, detail=detail)
-        saved = await self._place(live, session)
-        # The record names another relay now, so what the old one reported of the bot is void.
-        live.await_bot_again()
-        self._placements.leave(session, session.media)
+    async def _place_elsewhere(self, live: LiveCall, left: NotTaken) -> calls.CallSession:
+        session = left.session
+        with self._placements.placing_elsewhere(left, session.media, live.log, step="allocate"):
+            live.refused.add(session.media.relay.incarnation)
+            if len(live.refused) >= self._settings.limits.placements:
+                detail = f"no relay takes the call, the last is {left.reason}"
+                raise Rejected(503, "No Relay Takes The Call", headers=self._retry_after, detail=detail)
+            saved = await self._place(live, session)
+            # The record names another relay now, so what the old one reported of the bot is void.
+            live.await_bot_again()
         return saved
 
     async def _ring(
@@ -165,7 +153,7 @@ class CallFlow:
         anchor.media_address = allocated.address or anchor.media_address
         anchor.rtp_port, anchor.rtcp_port = allocated.rtp_port, allocated.rtcp_port
         anchor.generation, anchor.confirmed = session.version, True
-        local_sdp = self._describe(session, anchor)
+        local_sdp = self._first_media.describe(session, anchor)
         is_early = route is not None and route.early_media and bool(session.legs[0].remote_sdp)
         ringing = None
         if live.template is not None:
@@ -178,7 +166,7 @@ class CallFlow:
                 anchor,
                 local_sdp=local_sdp,
                 provisional=serialize(ringing) if ringing is not None else b"",
-                deadline_ms=self._now_ms() + self._ready_limit_ms(route),
+                deadline_ms=self._now_ms() + self._bots.ready_limit_ms(route),
             ),
         )
         self._deadlines.arm(saved)
@@ -195,79 +183,28 @@ class CallFlow:
             outcome = live.bot.result() if live.bot.done() else None
         else:
             with call_span("bot connect", live.trace):
-                outcome = await self._bot_outcome(live, session)
+                outcome = await self._bots.outcome(live, session)
         if isinstance(outcome, RelayGone):
-            return await self._leave_lost(live, session, outcome.reason)
+            raise self._relay_lost(session, outcome.reason)
         if isinstance(outcome, relay.BotFailed):
-            return await self._fall_back(live, session, outcome.reason)
-        try:
-            async with stale_is_over(self._records, live.call_id):
-                await self._media.start(session)
-        except RelayUnreachable as error:
-            return await self._place_elsewhere(live, session, str(error))
-        except RelayRefused as refused:
-            return await self._place_elsewhere(live, session, refused.message)
+            return await self._bots.fall_back(live, session, outcome.reason)
+        async with telling_relay(self._records, session):
+            await self._media.start(session)
         answered = await self._answer(live, session)
         if live.bot.done() and isinstance(failed := live.bot.result(), relay.BotFailed):
-            await self._without_bot(
-                live, answered, failed.reason
-            )  # it failed while the answer was being saved
+            # It failed while the 200 was being saved.
+            await self._bots.give_up(live, answered, failed.reason)
         return answered
 
-    async def _leave_lost(self, live: LiveCall, session: calls.CallSession, why: str) -> calls.CallSession:
-        """Place a call elsewhere whose relay died while it rang.
+    def _relay_lost(self, session: calls.CallSession, why: str) -> EdgeError:
+        """Tell what becomes of a call whose relay died while it rang: it is placed elsewhere.
 
         With early media the caller already has the relay's address, which a 200 may not change (RFC 3261
         §13.2.1): such a call gets 503.
         """
         if b"m=" in session.legs[0].invite.last_provisional:
-            raise Rejected(503, "Media Relay Lost", headers=self._retry_after)
-        return await self._place_elsewhere(live, session, why)
-
-    async def _fall_back(self, live: LiveCall, session: calls.CallSession, why: str) -> calls.CallSession:
-        """Give a call whose bot does not come the next one, or end it."""
-        route = self._gateway.route(session.route)
-        saved = await self._fallbacks.choose_next(live, session, why, self._ready_limit_ms(route))
-        if saved is None:
-            status = no_bot_status(route)
-            headers = self._retry_after if status == 503 else ()
-            raise _NoBot(End(calls.END_CAUSE_BOT_LOST, why, status, headers))
-        self._deadlines.arm(saved)
-        try:
-            async with stale_is_over(self._records, live.call_id):
-                await self._media.allocate(saved, self._allocations.of(saved, self._media_of(live, saved)))
-        except RelayUnreachable as error:
-            return await self._place_elsewhere(live, saved, str(error))
-        except RelayRefused as refused:
-            return await self._place_elsewhere(live, saved, refused.message)
-        return saved
-
-    async def _without_bot(self, live: LiveCall, session: calls.CallSession, why: str) -> None:
-        saved = await self._fallbacks.choose_next(live, session, why, 0)
-        if saved is None:
-            await self._refuse(live, End(calls.END_CAUSE_BOT_LOST, why))
-        else:
-            await self.replace_bot(live, saved)
-
-    async def replace_bot(self, live: LiveCall, session: calls.CallSession) -> None:
-        """Tell the relay of an answered call that it has another bot now."""
-        try:
-            await self._media.allocate(session, self._allocations.of(session, self._media_of(live, session)))
-        except (ControlError, Rejected) as error:
-            live.log.warning("fallback_failed", error=str(error))
-            await self._refuse(live, End(calls.END_CAUSE_BOT_LOST, f"no fallback: {error}"))
-
-    async def _bot_outcome(self, live: LiveCall, session: calls.CallSession) -> BotOutcome:
-        """Wait until the bot is ready or has failed. A relay frees unconfirmed sessions, so a call that rings
-        for long is confirmed.
-        """
-        await asyncio.wait([live.bot], timeout=_CONFIRM_AFTER_S)
-        if not live.bot.done():
-            try:
-                await self._media.adopt(session)
-            except ControlError as error:
-                live.log.warning("confirm_failed", error=str(error))
-        return await live.bot
+            return Rejected(503, "Media Relay Lost", headers=self._retry_after)
+        return NotTaken(session, why)
 
     async def _answer(self, live: LiveCall, session: calls.CallSession) -> calls.CallSession:
         leg = session.legs[0]
@@ -297,53 +234,12 @@ class CallFlow:
     async def _save(self, session: calls.CallSession, change: Change) -> calls.CallSession:
         return await self._records.update(session.call_id, change, as_owner=True, known=session)
 
-    def _media_of(self, live: LiveCall, session: calls.CallSession) -> relay.MediaSpec:
-        """As it was wanted when the INVITE came; of a call that was taken over, by its record."""
-        return live.media or media_wanted(session.legs[0].remote_sdp, self._capabilities)
-
-    def _describe(self, session: calls.CallSession, anchor: calls.MediaAnchor) -> bytes:
-        placed = calls.CallSession(call_id=session.call_id, media=anchor)
-        offer = session.legs[0].remote_sdp
-        if not offer:
-            return sdp_exchange.offer_with(self._capabilities, placed, 1).sdp
-        return sdp_exchange.answer_with(sdp_exchange.read_offer(offer), self._capabilities, placed, 1).sdp
-
-    @property
-    def _capabilities(self) -> MediaCapabilities:
-        return self._gateway.capabilities
-
     @property
     def _retry_after(self) -> tuple[tuple[str, str], ...]:
         return retry_after(self._settings.times.retry_after_s)
 
     def _is_immediate(self, route: config.Route | None) -> bool:
         return route is not None and route.answer == config.ANSWER_MODE_IMMEDIATE
-
-    def _ready_limit_ms(self, route: config.Route | None) -> int:
-        limit_ms = route.bot_ready_timeout_ms if route is not None else 0
-        return (limit_ms or _DEFAULT_READY_MS) + int(self._settings.times.bot_ready_grace_s * 1000)
-
-
-_DEFAULT_READY_MS = 10_000
-_CONFIRM_AFTER_S = 3.0
-"""Relays free an unconfirmed session after 10 s."""
-
-
-class _NoBot(Exception):  # noqa: N818 - an outcome of one step
-    """No bot takes the call."""
-
-    def __init__(self, end: End) -> None:
-        super().__init__(end.reason)
-        self.end = end
-
-
-def media_wanted(remote_sdp: bytes, capabilities: MediaCapabilities) -> relay.MediaSpec:
-    """Give the media that a relay is to carry: that of the caller's offer, or of ours if the INVITE has none.
-    Raises Rejected.
-    """
-    if not remote_sdp:
-        return sdp_exchange.offered_media(capabilities)
-    return sdp_exchange.negotiate(sdp_exchange.read_offer(remote_sdp), capabilities)
 
 
 def _ready_bot(live: LiveCall) -> relay.BotReady | None:

@@ -30,6 +30,7 @@ from sipgw.sip_edge.setup.call_flow import CallFlow
 from sipgw.sip_edge.setup.call_ids import CallIds
 from sipgw.sip_edge.setup.call_limits import CallLimits
 from sipgw.sip_edge.setup.entry import Entry
+from sipgw.sip_edge.setup.first_media import FirstMedia
 from sipgw.sip_edge.sip.admission import check_new_call
 from sipgw.sip_edge.sip.dialogs import dialog_record
 from sipgw.sip_edge.sip.identifiers import local_tag
@@ -48,6 +49,7 @@ class NewCalls:
     entry: Entry
     limits: CallLimits
     ids: CallIds
+    media: FirstMedia
 
 
 class _Wanted(NamedTuple):
@@ -85,6 +87,7 @@ class Intake:
         self._entry = new_calls.entry
         self._limits = new_calls.limits
         self._call_ids = new_calls.ids
+        self._first_media = new_calls.media
         self._loop = asyncio.get_running_loop()
         self._starting: dict[TransactionKey, bool] = {}
         """INVITEs whose record is being made; True: cancelled meanwhile."""
@@ -204,7 +207,7 @@ class Intake:
         decision = None
         try:
             decision = await self._limits.within(self._decide(event, trunk, call_id), call_id)
-            media = self._flow.media_wanted(event.request.body, event.source.host, trunk)
+            media = self._first_media.wanted(event.request.body, event.source.host, trunk)
         except Rejected as rejected:
             return _Wanted(decision, None, rejected)
         return _Wanted(decision, media, None)

@@ -1,0 +1,27 @@
+"""What it means that a relay does not do what it is told.
+
+If it refuses a command as stale, the call's record has changed since: another edge has the call now, or it is
+over. Any other refusal, or none at all in time, means that the call has to go to another relay.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.relay.v1 import control_pb2 as relay
+from sipgw.control import RelayRefused, RelayUnreachable
+from sipgw.sip_edge.errors import CallOver, NotTaken
+from sipgw.sip_edge.record.records import CallRecords
+
+
+@asynccontextmanager
+async def telling_relay(records: CallRecords, session: calls.CallSession) -> AsyncGenerator[None]:
+    """Raise CallOver where the block's command is refused as stale, NotTaken where it fails otherwise."""
+    try:
+        yield
+    except RelayRefused as refused:
+        if refused.status == relay.COMMAND_STATUS_STALE:
+            raise CallOver(session.call_id, await records.reload(session.call_id)) from refused
+        raise NotTaken(session, refused.message, refused.status) from refused
+    except RelayUnreachable as error:
+        raise NotTaken(session, str(error)) from error
