@@ -1,11 +1,11 @@
-"""How many calls one machine with everything on it admits and holds, recording on.
+"""How many calls a whole gateway on one machine admits and holds, with recording on.
 
-    python bench/admission.py [--calls 300] [--rate 50] [--hold 20]
+python bench/admission.py [--calls 300] [--rate 50] [--hold 20]
 
-`sipgw up` (Redis, registry, one relay, one edge, recordings) and SIPp on the same cores. SIPp sends each
-packet back that it gets, so that RTP goes both ways in each call. `held`: set up, and ended by the caller's
-BYE after `--hold` seconds. `recorded`: files at least as long as that, less two seconds. Cores are of the
-time in which all calls stand. Beside an earlier commit: python bench/compare.py COMMIT admission
+`sipgw up` (Redis, registry, one relay, one edge, recordings) and SIPp share the cores. SIPp returns each
+packet that it gets, so that RTP goes both ways in each call. `held`: set up, and ended by the caller's BYE
+after `--hold` seconds. `recorded`: files at least as long as that, less two seconds. Cores are measured while
+all calls stand. To compare with an earlier commit: python bench/compare.py COMMIT admission
 """
 
 import argparse
@@ -38,7 +38,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def gateway(folder: Path, calls: int, sip_port: int) -> Iterator[subprocess.Popen[str]]:
-    """`sipgw up` with room for the calls."""
+    """Run `sipgw up` with room for the calls."""
     (folder / "gateway.yaml").write_text(f"{GATEWAY}  record: true\n")
     ports = f"22000-{22000 + 4 * calls - 1}"
     flags = f"-f {folder}/gateway.yaml --sip-port {sip_port} --advertise 127.0.0.1 --rtp-ports {ports}"
@@ -58,7 +58,7 @@ def gateway(folder: Path, calls: int, sip_port: int) -> Iterator[subprocess.Pope
 
 
 def call(folder: Path, sip_port: int, arguments: argparse.Namespace) -> dict[str, str]:
-    """One SIPp run; the last line of its statistics."""
+    """Run SIPp once; return the last line of its statistics."""
     media = free_port()
     scenario, statistics = folder / "scenario.xml", folder / "statistics.csv"
     scenario.write_text(SCENARIO.read_text().replace("m=audio 6000", f"m=audio {media}"))
@@ -80,7 +80,7 @@ def call(folder: Path, sip_port: int, arguments: argparse.Namespace) -> dict[str
 
 
 def recorded(folder: Path, seconds: float) -> int:
-    """How many recordings last so long."""
+    """Return how many recordings last so long."""
     count = 0
     for path in folder.rglob("*.wav"):
         with contextlib.suppress(wave.Error, EOFError), wave.open(str(path)) as file:
@@ -89,7 +89,7 @@ def recorded(folder: Path, seconds: float) -> int:
 
 
 def main() -> None:
-    """Prints a table of one line."""
+    """Print a table of one line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

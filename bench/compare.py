@@ -1,11 +1,10 @@
-"""Runs a bench of this checkout with the code of an earlier commit and with this one's, in turn.
+"""Run a bench with the code of an earlier commit and with this checkout's, in turn.
 
-    python bench/compare.py main~5 recorder_cost --calls 300
+python bench/compare.py main~5 recorder_cost --calls 300
 
-Machines differ and are noisy; what is measured within one run, in turn, can be compared. The earlier commit
-is checked out for the while, and its packages come first in PYTHONPATH, also for the processes that the bench
-starts. The bench itself is this checkout's: one that uses an interface which the earlier commit does not have
-fails there.
+Machines differ and are noisy; only measurements of one run, in turn, can be compared. The earlier commit is
+checked out for the duration, and its packages come first in PYTHONPATH, also for the processes that the bench
+starts. The bench itself is this checkout's: it fails if it uses an interface that the earlier commit lacks.
 """
 
 import argparse
@@ -22,14 +21,14 @@ SOURCES: Final = ("libs/*/src", "services/*/src", "operator/src", "sdk/python/sr
 
 
 def run(bench: str, arguments: list[str], packages: Path) -> None:
-    """With the packages of that checkout."""
+    """Run the bench with the packages of that checkout."""
     sources = [str(folder) for pattern in SOURCES for folder in sorted(packages.glob(pattern))]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sources)}
     subprocess.run([sys.executable, BENCH / f"{bench}.py", *arguments], env=environment, check=True)
 
 
 def main() -> None:
-    """Prints the bench's table for each run."""
+    """Print the bench's table for each run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -38,7 +38,7 @@ _CALLS_PER_RELAY = 60
 
 @dataclass(frozen=True)
 class Case:
-    """One fault: `begin` breaks, `end` brings back after `lasts_s`. New calls go to edge `living_edge`."""
+    """One fault: `begin` breaks, `end` repairs after `lasts_s`. New calls go to edge `living_edge`."""
 
     name: str
     begin: Callable[[Gateway], None]
@@ -98,7 +98,7 @@ CASES = (
 
 @dataclass(frozen=True)
 class Probe:
-    """A new call: seconds after the fault at which it was placed, and what became of it."""
+    """A new call: its time in seconds after the fault, and its result."""
 
     placed_s: float
     failure: str
@@ -137,7 +137,7 @@ class Prober:
 
 
 def measure(case: Case, calls: int) -> tuple[Findings, str]:
-    """One fault on a gateway of its own."""
+    """Measure one fault on a fresh gateway."""
     with tempfile.TemporaryDirectory(prefix="sg") as scratch:
         gateway = Gateway(Path(scratch), edges=2, relays=2, calls_per_relay=_CALLS_PER_RELAY).start()
         try:
@@ -168,7 +168,7 @@ async def _break(gateway: Gateway, case: Case) -> str:
 
 
 def main() -> int:
-    """The table goes to standard output and out/faults/report.md. Fails when a call was lost."""
+    """Print the table and write it to out/faults/report.md; fail when a call was lost."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

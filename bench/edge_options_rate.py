@@ -1,9 +1,9 @@
-"""How many OPTIONS a second one edge process answers over UDP: the ping by which carriers see who lives.
+"""How many OPTIONS per second one edge process answers over UDP: carriers ping with them.
 
-    python bench/edge_options_rate.py [--rates 2000,5000,10000] [--seconds 5]
+python bench/edge_options_rate.py [--rates 2000,5000,10000] [--seconds 5]
 
 A message in, parsed, a transaction, a 200 out; no Redis, no relay. Each request is a transaction of its own.
-For each offered rate: answers a second, the edge's share of a core, its CPU by answer.
+For each offered rate: answers per second, the edge's share of a core, its CPU per answer.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from edge_setup_rate import cpu_seconds, start_gateway
 
 LAST_ANSWERS_S = 1.0
 BUFFER = 8 << 20
-MOST_AT_ONCE = 64  # between two looks for answers
+MOST_AT_ONCE = 64  # between two checks for answers
 REQUEST = (
     "OPTIONS sip:{host}:{port} SIP/2.0\r\n"
     "Via: SIP/2.0/UDP 127.0.0.1:{mine};branch=z9hG4bK-{run}-{number};rport\r\n"
@@ -35,7 +35,7 @@ REQUEST = (
 
 
 def flood(target: str, rate: int, seconds: int) -> tuple[int, float]:
-    """Offers `rate` a second; how many 200s came, and after how long the last."""
+    """Send `rate` per second; return how many 200s came, and after how long the last."""
     host, _, port = target.partition(":")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller:
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
@@ -64,7 +64,7 @@ def flood(target: str, rate: int, seconds: int) -> tuple[int, float]:
 
 
 def count_answers(caller: socket.socket) -> int:
-    """200s that have come."""
+    """Count the 200s that have come."""
     count = 0
     with contextlib.suppress(BlockingIOError):
         while True:
@@ -73,7 +73,7 @@ def count_answers(caller: socket.socket) -> int:
 
 
 def main() -> None:
-    """Measures each rate in turn and prints a table."""
+    """Measure each rate in turn and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rates", default="2000,5000,10000", help="OPTIONS a second, by commas")
     parser.add_argument("--seconds", type=int, default=5)

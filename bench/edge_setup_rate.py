@@ -1,11 +1,11 @@
-"""How many calls a second one edge sets up and ends, with a real Redis, registry and relay behind it.
+"""How many calls per second one edge sets up and ends, with a real Redis, registry and relay.
 
-    python bench/edge_setup_rate.py [--rates 100,200,500] [--seconds 10] [--standing 1000]
+python bench/edge_setup_rate.py [--rates 100,200,500] [--seconds 10] [--standing 1000]
 
 SIPp (`uac_refusable.xml`: INVITE, ACK, BYE) is the caller; the relay's own echo is the bot, so that the
-figure is the edge's. For each offered rate: calls set up a second, those refused with 503 and those that
-failed in any other way, the time to the 200, and the CPU of each process by call set up. Before that, what
-`--standing` calls cost each process in memory while they stand.
+figure is the edge's. For each offered rate: calls set up per second, those refused with 503 and those that
+failed otherwise, the time to the 200, and the CPU of each process per call. Before that, the memory that
+`--standing` calls cost each process.
 """
 
 import argparse
@@ -35,11 +35,11 @@ spec:
 SCENARIO = Path(__file__).with_name("uac_refusable.xml")
 PARTS = {"sip_edge": "edge", "media_relay": "relay", "sipgw.registry": "registry", "redis": "redis"}
 NAMES = ("edge", "registry", "relay", "redis")
-GENTLE = 50  # calls a second, with which nothing queues
+GENTLE = 50  # calls per second at which nothing queues
 
 
 def start_gateway(folder: Path, more: str = "") -> tuple[subprocess.Popen[str], str]:
-    """`sipgw up` on free ports, with `more` documents; returns it and where it takes calls."""
+    """Start `sipgw up` on free ports with `more` documents; return it and its SIP address."""
     config = folder / "gateway.yaml"
     config.write_text(GATEWAY + more)
     command = [sys.executable, "-m", "sipgw.cli", "up", "-f", str(config), "--sip-port", "5780"]
@@ -51,14 +51,14 @@ def start_gateway(folder: Path, more: str = "") -> tuple[subprocess.Popen[str], 
     assert up.stdout
     for line in up.stdout:
         if line.startswith("ready"):
-            # It goes on to tell of each call: read, lest it waits for us.
+            # It goes on reporting calls: read on, or it would block.
             threading.Thread(target=up.stdout.read, daemon=True).start()
             return up, "127.0.0.1:5780"
     raise SystemExit("sipgw up did not become ready; run it by hand to see why")
 
 
 def processes(up: subprocess.Popen[str]) -> dict[str, psutil.Process]:
-    """The gateway's parts by name."""
+    """Return the gateway's parts by name."""
     found: dict[str, psutil.Process] = {}
     for process in psutil.Process(up.pid).children(recursive=True):
         words = " ".join(process.cmdline())
@@ -69,33 +69,33 @@ def processes(up: subprocess.Popen[str]) -> dict[str, psutil.Process]:
 
 
 def cpu_seconds(up: subprocess.Popen[str]) -> dict[str, float]:
-    """CPU spent so far by each part."""
+    """Return the CPU time of each part so far."""
     times = {name: process.cpu_times() for name, process in processes(up).items()}
     return {name: spent.user + spent.system for name, spent in times.items()}
 
 
 def memory_kib(up: subprocess.Popen[str]) -> dict[str, int]:
-    """Memory of each part that no file backs: the kernel takes other pages back as it likes."""
+    """Return the memory of each part that no file backs: the kernel reclaims other pages at will."""
     return {name: anonymous_kib(process.pid) for name, process in processes(up).items()}
 
 
 def anonymous_kib(pid: int) -> int:
-    """In memory or swapped out."""
+    """Return the memory in RAM or swap."""
     status = Path(f"/proc/{pid}/status").read_text("ascii", "replace")
     return sum(map(int, re.findall(r"^(?:RssAnon|VmSwap):\s+(\d+)", status, re.MULTILINE)))
 
 
 def set_up(row: dict[str, str]) -> int:
-    """Calls that were answered, by SIPp's statistics."""
+    """Return how many calls were answered, by SIPp's statistics."""
     return int(row["SuccessfulCall(C)"]) - int(row["GenericCounter1(C)"])
 
 
 def offer(target: str, rate: int, calls: int, folder: Path, hold_s: int = 0) -> dict[str, str]:
-    """One SIPp run of calls that stand for `hold_s`; the last line of its statistics."""
+    """Run SIPp once with calls that stand for `hold_s`; return the last line of its statistics."""
     statistics = folder / f"rate-{rate}-{calls}.csv"
     command = ["sipp", "-sf", str(SCENARIO), target, "-i", "127.0.0.1", "-r", str(rate), "-m", str(calls)]
     options = ["-l", str(rate * 10 + calls), "-d", str(hold_s * 1000), "-trace_stat", "-stf", str(statistics)]
-    # SIPp writes its screen to stdout; with no terminal it still needs one to be harmless.
+    # SIPp writes its screen to stdout; without a terminal it still needs a size.
     subprocess.run(
         [*command, *options, "-fd", "1", "-nostdin", "-timeout", f"{calls // rate + hold_s + 40}"],
         stdout=subprocess.DEVNULL,
@@ -109,8 +109,9 @@ def offer(target: str, rate: int, calls: int, folder: Path, hold_s: int = 0) -> 
 
 
 def stand(up: subprocess.Popen[str], target: str, calls: int, folder: Path) -> None:
-    """Prints what a call costs in memory once all stand."""
-    offer(target, GENTLE, calls, folder)  # what is made once is there, what the start left is collected
+    """Print what a call costs in memory once all stand."""
+    # warm up: one-time objects are made, garbage of the start is collected
+    offer(target, GENTLE, calls, folder)
     before, set_up_s = memory_kib(up), calls // GENTLE
     with ThreadPoolExecutor(1) as callers:
         calling = callers.submit(offer, target, GENTLE, calls, folder, set_up_s + 10)
@@ -123,13 +124,13 @@ def stand(up: subprocess.Popen[str], target: str, calls: int, folder: Path) -> N
 
 
 def milliseconds(clock: str) -> float:
-    """SIPp's HH:MM:SS:microseconds."""
+    """Convert SIPp's HH:MM:SS:microseconds."""
     hours, minutes, seconds, microseconds = map(int, clock.split(":"))
     return ((hours * 60 + minutes) * 60 + seconds) * 1000 + microseconds / 1000
 
 
 def main() -> None:
-    """Measures each rate in turn and prints a table."""
+    """Measure each rate in turn and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rates", default="100,200,500", help="calls a second, by commas")
     parser.add_argument("--seconds", type=int, default=10)

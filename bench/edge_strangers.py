@@ -1,13 +1,13 @@
-"""What strangers cost one edge, and whether honest callers notice: floods of several kinds beside real calls.
+"""What floods from strangers cost one edge, and whether honest callers notice.
 
-    python bench/edge_strangers.py [--noise 10000] [--invites 500] [--seconds 8] [--kinds garbage,invite,...]
+python bench/edge_strangers.py [--noise 10000] [--invites 500] [--seconds 8] [--kinds garbage,invite,...]
 
-For each kind: `--noise` datagrams a second from 127.0.0.66 (or from many addresses of 127.64.0.0/10), with
-`--invites` INVITEs a second from 127.0.0.65 beside them, and honest calls (INVITE, ACK, BYE): from 127.0.0.1,
-which is trusted, and from a neighbour, 127.0.0.2, a stranger too (in a trunk where passwords are guessed).
-The edge's CPU for the noise is stated in cores, less what the honest calls take without any noise, and as a
-multiple of a bare uvloop reader of the same noise in the same run: a process that reads each datagram and
-does nothing. At last, the edge's memory before and after datagrams of 200,000 sources.
+For each kind: `--noise` datagrams per second from 127.0.0.66 (or from many addresses of 127.64.0.0/10), with
+`--invites` INVITEs per second from 127.0.0.65 beside them, and honest calls (INVITE, ACK, BYE): from
+127.0.0.1, which is trusted, and from a neighbour, 127.0.0.2, a stranger too (in a trunk where passwords are
+guessed). The edge's CPU for the noise is stated in cores, less that of the honest calls without any noise,
+and as a multiple of a bare uvloop reader of the same noise in the same run: a process that reads each
+datagram and does nothing. Finally, the edge's memory before and after datagrams of 200,000 sources.
 """
 
 import argparse
@@ -59,12 +59,12 @@ apiVersion: v1
 kind: Secret
 metadata: {name: pbx}
 stringData: {password: correct horse}
-"""  # for passwords: no trunk may be open beside one that asks for them
+"""  # for passwords: no open trunk may stand beside one with digest
 OUR_KIND_OF_TAG = ";tag=0123456789abcdef0123456789abcdef.01234567"
 
 
 def made_up_nonce() -> str:
-    """As ours begin, with a time, so that it takes the longest to be found out."""
+    """Make a nonce that looks like ours, with a time, so that its check takes longest."""
     return base64.urlsafe_b64encode(int(time.time() * 1000).to_bytes(6) + b"?" * 18).decode()
 
 
@@ -120,16 +120,16 @@ uvloop.run(main())
 
 
 def many_sources(number: int) -> str:
-    """Address `number` of 127.64.0.0/10."""
+    """Return address `number` of 127.64.0.0/10."""
     return f"127.{64 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
 
 
 def send_steadily(kind: Kind, target: tuple[str, int], rate: int, seconds: float, host: str) -> int:
-    """Send `rate` datagrams a second; how many were sent."""
+    """Send `rate` datagrams per second; return how many were sent."""
     hosts = [host] if kind.sources == 1 else [many_sources(number) for number in range(kind.sources)]
     ready = [kind.datagram(number, hosts[number % len(hosts)]) for number in range(20_000)]
     senders = []
-    for one in hosts[:900]:  # open files are limited; so many addresses send in turn
+    for one in hosts[:900]:  # open files are limited, so this many addresses send in turn
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sender.bind((one, 0))
         senders.append(sender)
@@ -154,13 +154,13 @@ def send_steadily(kind: Kind, target: tuple[str, int], rate: int, seconds: float
 def sender_process(
     kind: str, target: tuple[str, int], rate: int, seconds: float, host: str
 ) -> subprocess.Popen[bytes]:
-    """`send_steadily` in a process of its own."""
+    """Run `send_steadily` in its own process."""
     words = [kind, target[0], str(target[1]), str(rate), str(seconds), host]
     return subprocess.Popen([sys.executable, __file__, "--send", *words], stdout=subprocess.PIPE)
 
 
 async def call_steadily(host: str, target: tuple[str, int], seconds: float) -> tuple[int, int]:
-    """Honest calls, one after the other begun: how many were answered, and of how many."""
+    """Begin honest calls one after the other; return how many were answered, and of how many."""
     loop = asyncio.get_running_loop()
     async with await SipPhone.open(host) as phone:
 
@@ -183,7 +183,7 @@ async def call_steadily(host: str, target: tuple[str, int], seconds: float) -> t
 
 
 def cpu_s(pid: int) -> float:
-    """CPU that a process has had, by the scheduler's clock: it wakes too briefly for ticks to see it."""
+    """Return the CPU time of a process by the scheduler's clock: it wakes too briefly for ticks."""
     tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
     return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
@@ -192,13 +192,13 @@ _READ = re.compile(r"^sipgw_edge_datagrams_received_total (\d\S*)", re.MULTILINE
 
 
 def edge_of(up: subprocess.Popen[str], port: int) -> psutil.Process:
-    """The process that has the SIP port; the one that guards it has the same words in its command."""
+    """Return the process that has the SIP port; its guard has the same words in its command."""
     family = psutil.Process(up.pid).children(recursive=True)
     return next(one for one in family if any(c.laddr.port == port for c in one.net_connections("udp")))
 
 
 def received(edge: psutil.Process) -> float:
-    """Datagrams that the edge has read, by its metrics."""
+    """Return how many datagrams the edge has read, by its metrics."""
     ports = [one.laddr.port for one in edge.net_connections("tcp4") if one.status == psutil.CONN_LISTEN]
     for port in ports:
         with contextlib.suppress(OSError, http.client.HTTPException):
@@ -213,7 +213,7 @@ def received(edge: psutil.Process) -> float:
 async def measure(
     kind: Kind | None, up: subprocess.Popen[str], target: tuple[str, int], options: argparse.Namespace
 ) -> tuple[float, list[tuple[int, int]], float]:
-    """The edge's cores meanwhile, what became of the honest calls, and the datagrams read a second."""
+    """Return the edge's cores, the results of the honest calls, and the datagrams read per second."""
     senders: list[subprocess.Popen[bytes]] = []
     if kind is not None:
         senders.append(sender_process(kind.name, target, options.noise, options.seconds + 1, NOISY))
@@ -231,7 +231,7 @@ async def measure(
 
 
 def measure_reader(kind: Kind, options: argparse.Namespace) -> float:
-    """Cores of a process that only reads the same noise."""
+    """Return the cores of a process that only reads the same noise."""
     reader = subprocess.Popen([sys.executable, "-c", READER], stdout=subprocess.PIPE, text=True)
     assert reader.stdout is not None
     try:
@@ -249,7 +249,7 @@ def measure_reader(kind: Kind, options: argparse.Namespace) -> float:
 
 
 def fill_memory(up: subprocess.Popen[str], target: tuple[str, int]) -> tuple[float, float]:
-    """Send datagrams of many sources; the edge's memory before and after, in MiB."""
+    """Send datagrams of many sources; return the edge's memory before and after, in MiB."""
     edge = edge_of(up, target[1])
     before = anonymous_kib(edge.pid)
     kind = Kind("options", "OPTIONS")

@@ -1,8 +1,8 @@
-"""What mTLS costs on relay/v1: one edge's stream to one relay, in plaintext and with mTLS.
+"""The cost of mTLS on relay/v1: one edge's stream to one relay, in plaintext and with mTLS.
 
-    python bench/mtls_control.py [--commands 5000]
+python bench/mtls_control.py [--commands 5000]
 
-CPU of both ends for a command and its result, alone and a hundred at once, and of a new connection.
+CPU of both ends for a command and its result, alone and a hundred at once, and for a new connection.
 """
 
 import argparse
@@ -32,7 +32,7 @@ CONNECTIONS = 50
 
 
 class Relay(RelayControlServiceServicer):
-    """Says OK to everything."""
+    """A relay that says OK to everything."""
 
     async def Control(self, request_iterator, context) -> AsyncIterator[pb.ControlResponse]:
         async for request in request_iterator:
@@ -48,14 +48,14 @@ class Relay(RelayControlServiceServicer):
 
 
 async def cpu_us(work: Callable[[], Awaitable[object]], count: int) -> float:
-    """CPU of the process for each of `count`."""
+    """Return the CPU time of the process for each of `count`."""
     began = time.process_time()
     await work()
     return (time.process_time() - began) / count * 1e6
 
 
 async def measure(name: str, server: TlsDirectory | None, client: TlsDirectory | None, commands: int) -> None:
-    """One line of the table."""
+    """Print one line of the table."""
     grpc_server = GrpcServer("127.0.0.1:0", tls=server)
     grpc_server.add(
         Relay(), add_RelayControlServiceServicer_to_server, "sipgw.api.relay.v1.RelayControlService"
@@ -94,7 +94,7 @@ async def measure(name: str, server: TlsDirectory | None, client: TlsDirectory |
 
 
 async def main() -> None:
-    """Both lines."""
+    """Print both lines."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--commands", type=int, default=5000)
     commands = parser.parse_args().commands

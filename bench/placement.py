@@ -1,11 +1,11 @@
-"""The registry's placement: what many edges ask of it, beside 200 relays that beat each second.
+"""The registry's placement under many edges' requests, beside 200 relays with heartbeats each second.
 
-    python bench/placement.py --rates 1000,2500,5000 --relays 200 --seconds 10
+python bench/placement.py --rates 1000,2500,5000 --relays 200 --seconds 10
 
-A real `sipgw-registry` (or two) and a real Redis, asked through gRPC streams as edges ask: each of `--edges`
-sends what came in the last 10 ms as one batch. A placement is a Reserve, a Confirm and, when the call ends, a
-Release. Latency is that of Reserve, from when it was due to when its answer was read. The relays have a
-process of their own.
+A real `sipgw-registry` (or two) and a real Redis, asked through gRPC streams as edges do: each of `--edges`
+sends the commands of the last 10 ms as one batch. A placement is a Reserve, a Confirm and, when the call
+ends, a Release. Latency is that of Reserve, from its due time to its answer. The relays have their own
+process.
 """
 
 import argparse
@@ -37,7 +37,7 @@ CALL_S = 2.0
 
 @dataclass
 class Measured:
-    """One rate."""
+    """The results of one rate."""
 
     placed: int = 0
     refused: int = 0
@@ -46,7 +46,7 @@ class Measured:
 
 
 class Registry:
-    """`sipgw-registry` as a process."""
+    """A `sipgw-registry` process."""
 
     def __init__(self, redis_url: str) -> None:
         command = [sys.executable, "-m", "sipgw.registry", "--listen", "127.0.0.1:0", "--redis", redis_url]
@@ -61,7 +61,7 @@ class Registry:
 
 
 async def relay(address: str, number: int, capacity: int, calls: int) -> None:
-    """Registers and beats each second, reporting `calls` calls, as a relay half full would."""
+    """Register and send a heartbeat each second, reporting `calls` calls, like a relay that is half full."""
     registration = pb.RelayRegistration(
         control_address="127.0.0.1:1", ordinal=number // 4, lane=number % 4, capacity_units=capacity
     )
@@ -82,7 +82,7 @@ async def relay(address: str, number: int, capacity: int, calls: int) -> None:
 
 
 class Edge:
-    """One stream; a batch each 10 ms, of new calls, of those placed just before and of those that end."""
+    """One stream, with a batch each 10 ms of new calls, calls to confirm and calls that end."""
 
     def __init__(self, address: str, rate: float, measured: Measured) -> None:
         self._channel = grpc.aio.insecure_channel(address)
@@ -95,7 +95,7 @@ class Edge:
         self._owed = 0.0
 
     async def run(self, seconds: float) -> None:
-        """Ask for `seconds`, at the pace of the clock."""
+        """Send for `seconds`, at the pace of the clock."""
         reader = asyncio.create_task(self._read())
         begun = time.perf_counter()
         for number in range(int(seconds / BATCH_S)):
@@ -146,7 +146,7 @@ class Edge:
 
 
 async def all_relays(addresses: list[str], options: argparse.Namespace) -> None:
-    """All relays, spread over the registries."""
+    """Run all relays, spread over the registries."""
     beats = (
         relay(addresses[n % len(addresses)], n, options.capacity, options.calls_a_relay)
         for n in range(options.relays)
@@ -160,13 +160,13 @@ def cpu_s(process: psutil.Process) -> float:
 
 
 def run_relays(addresses: list[str], options: argparse.Namespace) -> None:
-    """The main of the relays' process."""
-    with contextlib.suppress(grpc.aio.AioRpcError):  # the end of the registries
+    """Run as the main of the relays' process."""
+    with contextlib.suppress(grpc.aio.AioRpcError):  # the registries have ended
         asyncio.run(all_relays(addresses, options))
 
 
 async def measure(options: argparse.Namespace) -> None:
-    """A line for each rate."""
+    """Print a line for each rate."""
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server = stack.enter_context(RedisServer(directory))
@@ -194,7 +194,7 @@ async def measure(options: argparse.Namespace) -> None:
 async def one_rate(
     rate: int, addresses: list[str], processes: dict[str, list[psutil.Process]], options: argparse.Namespace
 ) -> None:
-    """Ask at `rate`, print what came of it."""
+    """Measure `rate` and print the results."""
     measured = Measured()
     edges = [
         Edge(addresses[n % len(addresses)], rate / options.edges, measured) for n in range(options.edges)
@@ -215,7 +215,7 @@ async def one_rate(
 
 
 def numbers(text: str) -> list[int]:
-    """ "1,2,3" """
+    """Read "1,2,3"."""
     return [int(one) for one in text.split(",")]
 
 

@@ -1,6 +1,6 @@
-"""What recording costs the tick, and its writer thread: N calls of PCMU at real time's rate, no sockets.
+"""The cost of recording for the tick and for its writer thread: N calls of PCMU in real time, no sockets.
 
-    python bench/recorder_cost.py [--calls 100,300,1000] [--seconds 6]
+python bench/recorder_cost.py [--calls 100,300,1000] [--seconds 6]
 
 All calls begin in the same tick, as after a stall. CPU is in cores; `longest tick` is CPU of the tick's
 thread alone, so that a busy machine does not show in it.
@@ -21,13 +21,13 @@ from sipgw.media_relay.stages.recorder import RecorderStage
 from sipgw.media_relay.stages.recording_writer import RecordingWriter
 
 TICK_S = TICK_MS / 1000
-PHASES = 4  # ticks in a frame's 20 ms: a quarter of the calls is due at each
-SWITCH_S = 0.001  # as the relay has it
+PHASES = 4  # ticks in a frame's 20 ms: each serves a quarter of the calls
+SWITCH_S = 0.001  # the relay's setting
 WIRE = AudioFormat(Codec.PCMU, 8000, 20)
 
 
 def measure(calls: int, seconds: float, folder: Path) -> str:
-    """One line of the table."""
+    """Return one line of the table."""
     writer = RecordingWriter()
     writer.start()
     stage = RecorderStage(calls, writer)
@@ -63,7 +63,7 @@ def rows_of_phase(calls: int, phase: int) -> np.ndarray:
 
 
 def main() -> None:
-    """Prints a markdown table."""
+    """Print a markdown table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

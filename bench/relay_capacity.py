@@ -1,13 +1,13 @@
 """How many calls one relay carries: real PCMU RTP over loopback, echoed back to the callers.
 
-    python bench/relay_capacity.py [--calls 100,500,1000] [--seconds 15] [--bots builtin,trunk]
+python bench/relay_capacity.py [--calls 100,500,1000] [--seconds 15] [--bots builtin,trunk]
 
-This process is the edge (relay/v1), the callers are a process of their own (bench/rtp_callers.py), the relay
-and the echo bot are the real ones. Each line is a fresh relay. `core` is CPU time over wall time; `others` is
-what else the machine did, in cores: where that is much, the latency is the machine's and not the relay's.
-`RTP lost`: packets that one side sent and the other did not get, both ways. `dropped`: frames that were said
-and did not come back; after a stall of the machine the relay drops what would stay as delay (the excess rule
-of sipgw.rtp.excess; the callers' audio is never quiet).
+This process is the edge (relay/v1), the callers have their own process (bench/rtp_callers.py), the relay and
+the echo bot are the real ones. Each line is a fresh relay. `core` is CPU time over wall time; `others` is the
+rest of the machine's work, in cores: where that is much, the latency is the machine's and not the relay's.
+`RTP lost`: packets that one side sent and the other did not get, both ways. `dropped`: frames sent that did
+not come back; after a stall of the machine the relay drops what would stay as delay (the excess rule of
+sipgw.rtp.excess; the callers' audio is never quiet).
 """
 
 import argparse
@@ -34,7 +34,7 @@ from sipgw.runtime.settings import new_identity
 from sipgw.runtime.telemetry.logs import configure_logging
 
 FIRST_PORT = 30000
-BATCH = 50  # commands under way at once
+BATCH = 50  # commands in progress at once
 READY_S = 20.0
 CALLERS = Path(__file__).with_name("rtp_callers.py")
 COLUMNS = (
@@ -56,8 +56,8 @@ class Measured:
 
 @contextlib.contextmanager
 def service(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
-    """A process of ours and its `ready` line; its further logs are read and thrown away."""
-    # A session each, as under a supervisor: Linux shares a busy machine's CPU out by sessions.
+    """Start a process and yield its `ready` line; further logs are read and thrown away."""
+    # A session each, as under a supervisor: Linux shares the CPU of a busy machine by sessions.
     with subprocess.Popen(
         [sys.executable, "-m", *arguments], stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -85,7 +85,7 @@ def measure(relay: psutil.Process, bot: psutil.Process | None) -> Measured:
 
 
 def read_metrics(admin: str) -> dict[str, float]:
-    """The relay's own counters, by name."""
+    """Return the relay's own counters, by name."""
     with urllib.request.urlopen(f"http://{admin}/metrics", timeout=5) as answer:
         lines = answer.read().decode().splitlines()
     pairs = (line.rpartition(" ") for line in lines if line.startswith("sipgw_relay_") and "{" not in line)
@@ -103,7 +103,7 @@ class Edge:
         self._link = RelayLink(relay, new_identity("bench"), self._on_event, deadline_s=5.0)
 
     async def set_up(self, caller_ports: list[int]) -> list[int]:
-        """The relay's RTP port for each caller's."""
+        """Set up the calls; return the relay's RTP port for each caller's."""
         self._calls = len(caller_ports)
         await asyncio.wait_for(self._link.wait_connected(), READY_S)
         ports = await self._in_batches(self._allocate, caller_ports)
@@ -149,7 +149,7 @@ class Edge:
 
 
 class Callers:
-    """The process that is all callers."""
+    """The process of all callers."""
 
     def __init__(self, calls: int, seconds: float) -> None:
         self._process = subprocess.Popen(
@@ -181,7 +181,7 @@ class Callers:
 async def run(
     name: str, bot_endpoint: str, bot_pid: int | None, calls: int, seconds: float, relay_ready: dict[str, Any]
 ) -> str:
-    """One line of the table."""
+    """Return one line of the table."""
     relay = psutil.Process(relay_ready["pid"])
     bot = psutil.Process(bot_pid) if bot_pid else None
     empty_rss = relay.memory_info().rss
@@ -197,7 +197,7 @@ async def run(
         after, generator_after = measure(relay, bot), sum(generator.cpu_times()[:2])
         rss = relay.memory_info().rss
         counted_after = await asyncio.to_thread(read_metrics, relay_ready["admin"])
-        heard = await callers.read()  # what was on its way has come
+        heard = await callers.read()  # packets on their way have arrived
         lost = heard["sent"] - await edge.packets_received() + heard["lost_here"]
     finally:
         callers.end()
@@ -220,7 +220,7 @@ async def run(
 
 
 def main() -> None:
-    """Prints a markdown table."""
+    """Print a markdown table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,7 +1,7 @@
-"""Many callers in one process: each says PCMU frames that bear numbers, and times their echo.
+"""Many callers in one process: each sends numbered PCMU frames and times their echo.
 
-Spoken to by relay_capacity.py, a JSON value a line: it prints its ports, is told where each sends, and prints
-when the measured time begins, when it ends, and what was heard.
+relay_capacity.py talks to it, one JSON value per line: it prints its ports, reads where each sends, and
+prints the beginning and the end of the measured time and the results.
 """
 
 import argparse
@@ -23,14 +23,14 @@ BUFFER = 1 << 20
 
 
 class Callers:
-    """Columns of n callers; caller i speaks i/n of a frame's time after the first."""
+    """Columns of n callers; caller i sends i/n of a frame's time after the first."""
 
     def __init__(self, calls: int, seconds: float) -> None:
         self.calls = calls
         self.frames = int((WARM_UP_S + seconds) / FRAME_S)
         self.first_counted = int(WARM_UP_S / FRAME_S)
         self.sent_at = np.zeros((calls, self.frames))
-        self.first_sequence = np.full(calls, -1, np.int64)  # of what the relay sends
+        self.first_sequence = np.full(calls, -1, np.int64)  # of the relay's packets
         self.furthest = np.zeros(calls, np.int64)
         self.heard = np.zeros(calls, np.int64)
         self.latency = np.full((calls, self.frames), np.nan)
@@ -66,7 +66,7 @@ class Callers:
             rows = slice(row, last)
             self.packets[rows, 2:4] = np.array([frame & 0xFFFF], ">u2").view(np.uint8)
             self.packets[rows, 4:8] = np.array([frame * FRAME_BYTES], ">u4").view(np.uint8)
-            # Seven bits a byte, so that a number is never taken for silence (0xFF).
+            # Seven bits per byte, so that a number is never taken for silence (0xFF).
             self.packets[rows, 12:15] = [frame >> 14 & 127, frame >> 7 & 127, frame & 127]
             self.sent_at[rows, frame] = time.perf_counter()
             for _ in map(operator.call, self.sends[rows], self.packet_views[rows]):
@@ -74,7 +74,7 @@ class Callers:
             begin += last - row
 
     def listen(self) -> None:
-        """Take one packet of each caller who has some, and note when it came."""
+        """Take one packet from each caller that has some, and note its arrival."""
         ready = self.epoll.poll(0, self.calls)
         if not ready:
             return
@@ -85,7 +85,7 @@ class Callers:
         self._count(rows, self.slots[:count, 2].astype(np.int64) << 8 | self.slots[:count, 3])
         heads = self.slots[:count, 12:15].astype(np.int64)
         frames = heads[:, 0] << 14 | heads[:, 1] << 7 | heads[:, 2]
-        # Our own seven-bit audio, not the relay's silence, and not heard before.
+        # Our own seven-bit audio, not silence of the relay, and not heard before.
         echoed = (self.slots[:count, 12:] < 128)[:, :FRAME_BYTES].all(axis=1) & (frames < self.frames)
         rows, frames = rows[echoed], frames[echoed]
         new = np.isnan(self.latency[rows, frames])
@@ -93,7 +93,7 @@ class Callers:
         self.latency[rows, frames] = now - self.sent_at[rows, frames]
 
     def _count(self, rows: np.ndarray, sequence: np.ndarray) -> None:
-        """Packets of the relay, silence too, by their sequence: what is missing was lost on the way here."""
+        """Count the relay's packets, silence too, by their sequence: missing ones were lost on the way."""
         self.first_sequence[rows] = np.where(self.heard[rows] == 0, sequence, self.first_sequence[rows])
         ahead = (sequence - self.first_sequence[rows]) & 0xFFFF
         self.furthest[rows] = np.maximum(self.furthest[rows], ahead)

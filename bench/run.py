@@ -1,4 +1,4 @@
-"""Runs the benches one after the other: `make bench`, or `python bench/run.py NAME...` for some of them."""
+"""Run the benches one after the other: `make bench`, or `python bench/run.py NAME...` for some of them."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ BENCHES = (
 
 
 def main() -> None:
-    """Each bench prints its own table."""
+    """Run each bench, which prints its own table."""
     chosen = sys.argv[1:] or BENCHES
     unknown = set(chosen) - set(BENCHES)
     if unknown:

@@ -25,7 +25,7 @@ STEP_S = 5.0
 
 
 def rules(most: int) -> list[Rule]:
-    """The same bounds and the same target for all."""
+    """Return the rules, with the same bounds and the same target."""
     spec = SizingSpec(lanes=4, least=2, most=most, target_utilization=0.7, warm=2)
     return [
         OperatorRule(spec),
@@ -35,7 +35,7 @@ def rules(most: int) -> list[Rule]:
 
 
 def table(outcomes: list[Outcome]) -> str:
-    """Markdown."""
+    """Format the results as Markdown."""
     lines = [
         "| rule | calls | refused | in bursts | dropped | moved | relay-hours | idle | most relays |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -50,7 +50,7 @@ def table(outcomes: list[Outcome]) -> str:
 
 
 def main() -> None:
-    """The day under each rule."""
+    """Run the day under each rule."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peak", type=int, default=100_000, help="concurrent calls at the top of the curve")
     parser.add_argument("--hold", type=float, default=180.0, help="mean length of a call, seconds")

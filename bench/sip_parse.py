@@ -1,6 +1,6 @@
-"""How fast is libs/sip alone: one core, no socket.
+"""The speed of libs/sip alone: one core, no socket.
 
-    python bench/sip_parse.py [--seconds 2]
+python bench/sip_parse.py [--seconds 2]
 
 Prints messages/s and µs per message of: parsing a typical INVITE, making and serialising its 200, the whole
 transaction layer for one call set-up and end (INVITE, 100, 200, ACK, BYE, 200), and parsing a response.
@@ -42,7 +42,7 @@ SOURCE = Address("UDP", "198.51.100.4", 5060)
 
 
 def measure(name: str, step: Callable[[], object], messages: int, seconds: float) -> None:
-    """Runs `step` for about `seconds` and prints its rate, counting `messages` a step."""
+    """Run `step` for about `seconds` and print its rate; a step counts `messages`."""
     for _ in range(200):
         step()
     steps, begun = 0, time.perf_counter()
@@ -55,7 +55,7 @@ def measure(name: str, step: Callable[[], object], messages: int, seconds: float
 
 
 def call_steps() -> Callable[[], None]:
-    """One call through a transaction layer: what an edge does of SIP, without its application."""
+    """Return a step that takes one call through a transaction layer, as an edge does."""
     tokens = itertools.count()
     layer = TransactionLayer(token=lambda: f"{next(tokens):x}")
     numbers = itertools.count()
@@ -89,7 +89,7 @@ def call_steps() -> Callable[[], None]:
 
 
 def main() -> None:
-    """Runs all measurements."""
+    """Run all measurements."""
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

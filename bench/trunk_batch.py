@@ -1,9 +1,9 @@
-"""What a 20 ms frame costs the relay's CPU on a trunk and on StreamCall, there and back.
+"""The relay's CPU for a 20 ms frame on a trunk and on StreamCall, there and back.
 
 The gateway runs here, at the relay's pace (a tick of 5 ms, a quarter of the calls each), the built-in echo
 bot in a process of its own. Cost = CPU time of this process per frame, less that of the loop without a bot.
 
-    python bench/trunk_batch.py [--calls 1000] [--stream-calls 50] [--seconds 5]
+python bench/trunk_batch.py [--calls 1000] [--stream-calls 50] [--seconds 5]
 """
 
 import argparse
@@ -30,7 +30,7 @@ PHASES = 4
 
 
 class Ear:
-    """Counts what comes back and plays it at once."""
+    """Counts returned audio and plays it at once."""
 
     def __init__(self) -> None:
         self.ready = 0
@@ -69,7 +69,7 @@ class Ear:
 async def measure(
     endpoint: str, bot: psutil.Process, protocol: BotProtocol | None, calls: int, seconds: float
 ):
-    """CPU seconds here and in the bot, and frames there and back. Protocol None: the loop alone."""
+    """Return CPU seconds here and in the bot, and frames there and back. Protocol None: the loop alone."""
     ear = Ear()
     bridge = GrpcBridgeStage(ear)  # pyright: ignore[reportArgumentType]
     if protocol is not None:

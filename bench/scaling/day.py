@@ -13,7 +13,7 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Burst:
-    """Set-ups beyond the curve: `rate` a second more, from `at_s` on, after `rise_s`, for `lasts_s`."""
+    """Extra set-ups: `rate` more per second, from `at_s` on, after `rise_s`, for `lasts_s`."""
 
     name: str
     at_s: int
@@ -32,7 +32,7 @@ BURSTS: Final = (
 
 @dataclass(frozen=True)
 class Day:
-    """Arrivals of each step, drawn once, so that every rule meets the same calls."""
+    """Arrivals of each step, drawn once, so that every rule gets the same calls."""
 
     step_s: float
     hold_s: float
@@ -45,7 +45,7 @@ class Day:
 
 
 def make_day(*, peak_calls: int, hold_s: float, step_s: float, seed: int) -> Day:
-    """Calls reach `peak_calls` by the curve alone, in the afternoon; the night has a twentieth of it."""
+    """Make a day with `peak_calls` by the curve alone, in the afternoon; the night has a twentieth."""
     times = np.arange(0, DAY_S, step_s)
     rate = peak_calls / hold_s * _curve(times)
     in_burst = np.zeros(len(times), dtype=bool)

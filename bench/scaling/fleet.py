@@ -1,6 +1,4 @@
-"""The relays as columns: when they are up, their calls, who drains. The lowest are filled first, as by the
-registry.
-"""
+"""The relays as columns: start times, calls, drains. The lowest are filled first, as by the registry."""
 
 import numpy as np
 import numpy.typing as npt
@@ -23,17 +21,17 @@ class Fleet:
         self._random = np.random.default_rng(seed)
 
     def is_up(self, now: float) -> Flags:
-        """Of the relays that exist."""
+        """Return which of the existing relays are up."""
         return self.up_at[: self.total] <= now
 
     def grow(self, total: int, now: float) -> None:
-        """More relays; they are up after `start_s`."""
+        """Add relays; they are up after `start_s`."""
         self.up_at[self.total : total] = now + self.start_s
         self.draining[self.total : total] = False
         self.total = max(self.total, total)
 
     def shrink(self, total: int) -> int:
-        """Fewer, the highest go; gives the calls that were on them."""
+        """Remove the highest relays; return the calls that were on them."""
         lost = int(self.calls[total : self.total].sum())
         self.calls[total : self.total] = 0
         self.draining[total : self.total] = False
@@ -41,17 +39,17 @@ class Fleet:
         return lost
 
     def drain(self, numbers: npt.ArrayLike, now: float) -> None:
-        """No new calls for these."""
+        """Stop new calls for these."""
         self.draining[numbers] = True
         self.draining_since[numbers] = now
 
     def end_calls(self, hold_s: float, step_s: float) -> None:
-        """Calls end at random, with `hold_s` on average."""
+        """End calls at random, after `hold_s` on average."""
         ends = self._random.binomial(self.calls[: self.total], 1 - np.exp(-step_s / hold_s))
         self.calls[: self.total] -= ends
 
     def place(self, calls: int, now: float) -> int:
-        """Gives how many found no room."""
+        """Place calls; return how many found no room."""
         takes = self.is_up(now) & ~self.draining[: self.total]
         room = np.where(takes, self.capacity - self.calls[: self.total], 0)
         filled = np.minimum(np.cumsum(room), calls)
@@ -59,7 +57,7 @@ class Fleet:
         return calls - int(filled[-1]) if len(filled) else calls
 
     def move(self, share: float, now: float) -> int:
-        """Of the calls of draining relays `share` meet a pause in speech and move; gives how many did."""
+        """Move `share` of the calls of draining relays, those in a pause of speech; return how many moved."""
         sources = np.flatnonzero(self.draining[: self.total] & (self.calls[: self.total] > 0))
         if not len(sources):
             return 0
@@ -68,7 +66,7 @@ class Fleet:
         kept = self.place(wanted, now)
         self.calls[sources] -= leaving
         for number, count in zip(sources[::-1], leaving[::-1], strict=True):
-            back = min(kept, int(count))  # no room: they stay where they are
+            back = min(kept, int(count))  # without room they stay
             self.calls[number] += back
             kept -= back
         return wanted - kept

@@ -1,4 +1,4 @@
-"""The picture: calls and room over the day, and who was refused."""
+"""The picture: calls and room over the day, and refused calls."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ _COLOURS = ("#1b7f5c", "#c2571a", "#7a5195", "#33658a")
 
 
 def draw(day: Day, outcomes: list[Outcome], capacity: int, path: Path) -> None:
-    """Three panels, one above the other."""
+    """Draw three panels, one above the other."""
     hours = np.arange(day.steps) * day.step_s / 3600
     figure, (calls, idle, refused) = plt.subplots(3, 1, figsize=(11, 9), sharex=True, height_ratios=[3, 2, 2])
     calls.fill_between(hours, outcomes[0].calls / 1000, color="#d9d9d9", label="calls")

@@ -13,19 +13,19 @@ from sipgw.operator.plan import plan
 from sipgw.operator.spread import numbers_of
 
 _MOVED_IN_A_STEP: Final = 0.5
-"""Of a draining relay's calls, those that meet a pause in speech within 5 s."""
+"""The share of a draining relay's calls that reach a pause in speech within 5 s."""
 
 
 @dataclass
 class Told:
-    """What a rule did to calls that were up."""
+    """The effect of a rule on calls that were up."""
 
     moved: int = 0
     dropped: int = 0
 
 
 class Rule(Protocol):
-    """Sizes the fleet; called once a step."""
+    """Sizes the fleet; called once per step."""
 
     name: str
 
@@ -33,7 +33,7 @@ class Rule(Protocol):
 
 
 class OperatorRule:
-    """plan() itself, fed with what the registry would tell."""
+    """The operator's plan(), fed with what the registry would report."""
 
     name = "sipgw operator"
 
@@ -62,7 +62,7 @@ class OperatorRule:
 
 
 def _replicas_of(total: int, lanes: int) -> tuple[int, ...]:
-    """Of each lane, for relays 0 to total - 1."""
+    """Return the replicas of each lane for relays 0 to total - 1."""
     return tuple(max(-(-(total - lane) // lanes), 0) for lane in range(lanes))
 
 
@@ -87,7 +87,7 @@ def _states(fleet: Fleet, now: float) -> dict[int, RelayState]:
 class HpaRule:
     """desired = ceil(current * utilisation / target), each 15 s, 10 % tolerance, the most of the last 300 s.
 
-    `waits_s`: a relay that shall go takes no new calls and ends when it is empty or the time is over; 0 ends
+    `waits_s`: a relay to be removed takes no new calls and ends when it is empty or the time is over; 0 ends
     it at once with its calls. Utilisation is that of all pods, as HPA's is, also of those that still wait.
     """
 

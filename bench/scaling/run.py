@@ -1,4 +1,4 @@
-"""One day under one rule, and what it cost."""
+"""One day under one rule, and its cost."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Outcome:
 
 
 def run_day(day: Day, rule: Rule, fleet: Fleet) -> Outcome:
-    """Step by step: calls end, new ones are placed, the rule acts. Idle is what no call uses."""
+    """Run step by step: calls end, new ones are placed, the rule acts. Idle is room without calls."""
     calls, relays, refused = (np.zeros(day.steps) for _ in range(3))
     moved = dropped = 0
     recent: deque[int] = deque(maxlen=max(int(10 / day.step_s), 1))

@@ -8,7 +8,6 @@ from sipgw.siptest import CallStatistics, LatencySummary
 
 NUMBERS = CallStatistics(
     answer_time_ms=20.0,
-    first_packet_ms=5.0,
     packets_sent=300,
     packets_received=300,
     packets_lost=0,

@@ -119,12 +119,12 @@ class FakeKube:
         return found
 
     def events(self, reason: str) -> "list[Json]":
-        """The events with that reason."""
+        """Return the events with that reason."""
         events = (body for where, body in self.objects.items() if "/events/" in where)
         return [body for body in events if body["reason"] == reason]
 
     def requests_for(self, part: str) -> int:
-        """How many since `written`."""
+        """Return how many since `written`."""
         return sum(part in path for _, path in self.requests)
 
     def told(self) -> set[str]:

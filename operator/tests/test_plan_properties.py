@@ -118,7 +118,7 @@ class Fleet:
         return memory
 
     def places(self) -> Counter[str]:
-        """How many that take calls each node has."""
+        """Return how many that take calls each node has."""
         return Counter(
             relay.node for relay in self.relays.values() if self.beats(relay) and not relay.is_asked
         )
@@ -225,7 +225,7 @@ def test_more_calls_never_want_fewer_relays(
 
 
 def cluster(zones: list[int]) -> dict[str, NodeState]:
-    """A node for each entry, in the zone that it names."""
+    """Return a node for each entry, in the zone that it names."""
     return {f"n{i}": NodeState(f"zone-{zone}") for i, zone in enumerate(zones)}
 
 

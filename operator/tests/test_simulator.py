@@ -32,7 +32,7 @@ def test_the_day_of_the_how_to_goes_as_it_shows(tmp_path: Path) -> None:
 
 
 def play(*flags: str) -> dict[str, list[str]]:
-    """The table's rows, by their rule."""
+    """Return the table's rows, by their rule."""
     ended = subprocess.run(
         [sys.executable, str(SIM), *flags], capture_output=True, text=True, timeout=250, check=True
     )

@@ -29,7 +29,7 @@ def render_text(*options: str, values: Manifest | None = None) -> str:
 
 
 def render(*options: str, values: Manifest | None = None) -> list[Manifest]:
-    """The same, as documents."""
+    """Return the same, as documents."""
     return [document for document in yaml.safe_load_all(render_text(*options, values=values)) if document]
 
 
@@ -42,7 +42,7 @@ def named(manifests: list[Manifest], kind: str, name: str) -> Manifest:
 
 
 def pod_templates(manifests: list[Manifest]) -> dict[str, Manifest]:
-    """Every pod that the release makes, by the name of what makes it."""
+    """Return every pod that the release makes, by the name of what makes it."""
     found = {
         m["metadata"]["name"]: m["spec"]["template"]
         for m in of_kind(manifests, "DaemonSet", "Deployment", "StatefulSet")
@@ -51,6 +51,6 @@ def pod_templates(manifests: list[Manifest]) -> dict[str, Manifest]:
 
 
 def flags(template: Manifest) -> dict[str, str]:
-    """The first container's `--flag=value`."""
+    """Return the first container's `--flag=value`."""
     arguments: list[str] = template["spec"]["containers"][0]["args"]
     return dict(text.partition("=")[::2] for text in arguments)

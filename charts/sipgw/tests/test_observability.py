@@ -30,7 +30,7 @@ SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), 
 
 @cache
 def series() -> frozenset[str]:
-    """Every series that a process can show."""
+    """Return every series that a process can show."""
     families = [*REGISTRY.collect(), *RelayMetrics().describe()]
     return frozenset(f"{one.name}{suffix}" for one in families for suffix in SUFFIXES.get(one.type, ("",)))
 
@@ -44,7 +44,7 @@ def rules() -> list[dict[str, Any]]:
 
 
 def runbook(rule: dict[str, Any]) -> str:
-    """The name of its page."""
+    """Return the name of its page."""
     return rule["annotations"]["runbook_url"].removeprefix("RUNBOOKS/")
 
 

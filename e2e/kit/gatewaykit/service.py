@@ -18,7 +18,7 @@ _STOP_TIMEOUT_S = 15.0
 _TAIL_LINES = 40
 
 
-class ServiceFailed(Exception):  # noqa: N818 - reads as what happened
+class ServiceFailed(Exception):
     """A process did not start, or died; the text ends with the tail of its log."""
 
 

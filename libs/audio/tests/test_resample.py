@@ -28,7 +28,7 @@ def error_db(heard: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def differ_by_rounding(one: np.ndarray, other: np.ndarray) -> bool:
-    """The products may add up in another order: one unit of the last place at most."""
+    """Return the products may add up in another order: one unit of the last place at most."""
     return bool(np.abs(one.astype(int) - other.astype(int)).max() <= 1)
 
 

@@ -7,7 +7,7 @@ from sipgw.config import documents_from_objects
 
 
 def made(kind: str, name: str, spec: dict[str, Any] | None = None, *, age: int = 0) -> dict[str, Any]:
-    """An object as the API gives it; ``age`` orders creation."""
+    """Return an object as the API gives it; ``age`` orders creation."""
     return {
         "apiVersion": "sipgw.io/v1alpha1",
         "kind": kind,

@@ -19,7 +19,7 @@ def commands(patience_s: float | None = PATIENCE_S) -> Pending:
 
 
 async def until_stalled(pending: Pending) -> float:
-    """How long the stream's writer waits until it is told to give the stream up."""
+    """Return how long the stream's writer waits until it is told to give the stream up."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     with pytest.raises(StreamStalled, match="nothing came back"):

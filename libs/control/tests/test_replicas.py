@@ -60,7 +60,7 @@ async def client(two):
 
 
 async def place(client: RegistryClient, call_id: str) -> str:
-    """The registry that placed the call, asked as often as it takes."""
+    """Return the registry that placed the call, asked as often as it takes."""
     async with asyncio.timeout(patient(5)):
         while True:
             try:

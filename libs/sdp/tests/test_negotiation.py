@@ -335,7 +335,7 @@ def test_the_answer_reads_back_as_the_same_formats(offer, answer_to):
 
 
 def test_our_description_moves_to_another_address_with_the_same_streams_and_types(offer, answer_to):
-    """RFC 3264 section 8: payload types keep their meaning, refused streams stay."""
+    """RFC 3264 §8: payload types keep their meaning, refused streams stay."""
     was = answer_to(
         offer(media="m=audio 49170 RTP/AVP 8 96\na=rtpmap:96 telephone-event/8000\nm=video 5000 RTP/AVP 31\n")
     ).session
@@ -358,7 +358,7 @@ def test_our_description_moves_to_another_address_with_the_same_streams_and_type
 
 
 def test_a_held_description_moves_as_sendrecv(offer, answer_to):
-    """RFC 6337 section 5.3: whoever holds says so again in the answer."""
+    """RFC 6337 §5.3: whoever holds says so again in the answer."""
     was = answer_to(offer(media="m=audio 49170 RTP/AVP 0\na=sendonly\n")).session
     assert "a=recvonly" in lines_of(was)
     moved = move_offer(was, address="203.0.113.9", rtp_port=30000, rtcp_port=None, session_version=2)

@@ -15,7 +15,7 @@ from sipgw.sdp import (
     SessionDescription,
 )
 
-# RFC 8866 section 5, its example.
+# RFC 8866 §5, its example.
 RFC_EXAMPLE = b"""v=0
 o=jdoe 3724394400 3724394405 IN IP4 198.51.100.1
 s=Call to John Smith

@@ -11,7 +11,7 @@ PEER = Address("UDP", "192.0.2.1", 5060)
 
 
 def _sip_text(start_line: str, *, body: bytes = b"", **headers: str | None) -> bytes:
-    """A message with the usual headers; `call_id="x"` replaces Call-ID, None leaves a header out."""
+    """Return a message with the usual headers; `call_id="x"` replaces Call-ID, None leaves a header out."""
     words = start_line.split(" ")
     method = words[0] if words[0] != "SIP/2.0" else "INVITE"
     fields: dict[str, str | None] = {
@@ -42,7 +42,7 @@ class Wire:
         self.now = 0.0
 
     def receive(self, data: bytes, source: Address = PEER) -> list[TransactionEvent]:
-        """Hands a datagram in; the events that it makes."""
+        """Hand a datagram in; the events that it makes."""
         self.layer.receive_datagram(data, source, self.now)
         return self.events()
 
@@ -57,11 +57,11 @@ class Wire:
         return [(parse_message(data), address) for data, address in self.layer.datagrams_to_send(self.now)]
 
     def sent_lines(self) -> list[str]:
-        """The same as "100" or "INVITE"."""
+        """Return the same as "100" or "INVITE"."""
         return [_summary(message) for message, _ in self.sent()]
 
     def run_until(self, end: float) -> list[tuple[float, str]]:
-        """Moves the clock, firing each timer at its own time: what was sent, and when."""
+        """Move the clock, firing each timer at its own time: what was sent, and when."""
         log: list[tuple[float, str]] = []
         while (due := self.layer.next_timer()) is not None and due <= end:
             assert due >= self.now, "a timer is due in the past"

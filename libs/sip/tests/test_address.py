@@ -1,4 +1,4 @@
-"""Name-addr and addr-spec (RFC 3261 20.10)."""
+"""Name-addr and addr-spec (RFC 3261 §20.10)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Dialogs (RFC 3261 12): both sides, route sets, loose and strict routing, CSeq order, target refresh."""
+"""Dialogs (RFC 3261 §12): both sides, route sets, loose and strict routing, CSeq order, target refresh."""
 
 from dataclasses import replace
 

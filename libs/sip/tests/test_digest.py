@@ -1,4 +1,4 @@
-"""Digest authentication: the vectors of RFC 2617 3.5 and RFC 7616 3.9.1, the grammar, both ends together."""
+"""Digest authentication: the vectors of RFC 2617 §3.5 and RFC 7616 §3.9.1, the grammar, both ends."""
 
 import random
 from contextlib import suppress

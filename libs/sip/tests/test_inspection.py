@@ -1,4 +1,4 @@
-"""inspect_request: the checks of RFC 3261 8.2.1-8.2.3 in their order."""
+"""inspect_request: the checks of RFC 3261 §8.2.1-8.2.3 in their order."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The INVITE client transaction on a virtual clock (RFC 3261 17.1.1, RFC 6026)."""
+"""The INVITE client transaction on a virtual clock (RFC 3261 §17.1.1, RFC 6026)."""
 
 import pytest
 

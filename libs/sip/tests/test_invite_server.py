@@ -1,4 +1,4 @@
-"""The INVITE server transaction on a virtual clock (RFC 3261 17.2.1, RFC 6026)."""
+"""The INVITE server transaction on a virtual clock (RFC 3261 §17.2.1, RFC 6026)."""
 
 import pytest
 

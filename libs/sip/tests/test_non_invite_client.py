@@ -1,4 +1,4 @@
-"""The non-INVITE client transaction on a virtual clock (RFC 3261 17.1.2), CANCEL included."""
+"""The non-INVITE client transaction on a virtual clock (RFC 3261 §17.1.2), CANCEL included."""
 
 import pytest
 

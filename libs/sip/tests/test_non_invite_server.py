@@ -1,4 +1,4 @@
-"""The non-INVITE server transaction on a virtual clock (RFC 3261 17.2.2)."""
+"""The non-INVITE server transaction on a virtual clock (RFC 3261 §17.2.2)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The 2xx sent again until its ACK (RFC 3261 13.3.1.4)."""
+"""The 2xx sent again until its ACK (RFC 3261 §13.3.1.4)."""
 
 from sipgw.sip import Address, Headers, OkRetransmission, OkState, SipResponse, TimerValues, serialize
 

@@ -129,7 +129,7 @@ def test_a_message_is_the_same_after_a_round_trip(message: SipRequest | SipRespo
 def test_a_folded_and_spaced_message_means_the_same(
     message: SipRequest | SipResponse, data: st.DataObject
 ) -> None:
-    """Blanks around the colon and a fold after it change nothing (RFC 3261 7.3.1)."""
+    """Blanks around the colon and a fold after it change nothing (RFC 3261 §7.3.1)."""
     head, _, body = serialize(message).partition(b"\r\n\r\n")
     start_line, *lines = head.split(b"\r\n")
     styled: list[bytes] = [start_line]

@@ -1,4 +1,4 @@
-"""make_response, new_request, make_ack, make_cancel (RFC 3261 8.1.1, 8.2.6, 9.1, 17.1.1.3)."""
+"""make_response, new_request, make_ack, make_cancel (RFC 3261 §8.1.1, §8.2.6, §9.1, §17.1.1.3)."""
 
 import pytest
 

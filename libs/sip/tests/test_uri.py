@@ -1,4 +1,4 @@
-"""sip and sips URIs (RFC 3261 19.1)."""
+"""sip and sips URIs (RFC 3261 §19.1)."""
 
 import pytest
 

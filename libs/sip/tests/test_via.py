@@ -1,4 +1,4 @@
-"""Via (RFC 3261 20.42, RFC 3581, RFC 5118)."""
+"""Via (RFC 3261 §20.42, RFC 3581, RFC 5118)."""
 
 import pytest
 

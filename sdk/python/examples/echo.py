@@ -1,4 +1,4 @@
-"""Says back what it hears. Ten lines are enough for a bot.
+"""A bot that repeats what it hears, in ten lines.
 
 python examples/echo.py, then: sipgw up --bot localhost:9090
 """

@@ -1,4 +1,4 @@
-"""Repeats what was said after a pause, behind a short tone. Stops when it is interrupted."""
+"""A bot that repeats what was said after a pause, behind a short tone, and stops when interrupted."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import numpy as np
 from sipgw.bot import Call, serve
 
 RATE_HZ = 16000
-LOUD = 500  # RMS of a frame above which someone speaks
+LOUD = 500  # RMS of a frame with speech
 PAUSE_FRAMES = 25  # half a second
 TONE = (8000 * np.sin(2 * np.pi * 880 * np.arange(RATE_HZ // 10) / RATE_HZ)).astype(np.int16)
 

@@ -58,7 +58,7 @@ class RawTrunk:
         await self.send(pb.TrunkEvent(audio=batch))
 
     async def next(self, kind: str) -> pb.TrunkAction:
-        """The next item of a kind; others are kept in `items`."""
+        """Return the next item of a kind; others are kept in `items`."""
         while True:
             for index, item in enumerate(self.items):
                 if item.WhichOneof("item") == kind:

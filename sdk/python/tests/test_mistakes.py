@@ -58,7 +58,7 @@ def test_one_channel_in_any_shape_is_taken(shape: tuple[int, ...]):
 
 
 async def told(caplog: pytest.LogCaptureFixture) -> str:
-    """The line that the watch logs from its thread."""
+    """Return the line that the watch logs from its thread."""
     async with asyncio.timeout(5):
         while not caplog.text:  # noqa: ASYNC110 - a log says nothing
             await asyncio.sleep(0.01)

@@ -165,7 +165,7 @@ class Serving:
         await self.server.stop(0)
 
     def channel(self) -> grpc.aio.Channel:
-        """A connection of its own, as each gateway process has."""
+        """Return a connection of its own, as each gateway process has."""
         options = [("grpc.use_local_subchannel_pool", 1)]
         self.channels.append(grpc.aio.insecure_channel(f"127.0.0.1:{self.port}", options=options))
         return self.channels[-1]

@@ -51,7 +51,7 @@ def assert_is_being_read_again(error: grpc.aio.AioRpcError) -> None:
 
 
 async def told(watch: Any, count: int) -> list[tuple[str, int]]:
-    """The next `count` changes of a watch."""
+    """Return the next `count` changes of a watch."""
     changes: list[tuple[str, int]] = []
     async with asyncio.timeout(patient(20)):
         while len(changes) < count:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from registry_kit.relays import beat, free_units, join, lapse, placed_on, relay
 from sipgw.calls import random_call_id
 from sipgw.registry.placement import NotPlaced, Placed, Placements
-from sipgw.registry.testing import beat, free_units, join, lapse, placed_on, relay
 from sipgw.store import Store
 from sipgw.store.testing import RedisServer
 

@@ -4,10 +4,10 @@ import time
 
 import pytest
 
+from registry_kit.relays import beat, join, lapse, placed_on, relay
 from sipgw.calls import random_call_id
 from sipgw.registry.placement import Beat, NotPlaced, Placed, Placements, lost_relays, units_taken
 from sipgw.registry.placement_scripts import KNOWN_MS
-from sipgw.registry.testing import beat, join, lapse, placed_on, relay
 from sipgw.store import Store
 from sipgw.store.testing import RedisServer
 

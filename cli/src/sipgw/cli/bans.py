@@ -1,4 +1,4 @@
-"""`sipgw bans`: the sources that edges keep out, and letting one in again."""
+"""`sipgw bans`: list the sources that edges ban, and lift a ban."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ def bans(
     tls_dir: TlsFlag = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a ban.")] = False,
 ) -> None:
-    """List the sources that are kept out, and why; or let one in again."""
+    """List the banned sources and why; or lift a ban."""
     from sipgw.control import ControlError
 
     quieten_libraries()
@@ -83,7 +83,7 @@ def _require_all(silent: "Sequence[str]") -> None:
 
 
 def table_of(found: "Iterable[Ban]") -> "Table":
-    """One row for each ban of an edge."""
+    """Return a table with one row for each ban of an edge."""
     from rich.table import Table
 
     table = Table(expand=False)

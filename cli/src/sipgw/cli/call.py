@@ -1,4 +1,4 @@
-"""`sipgw call`: a telephone without hands; one call told step by step, or many at a rate."""
+"""`sipgw call`: a telephone for scripts; one call shown step by step, or many at a rate."""
 
 import asyncio
 import json

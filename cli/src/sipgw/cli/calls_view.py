@@ -11,11 +11,11 @@ from sipgw.api.registry.v1.registry_pb2 import CallSummary
 
 _ENDED = CallState.CALL_STATE_ENDED
 _SHORT_ID = 8
-"""Digits of a call id in a table: `sipgw hangup` takes them, and 80 columns have room for the rest."""
+"""Digits of a call id in a table: enough for `sipgw hangup`, and 80 columns have room for the rest."""
 
 
 def state_of(call: CallSummary) -> str:
-    """`established`, `ended (caller hangup)`"""
+    """Return the state as people read it: `established`, `ended (caller hangup)`."""
     word = CallState.Name(call.state).removeprefix("CALL_STATE_").lower()
     if call.state == _ENDED and call.end_cause:
         word += f" ({cause_of(call)})"
@@ -28,7 +28,7 @@ def cause_of(call: CallSummary) -> str:
 
 
 def printable(text: str) -> str:
-    """What a caller says of itself, without what a terminal would obey."""
+    """Return a caller's text without characters that control a terminal."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
@@ -37,7 +37,7 @@ def has_ended(call: CallSummary) -> bool:
 
 
 def length_of(call: CallSummary) -> str:
-    """m:ss since the answer; a dash before it."""
+    """Return m:ss since the answer; a dash before it."""
     if not call.answered_ms:
         return "-"
     until_ms = call.ended_ms or int(time.time() * 1000)
@@ -48,8 +48,9 @@ def length_of(call: CallSummary) -> str:
 def table_of(
     calls: Iterable[CallSummary], digits: Mapping[str, str] | None = None, *, title: str = ""
 ) -> Table:
-    """One row a call, oldest first. `digits` are those heard so far, by call id; in 80 columns they take the
-    place of the edge.
+    """Return a table with one row per call, oldest first.
+
+    `digits` are those heard so far, by call id; in 80 columns they replace the edge.
     """
     table = Table(title=title or None, title_justify="left", expand=False)
     heard = digits or {}
@@ -71,7 +72,7 @@ def table_of(
 
 
 def line_of(call: CallSummary) -> str:
-    """One line of a change, for logs and pipes."""
+    """Return one line for a change, for logs and pipes."""
     parties = f"{printable(getattr(call, 'from'))} -> {printable(call.to)}"
     place = f" route={call.route} edge={call.owner.name} relay={call.relay.name}" if call.route else ""
     return f"call {call.call_id} {state_of(call)} {parties} time={length_of(call)}{place}"

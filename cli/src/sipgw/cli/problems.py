@@ -1,4 +1,4 @@
-"""How a command says that it can't: plain lines on stderr and an exit status, never a traceback."""
+"""How a command reports a problem: plain lines on stderr and an exit status, never a traceback."""
 
 import sys
 from typing import NoReturn
@@ -8,13 +8,13 @@ MISUSED = 2
 
 
 def quieten_libraries() -> None:
-    """What a library would log is told by the command in its own words, or not worth telling."""
+    """Silence the libraries' logs: the command reports the problems in its own words."""
     from sipgw.runtime.telemetry.logs import configure_logging
 
     configure_logging("cli", level="critical")
 
 
 def give_up(reason: object, *, status: int = FAILED) -> NoReturn:
-    """Prints the reason and ends the process."""
+    """Print the reason and end the process."""
     sys.stderr.write(f"sipgw: {reason}\n")
     raise SystemExit(status)

@@ -1,4 +1,4 @@
-"""Which Redis a gateway of this machine keeps its calls in: --redis, SIPGW_REDIS_URL, else one of its own."""
+"""The Redis for the calls of a gateway on this machine: --redis, SIPGW_REDIS_URL, else one of its own."""
 
 from typing import Annotated
 

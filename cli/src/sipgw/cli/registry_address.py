@@ -1,6 +1,6 @@
-"""Which registry a command talks to: --registry, SIPGW_REGISTRY, else that of the `sipgw up` running here.
+"""The registry for a command: --registry, SIPGW_REGISTRY, else that of the `sipgw up` running here.
 
-A gateway with mTLS wants a certificate of ours (--tls-dir): the operator's may do everything.
+A gateway with mTLS requires our certificate (--tls-dir): the operator's has every right.
 """
 
 from typing import TYPE_CHECKING, Annotated
@@ -27,7 +27,7 @@ TlsFlag = Annotated[
 
 
 def open_registry(address: str, tls_dir: str) -> "RegistryClient":
-    """A client for `address`. Ends the process with a reason when the certificates can't be used."""
+    """Return a client for `address`. End the process with a reason when the certificates don't work."""
     from sipgw.control import RegistryClient
     from sipgw.runtime.errors import StartupError
     from sipgw.runtime.tls import tls_directory
@@ -39,7 +39,7 @@ def open_registry(address: str, tls_dir: str) -> "RegistryClient":
 
 
 def find_registry(told: str | None) -> str:
-    """host:port. Ends the process with a reason when there is none, or when there are several."""
+    """Return host:port. End the process with a reason when there is none, or several."""
     if told:
         return told
     from sipgw.local.state_file import running_gateways

@@ -1,4 +1,4 @@
-"""`sipgw relays` and `sipgw drain`: the media relays, and taking one out of service without ending calls."""
+"""`sipgw relays` and `sipgw drain`: list the media relays, and empty one without ending calls."""
 
 import asyncio
 import json
@@ -106,7 +106,7 @@ async def _calls_by_relay(client: "RegistryClient") -> dict[str, int]:
 
 
 def table_of(found: "Iterable[Relay]") -> "Table":
-    """One row a relay, in the order in which they are filled."""
+    """Return a table with one row per relay, in the order in which they are filled."""
     from rich.table import Table
 
     table = Table(expand=False)
@@ -121,7 +121,7 @@ def table_of(found: "Iterable[Relay]") -> "Table":
 
 
 def state_of(relay: "Relay") -> str:
-    """`ready`, `full` (its CPU is spent), `draining` or `gone`."""
+    """Return `ready`, `full` (its CPU is exhausted), `draining` or `gone`."""
     if not relay.healthy:
         return "gone"
     if relay.draining:

@@ -1,4 +1,4 @@
-"""A changing set of calls on the screen: a live table on a terminal, a line for each change otherwise."""
+"""A changing set of calls on the screen: a live table on a terminal, otherwise a line for each change."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -12,7 +12,7 @@ from sipgw.cli.calls_view import has_ended, line_of, table_of
 
 
 class CallsShow(Protocol):
-    """Used as a context manager; `say` is for lines that are no change of a call."""
+    """A display, used as a context manager; `say` is for lines that are no change of a call."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *_: object) -> None: ...
@@ -22,12 +22,12 @@ class CallsShow(Protocol):
 
 
 def show_for(title: str) -> CallsShow:
-    """The fitting one for standard output."""
+    """Return the display that fits standard output."""
     return LiveTable(title) if sys.stdout.isatty() else Lines(line_of)
 
 
 class Lines:
-    """One line for each change; states that were told already are left out."""
+    """One line for each change; repeated states are left out."""
 
     def __init__(self, line: Callable[[CallSummary], str]) -> None:
         self._line = line
@@ -59,7 +59,7 @@ class Lines:
 
 
 class LiveTable:
-    """A table that is redrawn; what is said scrolls above it."""
+    """A table that is redrawn; lines from `say` scroll above it."""
 
     def __init__(self, title: str) -> None:
         self._title = title

@@ -93,7 +93,7 @@ def _state_home() -> Path:
 
 
 async def _run(settings: "GatewaySettings") -> int:
-    """Until a signal; a second one ends everything at once."""
+    """Run until a signal; a second one ends everything at once."""
     from sipgw.cli.show import show_for
     from sipgw.local.gateway import LocalGateway
     from sipgw.local.state_file import announced
@@ -155,7 +155,7 @@ def _tell(show: "CallsShow", event: "SupervisorEvent") -> None:
 
 
 class _Signals:
-    """The first ends `serve` or the start; the second kills."""
+    """The first signal ends `serve` or the start; the second kills."""
 
     def __init__(self, main: "asyncio.Task[int]", gateway: "LocalGateway", show: "CallsShow") -> None:
         self.count = 0
@@ -170,7 +170,7 @@ class _Signals:
             loop.add_signal_handler(number, self._on_signal)
 
     async def serve(self, following: Coroutine[Any, Any, None]) -> None:
-        """Runs a coroutine until the first signal."""
+        """Run a coroutine until the first signal."""
         self._is_serving = True
         task = asyncio.create_task(following, name="follow calls")
         stop = asyncio.create_task(self._stopping.wait(), name="wait for a signal")

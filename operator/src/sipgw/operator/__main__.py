@@ -1,4 +1,4 @@
-"""`sipgw-operator`: flags, then the operator until SIGTERM."""
+"""`sipgw-operator`: read the flags and run the operator until SIGTERM."""
 
 from typing import Annotated, Final
 
@@ -47,7 +47,7 @@ def run(
     health: Annotated[str, typer.Option(help="host:port of gRPC health: liveness, readiness.")] = "",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
-    """The operator of the gateway: custom resources, relays, certificates."""
+    """Run the operator of the gateway: custom resources, relays, certificates."""
     configure_logging(SERVICE, level=log_level, instance=identity)
 
     async def main(lifecycle: Lifecycle) -> None:
@@ -72,7 +72,7 @@ def run(
 
 
 def main() -> None:
-    """The console script."""
+    """Run as the console script."""
     _app()
 
 

@@ -1,4 +1,4 @@
-"""The operator's parts put together."""
+"""The parts of the operator, put together."""
 
 import asyncio
 import secrets
@@ -30,7 +30,7 @@ _READY_WITHIN_S: Final = 10.0
 
 
 class OperatorApp:
-    """One replica: it stands by, or leads and acts."""
+    """One replica, which is on standby, or leads and acts."""
 
     def __init__(self, settings: OperatorSettings, *, clock: Clock | None = None) -> None:
         self._settings = settings
@@ -75,13 +75,13 @@ class OperatorApp:
         self._probes = Probes(Vitals(self._is_ready), admin=settings.admin, health=settings.health)
 
     async def start(self) -> dict[str, str]:
-        """Bind the probes and begin; gives the addresses really bound. Raises StartupError."""
+        """Bind the probes, begin, and return the addresses really bound. Raises StartupError."""
         bound = await self._probes.start()
         self._tasks.spawn(self._work(), "work")
         return bound
 
     async def stop(self) -> None:
-        """Hand the lead over and end; calls and relays go on as they are."""
+        """Give up the lead and end; calls and relays go on as they are."""
         if self._watching is not None:
             await self._watching.aclose()
         await self._tasks.aclose()
@@ -105,7 +105,7 @@ class OperatorApp:
         self._watching.start()
 
     async def _find_owner(self) -> None:
-        """What our Secrets and the Lease are deleted with."""
+        """Return the owner with which our Secrets and the Lease are deleted."""
         if self._settings.owner is None:
             return
         kind, name = self._settings.owner
@@ -125,7 +125,7 @@ class OperatorApp:
         self._owners = [{"apiVersion": api_version, "kind": kind, "name": name, "uid": uid}]
 
     async def _wait_for_kinds(self) -> None:
-        """Until the apiserver has our CRDs; the built-in config serves meanwhile."""
+        """Wait until the apiserver has our CRDs; the built-in config serves meanwhile."""
         while True:
             try:
                 group = await self._client.get(paths.API_GROUP)

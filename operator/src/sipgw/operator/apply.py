@@ -1,6 +1,7 @@
-"""What is done about what was planned: config, replicas, drains, restarts, status, events.
+"""Carry out the plan: config, replicas, drains, restarts, status, events.
 
-Each act stands alone: one that fails is logged and done again by the next pass, which starts from what is.
+Each act is independent: a failed one is logged and repeated by the next pass, which starts from the state
+then.
 """
 
 from collections.abc import Awaitable, Callable
@@ -24,7 +25,7 @@ from sipgw.runtime.telemetry.logs import get_logger
 
 
 class Applier:
-    """`may_act` is asked before each act: who leads no more, stops in the middle."""
+    """`may_act` is asked before each act, so that a replica that lost the lead stops at once."""
 
     def __init__(
         self,
@@ -45,11 +46,11 @@ class Applier:
         self._log = get_logger("sipgw.operator.apply")
 
     def now(self) -> str:
-        """As Kubernetes writes it."""
+        """Return the present time as Kubernetes writes it."""
         return datetime.fromtimestamp(self._clock.unix_ms() / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     async def put_config(self, config: GatewayConfig, expected_version: int) -> bool:
-        """Whether it is in force now."""
+        """Put the config; return whether it is in force now."""
 
         async def put() -> None:
             epoch, version = await self._registry.put_config(config, expected_version)
@@ -58,14 +59,14 @@ class Applier:
         try:
             is_done = await self._act("config", put)
         except ConfigConflict:
-            is_done = False  # another came between: the next pass starts from that one
+            is_done = False  # another config came first: the next pass starts from that one
         metrics.CONFIG_PUTS.labels("done" if is_done else "failed").inc()
         return is_done
 
     async def apply_plan(self, plan: Plan, lanes: Lanes, gateway: Subject | None) -> None:
-        """Take back first, then add, then drain, then take away: capacity comes before it goes.
+        """Take back drained relays, add, drain, then remove: capacity comes before it goes.
 
-        It is told of the `gateway`, or without one of the lane that it is about.
+        Events are on the `gateway`, or without one on the lane concerned.
         """
 
         def subject(relay: str) -> Subject | None:
@@ -85,7 +86,7 @@ class Applier:
                 )
 
     async def write_status(self, body: Json, status: Json) -> bool:
-        """Through the status subresource, so that no generation changes."""
+        """Write through the status subresource, so that no generation changes."""
         kind, name = key_of(body)
         path = f"{paths.documents(self._namespace, kind, name)}/status"
         before: Json = part(body, "status")
@@ -95,7 +96,7 @@ class Applier:
     async def tell(
         self, subject: Subject | None, reason: str, message: str, *, is_warning: bool = False
     ) -> bool:
-        """An Event, where there is an object to tell it of; whether it was told."""
+        """Create an Event if there is an object for it; return whether it was created."""
         if subject is None:
             self._log.info("told", reason=reason, message=message)
             return False
@@ -131,12 +132,12 @@ class Applier:
         try:
             await self._client.create(path, eviction_manifest(pod, self._namespace))
         except KubeError as error:
-            # Gone is what was wanted. 429: its disruption budget is spent, and it is asked again later.
+            # Gone is as wanted. 429: its disruption budget is exhausted, and the next pass asks again.
             if error.status != 404:
                 raise
 
     async def _act(self, act: str, do: Callable[[], Awaitable[object]]) -> bool:
-        """Whether it was done."""
+        """Run an act; return whether it succeeded."""
         if not self._may_act():
             return False
         try:

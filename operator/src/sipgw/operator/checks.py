@@ -1,7 +1,7 @@
-"""Checks: custom resources in, the config that shall be in force and a verdict on each of them out. Pure.
+"""Checks, pure: from custom resources to the config that should be in force and a verdict on each.
 
-A document that can't be used costs nobody else anything: its last good version, as the registry's present
-config has it, keeps serving until it is corrected or deleted.
+An unusable document affects no other: its last good version, from the registry's present config, keeps
+serving until it is corrected or deleted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,21 +19,21 @@ MAX_MESSAGE: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """On one document. `keeps_last_good`: an earlier version of it serves instead."""
+    """The verdict on one document. `keeps_last_good`: an earlier version of it serves instead."""
 
     is_accepted: bool
     reason: str
     message: str
     keeps_last_good: bool = False
     is_resolved: bool = True
-    """False: it serves, except for what it refers to that is not there."""
+    """False: it serves, except for references to missing objects."""
     shadowed_by: str = ""
-    """The route that takes all calls of this one before it is asked."""
+    """The earlier route that takes all calls of this one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What shall be in force. `documents.gateway` is the default one where none was accepted."""
+    """The config that should be in force. `documents.gateway` is the default where none was accepted."""
 
     config: GatewayConfig
     documents: Documents
@@ -49,7 +49,7 @@ def check(
     seal_key: SealKey,
     addresses: Mapping[str, str] | None = None,
 ) -> Checked:
-    """`objects` are all SipGateways, SipTrunks and BotRoutes, `present` is the config in force."""
+    """Check `objects`, all SipGateways, SipTrunks and BotRoutes, against the config in force, `present`."""
     documents, problems = documents_from_objects([*objects, *secrets])
     served = _served(documents, objects, problems)
     verdicts = {
@@ -74,7 +74,7 @@ def check(
 
 
 def differs(config: GatewayConfig, present: GatewayConfig | None) -> bool:
-    """Whether putting `config` would change anything."""
+    """Return whether putting `config` would change anything."""
     if present is None:
         return True
     bare = GatewayConfig()
@@ -85,7 +85,7 @@ def differs(config: GatewayConfig, present: GatewayConfig | None) -> bool:
 
 
 def say(problems: Sequence[ConfigProblem]) -> str:
-    """For a condition: the field, what was found, what is allowed."""
+    """Describe a problem for a condition: the field, the value found, the values allowed."""
     lines = [
         f"{problem.field or 'document'}: found {problem.found}; allowed: {problem.allowed}"
         + (f" ({problem.hint})" if problem.hint else "")
@@ -97,7 +97,7 @@ def say(problems: Sequence[ConfigProblem]) -> str:
 def _served(
     documents: Documents, objects: Sequence[Json], problems: Mapping[ObjectKey, object]
 ) -> set[ObjectKey]:
-    """What of the objects is in the documents; their gateway may be the default one, whatever its name."""
+    """Return the objects that are in the documents; their gateway may be the default one."""
     gateways = {key_of(body) for body in objects if body["kind"] == "SipGateway"} - set(problems)
     return gateways | {(one.kind, one.metadata.name) for one in (*documents.trunks, *documents.routes)}
 
@@ -116,13 +116,16 @@ def _verdict(key: ObjectKey, problems: Sequence[ConfigProblem], *, is_serving: b
 
 
 def _is_wrong_by_itself(key: ObjectKey, objects: Sequence[Json], secrets: Sequence[Json]) -> bool:
-    """Not so what excludes another document: its last good version would exclude it too."""
+    """Return whether a document is wrong by itself, not by excluding another.
+
+    The last good version of one that excludes another would exclude it too.
+    """
     alone = next(body for body in objects if key_of(body) == key)
     return key in documents_from_objects([alone, *secrets])[1]
 
 
 def _with_defaults(documents: Documents, objects: Sequence[Json]) -> Documents:
-    """The built-in trunk and route where there is no document of the kind at all, not even a wrong one."""
+    """Add the built-in trunk and route where there is no document of the kind, not even a wrong one."""
     kinds = {str(body["kind"]) for body in objects}
     completed = complete(documents)
     return Documents(
@@ -136,7 +139,7 @@ def _with_defaults(documents: Documents, objects: Sequence[Json]) -> Documents:
 def _keep_last_good(
     config: GatewayConfig, present: GatewayConfig | None, keys: Sequence[ObjectKey]
 ) -> list[ObjectKey]:
-    """Put the present parts of these documents into `config`; gives those that were there."""
+    """Copy the present parts of these documents into `config`; return those that existed."""
     if present is None:
         return []
     kept: list[ObjectKey] = []

@@ -1,4 +1,4 @@
-"""Conditions and the status of each kind, from what was found to what `kubectl get` shows. Pure."""
+"""Conditions and status of each kind, as `kubectl get` shows them. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from sipgw.operator.spread import Together
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One, without the times that Kubernetes wants of it."""
+    """A condition without the times that Kubernetes requires."""
 
     type: str
     is_true: bool
@@ -23,7 +23,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class GatewayFacts:
-    """What the whole gateway is like now. `registry_problem`: why nothing is known of it; empty: all is."""
+    """The present facts of the gateway. `registry_problem`: why they are unknown; empty when known."""
 
     registry_problem: str = ""
     is_config_in_force: bool = False
@@ -39,7 +39,7 @@ class GatewayFacts:
     ignored_ports: str = ""
     relay_warnings: str = ""
     edges_asked: int = 0
-    """0: nobody knows."""
+    """0: unknown."""
     together: Together | None = None
 
 
@@ -47,10 +47,10 @@ Document = SipGateway | SipTrunk | BotRoute
 
 
 def status_of(body: Json, document: Document | None, verdict: Verdict, facts: GatewayFacts, now: str) -> Json:
-    """The status that `body` should have; equal to what it has when nothing changed. `document` is what was
-    understood of it.
+    """Return the status that `body` should have, equal to its present one when nothing changed.
 
-    While the registry is away the numbers stay as they were: stale is better than wrong.
+    `document` is the parsed document. While the registry is away the numbers stay as they were: stale is
+    better than wrong.
     """
     kind, name = key_of(body)
     before = part(body, "status")
@@ -80,7 +80,7 @@ def status_of(body: Json, document: Document | None, verdict: Verdict, facts: Ga
 
 
 def merged(before: Sequence[Json], wanted: Sequence[Condition], generation: int, now: str) -> list[Json]:
-    """`lastTransitionTime` moves with the status only, as Kubernetes has it. Conditions of others stay."""
+    """Merge conditions: `lastTransitionTime` changes with the status only; others' conditions stay."""
     held = {str(one.get("type")): one for one in before}
     ours = {condition.type for condition in wanted}
     result: list[Json] = []
@@ -102,12 +102,12 @@ def merged(before: Sequence[Json], wanted: Sequence[Condition], generation: int,
 
 
 def differs_beyond_counts(before: Json, after: Json) -> bool:
-    """Whether a change is worth writing at once; numbers of calls may wait."""
+    """Return whether a change must be written at once; changed numbers of calls may wait."""
     return _without_counts(before) != _without_counts(after)
 
 
 def ignored_ports(gateway: SipGateway, sip_port: int, rtp_ports: tuple[int, int]) -> str:
-    """What a SipGateway says of ports that the cluster has otherwise; empty when nothing."""
+    """Return the ports of a SipGateway that differ from the cluster's; empty without any."""
     spec, default = gateway.spec, SipGateway.model_fields["spec"].default
     found: list[str] = []
     if spec.sip.port not in {sip_port, default.sip.port}:
@@ -175,7 +175,7 @@ def _ports_ignored(facts: GatewayFacts) -> Condition:
 
 
 def _of_now(before: Json, facts: GatewayFacts, condition: Condition) -> Condition:
-    """The condition; while the registry is away as it was."""
+    """Return the condition; while the registry is away, the previous one."""
     if not facts.registry_problem:
         return condition
     held = next((one for one in parts(before, "conditions") if one.get("type") == condition.type), Json())
@@ -184,7 +184,7 @@ def _of_now(before: Json, facts: GatewayFacts, condition: Condition) -> Conditio
 
 
 def relays_together(found: Together | None) -> Condition:
-    """Whether all relays share one fate."""
+    """Return the condition that tells whether all relays are on one node or in one zone."""
     if found is None:
         return _no("RelaysTogether", "Spread", "no single node or zone has all relays")
     cure = f"the operator moves one to another {found.kind}"
@@ -208,7 +208,10 @@ def _relay_warnings(facts: GatewayFacts) -> Condition:
 
 
 def _summary(before: Json, document: Document | None) -> Json:
-    """The words of the columns; of a document that was not understood those of its last good version."""
+    """Return the contents of the columns.
+
+    A document with errors shows those of its last good version.
+    """
     match document:
         case BotRoute():
             return {"match": match_in_words(document), "bot": bots_in_words(document)}

@@ -2,7 +2,7 @@
 
 OperatorError
 └── KubeError          the apiserver answered with an error, `status` says which
-    ├── KubeConflict   409: it exists already, or another wrote in between
+    ├── KubeConflict   409: it exists already, or another write came first
     ├── KubeForbidden  401, 403: a right is missing
     └── KubeAway       no answer
 """
@@ -20,16 +20,16 @@ class KubeError(OperatorError):
         self.status = status
 
 
-class KubeConflict(KubeError):  # noqa: N818 - outcomes, named as callers read them
-    """It exists already, or another wrote in between: read again."""
+class KubeConflict(KubeError):
+    """The object exists already, or another write came first: read it again."""
 
 
-class KubeForbidden(KubeError):  # noqa: N818
-    """A right is missing; docs/how-to say which the chart gives."""
+class KubeForbidden(KubeError):
+    """A right is missing; docs/how-to lists the rights that the chart grants."""
 
 
-class KubeAway(KubeError):  # noqa: N818
-    """No answer."""
+class KubeAway(KubeError):
+    """The apiserver did not answer."""
 
     def __init__(self, message: str) -> None:
         super().__init__(0, message)

@@ -1,7 +1,7 @@
-"""EventLog: tells Events, and repeats itself seldom.
+"""EventLog: create Events, and repeat them seldom.
 
-An Event that was told already is counted up instead of told again, each time after twice the wait. One that
-the apiserver refused is tried again by the same measure. So a pass may say the same every two seconds.
+An Event that exists is counted up instead of created again, each time after twice the wait. One that the
+apiserver refused is tried again after the same waits. So every pass may report the same problem.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _Key = tuple[Subject, str, str]
 
 @dataclass(slots=True)
 class _Told:
-    """`name` is that of the Event, empty as long as none was taken."""
+    """`name` is that of the Event, empty while none was accepted."""
 
     name: str
     count: int
@@ -33,7 +33,7 @@ class _Told:
 
 
 class EventLog:
-    """Kept over passes."""
+    """The Events created so far, kept over passes."""
 
     def __init__(self, client: KubeClient, namespace: str) -> None:
         self._client = client
@@ -44,7 +44,10 @@ class EventLog:
     async def tell(
         self, subject: Subject, reason: str, message: str, *, is_warning: bool, now: float, stamp: str
     ) -> bool:
-        """Whether it stands there, told now or before. Raises KubeError, the next time after a wait."""
+        """Create or count up an Event; return whether it exists.
+
+        Raises KubeError, the next time after a wait.
+        """
         self._forget(now)
         key = (subject, reason, message)
         told = self._told.setdefault(key, _Told("", 0, now, now))
@@ -62,7 +65,7 @@ class EventLog:
         return True
 
     async def _count_up(self, told: _Told, stamp: str) -> bool:
-        """False when the Event is gone."""
+        """Count an Event up; return False when it is gone."""
         try:
             path = paths.events(self._namespace, told.name)
             await self._client.merge(path, {"count": told.count, "lastTimestamp": stamp})

@@ -1,4 +1,4 @@
-"""What `plan()` works from and what it gives: the spec, what is observed, what is remembered, and the plan.
+"""Inputs and outputs of `plan()`: the spec, the observed state, the memory, and the plan.
 
 Relays are numbered: number i is ordinal i // L of lane i % L, L being the number of lanes.
 """
@@ -14,7 +14,7 @@ _DEFAULT_CAPACITY: Final = 500.0
 
 @dataclass(frozen=True, slots=True)
 class SizingSpec:
-    """What people say, with the defaults of SipGateway; `lanes` is the chart's."""
+    """The sizing of the SipGateway, with defaults; `lanes` is the chart's."""
 
     lanes: int = 4
     least: int = 2
@@ -28,7 +28,7 @@ class SizingSpec:
 
 @dataclass(frozen=True, slots=True)
 class RelayState:
-    """A relay whose heart beats. `is_drain_requested`: it was us; else it goes by itself."""
+    """A relay that sends heartbeats. `is_drain_requested`: we asked for its drain; else it ends by itself."""
 
     name: str
     capacity_units: int
@@ -40,12 +40,12 @@ class RelayState:
     is_outdated: bool = False
     node: str = ""
     is_full: bool = False
-    """Its CPU is spent with what it has."""
+    """Whether its CPU is exhausted by its calls."""
 
 
 @dataclass(frozen=True, slots=True)
 class GoneRelay:
-    """A relay whose heartbeat stopped minutes ago at most. `was_draining`: it was stopped on purpose."""
+    """A relay whose heartbeat stopped in the last minutes. `was_draining`: it was stopped on purpose."""
 
     node: str = ""
     was_draining: bool = False
@@ -53,9 +53,9 @@ class GoneRelay:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """Now: replicas a lane as they are asked for, and the relays that beat, by number.
+    """The present state: requested replicas per lane, and the relays with heartbeats, by number.
 
-    `gone`: those that the registry knows of and that beat no more; `nodes`: empty when nobody may read them.
+    `gone`: those that the registry knows without heartbeats; `nodes`: empty when we may not read them.
     """
 
     replicas: tuple[int, ...]
@@ -64,18 +64,18 @@ class Observed:
     nodes: Mapping[str, NodeState] = field(default_factory=dict[str, NodeState])
     setups_per_s: float = 0.0
     outdated_silent: frozenset[str] = frozenset()
-    """Pods of an old template whose relay does not beat, by name: they are replaced at once."""
+    """Pods of an old template whose relay sends no heartbeat, by name: they are replaced at once."""
     is_rolling: bool = False
 
     @property
     def numbers(self) -> frozenset[int]:
-        """All that are asked for."""
+        """All numbers that are requested."""
         return numbers_of(self.replicas)
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A relay that is to leave the node where all are. `relay` is empty while none is on its way."""
+    """The move of a relay off the node where all are. `relay` is empty when none is moving."""
 
     crowded_since: float | None = None
     relay: str = ""
@@ -86,27 +86,27 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What was before."""
+    """What earlier passes saw."""
 
     used: tuple[tuple[float, float], ...] = ()
     began: float = 0.0
-    """When the first pass was."""
+    """When the first pass ran."""
     wanted: tuple[tuple[float, int], ...] = ()
     capacity_units: float = _DEFAULT_CAPACITY
     silent_since: Mapping[int, float] = field(default_factory=dict[int, float])
     heard: frozenset[int] = frozenset()
     leaving: frozenset[int] = frozenset()
-    """Silent since, but drained before: they were stopped on purpose and come back."""
+    """Relays silent since then that had drained: they were stopped on purpose and will return."""
     draining_since: Mapping[int, float] = field(default_factory=dict[int, float])
     restarted_at: Mapping[str, float] = field(default_factory=dict[str, float])
     places: Mapping[int, str] = field(default_factory=dict[int, str])
-    """The node where each relay was heard last."""
+    """The last known node of each relay."""
     move: Move = Move()
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do now, each part empty when there is nothing. `restart`: end the pod, it comes back new."""
+    """What to do now, empty parts for nothing. `restart`: end the pod, which is replaced."""
 
     wanted: int
     replicas: tuple[int, ...]

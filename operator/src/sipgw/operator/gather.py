@@ -1,4 +1,4 @@
-"""What there is: custom resources and what they refer to, the lanes, and what the registry knows."""
+"""Read the present state: custom resources and their references, the lanes, the registry's knowledge."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -27,7 +27,7 @@ from sipgw.operator.spread import number_of
 
 @dataclass(frozen=True, slots=True)
 class Objects:
-    """What people wrote."""
+    """The objects written by users."""
 
     documents: tuple[Json, ...] = ()
     secrets: tuple[Json, ...] = ()
@@ -43,7 +43,7 @@ class Lanes:
 
 @dataclass(frozen=True, slots=True)
 class RegistryView:
-    """What the registry knows; with a `problem` nothing of it is to be believed."""
+    """The registry's knowledge; with a `problem` none of it counts."""
 
     problem: str = ""
     config: GatewayConfig | None = None
@@ -53,14 +53,14 @@ class RegistryView:
 
 
 async def read_edges_asked(client: KubeClient, namespace: str, release: str) -> int:
-    """How many edges the release's Deployment or DaemonSet asks for. Raises KubeError."""
+    """Return how many edges the release's Deployment or DaemonSet asks for. Raises KubeError."""
     labels = edge_selector(release)
     found = await asyncio.gather(*(client.list(path, labels=labels) for path in paths.edge_sets(namespace)))
     return sum(pods_asked(body) for bodies in found for body in bodies)
 
 
 async def read_objects(client: KubeClient, namespace: str) -> Objects:
-    """Lists, always: what a watch missed between two connections is seen here. Raises KubeError."""
+    """List the objects, at each pass: this includes what a watch missed. Raises KubeError."""
     listed = await asyncio.gather(*(_list_kind(client, namespace, kind) for kind in paths.PLURALS))
     documents = tuple(body for bodies in listed for body in bodies)
     names = secrets_wanted(documents)
@@ -70,7 +70,10 @@ async def read_objects(client: KubeClient, namespace: str) -> Objects:
 
 
 async def read_lane_sets(client: KubeClient, namespace: str, release: str) -> Lanes:
-    """The lanes; the pods are read only while a new template is on its way to them. Raises KubeError."""
+    """Return the lanes; read the pods only while a new template is rolled out.
+
+    Raises KubeError.
+    """
     labels = selector(release)
     lanes = read_lanes(await client.list(paths.stateful_sets(namespace), labels=labels), release)
     if all(lane.is_current for lane in lanes):
@@ -80,7 +83,7 @@ async def read_lane_sets(client: KubeClient, namespace: str, release: str) -> La
 
 
 async def read_registry(registry: RegistryClient) -> RegistryView:
-    """Never raises for a registry that is away."""
+    """Read the registry. Never raises when it is away."""
     try:
         config, relays, counts, edges = await asyncio.gather(
             registry.get_config(), registry.list_relays(), registry.count_calls(), registry.list_edges()
@@ -91,7 +94,7 @@ async def read_registry(registry: RegistryClient) -> RegistryView:
 
 
 def observed(view: RegistryView, lanes: Lanes, nodes: Iterable[Node] = ()) -> Observed:
-    """What the plan works from: relays by number, those that beat and those that did until lately."""
+    """Return the input of the plan: relays by number, with heartbeats now or until lately."""
     count = len(lanes.lanes)
     relays: dict[int, RelayState] = {}
     gone: dict[int, GoneRelay] = {}
@@ -138,8 +141,8 @@ async def _list_kind(client: KubeClient, namespace: str, kind: str) -> Sequence[
 
 
 async def read_nodes(client: KubeClient) -> tuple[Node, ...]:
-    """The nodes; none where they may not be read. Raises KubeError."""
+    """Return the nodes; none where they may not be read. Raises KubeError."""
     try:
         return tuple(await client.list(paths.NODES, read=read_node))
     except KubeForbidden:
-        return ()  # said once at the start; pods then advertise their own host's address
+        return ()  # logged once at the start; pods then advertise their own host's address

@@ -1,6 +1,6 @@
-"""KeptSecrets: the part of a pass that keeps the Secrets pods wait for.
+"""KeptSecrets: the part of a pass that keeps the Secrets that pods need.
 
-They are certificates, the password of Redis, the seal key. Changes by others are seen each minute.
+They are certificates, the password of Redis, and the seal key. Changes by others are noticed each minute.
 """
 
 import secrets
@@ -21,15 +21,15 @@ _EVERY_S: Final = 60.0
 
 
 class Keeper(Protocol):
-    """Keeps some Secrets as they should be."""
+    """Something that keeps certain Secrets correct."""
 
     async def ensure(self) -> list[str]:
-        """Write what is missing or due; gives the names of those made anew. Raises KubeError."""
+        """Write what is missing or due; return the names of new ones. Raises KubeError."""
         ...
 
 
 class KeptSecrets:
-    """`keepers` look first; the seal key is kept here."""
+    """All keepers; `keepers` run first, then the seal key."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class KeptSecrets:
         self._log = get_logger("sipgw.operator.secrets")
 
     async def keep(self, *, at_once: bool = False) -> list[str]:
-        """Look each minute; gives the names of what was renewed. Raises KubeError."""
+        """Check each minute; return the names of what was renewed. Raises KubeError."""
         now = self._clock.monotonic()
         if not at_once and now - self._looked_at < _EVERY_S:
             return []
@@ -64,10 +64,10 @@ class KeptSecrets:
         return renewed
 
     async def seal_key(self) -> SealKey:
-        """The key of the passwords in the config; drawn once, and another when its Secret has another.
+        """Return the key for the passwords in the config; drawn once, and replaced when its Secret changes.
 
-        Edges read its file again when something was sealed with a key that is not theirs; so a new key is
-        used when they have its file. Raises KubeError.
+        Edges read its file again when a value was sealed with another key; so a new key is used only when
+        they have its file. Raises KubeError.
         """
         if self._seal_key is None:
             await self._keep_seal()

@@ -1,7 +1,7 @@
-"""KubeClient: the few requests the operator makes, as JSON over the aiohttp that kopf brings.
+"""KubeClient: the few requests of the operator, as JSON over the aiohttp that kopf brings.
 
-No client library: a second HTTP stack and generated models would serve eight kinds of request. Credentials
-come from kopf's public login functions, so both see the same cluster.
+There is no client library: it would add a second HTTP stack and generated models for eight kinds of request.
+Credentials come from kopf's public login functions, so both use the same cluster.
 """
 
 import json
@@ -26,7 +26,7 @@ _PAGE: Final = 100
 _LISTINGS: Final = 3
 T = TypeVar("T")
 _TOKEN_AGE_S: Final = 60.0
-"""A service account's token and authority are files that the kubelet renews; they are read anew so often."""
+"""How often token and authority of a service account are read again; the kubelet renews the files."""
 
 
 def _as_it_is(body: Json) -> Any:
@@ -35,7 +35,7 @@ def _as_it_is(body: Json) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Where the apiserver is, and how we show who we are.
+    """The address of the apiserver, and our credentials.
 
     `tls`: the same context as long as its certificates are the same, since connections are kept by context.
     """
@@ -46,7 +46,7 @@ class Credentials:
 
 
 class KubeClient:
-    """Methods raise KubeError and its kinds."""
+    """A client. Methods raise KubeError and its kinds."""
 
     def __init__(
         self, log_in: Callable[[], Credentials], *, monotonic: Callable[[], float] = time.monotonic
@@ -63,7 +63,7 @@ class KubeClient:
             await self._session.close()
 
     async def get(self, path: str) -> Json | None:
-        """The object; None when there is none."""
+        """Return the object; None when there is none."""
         try:
             return await self._request("GET", path)
         except KubeError as error:
@@ -74,15 +74,15 @@ class KubeClient:
     async def list(
         self, path: str, *, labels: str = "", read: Callable[[Json], T] = _as_it_is
     ) -> "builtins.list[T]":
-        """All objects of a collection, each as `read` gives it; none where the kind itself is unknown.
+        """Return all objects of a collection, each converted by `read`; none for an unknown kind.
 
-        A page at a time, so that of large objects only what `read` keeps is held.
+        One page at a time, so that of large objects only the result of `read` is kept.
         """
         for _ in range(_LISTINGS):
             try:
                 return await self._list(path, labels, read)
             except KubeError as error:
-                if error.status != 410:  # the list changed too much between two of its pages
+                if error.status != 410:  # the list expired between two of its pages
                     raise
         raise KubeError(410, f"{path}: the list expires before its last page")
 
@@ -99,19 +99,19 @@ class KubeClient:
             query["continue"] = str(token)
 
     async def create(self, path: str, body: Json) -> Json:
-        """POST. Raises KubeConflict when it exists."""
+        """Send a POST. Raises KubeConflict when the object exists."""
         return await self._request("POST", path, body)
 
     async def replace(self, path: str, body: Json) -> Json:
-        """PUT; with a resourceVersion in the body KubeConflict says that another came between."""
+        """Send a PUT. Raises KubeConflict if the resourceVersion in the body is outdated."""
         return await self._request("PUT", path, body)
 
     async def merge(self, path: str, body: Json) -> Json:
-        """PATCH by JSON merge."""
+        """Send a PATCH with a JSON merge."""
         return await self._request("PATCH", path, body, MERGE)
 
     async def delete(self, path: str) -> None:
-        """DELETE; what is not there needs none."""
+        """Send a DELETE; a missing object is no error."""
         try:
             await self._request("DELETE", path)
         except KubeError as error:
@@ -135,7 +135,7 @@ class KubeClient:
                     raise _error(response.status, text)
                 return json.loads(text)
         except aiohttp.ClientSSLError as error:
-            self._logged_in_at = float("-inf")  # the cluster's authority may be another now
+            self._logged_in_at = float("-inf")  # the cluster's authority may have changed
             raise KubeAway(f"{type(error).__name__}: {error}") from error
         except (aiohttp.ClientError, TimeoutError, OSError, json.JSONDecodeError) as error:
             raise KubeAway(f"{type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""Leadership: keeps a Candidate's Lease in the cluster. Of the replicas one leads, and only that one acts."""
+"""Leadership: keep a Candidate's Lease in the cluster, so that one replica leads and only that one acts."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from sipgw.runtime.telemetry.logs import get_logger
 
 
 class Leadership:
-    """`run` it as a task; `is_held` is asked before each act."""
+    """`run` it as a task; check `is_held` before each act."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Leadership:
         return self._candidate.leads(self._clock.monotonic())
 
     def seen_within(self, seconds: float) -> bool:
-        """Whether the apiserver has answered so lately."""
+        """Return whether the apiserver has answered so lately."""
         return self._clock.monotonic() - self._read_at < seconds
 
     async def run(self) -> None:
@@ -57,7 +57,7 @@ class Leadership:
             await asyncio.sleep(PERIOD_S)
 
     async def beat(self) -> None:
-        """Read the Lease, and write what there is to write."""
+        """Read the Lease, and write it if due."""
         try:
             await self._beat()
         except KubeConflict:
@@ -67,7 +67,7 @@ class Leadership:
         self._tell()
 
     async def give_up(self) -> None:
-        """At a clean end: the next replica need not wait for the lease to run out."""
+        """Give up the lease at a clean end, so that the next replica need not wait for its expiry."""
         if not self.is_held or self._candidate.seen is None:
             return
         try:

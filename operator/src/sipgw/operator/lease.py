@@ -1,9 +1,8 @@
-"""Candidate: who leads, by a coordination.k8s.io Lease. Sans-I/O: what was read and when go in, what to write
-comes out.
+"""Candidate: leader election by a coordination.k8s.io Lease. Sans-I/O.
 
-As client-go does it: a lease is judged by our own clock from when we last saw it change, never by the times
-in it, so clocks that differ do no harm. Who leads stops by itself when it could not renew for
-`RENEW_WITHIN_S`, which is before anybody else may take over.
+The lease read and the time go in, the write comes out. As in client-go, a lease is judged by our own clock
+from its last observed change, never by the times in it, so clocks that differ do no harm. A leader stops by
+itself when it could not renew for `RENEW_WITHIN_S`, before any other may take over.
 """
 
 from dataclasses import dataclass, replace
@@ -36,7 +35,7 @@ class Step(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One replica's view; every method gives the next view or an answer."""
+    """One replica's view; every method returns the next view or an answer."""
 
     identity: str
     seen: LeaseRecord | None = None
@@ -44,11 +43,11 @@ class Candidate:
     renewed_at: float = float("-inf")
 
     def leads(self, now: float) -> bool:
-        """Whether we may act now."""
+        """Return whether we may act now."""
         return now - self.renewed_at < RENEW_WITHIN_S
 
     def read(self, record: LeaseRecord | None, now: float) -> "Candidate":
-        """The Lease was read."""
+        """Note the Lease as read."""
         if record is None:
             return replace(self, seen=None)
         if self.seen is not None and record.version == self.seen.version:
@@ -57,7 +56,7 @@ class Candidate:
         return replace(self, seen=record, seen_at=now, renewed_at=float("-inf") if lost else self.renewed_at)
 
     def step(self, now: float) -> Step:
-        """What to write."""
+        """Return what to write."""
         if self.seen is None:
             return Step.CREATE
         if self.seen.holder == self.identity:
@@ -67,9 +66,9 @@ class Candidate:
         return Step.WAIT
 
     def wrote(self, record: LeaseRecord, asked_at: float) -> "Candidate":
-        """Our write was taken; it counts from when we asked."""
+        """Note that our write succeeded; it counts from the time of the request."""
         return replace(self, seen=record, seen_at=asked_at, renewed_at=asked_at)
 
     def gave_up(self) -> "Candidate":
-        """We lead no more."""
+        """Note that we no longer lead."""
         return replace(self, renewed_at=float("-inf"))

@@ -1,8 +1,8 @@
-"""Moving a relay off the node where all of them are: seldom, one at a time, only where it can help. Pure.
+"""Move a relay off the node where all of them are: seldom, one at a time, only where it can help. Pure.
 
-A node that was drained and came back stays empty: the scheduler moves nothing. So one relay is rolled as a
-new template would roll it: one more starts first, where there may be one more, in a lane that cannot land on
-the crowded node; else the highest one is drained and restarted, and the scheduler prefers the empty node.
+A node that was drained and came back stays empty, since the scheduler moves nothing. So one relay is rolled
+as for a new template: first one more starts, if the limit allows, in a lane that cannot land on the crowded
+node; else the highest one is drained and restarted, and the scheduler prefers the empty node.
 """
 
 from collections.abc import Collection
@@ -13,9 +13,9 @@ from sipgw.operator.fleet import Move, Observed
 from sipgw.operator.spread import together
 
 CROWDED_FOR_S: Final = 60.0
-"""Nothing is moved before: after a drain, or while nodes come back, relays spread by themselves."""
+"""Wait so long before a move: after a drain, or while nodes come back, relays spread by themselves."""
 MOVE_AGAIN_S: Final = 600.0
-"""From one move to the next; twice as long after each that did not help."""
+"""The time from one move to the next; doubled after each move that did not help."""
 _MOVE_WITHIN_S: Final = 300.0
 _MOST_DOUBLINGS: Final = 6
 
@@ -23,7 +23,10 @@ _MOST_DOUBLINGS: Final = 6
 def next_move(
     move: Move, observed: Observed, serving: Collection[int], *, is_settled: bool, is_stuck: bool, now: float
 ) -> Move:
-    """What is on its way now. `is_stuck`: relays asked for do not start, so one more would not either."""
+    """Return the move in progress now.
+
+    `is_stuck`: requested relays do not start, so one more would not either.
+    """
     numbers = {n for n, relay in observed.relays.items() if n in serving or relay.name == move.relay}
     found = together([observed.relays[n].node for n in sorted(numbers)], observed.nodes)
     if found is None:
@@ -42,7 +45,7 @@ def next_move(
 
 
 def as_outdated(observed: Observed, move: Move) -> Observed:
-    """The same with the moving relay as one that a new template has to reach."""
+    """Return the state with the moving relay marked as outdated."""
     if not move.relay:
         return observed
     relays = {

@@ -1,8 +1,8 @@
-"""How many relays, and which of them go: a pure function from what is observed to what shall be done.
+"""How many relays to run, and which to remove: a pure function of the observed state.
 
 Placement fills the lowest numbers first, so the highest are the emptiest and go first, unless many are on one
-node. What was is kept in a `Memory`, which a restart of the operator may lose: it then looks for a while, and
-keeps what it found for as long as any need, before it takes anything away.
+node. Earlier passes are kept in a `Memory`, which a restart of the operator may lose. It then observes for a
+while, and keeps what it found for as long as any need, before it removes anything.
 """
 
 from dataclasses import dataclass, replace
@@ -15,16 +15,16 @@ from sipgw.operator.sizing import hold, mean_capacity, relays_needed, used_units
 from sipgw.operator.spread import Site, first_to_go, lane_for_next
 
 STUCK_AFTER_S: Final = 120.0
-"""A relay that has never been heard of for so long will not come soon."""
+"""A relay without any heartbeat for so long will not start soon."""
 LOST_AFTER_S: Final = 15.0
-"""A relay that was there and is silent for so long does not come back by itself: its node is gone."""
+"""A relay that is silent for so long does not return by itself: its node is gone."""
 SETTLE_S: Final = 30.0
-"""From a leader's first pass until it takes anything away: relays that start, or return, come by then."""
+"""The time before a new leader removes anything: relays that start, or return, come by then."""
 RESTART_AGAIN_S: Final = 30.0
 
 
 def plan(spec: SizingSpec, observed: Observed, memory: Memory, now: float) -> tuple[Plan, Memory]:
-    """Wanted relays, replicas of each lane, whom to drain and to take back, whom to restart."""
+    """Return the wanted relays, replicas per lane, relays to drain, to take back and to restart."""
     memory = _remember(observed, memory, now)
     census = _census(observed, memory, spec.warm, now)
     memory = replace(memory, move=_next_move(observed, memory, census, now))
@@ -52,7 +52,7 @@ def plan(spec: SizingSpec, observed: Observed, memory: Memory, now: float) -> tu
 
 @dataclass(frozen=True, slots=True)
 class _Census:
-    """Numbers by what they are good for. `usable` serve, will serve soon, or can be taken back."""
+    """Numbers by their use. `usable` ones serve, will serve soon, or can be taken back."""
 
     serving: frozenset[int]
     starting: frozenset[int]
@@ -109,7 +109,7 @@ def _census(observed: Observed, memory: Memory, warm: int, now: float) -> _Censu
         if n in memory.heard and n not in memory.leaving and now - since >= LOST_AFTER_S
     )
     late = [n for n, since in memory.silent_since.items() if n not in dead and now - since >= STUCK_AFTER_S]
-    # Where nothing can start, more of it would not either: two are tried, and as many more as came up since.
+    # Where nothing can start, more would not start either: two are tried, plus as many as have started since.
     came_up = sum(1 for n in serving if late and n > late[0])
     stuck = frozenset(late[: 2 + came_up])
     starting = frozenset(memory.silent_since) - dead - stuck
@@ -132,7 +132,7 @@ def _next_move(observed: Observed, memory: Memory, census: _Census, now: float) 
 
 
 def _first_to_go(spec: SizingSpec, observed: Observed, memory: Memory, census: _Census) -> list[int]:
-    """Those that serve nobody yet go before those that drain, and these before the others."""
+    """Order relays for removal: first those without calls yet, then draining ones, then the others."""
     ranks = {n: 2 for n in census.starting if n not in memory.heard}
     ranks |= {n: 1 for n, relay in observed.relays.items() if relay.is_draining}
     return first_to_go(census.usable, spec.lanes, memory.places, observed.nodes, ranks)
@@ -141,7 +141,7 @@ def _first_to_go(spec: SizingSpec, observed: Observed, memory: Memory, census: _
 def _excess_to_drain(
     observed: Observed, census: _Census, leaving: list[int], keep: frozenset[int], wanted: int
 ) -> set[int]:
-    """A few at a time, and none while one that shall stay is not there yet."""
+    """Return a few at a time, and none while one that shall stay has not started."""
     if not keep <= census.serving:
         return set()
     moving = sum(1 for n in leaving if n in observed.relays and observed.relays[n].is_draining)
@@ -158,7 +158,7 @@ def _replicas(
     wanted: int,
     now: float,
 ) -> tuple[int, ...]:
-    """Replicas of each lane: more for what is missing, fewer from the top of a lane when that is empty."""
+    """Return the replicas per lane: more where relays are missing, fewer when the top of a lane is empty."""
     replicas = list(observed.replicas)
     missing = wanted - len(keep) - census.returning
     if missing > 0:
@@ -177,7 +177,7 @@ def _replicas(
 
 
 def _site(observed: Observed, memory: Memory, keep: frozenset[int]) -> Site:
-    """What matters for where the next relay lands. A node looks dead when all that it had is silent."""
+    """Return the facts for placing the next relay. A node looks dead when all its relays are silent."""
     silent = {memory.places.get(n, "") for n in memory.silent_since if n in memory.heard - memory.leaving}
     return Site(
         kept=keep,
@@ -189,10 +189,10 @@ def _site(observed: Observed, memory: Memory, keep: frozenset[int]) -> Site:
 
 
 def _may_go(spec: SizingSpec, observed: Observed, memory: Memory, number: int, now: float) -> bool:
-    """Whether ending the relay costs nobody anything, or its time is over."""
+    """Return whether ending the relay ends no call, or its time is over."""
     relay = observed.relays.get(number)
     if relay is None:
-        # One that was heard may only have lost its way to the registry, and has calls.
+        # A relay that was heard may only have lost its way to the registry, and still have calls.
         return number not in memory.heard or number in memory.leaving
     if not relay.is_draining:
         return False
@@ -208,7 +208,7 @@ def _roll(
     surge: int,
     now: float,
 ) -> tuple[set[int], set[str]]:
-    """Whom to drain next because of an old template, and whose pod may end now."""
+    """Return which relays to drain next for a new template, and whose pods may end now."""
     old = {n: relay for n, relay in observed.relays.items() if relay.is_outdated}
     done = {
         relay.name
@@ -216,9 +216,9 @@ def _roll(
         if relay.is_drain_requested and _may_go(spec, observed, memory, n, now)
     }
     restart = {name for name in done | observed.outdated_silent if name not in memory.restarted_at}
-    # Without the one more that goes before a roll, since there is no room for it, the roll uses the reserve.
+    # Without the extra relay before a roll, since there is no room for it, the roll uses the reserve.
     has_surge = census.written_off == 0 and needed + surge <= spec.most
-    # Never the room that calls have now: at the most relays and full, a roll waits for fewer calls.
+    # Never the room that calls use now: at the maximum and full, a roll waits for fewer calls.
     full = ceil(sum(relay.used_units for relay in observed.relays.values()) / memory.capacity_units)
     floor = max(needed if has_surge else needed - 1, full, 1)
     going = sum(1 for relay in observed.relays.values() if relay.is_draining)

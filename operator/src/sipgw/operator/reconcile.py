@@ -1,7 +1,7 @@
-"""Reconciler: one level-triggered pass over everything, whenever something changed and every two seconds.
+"""Reconciler: one level-triggered pass over everything, at each change and every two seconds.
 
-A pass looks at what is, works out what should be, and does the difference. It remembers nothing that it could
-not do without: a replica that takes over begins with an empty memory.
+A pass reads the present state, computes the wanted state, and makes up the difference. Its memory is
+dispensable: a replica that takes over begins with an empty one.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ _NO_CERTIFICATE: Final = "there is no certificate to show the registry yet"
 
 
 class Reconciler:
-    """`notice` from any watch, `run` as a task."""
+    """Call `notice` from any watch; run `run` as a task."""
 
     def __init__(
         self,
@@ -82,17 +82,17 @@ class Reconciler:
         self._log = get_logger("sipgw.operator.reconcile")
 
     def notice(self) -> None:
-        """Something changed: list again, soon."""
+        """Note a change: list again, soon."""
         self._objects = None
         self._noticed.set()
 
     def notice_nodes(self) -> None:
-        """A node changed."""
+        """Note a change of a node."""
         self._surroundings.notice_nodes()
         self._noticed.set()
 
     async def run(self) -> None:
-        """For ever; a pass that fails is followed by another."""
+        """Run passes for ever; a failed one is followed by another."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PERIOD_S):
@@ -105,14 +105,14 @@ class Reconciler:
                 self._memory = Memory()
 
     async def once(self) -> None:
-        """One pass. An error of the apiserver ends it; it is logged, and the next one starts anew."""
+        """Run one pass. An error of the apiserver ends it; it is logged, and the next one starts anew."""
         try:
             with metrics.PASS_SECONDS.time():
                 await self._pass()
         except KubeError as error:
             self._log.warning("pass_failed", reason=str(error))
             metrics.PASSES.labels("failed").inc()
-        except ConfigError as error:  # of what we put together ourselves: a fault, but no end
+        except ConfigError as error:  # an error in what we compiled: a bug, but no reason to end
             self._log.exception("pass_failed", reason=str(error))
             metrics.PASSES.labels("failed").inc()
         else:
@@ -158,7 +158,7 @@ class Reconciler:
         if self._objects is None or now - self._listed_at >= RELIST_S:
             read = await read_objects(self._client, self._settings.namespace)
             if self._noticed.is_set():
-                return read  # changed again while we listed: not to be kept
+                return read  # changed again while we listed: do not keep it
             self._objects, self._listed_at = read, now
         return self._objects
 
@@ -174,11 +174,11 @@ class Reconciler:
 
         checked = with_addresses(policy)
         wanted = checked.documents.gateway.spec.advertise.policy
-        # The policy stands in a document that has to be understood first.
+        # The policy is in a document that has to be parsed first.
         return with_addresses(wanted) if checked.has_gateway and wanted != policy else checked
 
     def _gateway_of(self, objects: Objects, checked: Checked) -> SipGateway | None:
-        """The one that holds: of a document that is wrong now, as it was; None without any."""
+        """Return the accepted gateway; the last good one while it is wrong now; None without any."""
         if checked.has_gateway:
             return checked.documents.gateway
         is_there = any(body["kind"] == "SipGateway" for body in objects.documents)
@@ -217,7 +217,7 @@ class Reconciler:
 
 
 def sizing_of(gateway: SipGateway, lanes: int) -> SizingSpec:
-    """As the SipGateway says."""
+    """Return the sizing as the SipGateway says."""
     autoscaling, drain = gateway.spec.autoscaling, gateway.spec.drain
     return SizingSpec(
         lanes=lanes,
@@ -232,10 +232,10 @@ def sizing_of(gateway: SipGateway, lanes: int) -> SizingSpec:
 
 
 def _first_lane(lanes: Lanes) -> Subject | None:
-    """Of events about all relays where there is no SipGateway."""
+    """Return the subject of events about all relays where there is no SipGateway."""
     return subject_of_lane(lanes.lanes[0]) if lanes.lanes else None
 
 
 def _gateway_subject(objects: Objects) -> Subject | None:
-    """Of events about the gateway as a whole: the SipGateway, where there is one."""
+    """Return the subject of events about the whole gateway: the SipGateway, if there is one."""
     return next((subject_of(body) for body in objects.documents if body["kind"] == "SipGateway"), None)

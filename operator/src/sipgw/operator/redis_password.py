@@ -1,8 +1,8 @@
 """RedisPasswordKeeper: the password of the release's own Redis.
 
 The chart renders its Secret empty, so that every rendering is the same; the password is drawn here, once.
-Registries and edges read the file of a changed password at their next connection. Redis itself has to be
-restarted for it, which happens when kubelets have had the time to bring the file to all of them.
+Registries and edges read the file of a changed password at their next connection. Redis itself must be
+restarted for it, which happens once kubelets have had the time to bring the file to all of them.
 """
 
 import base64
@@ -21,11 +21,11 @@ from sipgw.runtime.clock import Clock
 from sipgw.runtime.telemetry.logs import get_logger
 
 ANNOTATION: Final = "sipgw.io/redis-password"
-_WORK: Final = 2**14  # a guess at the password costs its reader of the annotation so much, too
+_WORK: Final = 2**14  # each guess at the password costs a reader of the annotation this much too
 
 
 class RedisPasswordKeeper:
-    """`secret` is the one that Redis is started with; only the chart's, `RELEASE-redis`, is filled."""
+    """`secret` is the one that Redis starts with; only the chart's, `RELEASE-redis`, is filled."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class RedisPasswordKeeper:
         self._log = get_logger("sipgw.operator.redis")
 
     async def ensure(self) -> list[str]:
-        """Draw the password where there is none; restart Redis when it has another. Raises KubeError."""
+        """Draw the password if there is none; restart Redis when it has another. Raises KubeError."""
         path = paths.secrets(self._namespace, self._secret)
         body = await self._client.get(path)
         password = read_value(body, "password")
@@ -68,13 +68,16 @@ class RedisPasswordKeeper:
         if before is None:
             await self._client.create(paths.secrets(self._namespace), manifest)
         else:
-            # The version goes along: of two replicas that both believed to lead, one writes.
+            # The version goes along: of two replicas that both think they lead, only one can write.
             version = {"resourceVersion": before["metadata"]["resourceVersion"]}
             await self._client.merge(path, {"metadata": version, "data": manifest["data"]})
         self._log.info("redis_password_written", secret=self._secret)
 
     async def _restart_for(self, digest: str) -> None:
-        """The digest beside the template says what Redis was started with; one in it restarts Redis."""
+        """Restart Redis through a digest in its template.
+
+        A digest beside the template tells which password Redis started with.
+        """
         path = paths.stateful_sets(self._namespace, f"{self._release}-redis")
         body = await self._client.get(path)
         if body is None:

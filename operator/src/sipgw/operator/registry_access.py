@@ -1,4 +1,4 @@
-"""RegistryAccess: the registry's client, once there is a certificate to show it."""
+"""RegistryAccess: the registry's client, once there is a certificate for it."""
 
 import tempfile
 import time
@@ -16,9 +16,9 @@ _LOOK_AGAIN_S: Final = 30.0
 
 
 class RegistryAccess:
-    """`read_leaf` None: the registry takes plaintext.
+    """`read_leaf` None: the registry uses plaintext.
 
-    The certificate comes by the API, never from a mount: a pod that mounted it would wait for itself.
+    The certificate is read through the API, never from a mount: a pod that mounted it would wait for itself.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class RegistryAccess:
         self._scratch = tempfile.TemporaryDirectory(prefix="sipgw-operator-", ignore_cleanup_errors=True)
 
     async def client(self) -> RegistryClient | None:
-        """None as long as there is no certificate. Raises KubeError."""
+        """Return the client; None as long as there is no certificate. Raises KubeError."""
         if self._read_leaf is None:
             self._client = self._client or RegistryClient(self._target)
             return self._client
@@ -49,7 +49,7 @@ class RegistryAccess:
         return self._client
 
     async def aclose(self) -> None:
-        """Close the channel, forget the files."""
+        """Close the channel and forget the files."""
         if self._client is not None:
             await self._client.aclose()
         self._scratch.cleanup()
@@ -60,5 +60,5 @@ class RegistryAccess:
             return await keep_in_files(self._read_leaf, directory)
         except KubeError:
             if self._client is not None:
-                return False  # what we have serves on
+                return False  # the present certificate serves on
             raise

@@ -1,6 +1,6 @@
-"""What relays complain of: in words for the SipGateway, and as an Event on the lane, where everybody sees it.
+"""Warnings of relays, as words for the SipGateway's condition and as Events on the lane.
 
-A gateway with no documents has no SipGateway to show a condition.
+Without a SipGateway there is no condition, but everybody sees the lane.
 """
 
 from collections.abc import Iterable
@@ -15,18 +15,18 @@ from sipgw.operator.resources.stateful_sets import Lane
 from sipgw.operator.spread import Together
 
 _TOGETHER_FOR_S: Final = 30.0
-"""Not told before: while relays start, roll and go they may be on one node for a moment."""
+"""The delay before the warning: while relays start, roll and go they may share a node for a moment."""
 
 
 class RelayWarnings:
-    """Remembers what it told: each warning once of each lane, for as long as a relay has it."""
+    """Remembers reported warnings: each is reported once per lane, for as long as a relay has it."""
 
     def __init__(self) -> None:
         self._told: set[tuple[str, str]] = set()
         self._together_since: float | None = None
 
     async def tell(self, applier: Applier, relays: Iterable[pb.Relay], lanes: Iterable[Lane]) -> None:
-        """What is new."""
+        """Report new warnings."""
         subjects = {lane.name: subject_of_lane(lane) for lane in lanes}
         found = {
             (lane, warning): relay.registration.relay.name
@@ -44,7 +44,7 @@ class RelayWarnings:
     async def tell_together(
         self, applier: Applier, found: Together | None, subject: Subject | None, now: float
     ) -> None:
-        """That all relays share one fate, when they have for a while. The EventLog repeats it seldom."""
+        """Report that all relays share a node or a zone, after a while. The EventLog repeats it seldom."""
         self._together_since = None if found is None else self._together_since or now
         if self._together_since is not None and now - self._together_since >= _TOGETHER_FOR_S:
             condition = relays_together(found)
@@ -52,7 +52,7 @@ class RelayWarnings:
 
 
 def in_words(relays: Iterable[pb.Relay]) -> str:
-    """Each warning once, with those that say it."""
+    """Return each warning once, with the relays that have it."""
     who: dict[str, list[str]] = {}
     for relay in relays:
         for warning in relay.registration.warnings:

@@ -1,4 +1,4 @@
-"""What the flags say."""
+"""The settings given by the flags."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +8,7 @@ from sipgw.runtime.settings import HostPort
 
 
 class Pki(StrEnum):
-    """Who makes the certificates."""
+    """The issuer of the certificates."""
 
     OPERATOR = "operator"
     CERT_MANAGER = "cert-manager"
@@ -17,10 +17,11 @@ class Pki(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OperatorSettings:
-    """Of one replica. `owner`: kind and name of what our Secrets and the Lease go with; None for nothing.
+    """The settings of one replica. `owner`: kind and name of the owner of our Secrets and Lease, or None.
 
-    `lanes`: how many StatefulSets of relays the chart has, 0 for as many as there are. Before all of them are
-    there no relay has its number. `redis_secret`: has the password of the release's own Redis; "" for none.
+    `lanes`: how many StatefulSets of relays the chart has, 0 for as many as exist. A relay gets its number
+    only once all of them exist. `redis_secret`: the Secret with the password of the release's own Redis; ""
+    for none.
     """
 
     namespace: str
@@ -39,7 +40,7 @@ class OperatorSettings:
 
 
 def parse_owner(text: str, release: str) -> tuple[str, str] | None:
-    """ "Kind/name"; "" for none, "default" for the chart's service account. Raises StartupError."""
+    """Read "Kind/name"; "" for none, "default" for the chart's service account. Raises StartupError."""
     if text == "default":
         return "ServiceAccount", f"{release}-operator"
     if not text:
@@ -51,7 +52,7 @@ def parse_owner(text: str, release: str) -> tuple[str, str] | None:
 
 
 def parse_ports(text: str) -> tuple[int, int]:
-    """ "LOW-HIGH". Raises StartupError."""
+    """Read "LOW-HIGH". Raises StartupError."""
     low, dash, high = text.partition("-")
     if not dash or not low.isdigit() or not high.isdigit() or not 0 < int(low) < int(high) < 65536:
         raise StartupError(f"--rtp-ports {text}: LOW-HIGH is wanted, from 1 to 65535")

@@ -1,11 +1,11 @@
-"""Settling: has a changed Secret reached the pods that have it mounted?"""
+"""Settling: whether a changed Secret has reached the pods that mount it."""
 
 from typing import Final
 
 from sipgw.runtime.clock import Clock
 
 SETTLE_S: Final = 100.0
-"""A kubelet brings a changed Secret to mounted files within its sync period and its cache's: 90 s."""
+"""A kubelet updates mounted files within its sync period and its cache's: 90 s."""
 
 
 class Settling:
@@ -16,7 +16,7 @@ class Settling:
         self._seen: tuple[str, float] | None = None
 
     def has_settled(self, value: str) -> bool:
-        """Whether `value` was first seen so long ago, and no other since."""
+        """Return whether `value` was first seen so long ago, and no other since."""
         now = self._clock.monotonic()
         if self._seen is None or self._seen[0] != value:
             self._seen = (value, now)

@@ -1,4 +1,4 @@
-"""How many relays are needed, from calls and their growth, and how long a need is remembered. Pure."""
+"""How many relays are needed, by calls and their growth, and for how long a need is remembered. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,13 @@ from typing import Final
 from sipgw.operator.fleet import Memory, Observed, RelayState, SizingSpec
 
 START_S: Final = 20.0
-"""From asking for a relay to its first call."""
+"""The time from requesting a relay to its first call."""
 _GROWTH_WINDOWS_S: Final = (15.0, 60.0)
 _CHANCE: Final = 2.0
 
 
 def relays_needed(spec: SizingSpec, observed: Observed, memory: Memory) -> int:
-    """From calls, call rate, growth and free ports, before any memory of what was needed earlier."""
+    """Return the need by calls, call rate, growth and free ports, before any memory of earlier needs."""
     relays = observed.relays.values()
     used = float(sum(relay.used_units for relay in relays))
     calls = sum(relay.calls for relay in relays)
@@ -27,10 +27,10 @@ def relays_needed(spec: SizingSpec, observed: Observed, memory: Memory) -> int:
 
 
 def growth_per_s(used: Sequence[tuple[float, float]], noise_per_s: float = 0.0) -> float:
-    """The steepest rise of the used units, over a short and a longer while; never below 0.
+    """Return the steepest rise of the used units, over a short and a longer time; never below 0.
 
-    `noise_per_s`: variance that chance alone brings a second. Calls that come and go at random make a rise of
-    sqrt(2 * rate * time) without meaning anything, so twice that is left out.
+    `noise_per_s`: the variance per second caused by chance alone. Calls that come and go at random cause a
+    rise of sqrt(2 * rate * time) without any trend, so twice that is left out.
     """
     if not used:
         return 0.0
@@ -45,9 +45,9 @@ def growth_per_s(used: Sequence[tuple[float, float]], noise_per_s: float = 0.0) 
 
 
 def hold(spec: SizingSpec, needed: int, memory: Memory, now: float) -> tuple[int, Memory]:
-    """The most that was needed within `scale_in_after_s`: up at once, down late."""
+    """Return the highest need within `scale_in_after_s`: up at once, down late."""
     earliest = now - spec.scale_in_after_s
-    # A later and higher need makes an earlier one meaningless: the list stays short and falls.
+    # A later and higher need replaces an earlier one, so the list stays short and falls.
     history = [(at, count) for at, count in memory.wanted if at >= earliest and count > needed]
     history.append((now, needed))
     wanted = min(max(history[0][1], spec.least), spec.most)
@@ -55,10 +55,10 @@ def hold(spec: SizingSpec, needed: int, memory: Memory, now: float) -> tuple[int
 
 
 def used_units(observed: Observed, memory: Memory, now: float) -> tuple[tuple[float, float], ...]:
-    """The used units so far. Those of a relay that is heard again are no growth: they were there all along.
+    """Return the used units so far.
 
-    So are those of one that was silent at the first pass: registries that were away leave a new leader with
-    half of the relays.
+    Units of a relay that is heard again, or that was silent at the first pass, are no growth: they existed
+    all along. A new leader may see only half of the relays when registries were away.
     """
     again = [
         (memory.silent_since[n], relay.used_units)
@@ -75,7 +75,7 @@ def used_units(observed: Observed, memory: Memory, now: float) -> tuple[tuple[fl
 
 
 def mean_capacity(relays: Mapping[int, RelayState], before: float) -> float:
-    """Units that a relay takes, on average; its ports or its CPU may be the tighter bound."""
+    """Return the average units of a relay; its ports or its CPU may be the tighter bound."""
     if not relays:
         return before
     used = sum(relay.used_units for relay in relays.values())

@@ -1,8 +1,8 @@
-"""Where relays sit, and what that means for the choice of the next: over nodes first, then over zones. Pure.
+"""The places of relays, and the choice of the next one: spread over nodes first, then over zones. Pure.
 
-The operator chooses no node: the scheduler does, which prefers nodes with fewer relays. But a lane's ports
-are free once on a node, so a new relay of a lane never lands where that lane has one already. Choosing the
-lane therefore keeps a new relay off the nodes where the others are, and off a node that looks dead.
+The scheduler chooses the node and prefers those with fewer relays. But a lane's ports are free only once per
+node, so a new relay of a lane never lands where that lane has one already. Choosing the lane thus keeps a new
+relay off the nodes of the others, and off a node that looks dead.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ class NodeState:
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """Every relay that serves is on one node, or in one zone; its death would end every call.
+    """Every serving relay is on one node, or in one zone, whose death would end every call.
 
     `has_elsewhere`: another node, or a node of another zone, could take one.
     """
@@ -36,7 +36,7 @@ class Together:
 
 
 def together(places: Sequence[str], nodes: Mapping[str, NodeState]) -> Together | None:
-    """How the relays on the nodes `places` share one fate; None when they do not, or nobody knows."""
+    """Return how the relays on the nodes `places` share a node or zone; None when they don't, or unknown."""
     if len(places) < 2 or "" in places:
         return None
     present = set(places)
@@ -51,12 +51,12 @@ def together(places: Sequence[str], nodes: Mapping[str, NodeState]) -> Together 
 
 
 def number_of(lane: int, ordinal: int, lanes: int) -> int:
-    """The relay's number."""
+    """Return the relay's number."""
     return ordinal * lanes + lane
 
 
 def numbers_of(replicas: Sequence[int]) -> frozenset[int]:
-    """The numbers that these replicas have."""
+    """Return the numbers that these replicas have."""
     lanes = len(replicas)
     return frozenset(
         number_of(lane, ordinal, lanes) for lane, count in enumerate(replicas) for ordinal in range(count)
@@ -70,10 +70,10 @@ def first_to_go(
     nodes: Mapping[str, NodeState],
     ranks: Mapping[int, int],
 ) -> list[int]:
-    """All of `usable` in the order in which they may go.
+    """Return all of `usable` in the order of removal.
 
-    Of a StatefulSet only the highest ordinal can be taken away, so the highest of some lane goes next: by its
-    rank (the highest first), then where most others are, then the highest number: it has the fewest calls.
+    Only the highest ordinal of a StatefulSet can be removed, so the highest of some lane goes next: by its
+    rank (the highest first), then where most others are, then the highest number, which has the fewest calls.
     """
     stacks = [sorted(n for n in usable if n % lanes == lane) for lane in range(lanes)]
     crowd = _Crowd((places.get(n, "") for n in usable), nodes)
@@ -88,10 +88,10 @@ def first_to_go(
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where relays are: those that stay, where each was heard last, and the nodes.
+    """The places of relays: those that stay, the last known node of each, and the nodes.
 
-    `suspects`: nodes that look dead; Kubernetes takes 40 s and more to see it. `not_again`: numbers whose
-    relay died; while its node is away the pod is not gone, and no other comes under its name.
+    `suspects`: nodes that look dead; Kubernetes takes 40 s and more to notice. `not_again`: numbers whose
+    relay died; while its node is away the pod remains, and no other can have its name.
     """
 
     kept: frozenset[int]
@@ -102,7 +102,7 @@ class Site:
 
 
 def lane_for_next(replicas: Sequence[int], site: Site) -> int:
-    """The lane whose next relay lands well wherever it is put; without a reason that of the lowest number."""
+    """Return the lane whose next relay lands well wherever it is put; by default the lowest."""
     lanes = len(replicas)
     crowd = _Crowd((site.places.get(n, "") for n in site.kept), site.nodes)
     free = {name for name, node in site.nodes.items() if node.takes_relays}
@@ -122,7 +122,7 @@ def lane_for_next(replicas: Sequence[int], site: Site) -> int:
 
 
 class _Crowd:
-    """How many relays a node and its zone have."""
+    """The number of relays on a node and in its zone."""
 
     def __init__(self, places: Iterable[str], nodes: Mapping[str, NodeState]) -> None:
         known = [place for place in places if place]
@@ -131,11 +131,11 @@ class _Crowd:
         self._of_zone = Counter(filter(None, (_zone(place, nodes) for place in known)))
 
     def at(self, node: str) -> int:
-        """Nodes before zones; 0 for a place that nobody knows."""
+        """Return the sort key of a place, nodes before zones; 0 for an unknown place."""
         return self._of_node[node] * _OF_A_NODE + self._of_zone[_zone(node, self._nodes)] if node else 0
 
     def leave(self, node: str) -> None:
-        """One relay less there."""
+        """Count one relay less there."""
         self._of_node[node] -= 1
         self._of_zone[_zone(node, self._nodes)] -= 1
 

@@ -1,4 +1,4 @@
-"""Statuses: what each document is told of itself, written only when it changed and counts not too often."""
+"""Statuses of the documents, written only when changed; changed counts are written seldom."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -31,14 +31,14 @@ _LONGEST_WAIT_S: Final = 120.0
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    """The apiserver did not take a status; it is written again at `again`, and after twice the wait then."""
+    """The apiserver refused a status; it is written again at `again`, then after twice the wait."""
 
     again: float
     wait_s: float
 
 
 class Statuses:
-    """Remembers when it wrote."""
+    """The statuses, with the times of the last writes."""
 
     def __init__(self) -> None:
         self._written_at: dict[ObjectKey, float] = {}
@@ -53,7 +53,7 @@ class Statuses:
         *,
         now: float,
     ) -> None:
-        """Of every document; the events of those that are refused."""
+        """Write the status of every document and the events of rejected ones."""
         _measure(checked, facts)
         documents = _documents(checked)
         for body in objects.documents:
@@ -65,7 +65,7 @@ class Statuses:
             if _is_news(body, verdict):
                 await applier.tell(subject_of(body), "Refused", verdict.message, is_warning=True)
             if await applier.write_status(body, status):
-                body["status"] = status  # the next pass need not list again to know
+                body["status"] = status  # so that the next pass need not list again
                 self._written_at[key] = now
                 self._refused.pop(key, None)
             else:
@@ -92,7 +92,7 @@ def facts_of(
     *,
     is_in_force: bool,
 ) -> GatewayFacts:
-    """The gateway as its documents tell it."""
+    """Return the facts about the gateway that its documents show."""
     live = [relay for relay in view.relays if relay.healthy]
     nodes = node_states(surroundings.nodes, Placing())
     serving = sorted(relay.registration.node for relay in live if not relay.draining)
@@ -122,7 +122,7 @@ def _documents(checked: Checked) -> dict[ObjectKey, Document]:
 
 
 def _is_news(body: Json, verdict: Verdict) -> bool:
-    """Whether the document is refused for a reason that its status does not tell yet."""
+    """Return whether the document is rejected for a reason that its status does not show yet."""
     if verdict.is_accepted:
         return False
     conditions = parts(part(body, "status"), "conditions")

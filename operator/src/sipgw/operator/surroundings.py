@@ -1,4 +1,4 @@
-"""What of the cluster a pass needs beside our own documents: the nodes, and how many edges are asked for.
+"""The facts about the cluster that a pass needs besides our documents: nodes and requested edges.
 
 Nodes are large and many, so they are listed when a watch noticed a change of one, and seldom otherwise.
 """
@@ -17,14 +17,14 @@ _EDGES_AGAIN_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """`edges_asked`: 0 when nobody knows. No nodes when they may not be read."""
+    """`edges_asked`: 0 when unknown. `nodes` is empty when they may not be read."""
 
     nodes: tuple[Node, ...] = ()
     edges_asked: int = 0
 
 
 class SurroundingsReader:
-    """Remembers what it read; `notice_nodes` from the watch."""
+    """Remembers what it read; call `notice_nodes` from the watch."""
 
     def __init__(self, client: KubeClient, namespace: str, release: str, *, with_nodes: bool) -> None:
         self._client = client
@@ -37,13 +37,13 @@ class SurroundingsReader:
         self._edges_at = float("-inf")
 
     def notice_nodes(self) -> None:
-        """A node changed: list them at the next pass."""
+        """Note a change of a node: list them at the next pass."""
         self._nodes_at = float("-inf")
 
     async def read(self, now: float) -> Surroundings:
-        """Raises KubeError."""
+        """Read what is due. Raises KubeError."""
         if self._with_nodes and now - self._nodes_at >= _NODES_AGAIN_S:
-            self._nodes_at = now  # before the list: a change that comes meanwhile is a reason for another
+            self._nodes_at = now  # set before the list: a change during it causes another
             try:
                 self._nodes = await read_nodes(self._client)
             except BaseException:
@@ -53,6 +53,6 @@ class SurroundingsReader:
             try:
                 self._edges_asked = await read_edges_asked(self._client, self._namespace, self._release)
             except KubeForbidden:
-                self._edges_asked = 0  # by the Role of another version of the chart
+                self._edges_asked = 0  # forbidden by the Role of an older chart
             self._edges_at = now
         return Surroundings(self._nodes, self._edges_asked)

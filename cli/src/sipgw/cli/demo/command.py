@@ -1,4 +1,4 @@
-"""`sipgw demo`: shows the steps as they happen, the report, and says in its exit status how it went."""
+"""`sipgw demo`: show the steps as they happen, then the report; the exit status gives the result."""
 
 import asyncio
 import time
@@ -59,7 +59,7 @@ def demo(
 
 
 def _draw(story: "Story", path: Path) -> str:
-    """Where the picture is, or why there is none."""
+    """Draw the picture; return its path, or the reason why there is none."""
     from sipgw.cli.demo.picture import draw
 
     try:
@@ -84,7 +84,7 @@ def _evidence(story: "Story") -> "Evidence":
 
 
 def _levels(recording: Path | None) -> tuple[int, int] | None:
-    """The loudest sample of each channel; None when it is no stereo recording."""
+    """Return the loudest sample of each channel; None when it is no stereo recording."""
     if recording is None:
         return None
     from sipgw.audio.errors import WavError
@@ -125,6 +125,6 @@ def _report(console: "Console", story: "Story", picture: str) -> None:
 
 
 def _short(path: Path) -> str:
-    """Relative to where we are, when it is below."""
+    """Return the path relative to the working directory when it is below it."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -1,6 +1,6 @@
-"""The demo's picture: what the caller said above, what came back below, the call's events across both.
+"""The demo's picture: the caller's audio above, the bot's below, the call's events across both.
 
-Needs matplotlib, which `make demo` installs and no service needs: imported here and nowhere else.
+It needs matplotlib, which `make demo` installs and no service needs: imported here and nowhere else.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ _FULL_SCALE = 32768
 
 
 def draw(story: "Story", path: Path) -> None:
-    """Raises ImportError without matplotlib."""
+    """Draw the picture. Raises ImportError without matplotlib."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -46,7 +46,7 @@ def draw(story: "Story", path: Path) -> None:
 
 
 def _wave(axis: Any, track: "AudioTrack", start_s: float, color: str, label: str) -> None:
-    """Each packet at the time it was sent or arrived."""
+    """Draw each packet at the time it was sent or arrived."""
     if track.packets:
         first_s = min(packet.at_s for packet in track.packets) - start_s
         samples = track.samples() / _FULL_SCALE
@@ -60,7 +60,7 @@ def _wave(axis: Any, track: "AudioTrack", start_s: float, color: str, label: str
 
 
 def _label_sip(axis: Any, moments: "list[Moment]", start_s: float) -> None:
-    """Messages that follow each other closely share one label."""
+    """Label the messages; those that follow each other closely share a label."""
     groups: list[list[Moment]] = []
     for moment in sorted(moments, key=lambda m: m.at_s):
         if groups and moment.at_s - groups[-1][0].at_s < 0.35:

@@ -1,4 +1,4 @@
-"""What happens in the demo: a gateway of its own, a call, keys, the end. Tells each step; judges nothing."""
+"""The steps of the demo: start a gateway, call, press keys, end. It reports each step and judges nothing."""
 
 import asyncio
 import time
@@ -24,14 +24,14 @@ _SPEECH_S = 5.0
 _KEYS_AT_S = 1.2
 _BETWEEN_KEYS_S = 0.35
 _LOOPBACK = "127.0.0.1"
-_RTP = PortRange(26000, 26399)  # a port that is taken is passed over
+_RTP = PortRange(26000, 26399)  # taken ports are skipped
 
-Tell = Callable[[str, str], None]  # what happened, and the detail
+Tell = Callable[[str, str], None]  # the event and its detail
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Something on the time line of the call; monotonic seconds."""
+    """An event on the time line of the call; monotonic seconds."""
 
     at_s: float
     label: str
@@ -39,12 +39,12 @@ class Moment:
 
 @dataclass(slots=True)
 class Story:
-    """What came of it. `call_id` is the gateway's own."""
+    """The results of the demo. `call_id` is the gateway's own."""
 
     call: PhoneCall
     moments: list[Moment] = field(default_factory=list[Moment])
     digits_sent: str = ""
-    digits_heard: str = ""  # by the bot
+    digits_heard: str = ""  # heard by the bot
     crashes: list[str] = field(default_factory=list[str])
     call_id: str = ""
     recording: Path | None = None
@@ -53,7 +53,7 @@ class Story:
 
 
 class Listener:
-    """What the processes tell: who runs, who died, and which keys the bot says it heard."""
+    """Follows the processes' events: starts, crashes, and the keys that the bot logs."""
 
     def __init__(self, tell: Tell) -> None:
         self.digits = ""
@@ -74,7 +74,7 @@ class Listener:
 
 
 async def play(out: Path, tell: Tell, *, redis_url: str | None) -> Story:
-    """Runs the demo. Raises LocalError when the gateway does not start, SipTestError when the call fails."""
+    """Run the demo. Raises LocalError when the gateway does not start, SipTestError when the call fails."""
     began = time.monotonic()
     listener = Listener(tell)
     settings = settle(
@@ -117,7 +117,7 @@ async def _call(phone: SipPhone, gateway: LocalGateway, listener: Listener, tell
         await asyncio.sleep(_BETWEEN_KEYS_S)
     tell("keys pressed", f"{' '.join(DIGITS)} (RFC 4733)")
     await call.played()
-    await asyncio.sleep(0.4)  # the last word is still on its way back
+    await asyncio.sleep(0.4)  # time for the echo of the last word
     await call.hangup()
     tell("hung up", "BYE was answered")
     story.statistics = call.statistics()
@@ -128,7 +128,7 @@ async def _call(phone: SipPhone, gateway: LocalGateway, listener: Listener, tell
 
 
 async def _call_id_of(call: PhoneCall, gateway: LocalGateway) -> str:
-    """The gateway's own for a call; in a Redis of somebody's there may be others."""
+    """Return the gateway's id of our call; a shared Redis may hold other calls."""
     assert call.final_response is not None
     sip_call_id = call.final_response.call_id
     live = await gateway.registry.list_calls()
@@ -136,7 +136,7 @@ async def _call_id_of(call: PhoneCall, gateway: LocalGateway) -> str:
 
 
 def _sip_moments(phone: SipPhone) -> list[Moment]:
-    """The messages of the call, by method or status."""
+    """Return the messages of the call, by method or status."""
     moments: list[Moment] = []
     for message in phone.messages:
         words = message.first_line.split()
@@ -146,7 +146,7 @@ def _sip_moments(phone: SipPhone) -> list[Moment]:
 
 
 async def _find_recording(story: Story, out: Path) -> None:
-    """The relay writes <call id>.wav; its last second may come a moment after the BYE."""
+    """Find the <call id>.wav of the relay; its last second may come a moment after the BYE."""
     path = out / "recordings" / f"{story.call_id}.wav"
     await _until(path.exists, 2.0)
     story.recording = path if path.exists() else None

@@ -1,4 +1,4 @@
-"""Whether the demo went well. Pure: from what happened to the reasons against it."""
+"""The verdict on the demo: a pure function from the results to the reasons against it."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sipgw.siptest import CallStatistics, LatencySummary
 
-_LEAST_PART_BACK = 0.8  # a machine with too much to do skips some frames; words are still words
+_LEAST_PART_BACK = 0.8  # a busy machine skips some frames; the words stay intelligible
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Evidence:
 
 
 def reasons_against(evidence: Evidence) -> list[str]:
-    """Empty: all went well."""
+    """Return the reasons against a pass; empty when all went well."""
     numbers, latency = evidence.statistics, evidence.latency
     reasons = list(evidence.crashes)
     if numbers.packets_received == 0:

@@ -1,4 +1,4 @@
-"""What a stream of audio frames looks like, and linear samples from and to it, for whole blocks of calls."""
+"""The format of a stream of audio frames, and conversion from and to linear samples, for blocks of calls."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +10,7 @@ from sipgw.audio.g711 import ALAW_SILENCE, MULAW_SILENCE, alaw_decode, alaw_enco
 
 
 class Codec(StrEnum):
-    """The SDP encoding names; PCM16 is linear, little-endian, and never on the RTP side."""
+    """The SDP encoding names; PCM16 is linear, little-endian, and never used in RTP."""
 
     PCMU = "PCMU"
     PCMA = "PCMA"
@@ -39,12 +39,12 @@ class AudioFormat:
 
     @property
     def silence(self) -> int:
-        """The byte that silence is made of."""
+        """The byte that encodes silence."""
         return _SILENCE[self.codec]
 
 
 def decode(audio_format: AudioFormat, payload: PayloadU8) -> SamplesI16:
-    """Payload bytes (..., bytes) to samples (..., samples); shares memory for PCM16 where it can."""
+    """Convert payload bytes (..., bytes) to samples (..., samples); PCM16 shares memory where it can."""
     match audio_format.codec:
         case Codec.PCMU:
             return mulaw_decode(payload)
@@ -55,7 +55,7 @@ def decode(audio_format: AudioFormat, payload: PayloadU8) -> SamplesI16:
 
 
 def encode(audio_format: AudioFormat, pcm: SamplesI16) -> PayloadU8:
-    """Samples (..., samples) to payload bytes (..., bytes); shares memory for PCM16 where it can."""
+    """Convert samples (..., samples) to payload bytes (..., bytes); PCM16 shares memory where it can."""
     match audio_format.codec:
         case Codec.PCMU:
             return mulaw_encode(pcm)
@@ -66,9 +66,9 @@ def encode(audio_format: AudioFormat, pcm: SamplesI16) -> PayloadU8:
 
 
 def recoding_table(before: AudioFormat, after: AudioFormat) -> PayloadU8:
-    """What each byte of one G.711 law is in the other, (256,).
+    """Return the table (256,) from the bytes of one G.711 law to those of the other.
 
-    Silence stays silence: A-law has no zero, and its least value would come back as a step above it.
+    Silence stays silence: A-law has no zero, and its smallest value would come back as a step above it.
     """
     table = encode(after, decode(before, np.arange(256, dtype=np.uint8)))
     table[before.silence] = after.silence

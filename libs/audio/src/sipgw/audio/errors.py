@@ -1,7 +1,7 @@
-"""What can be wrong with audio that comes from outside.
+"""Errors of audio from outside.
 
 AudioError
-└── WavError    the file is no WAV, or of a coding that is not read
+└── WavError    the file is no WAV, or in a coding that is not supported
 """
 
 

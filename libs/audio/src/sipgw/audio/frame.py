@@ -1,4 +1,4 @@
-"""Names for the arrays that audio moves in. The last axis is time, others are calls."""
+"""Names of the arrays that hold audio. The last axis is time, the others are calls."""
 
 from typing import TypeAlias
 

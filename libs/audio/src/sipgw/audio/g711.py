@@ -17,22 +17,22 @@ _MULAW_CLIP = 8158  # with the bias the largest 13-bit magnitude, so that the to
 
 
 def mulaw_decode(payload: PayloadU8) -> SamplesI16:
-    """µ-law bytes to linear samples, same shape."""
+    """Convert µ-law bytes to linear samples of the same shape."""
     return _MULAW_TO_LINEAR.take(payload)
 
 
 def mulaw_encode(pcm: SamplesI16) -> PayloadU8:
-    """Linear samples to µ-law bytes, same shape."""
+    """Convert linear samples to µ-law bytes of the same shape."""
     return _LINEAR_TO_MULAW.take(pcm.view(np.uint16))
 
 
 def alaw_decode(payload: PayloadU8) -> SamplesI16:
-    """A-law bytes to linear samples, same shape."""
+    """Convert A-law bytes to linear samples of the same shape."""
     return _ALAW_TO_LINEAR.take(payload)
 
 
 def alaw_encode(pcm: SamplesI16) -> PayloadU8:
-    """Linear samples to A-law bytes, same shape."""
+    """Convert linear samples to A-law bytes of the same shape."""
     return _LINEAR_TO_ALAW.take(pcm.view(np.uint16))
 
 
@@ -68,7 +68,7 @@ def _linear_to_alaw() -> PayloadU8:
 
 
 def _all_linear() -> npt.NDArray[np.int32]:
-    """Every int16 in the order of its unsigned bit pattern, which is how the tables are indexed."""
+    """Return every int16 in the order of its unsigned bit pattern, which indexes the tables."""
     return np.arange(65536, dtype=np.uint16).view(np.int16).astype(np.int32)
 
 

@@ -1,8 +1,8 @@
-"""Changing the sampling rate by a polyphase FIR: of many calls at once, frame by frame, or of a whole clip.
+"""Resampling by a polyphase FIR: many calls at once, frame by frame, or a whole clip.
 
-A rational factor, Kaiser-windowed sinc. The filter is laid out as one matrix of (window of input, samples of
-output), so that a frame of all calls is one matrix product. Passes up to 85 % of the lower of both Nyquist
-frequencies, nothing above 115 %; delays by 16 samples of the lower rate (2 ms between 8 and 16 kHz).
+A rational factor, Kaiser-windowed sinc. The filter is one matrix of (window of input, samples of output), so
+that a frame of all calls is one matrix product. It passes up to 85 % of the lower of both Nyquist frequencies
+and nothing above 115 %; it delays by 16 samples of the lower rate (2 ms between 8 and 16 kHz).
 """
 
 from functools import lru_cache
@@ -27,17 +27,17 @@ class PolyphaseResampler:
     """A live resampler for each of ``rows`` calls; equal rates pass through."""
 
     def __init__(self, rows: int, from_hz: int, to_hz: int) -> None:
-        """Raises ValueError for rates whose ratio has no small terms."""
+        """Build the filter. Raises ValueError for rates whose ratio has no small terms."""
         self._up, self._down = ratio(from_hz, to_hz)
         self._history = np.zeros((rows, _history_length(self._up, self._down)), np.int16)
 
     @property
     def step(self) -> int:
-        """Frames are whole multiples of so many samples."""
+        """The number of samples of which frames are whole multiples."""
         return self._down
 
     def process(self, rows: RowIndices, pcm: SamplesI16) -> SamplesI16:
-        """The next frame of each of ``rows``, which are all different.
+        """Return the next frame of each of ``rows``, which are all different.
 
         Shape (n, samples) to (n, samples * to_hz / from_hz). Raises ValueError when that comes out uneven.
         """
@@ -52,12 +52,12 @@ class PolyphaseResampler:
         return _filter(joined, samples, self._up, self._down)
 
     def reset(self, row: int) -> None:
-        """Another call has the row now."""
+        """Clear the history of a row for another call."""
         self._history[row] = 0
 
 
 def resample_clip(pcm: SamplesI16, from_hz: int, to_hz: int) -> SamplesI16:
-    """A whole clip, shape (samples,), in place of time: without the delay, its length times the ratio."""
+    """Resample a whole clip, shape (samples,), without delay; its length changes by the ratio."""
     up, down = ratio(from_hz, to_hz)
     if up == down or not len(pcm):
         return pcm
@@ -71,7 +71,7 @@ def resample_clip(pcm: SamplesI16, from_hz: int, to_hz: int) -> SamplesI16:
 
 
 def ratio(from_hz: int, to_hz: int) -> tuple[int, int]:
-    """(up, down) in lowest terms. Raises ValueError for what would need an enormous filter."""
+    """Return (up, down) in lowest terms. Raises ValueError when the filter would be enormous."""
     if from_hz <= 0 or to_hz <= 0:
         raise ValueError(f"rates are positive: {from_hz} and {to_hz} Hz")
     common = gcd(from_hz, to_hz)
@@ -82,7 +82,7 @@ def ratio(from_hz: int, to_hz: int) -> tuple[int, int]:
 
 
 def _filter(joined: SamplesI16, samples: int, up: int, down: int) -> SamplesI16:
-    """``joined`` is history and ``samples`` new ones, shape (n, history + samples)."""
+    """Filter ``joined``, shape (n, history + samples), of which ``samples`` are new."""
     steps = samples // down
     together = max((count for count in range(1, _STEPS_AT_ONCE + 1) if steps % count == 0), default=1)
     matrix = _matrix(up, down, together)
@@ -95,7 +95,7 @@ def _filter(joined: SamplesI16, samples: int, up: int, down: int) -> SamplesI16:
 
 @lru_cache(maxsize=64)
 def _matrix(up: int, down: int, steps: int) -> MatrixF32:
-    """Shape (history + steps * down, steps * up): column j gives output j of a window."""
+    """Return the filter as a matrix (history + steps * down, steps * up), one column per output."""
     taps = _prototype(up, down)
     history = _history_length(up, down)
     inputs = (np.arange(history + steps * down) - history)[:, np.newaxis]
@@ -106,7 +106,10 @@ def _matrix(up: int, down: int, steps: int) -> MatrixF32:
 
 
 def _prototype(up: int, down: int) -> npt.NDArray[np.float64]:
-    """The low pass at ``up`` times the input's rate; each phase adds up to 1: DC passes without ripple."""
+    """Return the low pass at ``up`` times the input's rate.
+
+    Each phase adds up to 1, so DC passes without ripple.
+    """
     centre = _centre(up, down)
     at = np.arange(-centre, centre + 1)
     taps = np.sinc(at * _CUTOFF / max(up, down)) * np.kaiser(len(at), _KAISER_BETA)
@@ -116,7 +119,7 @@ def _prototype(up: int, down: int) -> npt.NDArray[np.float64]:
 
 
 def _centre(up: int, down: int) -> int:
-    """The filter's middle, a whole number of outputs from its beginning."""
+    """Return the filter's middle, a whole number of outputs from its beginning."""
     return -(-_HALF_WIDTH * max(up, down) // down) * down
 
 

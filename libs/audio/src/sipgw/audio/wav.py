@@ -1,4 +1,4 @@
-"""WAV files: a writer that leaves a whole file whatever happens, and a reader of what others write.
+"""WAV files: a writer whose file is complete after each flush, and a tolerant reader.
 
 Both take a binary file object; the last axis of the samples is time, the first the channel.
 """
@@ -19,16 +19,16 @@ _MOST_CHANNELS = 64
 
 
 class WavClip(NamedTuple):
-    """``samples``: shape (channels, samples)."""
+    """The samples of a file; ``samples`` has shape (channels, samples)."""
 
     samples: SamplesI16
     rate_hz: int
 
 
 class WavWriter:
-    """Writes int16 samples; after each flush the file is complete: a crash costs what came since.
+    """Writes int16 samples. The file is complete after each flush; a crash loses what came later.
 
-    ``file`` is open for writing and seekable; it is the caller's to close, after ``flush``.
+    ``file`` is open for writing and seekable; the caller closes it, after ``flush``.
     """
 
     def __init__(self, file: BinaryIO, *, rate_hz: int, channels: int = 2) -> None:
@@ -41,16 +41,16 @@ class WavWriter:
 
     @property
     def frames(self) -> int:
-        """Samples of each channel so far."""
+        """The samples of each channel so far."""
         return self._data_bytes // (2 * self._channels)
 
     @property
     def is_full(self) -> bool:
-        """The format counts no further than 4 GiB: what is written from then on is dropped."""
+        """Whether the format's limit of 4 GiB is reached; later samples are dropped."""
         return self._data_bytes >= _MOST_BYTES - 2 * self._channels
 
     def write(self, samples: SamplesI16) -> None:
-        """Appends samples, shape (channels, samples)."""
+        """Append samples, shape (channels, samples)."""
         if samples.ndim != 2 or len(samples) != self._channels:
             raise ValueError(f"samples of shape {samples.shape}, expected ({self._channels}, n)")
         room = (_MOST_BYTES - self._data_bytes) // (2 * self._channels)
@@ -59,7 +59,7 @@ class WavWriter:
         self._data_bytes += len(data)
 
     def flush(self) -> None:
-        """Hands everything to the file: first the samples, then the sizes that count them."""
+        """Write everything to the file: first the samples, then the sizes that count them."""
         self._file.flush()
         end = self._file.tell()
         self._file.seek(self._begin)
@@ -87,7 +87,7 @@ class WavWriter:
 
 
 def read_wav(file: BinaryIO) -> WavClip:
-    """The samples as int16, of PCM, float, µ-law and A-law; a file cut off is read as far as it goes.
+    """Return the samples as int16, from PCM, float, µ-law and A-law; read a truncated file as far as it goes.
 
     Raises WavError.
     """

@@ -1,6 +1,4 @@
-"""CallSession: the record, its transitions, compare-and-set; the edges' leases; the streams that tell of
-saves.
-"""
+"""Records of calls (CallSession): legal steps, compare-and-set, edge leases and partition streams."""
 
 from sipgw.calls.call_store import CallStore, Created, Existing
 from sipgw.calls.call_stream import CallStream, PartitionRecords, Transition

@@ -1,10 +1,9 @@
-"""The Lua scripts that write calls. Each runs over one partition: record, owner index, tombstone index,
-stream, outbox.
+"""The Lua scripts that write calls, each over one partition's record, indexes, stream and outbox.
 
 The owner index (a hash, call id to owner) lists the live calls of the partition, the tombstone index (a
 sorted set by expiry) the ended ones. Both change in the script that changes the record, so neither can drift.
-An end also goes into the outbox (`ended_outbox`), a stream of its own: the one that tells of saves keeps an
-entry for two minutes only.
+The end of a call also goes into the outbox (`ended_outbox`), a stream of its own: the stream of saves keeps
+an entry for two minutes only.
 """
 
 from typing import Final
@@ -12,10 +11,13 @@ from typing import Final
 from sipgw.store import Script
 
 STREAM_RETENTION_MS: Final = 120_000
-"""Stream entries younger than this are kept: how long a watcher may be away."""
+"""How long stream entries are kept, which is how long a watcher may be away."""
 
 OUTBOX_LENGTH: Final = 4096
-"""Ends that a partition's outbox keeps when nobody takes them: 262,144 of the gateway, some 100 MB."""
+"""The most ended calls that a partition's outbox keeps when nobody takes them.
+
+262,144 for the gateway, about 100 MB.
+"""
 
 # KEYS: record, owners, ended, stream, outbox. ARGV from 1: new record, call id, owner, transition, tombstone
 # ms ("" when live).
@@ -53,7 +55,7 @@ return false
 """,
     is_repeatable=True,
 )
-"""Nil when created, else the record that is there."""
+"""Returns nil when the record was created, else the record that is there."""
 
 SAVE: Final = Script(
     "save_call",
@@ -71,7 +73,7 @@ return {'saved'}
 """,
     is_repeatable=True,
 )
-"""ARGV 6: version expected, 7: the states from which the new one may follow."""
+"""ARGV 6: the expected version; 7: the states from which the new state may follow."""
 
 RESTORE: Final = Script(
     "restore_call",
@@ -84,7 +86,7 @@ return false
 """,
     is_repeatable=True,
 )
-"""Nil when ours was published, else the record that is as new or newer."""
+"""Returns nil when our record was published, else the record that is as new or newer."""
 
 FORGET: Final = Script(
     "forget_call",
@@ -94,4 +96,4 @@ return redis.call('HDEL', KEYS[2], ARGV[1])
 """,
     is_repeatable=True,
 )
-"""Takes a call whose record is gone out of the owner index."""
+"""Removes a call whose record is gone from the owner index."""

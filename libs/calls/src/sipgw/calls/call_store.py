@@ -1,6 +1,6 @@
-"""CallStore: creates, reads and saves calls in Redis. Every write is one script, one round trip.
+"""CallStore: create, read and save calls in Redis. Every write is one script, one round trip.
 
-It keeps no copy: the owner edge has the write-through copy and the journal of what could not be saved.
+It keeps no copy: the owner edge has the write-through copy and the journal of unsaved changes.
 """
 
 import asyncio
@@ -36,26 +36,26 @@ _STATES_BEFORE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """The record is made; `session.version` is 1."""
+    """The record was created; `session.version` is 1."""
 
     session: CallSession
 
 
 @dataclass(frozen=True, slots=True)
 class Existing:
-    """There was a record of this call id already, perhaps a tombstone: `session` as Redis holds it."""
+    """The call id already had a record, perhaps a tombstone; `session` is what Redis holds."""
 
     session: CallSession
 
 
 class CallStore:
-    """The calls in Redis. All methods raise StoreUnavailable when it does not answer within a second."""
+    """The calls in Redis. All methods raise StoreUnavailable when Redis does not answer within a second."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def create(self, session: CallSession) -> Created | Existing:
-        """Make the record unless the call id has one."""
+        """Create the record unless the call id has one."""
         made = _copy(session)
         made.version = 1
         held: bytes | None = await self._store.run(
@@ -65,20 +65,20 @@ class CallStore:
         return Created(made) if existing is None else Existing(existing)
 
     async def load(self, call_id: str) -> CallSession | None:
-        """The record; a tombstone too. None when there is none."""
+        """Return the record or the tombstone of a call; None when there is neither."""
         return decode_record(await self._store.command("GET", _record_key(call_id)))
 
     async def load_many(self, partition: int, call_ids: Sequence[str]) -> list[CallSession]:
-        """Those of `call_ids`, all of `partition`, that have a record."""
+        """Return the records of `call_ids`, which are all of `partition`; missing ones are left out."""
         if not call_ids:
             return []
         held: list[bytes | None] = await self._store.command("MGET", *map(_record_key, call_ids))
         return [session for session in map(decode_record, held) if session is not None]
 
     async def save(self, session: CallSession) -> CallSession:
-        """Save `session` if Redis still holds `session.version`; returns it with version + 1.
+        """Save `session` if Redis still holds `session.version`; return it with version + 1.
 
-        The argument is left as it is. Raises VersionConflict, IllegalTransition.
+        The argument is not changed. Raises VersionConflict, IllegalTransition.
         """
         saved = _copy(session)
         saved.version += 1
@@ -95,15 +95,15 @@ class CallStore:
                 return saved
 
     async def end(self, session: CallSession) -> CallSession:
-        """Save `session` as a tombstone, which goes after 64*T1 + 8 s. Raises VersionConflict."""
+        """Save `session` as a tombstone, which expires after 64*T1 + 8 s. Raises VersionConflict."""
         ended = _copy(session)
         ended.state = CALL_STATE_ENDED
         return await self.save(ended)
 
     async def restore(self, session: CallSession) -> CallSession:
-        """After data loss: publish `session` if Redis holds none or an older one, by (owner_epoch, version).
+        """Publish `session` after data loss, if Redis holds none or an older one by (owner_epoch, version).
 
-        Returns what Redis holds then. The version does not rise.
+        Return what Redis holds then. The version does not rise.
         """
         held: bytes | None = await self._store.run(
             call_scripts.RESTORE, _keys(session.call_id), _write_args(session)
@@ -117,11 +117,12 @@ class CallStore:
         *,
         known: CallSession | None = None,
     ) -> CallSession | None:
-        """Apply `change` to the newest record and save; read again and re-try when another save came first.
+        """Apply `change` to the newest record and save it; repeat when another save came first.
 
-        `change` gets a copy that it may alter and return; it may be called again. None from it leaves the
-        record as it is. `known` saves the first read. Returns what was saved; None when nothing was, or there
-        is no such call. Raises IllegalTransition, and VersionConflict when the race never ends.
+        `change` gets a copy, which it may alter and return; it may be called several times. When it returns
+        None the record stays as it is. Pass `known` to save the first read. Return what was saved; None when
+        nothing was, or when there is no such call. Raises IllegalTransition, and VersionConflict when other
+        saves keep winning.
         """
         current = known if known is not None else await self.load(call_id)
         for attempt in range(_UPDATE_ATTEMPTS):
@@ -142,8 +143,9 @@ class CallStore:
         raise VersionConflict(call_id, current)
 
     async def claim(self, session: CallSession, new_owner: Identity) -> CallSession:
-        """Take the call over: owner is `new_owner`, owner_epoch rises. Raises VersionConflict when another
-        was first.
+        """Make `new_owner` the owner and raise owner_epoch.
+
+        Raises VersionConflict when another edge was first.
         """
         claimed = _copy(session)
         claimed.owner.CopyFrom(to_record(new_owner))
@@ -151,14 +153,14 @@ class CallStore:
         return await self.save(claimed)
 
     async def owners(self, partition: int) -> dict[str, Identity]:
-        """The live calls of a partition and who owns each."""
+        """Return the live calls of a partition with the owner of each."""
         flat: list[bytes] = await self._store.command("HGETALL", partition_key(partition, "owners"))
         return {
             call_id.decode(): _read_owner(owner) for call_id, owner in zip(flat[::2], flat[1::2], strict=True)
         }
 
     async def owned_by(self, identity: Identity, partition: int) -> list[CallSession]:
-        """The live calls of a partition that `identity` owns."""
+        """Return the live calls of a partition that `identity` owns."""
         owners = await self.owners(partition)
         sessions = await self.load_many(
             partition, [call_id for call_id, owner in owners.items() if owner == identity]
@@ -166,7 +168,7 @@ class CallStore:
         return [session for session in sessions if not is_ended(session)]
 
     async def forget(self, call_ids: Iterable[str]) -> None:
-        """Take calls whose record is gone out of the owner index."""
+        """Remove calls whose record is gone from the owner index."""
         for call_id in call_ids:
             await self._store.run(call_scripts.FORGET, _keys(call_id), [call_id])
 
@@ -182,7 +184,7 @@ def _record_key(call_id: str) -> str:
 
 
 def _keys(call_id: str) -> list[str]:
-    """What every writing script takes: record, owner index, tombstone index, stream, outbox."""
+    """Return the keys of every writing script: record, owner index, tombstone index, stream, outbox."""
     partition = partition_of(call_id)
     return [
         partition_key(partition, "call", call_id),

@@ -1,7 +1,7 @@
-"""CallStream: the partitions' streams as a reader follows them: note the ends, read the records, follow.
+"""CallStream: read a partition's records and follow its stream: note the stream's end, read, follow.
 
-The position in a partition is a stream id ("ms-seq"). A position older than the retention may have lost
-entries after it; `is_trimmed` says so, on the safe side.
+The position in a partition is a stream id ("ms-seq"). Entries after a position older than the retention may
+be gone; `is_trimmed` tells, and errs on the safe side.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from sipgw.store import Store, StoreProtocolError, partition_key
 
 STREAM_START: Final = "0-0"
 _ENTRIES_PER_READ: Final = 200
-"""Of each partition: 64 times this is read in one go, some hundred milliseconds of work at most."""
+"""Per partition; 64 times this is read at once, which takes some hundred milliseconds at most."""
 _CLUSTER_POLL_S: Final = 0.2
 _LAST_SEQUENCE: Final = 999_999_999
 """More entries than one stream can get in a millisecond."""
@@ -24,7 +24,7 @@ _LAST_SEQUENCE: Final = 999_999_999
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One save of a call: its place in the stream and the session without SDP and SIP bytes."""
+    """One save of a call: its position in the stream and the session without SDP and SIP bytes."""
 
     partition: int
     position: str
@@ -33,8 +33,9 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class PartitionRecords:
-    """What a partition held when it was read: every save up to `position` is in `sessions`, later ones may
-    be.
+    """What a partition held when it was read.
+
+    `sessions` has every save up to `position`, and maybe later ones.
     """
 
     partition: int
@@ -43,14 +44,14 @@ class PartitionRecords:
 
 
 class CallStream:
-    """Reads partitions. All methods raise StoreUnavailable."""
+    """A reader of partitions. All methods raise StoreUnavailable."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._calls = CallStore(store)
 
     async def read_partition(self, partition: int) -> PartitionRecords:
-        """The live calls and the tombstones of a partition, and where to follow from."""
+        """Return the live calls and the tombstones of a partition, and the position to follow from."""
         position = await self._present_position(partition)
         live = await self._calls.owners(partition)
         tombstones: list[bytes] = await self._store.command(
@@ -59,13 +60,15 @@ class CallStream:
         wanted = [*live, *(call_id.decode() for call_id in tombstones if call_id.decode() not in live)]
         sessions = await self._calls.load_many(partition, wanted)
         held = {session.call_id for session in sessions}
-        # Ended and expired between the two reads, or lost by an eviction: the index must not keep them.
+        # Ended and expired between the two reads, or evicted: remove them from the index.
         await self._calls.forget(call_id for call_id in live if call_id not in held)
         return PartitionRecords(partition, position, sessions)
 
     async def follow(self, positions: Mapping[int, str], *, block_ms: int) -> list[Transition]:
-        """What was saved after `positions`, in order within each partition; waits `block_ms` at most for the
-        first. A Cluster is polled: it has no one command that waits for all.
+        """Return the saves after `positions`, in order within each partition.
+
+        Wait at most `block_ms` for the first. A Cluster is polled: it has no one command that waits on all
+        partitions.
         """
         if not self._store.is_cluster:
             return await self._read_all(positions, block_ms)
@@ -75,7 +78,7 @@ class CallStream:
         return found
 
     async def is_trimmed(self, partition: int, position: str) -> bool:
-        """Whether entries after `position` may be gone."""
+        """Return whether entries after `position` may be gone."""
         if _milliseconds(position) >= self._store.now_ms() - STREAM_RETENTION_MS:
             return False
         if _order(await self._last_position(partition)) <= _order(position):
@@ -84,10 +87,10 @@ class CallStream:
         return bool(first) and _order(first[0][0].decode()) > _order(position)
 
     async def _present_position(self, partition: int) -> str:
-        """The stream's end, or just before the present time when that is later.
+        """Return the stream's end, or just before the present time when that is later.
 
-        Ids are Redis time and never go back, so nothing that is saved later comes before it; and a partition
-        in which little happens has a young position, after which nothing can have been trimmed.
+        Ids are Redis time and never go back, so nothing saved later comes before this position. A quiet
+        partition thus has a young position, after which nothing can have been trimmed.
         """
         now_ms = await self._store.redis_time_ms()
         return max(await self._last_position(partition), f"{now_ms - 1}-{_LAST_SEQUENCE}", key=_order)
@@ -104,7 +107,7 @@ class CallStream:
         return [transition for read in await asyncio.gather(*reads) for transition in read]
 
     async def _read_one(self, partition: int, position: str) -> list[Transition]:
-        """XRANGE, not XREAD: a Cluster's client knows where its key stands without asking."""
+        """Read by XRANGE, not XREAD: a Cluster's client knows the node of its key without asking."""
         entries: list[Any] = await self._store.command(
             "XRANGE", _stream_key(partition), f"({position}", "+", "COUNT", _ENTRIES_PER_READ
         )

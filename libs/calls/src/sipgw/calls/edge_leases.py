@@ -1,8 +1,8 @@
-"""EdgeLeases: which edges live, where they are reached, and whether we may say that one has lapsed.
+"""EdgeLeases: which edges live, at which address, and whether this process may declare one lapsed.
 
-All leases are in one slot: a sorted set by expiry in Redis time, and the addresses. A random mark beside them
-is drawn anew when it is missing: a reader that meets another mark knows that the leases were lost with the
-data, and that their absence says nothing until every live edge has had a lease period to beat again.
+All leases are in one slot: a sorted set by expiry in Redis time, and the addresses. Beside them is a random
+mark, drawn anew when it is missing. A reader that meets another mark knows that the leases were lost with the
+data. A missing lease then proves nothing until every live edge has had a lease period to renew it.
 """
 
 import asyncio
@@ -50,14 +50,14 @@ return {redis.call('GET', KEYS[3]), live, addresses}
 
 @dataclass(frozen=True, slots=True)
 class EdgeLease:
-    """A live edge and where its edge/v1 is reached."""
+    """A live edge and the address of its edge/v1 service."""
 
     identity: Identity
     grpc_address: str
 
 
 class EdgeLeases:
-    """The edges' leases, as one process sees them. Its reads and beats raise StoreUnavailable."""
+    """The edges' leases, as one process sees them. Reads and renewals raise StoreUnavailable."""
 
     def __init__(self, store: Store, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._store = store
@@ -68,22 +68,25 @@ class EdgeLeases:
         self._unbroken_since = float("inf")
 
     async def beat(self, identity: Identity, grpc_address: str) -> list[EdgeLease]:
-        """Renew our lease for 3 s; returns the live ones, ours among them."""
+        """Renew our lease for 3 s and return the live ones, ours among them."""
         return await self._run(str(identity), grpc_address, EDGE_LEASE_MS, _FORGET_AFTER_MS)
 
     async def give_up(self, identity: Identity) -> None:
-        """Drop our lease at once, on a clean end: what is left is claimed without waiting for the lapse."""
+        """Drop our lease at once, on a clean end.
+
+        Others then claim our calls without waiting for the lapse.
+        """
         await self._run(str(identity), "", 0, _FORGET_AFTER_MS)
 
     async def live(self) -> list[EdgeLease]:
-        """The edges whose lease has not lapsed."""
+        """Return the edges whose lease has not lapsed."""
         return await self._run()
 
     def may_judge(self) -> bool:
-        """Whether an edge that is not in `live()` has really lapsed.
+        """Return whether an edge that is not in `live()` has really lapsed.
 
-        True only for who has itself reached Redis, the same data in it, without a break for a lease period. A
-        break is a gap of a lease period between two answers, so ask or beat at least each second.
+        True if this process has reached the same Redis data continuously for one lease period. A gap of a
+        lease period between two answers breaks it, so ask or renew at least each second.
         """
         now, lease_s = self._monotonic(), EDGE_LEASE_MS / 1000
         return now - self._reached_at < lease_s and now - self._unbroken_since >= lease_s
@@ -95,10 +98,10 @@ class EdgeLeases:
         on_lapse: Callable[[EdgeLease], Awaitable[None]] | None = None,
         on_change: Callable[[list[EdgeLease]], None] | None = None,
     ) -> None:
-        """Beat each second until cancelled; tell of edges that were seen alive and have lapsed.
+        """Renew each second until cancelled, and report edges that were seen alive and have lapsed.
 
-        Lapses from before our start are not told: sweep the partitions' owners against `live()` for those. A
-        lapse met while we may not judge is told when we may.
+        Lapses from before our start are not reported: compare the partitions' owners with `live()` for those.
+        A lapse seen while we may not judge is reported when we may.
         """
         seen: dict[Identity, EdgeLease] = {}
         while True:
@@ -129,8 +132,9 @@ class EdgeLeases:
         ]
 
     def _note_reached(self, mark: bytes, asked_at: float) -> None:
-        """`asked_at`: the leases are at least as old as that, so a slow answer does not lengthen the unbroken
-        time.
+        """Note that Redis answered a question of `asked_at`.
+
+        The leases are at least as old as the question, so a slow answer does not lengthen the unbroken time.
         """
         now = self._monotonic()
         if mark != self._mark or asked_at - self._reached_at >= EDGE_LEASE_MS / 1000:

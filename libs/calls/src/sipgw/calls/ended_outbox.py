@@ -1,7 +1,7 @@
-"""EndedOutbox: every call that ended, until somebody has exported it, at least once (ADR 0010).
+"""EndedOutbox: every ended call, kept until it has been exported at least once (ADR 0010).
 
 The script that saves a call's end appends it to the partition's outbox in the same step. A consumer group
-gives each entry to one consumer; what that one does not acknowledge, another takes over.
+gives each entry to one consumer; entries that it does not acknowledge go to another.
 """
 
 import asyncio
@@ -14,16 +14,16 @@ from sipgw.calls import outbox_scripts as scripts
 from sipgw.store import PARTITIONS, Script, Store, partition_key
 
 _ENTRIES_PER_TAKE: Final = 50
-"""Of each partition: 64 times this comes in one answer."""
+"""Per partition; 64 times this comes in one answer."""
 _SLOTS_AT_ONCE: Final = 8
-"""In a Cluster: each command has its second, its wait for a connection among it."""
+"""In a Cluster each command has a second, including its wait for a connection."""
 _FORGET_AFTER_MS: Final = 600_000
-"""A consumer that has taken nothing for so long and owes nothing is forgotten: each restart makes one."""
+"""A consumer that has taken nothing for so long and owes nothing is removed: each restart makes a new one."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndedCall:
-    """One end, not yet acknowledged: its place, and the session without SDP and SIP bytes."""
+    """One ended call, not yet acknowledged: its position, and the session without SDP and SIP bytes."""
 
     partition: int
     entry_id: str
@@ -39,14 +39,15 @@ class EndedOutbox:
         self._forget_after_ms = forget_after_ms
 
     async def take(self, partitions: Iterable[int]) -> list[EndedCall]:
-        """Ends that no consumer has had yet."""
+        """Take ended calls that no consumer has had yet."""
         args = [self._consumer, _ENTRIES_PER_TAKE]
         answers = await self._run(scripts.TAKE, sorted(partitions), args)
         return [_ended(chosen, row) for chosen, rows in answers for row in rows]
 
     async def take_over(self, idle_ms: int) -> tuple[list[EndedCall], int]:
-        """Ends that a consumer took `idle_ms` ago or longer and has not acknowledged, ourselves among them;
-        and how many ends wait in all.
+        """Take ended calls that a consumer took `idle_ms` ago or longer and has not acknowledged.
+
+        The consumer may be ourselves. Also return how many ended calls wait in all.
         """
         args = [self._consumer, _ENTRIES_PER_TAKE, idle_ms, self._forget_after_ms]
         answers = await self._run(scripts.TAKE_OVER, list(range(PARTITIONS)), args)
@@ -54,7 +55,7 @@ class EndedOutbox:
         return ends, sum(waiting for _, (waiting, _) in answers)
 
     async def acknowledge(self, ends: Sequence[EndedCall]) -> None:
-        """They are exported: nobody gets them again."""
+        """Acknowledge exported calls, so that no consumer gets them again."""
         by_slot: dict[int, list[EndedCall]] = {}
         for end in ends:
             by_slot.setdefault(end.partition if self._store.is_cluster else 0, []).append(end)
@@ -65,7 +66,10 @@ class EndedOutbox:
     async def _run(
         self, script: Script, partitions: Sequence[int], args: Sequence[str | int]
     ) -> list[tuple[Sequence[int], Any]]:
-        """Over all at once, or in a Cluster each by itself; with each answer the partitions it is of."""
+        """Run over all partitions at once, or one by one in a Cluster.
+
+        Return each answer with its partitions.
+        """
         if not partitions:
             return []
         groups: list[Sequence[int]] = (

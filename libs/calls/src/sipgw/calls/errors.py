@@ -12,8 +12,8 @@ class CallsError(Exception):
     """Root of the package's errors."""
 
 
-class VersionConflict(CallsError):  # noqa: N818 - an outcome of a race, no fault
-    """A compare-and-set lost. `current` is the record as Redis holds it now, None when there is none."""
+class VersionConflict(CallsError):
+    """A compare-and-set lost. `current` is the record in Redis now; None when there is none."""
 
     def __init__(self, call_id: str, current: CallSession | None) -> None:
         held = "no record" if current is None else f"version {current.version}"
@@ -21,7 +21,7 @@ class VersionConflict(CallsError):  # noqa: N818 - an outcome of a race, no faul
         self.current = current
 
 
-class IllegalTransition(CallsError):  # noqa: N818 - the word of state machines
+class IllegalTransition(CallsError):
     """The state machine of calls has no such step."""
 
     def __init__(self, call_id: str, before: CallState.ValueType, after: CallState.ValueType) -> None:

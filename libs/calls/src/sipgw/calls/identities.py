@@ -1,4 +1,4 @@
-"""Edges and relays as values: from the record and to it; and which edge takes what, by rendezvous hashing."""
+"""Edges and relays as values, converted from and to the record; and rendezvous hashing over edges."""
 
 import hashlib
 from collections.abc import Iterable
@@ -8,20 +8,19 @@ from sipgw.runtime.settings import Identity
 
 
 def identity_of(record: ProcessIdentity) -> Identity:
-    """The identity that a record names."""
+    """Return the identity that a record names."""
     return Identity(record.name, record.incarnation)
 
 
 def to_record(identity: Identity) -> ProcessIdentity:
-    """The identity as a record holds it."""
+    """Return the identity as a record holds it."""
     return ProcessIdentity(name=identity.name, incarnation=identity.incarnation)
 
 
 def rendezvous_owner(key: str, candidates: Iterable[Identity]) -> Identity | None:
-    """Which of `candidates` takes `key`: all that see the same ones agree, and losing one moves only its
-    keys.
+    """Return the member of `candidates` that takes `key`; None when there is no candidate.
 
-    None when there is no candidate.
+    All that see the same candidates agree, and losing one moves only its keys.
     """
     return max(candidates, key=lambda candidate: _weight(key, candidate), default=None)
 

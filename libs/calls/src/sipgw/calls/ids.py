@@ -1,4 +1,4 @@
-"""Call ids: what Redis keys, bots, relays and logs know a call by. 128 bits, 32 hexadecimal digits."""
+"""Call ids: 128 bits, 32 hexadecimal digits, the name of a call in Redis, bots, relays and logs."""
 
 import hashlib
 import secrets
@@ -8,11 +8,10 @@ _ID_BYTES: Final = 16
 
 
 def call_id_for(sip_call_id: str, from_tag: str, key: bytes) -> str:
-    """The id of an inbound call: a keyed hash, so that every edge computes the same and no peer can choose
-    it.
+    """Return the id of an inbound call, a keyed hash.
 
-    `from_tag` may carry more of what tells the call from others (the edge adds the CSeq). `key` is the
-    gateway's shared secret, at most 64 bytes.
+    Every edge computes the same id and no peer can choose it. `from_tag` may carry more that tells the call
+    from others (the edge adds the CSeq). `key` is the gateway's shared secret, at most 64 bytes.
     """
     text = sip_call_id.encode()
     hashed = hashlib.blake2b(len(text).to_bytes(4, "big") + text, digest_size=_ID_BYTES, key=key)
@@ -21,5 +20,5 @@ def call_id_for(sip_call_id: str, from_tag: str, key: bytes) -> str:
 
 
 def random_call_id() -> str:
-    """The id of an outbound call."""
+    """Return a random id for an outbound call."""
     return secrets.token_hex(_ID_BYTES)

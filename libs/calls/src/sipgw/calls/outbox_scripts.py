@@ -1,7 +1,8 @@
-"""The Lua scripts of the outbox: entries taken by a consumer group, taken over from the dead, acknowledged.
+"""The Lua scripts of the outbox: take entries, take over those of dead consumers, acknowledge.
 
-Each takes any number of partitions' outboxes as KEYS; in a Cluster one at a time. What is acknowledged is
-deleted in the same step, so an outbox holds only ends that nobody has exported yet. Redis 6.2 commands only.
+Each takes any number of partitions' outboxes as KEYS; in a Cluster one at a time. Acknowledged entries are
+deleted in the same step, so an outbox holds only ended calls that have not been exported yet. Redis 6.2
+commands only.
 """
 
 from typing import Final
@@ -10,8 +11,8 @@ from sipgw.store import Script
 
 OUTBOX_GROUP: Final = "call-records"
 
-# The group is made when it is missing, at the first taking and after data loss, from the stream's beginning:
-# ends saved before are exported too.
+# Create the group when it is missing, at the first take and after data loss, from the beginning of the
+# stream, so that calls that ended before are exported too.
 _GROUP: Final = f"""
 local group = '{OUTBOX_GROUP}'
 local function with_group(key, ask)
@@ -44,10 +45,10 @@ end
 return found
 """,
 )
-"""ARGV: consumer, most entries of each. Gives (place of the key, id, session) of entries nobody has had."""
+"""ARGV: consumer, most entries of each outbox. Returns (index of the key, id, session) of new entries."""
 
-# JUSTID, then the entry by its id: Redis 6.2 gives nil without an id for what was trimmed while it was
-# pending, which could then never be acknowledged.
+# Claim with JUSTID, then read the entry by its id: for an entry that was trimmed while pending Redis 6.2
+# returns nil without an id, so it could never be acknowledged.
 TAKE_OVER: Final = Script(
     "take_over_ends",
     _GROUP
@@ -76,8 +77,10 @@ end
 return {waiting, found}
 """,
 )
-"""ARGV: consumer, most entries of each, ms that another has kept one, ms after which a consumer that owes
-nothing is taken off the group's list. Gives how many wait, and as TAKE.
+"""ARGV: consumer; most entries of each outbox; ms that another consumer has held an entry.
+
+Ms after which a consumer that owes nothing is removed from the group. Returns how many entries wait, then the
+same as TAKE.
 """
 
 ACKNOWLEDGE: Final = Script(
@@ -90,4 +93,4 @@ end
 """,
     is_repeatable=True,
 )
-"""KEYS: of each entry its outbox. ARGV: of each entry its id."""
+"""KEYS: the outbox of each entry. ARGV: the id of each entry."""

@@ -1,9 +1,9 @@
 """How Redis holds a call: a fixed header that scripts compare, then the protobuf.
 
-    owner epoch (8 hex) | version (16 hex) | token of the save (8 hex) | state (1 digit) | CallSession
+owner epoch (8 hex) | version (16 hex) | token of the save (8 hex) | state (1 digit) | CallSession
 
 Numbers as hex digits compare like text, so (owner epoch, version) is the header's first 24 characters. The
-token lets a save whose answer was lost be sent again: the script sees that it has been done.
+token makes it safe to send a save again when its answer was lost: the script sees that it was done.
 """
 
 import secrets
@@ -19,36 +19,36 @@ TOMBSTONE_MS: Final = 64 * T1_MS + 8_000
 
 
 def encode_record(session: CallSession) -> bytes:
-    """The record with a token of its own."""
+    """Encode a record with a fresh token."""
     return _header(session) + session.SerializeToString()
 
 
 def decode_record(data: bytes | None) -> CallSession | None:
-    """The session of a record; None of none."""
+    """Decode the session of a record; return None for None."""
     if data is None:
         return None
     return CallSession.FromString(data[HEADER_LENGTH:])
 
 
 def version_text(version: int) -> str:
-    """A version as the header holds it."""
+    """Format a version as the header holds it."""
     return f"{version:016x}"
 
 
 def state_text(state: CallState.ValueType) -> str:
-    """A state as the header holds it."""
+    """Format a state as the header holds it."""
     return f"{state:d}"
 
 
 def is_ended(session: CallSession) -> bool:
-    """Whether this is a tombstone."""
+    """Return whether the record is a tombstone."""
     return session.state == CALL_STATE_ENDED
 
 
 def transition_of(session: CallSession) -> bytes:
-    """What the partition's stream tells of a save: the session without SDP, SIP bytes and dialog sets.
+    """Return the stream entry of a save: the session without SDP, SIP bytes and dialog sets.
 
-    A reader takes a higher version as the call's present state; nobody may save from it.
+    A reader takes a higher version as the call's present state, and must not save from it.
     """
     brief = CallSession()
     brief.CopyFrom(session)

@@ -33,10 +33,10 @@ LEGAL_TRANSITIONS: Final[Mapping[CallState.ValueType, frozenset[CallState.ValueT
 
 
 def is_legal(before: CallState.ValueType, after: CallState.ValueType) -> bool:
-    """Whether a saved call may go from `before` to `after`."""
+    """Return whether a saved call may go from `before` to `after`."""
     return before == after or after in LEGAL_TRANSITIONS.get(before, frozenset())
 
 
 def states_before(after: CallState.ValueType) -> frozenset[CallState.ValueType]:
-    """The states from which `after` may be saved, itself among them."""
+    """Return the states from which `after` may be saved, including itself."""
     return frozenset(before for before in LEGAL_TRANSITIONS if is_legal(before, after))

@@ -31,14 +31,14 @@ class StringMatch(Document):
 
 
 class HeaderMatch(Document):
-    """A header of the INVITE; of several with the name, one that matches is enough."""
+    """A header of the INVITE; where it occurs several times, one match is enough."""
 
     name: HeaderName = Field(description="The header's name, in any case.")
     value: StringMatch = Field(description="What its value has to be.")
 
 
 class RouteMatch(Document):
-    """Which calls the route takes: all that is given must hold; nothing given is every call."""
+    """Which calls the route takes: all conditions must hold; without any it takes every call."""
 
     trunks: list[Name] = Field(
         default_factory=list, max_length=64, description="Trunks by name; none is any."
@@ -65,7 +65,7 @@ class BotTarget(Document):
 
 
 class BotAudio(Document):
-    """The audio that the bot gets and sends."""
+    """The audio format to and from the bot."""
 
     model_config = rules(
         Rule("self.codec == 'PCM16' || self.rateHz == 8000", "PCMU and PCMA at 8000 Hz, or codec PCM16")

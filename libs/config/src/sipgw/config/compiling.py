@@ -1,4 +1,4 @@
-"""Documents to the config that edges and relays follow. The defaults are in models.py, none are here."""
+"""Compile documents to the config that edges and relays follow. All defaults are in models.py."""
 
 from collections.abc import Mapping
 
@@ -32,10 +32,10 @@ _PROTOCOLS = {
 def compile_config(
     documents: Documents, *, seal_key: SealKey | None = None, addresses: Mapping[str, str] | None = None
 ) -> pb.GatewayConfig:
-    """The config without epoch and version, which the registry gives it; equal documents, equal configs.
+    """Compile the config. The registry adds epoch and version; equal documents give equal configs.
 
     ``seal_key`` is needed for trunks with passwords (ValueError without it). ``addresses`` are those that the
-    operator has found for nodes; what the documents say of a node comes before them.
+    operator has found for nodes; addresses in the documents take precedence.
     """
     routes = sorted(documents.routes, key=lambda route: (-route.spec.priority, route.metadata.name))
     trunks = sorted(documents.trunks, key=lambda trunk: trunk.metadata.name)
@@ -47,7 +47,7 @@ def compile_config(
 
 
 def unseal_password(trunk: pb.Trunk, seal_key: SealKey) -> bytes:
-    """The password of a trunk with ``digest``. Raises SealBroken."""
+    """Return the password of a trunk with ``digest``. Raises SealBroken."""
     return seal_key.unseal(trunk.digest.sealed_password, _purpose(trunk.name))
 
 

@@ -1,7 +1,7 @@
-"""The CRDs, from the models: structural schemas with bounds, defaults and CEL rules, status and columns.
+"""The CRDs, generated from the models: structural schemas, bounds, defaults, CEL rules, status, columns.
 
 ``python -m sipgw.config.crds DIRECTORY`` writes a file for each kind (`make crds`); with ``--check`` it
-says which differ.
+reports which differ.
 """
 
 import copy
@@ -27,7 +27,7 @@ _DROPPED = frozenset({"title", "propertyNames", "$defs"})
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of `kubectl get`; ``is_wide``: of `-o wide` only."""
+    """A column of `kubectl get`; ``is_wide`` shows it only with `-o wide`."""
 
     name: str
     json_path: str
@@ -79,7 +79,7 @@ _SHORT_NAMES = {"SipGateway": "sgw", "SipTrunk": "trunk", "BotRoute": "broute"}
 
 
 def custom_resource_definition(kind: str) -> Schema:
-    """The CustomResourceDefinition of a kind, as plain values."""
+    """Return the CustomResourceDefinition of a kind, as plain values."""
     singular = kind.lower()
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -111,7 +111,7 @@ def custom_resource_definition(kind: str) -> Schema:
 
 
 def crd_files() -> dict[str, str]:
-    """YAML by file name."""
+    """Return the YAML text of each CRD by file name."""
     return {
         f"{kind.lower()}s.yaml": _HEADER
         + yaml.safe_dump(custom_resource_definition(kind), sort_keys=False, width=110, allow_unicode=True)
@@ -122,9 +122,9 @@ def crd_files() -> dict[str, str]:
 def _document_schema(kind: str) -> Schema:
     whole = structural_schema(KINDS[kind])
     name = whole["properties"]["metadata"]["properties"]["name"]
-    del name["description"]  # the apiserver allows metadata no words of ours
+    del name["description"]  # the apiserver allows no description of metadata
     properties: Schema = {
-        # These two are the apiserver's; it checks them by itself.
+        # The apiserver checks these two by itself.
         "apiVersion": {"type": "string"},
         "kind": {"type": "string"},
         "metadata": {"type": "object", "properties": {"name": name}},
@@ -141,7 +141,10 @@ def _document_schema(kind: str) -> Schema:
 
 
 def structural_schema(model: type[BaseModel]) -> Schema:
-    """A model's JSON schema as Kubernetes wants it: no references, unions, titles; defaults by level."""
+    """Convert a model's JSON schema to what Kubernetes allows.
+
+    No references, unions or titles; defaults stand at each level.
+    """
     schema = model.model_json_schema(by_alias=True)
     return _structural(schema, schema.get("$defs", {}))
 
@@ -150,7 +153,7 @@ def _structural(schema: Schema, definitions: Schema) -> Schema:
     if "$ref" in schema:
         target = definitions[str(schema["$ref"]).rpartition("/")[2]]
         schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
-    if "anyOf" in schema:  # X | None: without it the field is not there
+    if "anyOf" in schema:  # None: without it| X | None: an absent field
         (inner,) = (one for one in schema["anyOf"] if one.get("type") != "null")
         outer = {key: value for key, value in schema.items() if key != "anyOf"}
         return _structural({**inner, **outer}, definitions)
@@ -166,14 +169,15 @@ def _structural(schema: Schema, definitions: Schema) -> Schema:
     if isinstance(result.get("additionalProperties"), dict):
         result["additionalProperties"] = _structural(result["additionalProperties"], definitions)
     else:
-        result.pop("additionalProperties", None)  # what is unknown is refused by strict decoding
+        result.pop("additionalProperties", None)  # strict decoding refuses unknown fields
     return _with_own_default(result)
 
 
 def _with_own_default(schema: Schema) -> Schema:
-    """A part's default is empty, since each of its fields has its own; nothing needs no default.
+    """Add an empty default to a part, since each of its fields has its own default.
 
-    The apiserver tries a part's rules on its default as it stands: with rules it has to be the whole part.
+    The apiserver checks a part's rules against its default as it stands: a part with rules needs its whole
+    default. A part that may be absent needs none.
     """
     if "default" not in schema:
         return schema
@@ -191,7 +195,7 @@ def _defaults_of(schema: Schema) -> Schema:
 
 
 def main(arguments: list[str]) -> int:
-    """Writes the files, or with --check compares them; 1 when one differs."""
+    """Write the files, or compare them with --check; return 1 when one differs."""
     directory = Path(next(one for one in arguments if not one.startswith("--")))
     files = crd_files()
     if "--check" in arguments:

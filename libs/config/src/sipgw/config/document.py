@@ -1,4 +1,4 @@
-"""What every kind of document is built from: strict models, our own refusals, rules for the apiserver."""
+"""The base of every kind of document: strict models, our own validation errors, rules for the apiserver."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
@@ -14,16 +14,16 @@ VALIDATIONS = "x-kubernetes-validations"
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What a field takes, in words, where type and bounds don't say it."""
+    """The values that a field takes, in words, where type and bounds don't say it."""
 
     words: str
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A check in CEL, which the apiserver makes at `kubectl apply`: the twin of one made here in Python.
+    """A CEL check for the apiserver at `kubectl apply`, the twin of a check made here in Python.
 
-    ``message`` says what is allowed. Stands in the Annotated of a value, or in ``rules`` for a model.
+    ``message`` says what is allowed. It stands in the Annotated of a value, or in ``rules`` for a model.
     """
 
     cel: str
@@ -56,19 +56,19 @@ class KubernetesProperty:
 
 
 def rules(*checks: Rule) -> ConfigDict:
-    """The ``model_config`` of a model whose fields depend on each other."""
+    """Return the ``model_config`` of a model whose fields depend on each other."""
     extra: dict[str, Any] = {VALIDATIONS: [check.as_schema() for check in checks]}
     return ConfigDict(json_schema_extra=extra)
 
 
 class Document(BaseModel):
-    """A part of a document: unknown fields and values of another type are errors, names are camelCase."""
+    """A part of a document. Unknown fields and wrong types are errors; names are camelCase."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, alias_generator=to_camel)
 
 
 def refuse(found: str, allowed: str) -> PydanticCustomError:
-    """The error of our own checks; explain.py reads both words."""
+    """Return the error of one of our own checks; explain.py reads both texts."""
     return PydanticCustomError(
         "refused", "found {found}; allowed: {allowed}", {"found": found, "allowed": allowed}
     )
@@ -82,7 +82,7 @@ Name: TypeAlias = Annotated[
 
 
 class Metadata(BaseModel):
-    """The part of a document's metadata that matters here; the rest is Kubernetes' own."""
+    """The fields of a document's metadata that we use; the rest belongs to Kubernetes."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 

@@ -1,4 +1,4 @@
-"""Documents from YAML: every problem of every file at once, or a set that fits together."""
+"""Load documents from YAML: a consistent set, or every problem of every file at once."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ from sipgw.config.scalars import BUILTIN_ECHO
 from sipgw.config.secrets import SECRET_KIND, Secret, Secrets, read_secret
 from sipgw.config.yaml_source import LocatedDocument, read_documents
 
-# All kinds of document that come from Kubernetes have these beside the fields of the models.
+# Documents from Kubernetes have these fields beside those of the models.
 _SERVER_FIELDS = frozenset({"status"})
 
 
@@ -31,7 +31,7 @@ class Documents:
 
 
 def load_documents(*sources: Path | str) -> Documents:
-    """Reads documents: a Path names a file, a str is the YAML text itself. Raises ConfigError."""
+    """Read documents: a Path names a file, a str is the YAML text itself. Raises ConfigError."""
     problems: list[ConfigProblem] = []
     placed: list[Placed] = []
     secrets: list[Secret] = []
@@ -49,7 +49,7 @@ def load_documents(*sources: Path | str) -> Documents:
     known = Secrets.of(secrets)
     trunks = [one.document.metadata.name for one in placed if isinstance(one.document, SipTrunk)]
     misfits = list(conflicts(placed))
-    if not problems:  # a document that could not be read may be what a reference means
+    if not problems:  # a document that could not be read may be the target of a reference
         misfits += dangling(placed, trunks, known)
     problems += [misfit.problem for misfit in misfits]
     if problems:
@@ -58,7 +58,10 @@ def load_documents(*sources: Path | str) -> Documents:
 
 
 def builtin_documents(bot_endpoint: str = BUILTIN_ECHO, *, recording_directory: str = "") -> Documents:
-    """What holds with no document: calls from anywhere go to one bot, recorded where there is a directory."""
+    """Return the documents used when there are none: any caller reaches one bot.
+
+    Calls are recorded where there is a directory for it.
+    """
     return complete(
         Documents(default_gateway(recording_directory)),
         bot_endpoint,
@@ -67,7 +70,7 @@ def builtin_documents(bot_endpoint: str = BUILTIN_ECHO, *, recording_directory: 
 
 
 def complete(documents: Documents, bot_endpoint: str = BUILTIN_ECHO, *, record: bool = False) -> Documents:
-    """Adds what a laptop can do without: a trunk for any source, a route, where there is none of its kind."""
+    """Add a trunk for any source, or a route, where there is no document of its kind: for laptops."""
     trunk = _parse("SipTrunk", "any", {})
     route = _parse("BotRoute", "default", {"bots": [{"endpoint": bot_endpoint}], "record": record})
     return replace(
@@ -78,14 +81,14 @@ def complete(documents: Documents, bot_endpoint: str = BUILTIN_ECHO, *, record: 
 
 
 def default_gateway(recording_directory: str = "") -> SipGateway:
-    """The gateway with every default."""
+    """Return the gateway with every default."""
     return cast(
         "SipGateway", _parse("SipGateway", "sipgw", {"recording": {"directory": recording_directory}})
     )
 
 
 def read_document(located: LocatedDocument) -> Placed | Secret:
-    """The document of a kind. Raises ConfigError."""
+    """Read a document of a known kind. Raises ConfigError."""
     if not isinstance(located.value, dict):
         problem = ConfigProblem(
             located.file, located.line_of(()), "", "no map", "apiVersion, kind, metadata, spec"
@@ -112,7 +115,7 @@ def read_document(located: LocatedDocument) -> Placed | Secret:
 
 
 def assemble(documents: Iterable[AnyDocument], secrets: Secrets) -> Documents:
-    """Documents that fit together; the built-in gateway where there is no other."""
+    """Return the documents if they fit together, with the default gateway where there is no other."""
     every = list(documents)
     gateways = [one for one in every if isinstance(one, SipGateway)]
     return Documents(

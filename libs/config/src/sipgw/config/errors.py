@@ -1,4 +1,4 @@
-"""What is wrong with the documents, all of it at once, in words that name the place and the cure."""
+"""Errors of documents: all problems at once, each with its place and its cure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ConfigProblem:
-    """One thing to correct. ``line`` counts from 1, 0 where there is none; ``field`` is a dotted path."""
+    """One thing to correct. ``line`` counts from 1, 0 without a line; ``field`` is a dotted path."""
 
     file: str
     line: int
@@ -30,5 +30,5 @@ class ConfigError(Exception):
         self.problems = tuple(problems)
 
 
-class RegexRefused(ValueError):  # noqa: N818 (the pattern's fault, reported as a ConfigProblem)
-    """The pattern is no regular expression, or one that could take long."""
+class RegexRefused(ValueError):
+    """The pattern is no regular expression, or matching it could take long."""

@@ -1,4 +1,4 @@
-"""pydantic's errors as ConfigProblems: line, field, what was found, what is allowed, what was meant."""
+"""pydantic's errors as ConfigProblems: line, field, the value found, the values allowed, a suggestion."""
 
 import difflib
 from typing import cast
@@ -20,7 +20,10 @@ def explain(error: ValidationError, model: type[BaseModel], document: LocatedDoc
 
 
 def did_you_mean(found: str, candidates: list[str]) -> str:
-    """A hint where one candidate is near; spelling like ``bot_ready`` counts as near to ``bot-ready``."""
+    """Return a hint when one candidate is near.
+
+    Another spelling like ``bot_ready`` counts as near to ``bot-ready``.
+    """
     plain = {candidate.lower().replace("-", "").replace("_", ""): candidate for candidate in candidates}
     near = difflib.get_close_matches(found.lower().replace("-", "").replace("_", ""), list(plain), n=1)
     return f"did you mean {plain[near[0]]}?" if near else ""
@@ -47,7 +50,10 @@ def _explain(error: ErrorDetails, model: type[BaseModel], document: LocatedDocum
 
 
 def _as_written(location: tuple[int | str, ...]) -> Path:
-    """pydantic marks a map's key as ``nodes -> <key> -> [key]``."""
+    """Return the path as the document writes it.
+
+    pydantic marks a map's key as ``nodes -> <key> -> [key]``.
+    """
     return location[:-1] if location and location[-1] == "[key]" else location
 
 

@@ -1,4 +1,4 @@
-"""The models' fields as data: what each takes, in words, for error messages and for the reference."""
+"""The models' fields as data: the values that each takes, in words, for messages and the reference."""
 
 import types
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ Location = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
-    """A field that takes a value; ``default`` is "" for one that has to be given."""
+    """A field with a value; ``default`` is "" for a required one."""
 
     path: str
     allowed: str
@@ -27,7 +27,7 @@ class FieldSpec:
 
 
 def field_specs(model: Model, prefix: str = "") -> Iterator[FieldSpec]:
-    """All fields below a model, in the order of the model; ``[]`` stands for a member of a list."""
+    """Yield all fields below a model, in the order of the model; ``[]`` stands for a member of a list."""
     for name, info in fields_of(model).items():
         path = f"{prefix}{name}"
         inner, many = _inner_model(info.annotation)
@@ -40,12 +40,12 @@ def field_specs(model: Model, prefix: str = "") -> Iterator[FieldSpec]:
 
 
 def fields_of(model: Model) -> dict[str, FieldInfo]:
-    """Fields by the name that documents use."""
+    """Return the fields by the name that documents use."""
     return {info.alias or name: info for name, info in model.model_fields.items()}
 
 
 def field_at(model: Model, location: Location) -> tuple[Any, list[Any]] | None:
-    """Annotation and metadata of what stands at a location; None where the models have nothing."""
+    """Return annotation and metadata of the field at a location; None where the models have none."""
     annotation: Any = model
     metadata: list[Any] = []
     for step in location:
@@ -66,7 +66,7 @@ def field_at(model: Model, location: Location) -> tuple[Any, list[Any]] | None:
 
 
 def model_at(model: Model, location: Location) -> Model | None:
-    """The model at a location, if there is one."""
+    """Return the model at a location, if there is one."""
     found = field_at(model, location)
     if found and isinstance(found[0], type) and issubclass(found[0], BaseModel):
         return found[0]
@@ -74,7 +74,7 @@ def model_at(model: Model, location: Location) -> Model | None:
 
 
 def describe(annotation: Any, metadata: list[Any]) -> str:
-    """What a field takes, in words."""
+    """Describe in words which values a field takes."""
     annotation, metadata = _unwrap(annotation, metadata)
     for entry in metadata:
         if isinstance(entry, Allowed):
@@ -117,7 +117,7 @@ def _bound(metadata: list[Any], name: str) -> int | None:
 
 
 def _unwrap(annotation: Any, metadata: list[Any]) -> tuple[Any, list[Any]]:
-    """Through Annotated and ``X | None``."""
+    """Strip Annotated and ``X | None``; return the type and the metadata found."""
     while True:
         origin, arguments = get_origin(annotation), get_args(annotation)
         if origin is Annotated:
@@ -137,7 +137,7 @@ def _flat(metadata: tuple[Any, ...]) -> Iterator[Any]:
 
 
 def _inner_model(annotation: Any) -> tuple[Model | None, bool]:
-    """The model that a field holds, and whether it holds a list of them."""
+    """Return the model that a field holds, and whether it holds a list of them."""
     annotation, _ = _unwrap(annotation, [])
     many = get_origin(annotation) is list
     if many:
@@ -157,7 +157,7 @@ def _default(info: FieldInfo) -> str:
 
 
 def words_of(value: object) -> str:
-    """A value as YAML's flow style writes it."""
+    """Return a value as YAML's flow style writes it."""
     match value:
         case bool():
             return str(value).lower()

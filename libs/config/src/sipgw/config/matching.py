@@ -1,6 +1,6 @@
-"""Which trunk a request came by, which route takes the call, which of its bots: pure functions of the config.
+"""Pure functions of the config: the trunk of a request, the route of a call, the bot of a route.
 
-Cheap enough to be asked for every INVITE: networks and patterns are parsed once per process.
+They are cheap enough for every INVITE: networks and patterns are parsed once per process.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ class HeaderValues(Protocol):
 
 
 def match_trunk(config: pb.GatewayConfig, source_ip: str) -> pb.Trunk | None:
-    """The trunk with the longest network around the source; else the first that takes any; else None.
+    """Return the trunk with the longest network around the source, else the first that takes any, else None.
 
     A trunk with digest is never found by its source: see match_digest_trunk.
     """
@@ -38,12 +38,15 @@ def match_trunk(config: pb.GatewayConfig, source_ip: str) -> pb.Trunk | None:
 
 
 def vouched_networks(config: pb.GatewayConfig) -> list[str]:
-    """The networks of the trunks that say where they are. One that takes any source vouches for nobody."""
+    """Return the networks of the trunks that list their networks.
+
+    A trunk that takes any source vouches for none.
+    """
     return [cidr for trunk in config.trunks if not takes_any_source(trunk) for cidr in trunk.source_cidrs]
 
 
 def takes_any_source(trunk: pb.Trunk) -> bool:
-    """Whether a trunk has no networks and asks nothing, or its networks are all of IPv4 or all of IPv6."""
+    """Return whether a trunk without digest has no networks, or networks that cover all of IPv4 or IPv6."""
     if trunk.HasField("digest"):
         return False
     if not trunk.source_cidrs:
@@ -56,19 +59,19 @@ def takes_any_source(trunk: pb.Trunk) -> bool:
 
 
 def match_digest_trunk(config: pb.GatewayConfig, username: str) -> pb.Trunk | None:
-    """The trunk whose user name this is; what it sends still has to be proved."""
+    """Return the trunk with this user name; the request still has to prove it."""
     return next((trunk for trunk in digest_trunks(config) if trunk.digest.username == username), None)
 
 
 def digest_trunks(config: pb.GatewayConfig) -> list[pb.Trunk]:
-    """The trunks that a request from an unknown source may be of, when it proves it."""
+    """Return the trunks that a request from an unknown source may belong to once it proves it."""
     return [trunk for trunk in config.trunks if trunk.HasField("digest")]
 
 
 def match_route(
     config: pb.GatewayConfig, trunk: pb.Trunk | None, to_user: str, from_user: str, headers: HeaderValues
 ) -> pb.Route | None:
-    """The first route, in the config's order, of which every condition holds."""
+    """Return the first route, in the config's order, whose conditions all hold."""
     trunk_name = trunk.name if trunk else ""
     for route in config.routes:
         if _route_takes(route.match, trunk_name, to_user, from_user, headers):
@@ -77,7 +80,7 @@ def match_route(
 
 
 def shadowed_routes(config: pb.GatewayConfig) -> dict[str, str]:
-    """Routes that no call ever reaches, by name, each with the one before it that takes all of its calls."""
+    """Map routes that no call ever reaches to the earlier route that takes all of their calls."""
     shadowed: dict[str, str] = {}
     for place, route in enumerate(config.routes):
         before = (one for one in config.routes[:place] if _covers(one.match, route.match))
@@ -87,20 +90,20 @@ def shadowed_routes(config: pb.GatewayConfig) -> dict[str, str]:
 
 
 def rank_bots(route: pb.Route, seed: str) -> list[pb.BotTarget]:
-    """The route's bots: the one that the seed (a call id) falls to, then those for when it is not there.
+    """Return the route's bots in the order to try: first the one chosen by the seed (a call id).
 
-    Rendezvous hashing: shares follow the weights, and a bot that comes or goes moves only its own calls.
+    Rendezvous hashing: shares follow the weights, and adding or removing a bot moves only its own calls.
     """
     return _ranked(route.bots, seed)
 
 
 def rank_fallback_bots(route: pb.Route, seed: str) -> list[pb.BotTarget]:
-    """The same of the bots for when none of the route's is ready or its limit is reached."""
+    """Return the fallback's bots in the order to try, when no bot is ready or the limit is reached."""
     return _ranked(route.fallback_bots, seed)
 
 
 def choose_bot(route: pb.Route, seed: str) -> pb.BotTarget | None:
-    """The bot that the seed falls to; None only when no bot has a weight."""
+    """Return the bot chosen by the seed; None only when no bot has a weight."""
     ranked = rank_bots(route, seed)
     return ranked[0] if ranked else None
 
@@ -127,7 +130,7 @@ def _route_takes(
 
 
 def _covers(wide: pb.RouteMatch, narrow: pb.RouteMatch) -> bool:
-    """Whether `wide` takes each call that `narrow` takes; False where that is not plain to see."""
+    """Return whether `wide` takes each call that `narrow` takes; False when this is not certain."""
     if wide.trunks and not (narrow.trunks and set(narrow.trunks) <= set(wide.trunks)):
         return False
     for name in ("to", "from"):
@@ -174,7 +177,7 @@ def _longest_prefix(
 
 
 def _address(source_ip: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """IPv4 inside IPv6, as a dual-stack socket reports it, is IPv4."""
+    """Parse an address; IPv4 inside IPv6, as a dual-stack socket reports it, becomes IPv4."""
     try:
         address = ipaddress.ip_address(source_ip)
     except ValueError:
@@ -189,7 +192,10 @@ def _network(cidr: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 
 def _share(bot: pb.BotTarget, seed: str) -> float:
-    """Exponentially distributed with rate ``weight``: the smallest of them is each bot's with its share."""
+    """Draw from the exponential distribution with rate ``weight``.
+
+    Each bot's draw is the smallest with the probability of its share.
+    """
     digest = hashlib.blake2b(
         f"{bot.endpoint}\0{seed}".encode("utf-8", "surrogateescape"), digest_size=8
     ).digest()

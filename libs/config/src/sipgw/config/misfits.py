@@ -1,4 +1,4 @@
-"""What is right by itself but not together: names twice or of nothing, trunks that can't be told apart."""
+"""Documents that are correct alone but conflict: duplicate names, dangling references, ambiguous trunks."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """A problem of a document that others cause. ``is_usable``: the rest of it can serve all the same."""
+    """A problem of a document that others cause. With ``is_usable`` the rest of it can serve."""
 
     placed: Placed
     problem: ConfigProblem
@@ -35,7 +35,7 @@ class Misfit:
 
 
 def conflicts(placed: Sequence[Placed]) -> Iterator[Misfit]:
-    """Documents of which another takes the place; of two the earlier in the sequence holds."""
+    """Yield documents that another one replaces; the earlier in the sequence holds."""
     yield from _repeated_names(placed)
     yield from _second_gateways(placed)
     yield from _repeated_usernames(placed)
@@ -43,7 +43,7 @@ def conflicts(placed: Sequence[Placed]) -> Iterator[Misfit]:
 
 
 def dangling(placed: Sequence[Placed], trunks: Sequence[str], secrets: Secrets) -> Iterator[Misfit]:
-    """References to what is not there."""
+    """Yield references to documents that do not exist."""
     for one in placed:
         match one.document:
             case BotRoute() as route:
@@ -87,7 +87,10 @@ def _repeated_usernames(placed: Sequence[Placed]) -> Iterator[Misfit]:
 
 
 def _open_beside_digest(placed: Sequence[Placed]) -> Iterator[Misfit]:
-    """A trunk that takes what no other has would take the calls that are to be challenged."""
+    """Yield trunks for any source beside trunks with digest.
+
+    Such a trunk would take the calls that are to be challenged.
+    """
     challenged = [one.key[1] for one, trunk in _trunks(placed) if trunk.spec.auth is not None]
     for one, trunk in _trunks(placed):
         if challenged and trunk.spec.auth is None and not trunk.spec.source_cidrs:

@@ -1,8 +1,8 @@
-"""SipGateway, SipTrunk and BotRoute as people write them: one truth for YAML files, CRDs and the reference.
+"""SipGateway, SipTrunk and BotRoute as people write them: one definition for YAML, CRDs and reference.
 
-All defaults are in these models and nowhere else. Written for Kubernetes' structural schemas: bounds on every
-list, map and string, no unions but members of which one is set. What services follow is compiled from these
-(compiling.py); the CRDs are generated from them (crds.py).
+All defaults are in these models and nowhere else. They are written for Kubernetes' structural schemas: bounds
+on every list, map and string, and optional members of which one is set instead of unions. The config of the
+services is compiled from them (compiling.py); the CRDs are generated from them (crds.py).
 """
 
 from sipgw.config.bot_route import BotRoute

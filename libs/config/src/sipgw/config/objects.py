@@ -1,4 +1,4 @@
-"""Documents from Kubernetes objects: one that is wrong is left out and says why, the others serve."""
+"""Documents from Kubernetes objects: a wrong one is left out with its problem, the others serve."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -16,13 +16,13 @@ ObjectKey = tuple[str, str]  # kind, name
 def documents_from_objects(
     objects: Iterable[Mapping[str, Any]],
 ) -> tuple[Documents, dict[ObjectKey, tuple[ConfigProblem, ...]]]:
-    """What serves, and what is wrong with each object that has a problem. Never raises for what objects hold.
+    """Return the usable documents and the problems of each object. Never raises for an object's contents.
 
     ``objects`` are SipGateways, SipTrunks, BotRoutes and the Secrets that trunks refer to, of one namespace,
     as the API gives them (with ``kind``, which the items of a list may lack: add it). Status, managed fields
-    and the rest of the metadata are passed over; unknown fields of the spec are problems.
+    and the rest of the metadata are ignored; unknown fields of the spec are problems.
 
-    - An object with a problem is not in the Documents, except a route that names a trunk that is not there:
+    - An object with a problem is not in the Documents, except a route that names a missing trunk:
       it serves the other trunks (and none, when it names no other).
     - Of two that exclude each other (two SipGateways, two trunks with one user name) the older one holds, and
       the younger has the problem. A trunk that takes calls from anywhere is left out beside one with auth.

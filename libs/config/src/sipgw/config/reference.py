@@ -8,7 +8,7 @@ from sipgw.config.models import KINDS
 
 
 def reference_tables() -> dict[str, str]:
-    """Markdown by kind: each field with what it takes, its default and its meaning."""
+    """Return Markdown by kind: each field with its values, its default and its meaning."""
     return {kind: "\n".join(_table(kind)) for kind in KINDS}
 
 

@@ -1,8 +1,8 @@
-"""Regular expressions that can't take long: a subset of RE2's syntax, with a bound on backtracking.
+"""Regular expressions with bounded matching time: a subset of RE2's syntax, with a bound on backtracking.
 
-Python's ``re`` backtracks, so ``(a+)+x`` takes years on 40 letters. Here a pattern is walked once, the ways
-it could be tried on a value of MAX_VALUE characters are counted, and too many is an error at load. The whole
-value has to match; ``\\d`` and ``\\w`` mean ASCII.
+Python's ``re`` backtracks, so ``(a+)+x`` takes years on 40 letters. Here a pattern is walked once to count
+the ways it could be tried on a value of MAX_VALUE characters; too many is an error at load. The whole value
+has to match; ``\\d`` and ``\\w`` mean ASCII.
 """
 
 import re
@@ -16,13 +16,13 @@ MAX_WAYS = 50_000
 
 _QUANTIFIER = re.compile(r"([*+?])|\{(\d{1,4})(?:(,)(\d{1,4})?)?\}")
 _BRACES = re.compile(r"\{[\d,]+\}")
-_DOUBLED_IN_CLASS = ("--", "&&", "~~", "||")  # reserved by re for set operations, which RE2 does not have
+_DOUBLED_IN_CLASS = ("--", "&&", "~~", "||")  # re reserves these for set operations, which RE2 does not have
 _GROUP_OPENING = re.compile(r"\((?:\?:|\?P<[A-Za-z_]\w{0,31}>|(?!\?))")
 
 
 @lru_cache(maxsize=4096)
 def compile_regex(pattern: str) -> re.Pattern[str]:
-    """Raises RegexRefused, which says what and where."""
+    """Compile the pattern. Raises RegexRefused, which says what is wrong and where."""
     if len(pattern) > MAX_PATTERN:
         raise RegexRefused(f"{len(pattern)} characters, at most {MAX_PATTERN}")
     body = pattern.removeprefix("(?i)")
@@ -35,14 +35,14 @@ def compile_regex(pattern: str) -> re.Pattern[str]:
 
 
 def matches(pattern: str, value: str) -> bool:
-    """The whole of ``value`` matches."""
+    """Return whether all of ``value`` matches."""
     return len(value) <= MAX_VALUE and compile_regex(pattern).fullmatch(value) is not None
 
 
 class _Walk:
-    """One pass over a pattern; ``ways`` are the paths a backtracking matcher could take.
+    """One pass over a pattern; ``ways`` counts the paths that a backtracking matcher could take.
 
-    What is no pattern at all is left for re.compile to say.
+    re.compile reports what is no pattern at all.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -96,7 +96,7 @@ class _Walk:
     def _skip_class(self) -> None:
         begin = self._at
         self._at += 2 if self._pattern.startswith("[^", self._at) else 1
-        self._at += 1 if self._peek() == "]" else 0  # at the beginning it stands for itself
+        self._at += 1 if self._peek() == "]" else 0  # at the beginning it is a literal
         while self._peek() not in ("", "]"):
             if self._peek() == "[" or self._pattern.startswith(_DOUBLED_IN_CLASS, self._at):
                 raise RegexRefused(f"{self._peek()!r} inside [...] needs a backslash (position {begin})")
@@ -130,7 +130,7 @@ def _bounds(quantifier: re.Match[str]) -> tuple[int, int]:
 
 
 def _ways_to_repeat(ways: int, least: int, most: int) -> int:
-    """The sum of ways**k for each count k; what exceeds MAX_WAYS is not counted on."""
+    """Return the sum of ways**k for each count k, cut off above MAX_WAYS."""
     if ways == 1:
         return max(most - least + 1, 1)
     total = 0

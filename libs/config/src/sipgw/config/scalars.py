@@ -1,4 +1,4 @@
-"""The kinds of text and number that documents hold, each with its check and the apiserver's."""
+"""The kinds of text and number in documents, each with its check and the apiserver's."""
 
 import ipaddress
 from typing import Annotated, TypeAlias

@@ -1,7 +1,7 @@
-"""Secret values in the config are sealed (AES-256-GCM): Redis, the registry and its clients see no password.
+"""Sealing of secret values in the config (AES-256-GCM), so that Redis and the registry see no password.
 
-The key is a file that the operator and the edges have mounted. The nonce is an HMAC of what is sealed, so
-that equal documents give equal configs; two values share a nonce only when they are the same value.
+The key is a file mounted by the operator and the edges. The nonce is an HMAC of the value, so that equal
+documents give equal configs; two values share a nonce only when they are equal.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ MIN_KEY_BYTES = 32
 _ID_BYTES, _NONCE_BYTES = 4, 12
 
 
-class SealBroken(Exception):  # noqa: N818 (what happened to the value)
+class SealBroken(Exception):
     """The value was sealed with another key or for another purpose, or was changed."""
 
 
 class SealKey:
-    """Seals and unseals; ``material`` is at least 32 random bytes. No two purposes can be exchanged."""
+    """A key that seals and unseals; ``material`` is at least 32 random bytes. Purposes can't be exchanged."""
 
     def __init__(self, material: bytes) -> None:
         if len(material) < MIN_KEY_BYTES:
@@ -32,7 +32,7 @@ class SealKey:
 
     @classmethod
     def from_file(cls, path: Path) -> "SealKey":
-        """Raises OSError, and ValueError for a key that is too short."""
+        """Read the key. Raises OSError, and ValueError for a key that is too short."""
         return cls(path.read_bytes().strip())
 
     @classmethod
@@ -44,7 +44,7 @@ class SealKey:
         return self._id + nonce + self._cipher.encrypt(nonce, value, purpose.encode())
 
     def unseal(self, sealed: bytes, purpose: str) -> bytes:
-        """Raises SealBroken."""
+        """Return the value. Raises SealBroken."""
         key_id, rest = sealed[:_ID_BYTES], sealed[_ID_BYTES:]
         if key_id != self._id:
             raise SealBroken("sealed with another key")

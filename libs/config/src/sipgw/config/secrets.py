@@ -1,4 +1,4 @@
-"""v1/Secret documents: what trunks refer to for their passwords. No message or repr shows a value."""
+"""v1/Secret documents, which hold the passwords of trunks. No message or repr shows a value."""
 
 import base64
 import binascii
@@ -34,7 +34,7 @@ class Secrets:
         return cls({secret.name: secret for secret in secrets})
 
     def password(self, reference: SecretReference) -> bytes:
-        """Raises KeyError, which says what is missing in words."""
+        """Return the password. Raises KeyError, whose text says what is missing."""
         secret = self.by_name.get(reference.name)
         if secret is None:
             raise KeyError(f"{reference.name!r}, no Secret that there is")
@@ -47,7 +47,7 @@ class Secrets:
 
 
 def read_secret(document: LocatedDocument) -> Secret:
-    """``data`` in base64 and ``stringData`` as it is; it wins over data. Raises ConfigError."""
+    """Read ``data`` in base64 and ``stringData`` as plain text, which wins. Raises ConfigError."""
     value = cast("dict[str, Any]", document.value)
     problems: list[ConfigProblem] = list(document.problems)
     if value.get("apiVersion") != "v1":

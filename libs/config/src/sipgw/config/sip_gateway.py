@@ -55,7 +55,7 @@ class Advertise(Document):
 
 
 class GatewayAudio(Document):
-    """What is negotiated with telephones."""
+    """The codecs and formats negotiated with telephones."""
 
     codecs: Annotated[list[Literal["PCMU", "PCMA"]], KubernetesProperty("list-type", "set")] = Field(
         default=["PCMU", "PCMA"],
@@ -75,7 +75,7 @@ class GatewayAudio(Document):
 
 
 class GatewayLimits(Document):
-    """What the gateway takes on at most."""
+    """Limits on the calls of the gateway."""
 
     max_calls: int = Field(
         default=0, ge=0, le=1_000_000, description="Calls at once; 0 is no limit. Above it: 503."
@@ -97,7 +97,7 @@ class Recording(Document):
 
 
 class Autoscaling(Document):
-    """In a cluster: how many relays there are. `sipgw up` starts as many as it is told."""
+    """In a cluster: the number of relays. `sipgw up` starts as many as its option says."""
 
     model_config = rules(Rule("self.maxRelays >= self.minRelays", "a maxRelays of at least minRelays"))
 
@@ -125,7 +125,7 @@ class Autoscaling(Document):
 
 
 class Drain(Document):
-    """In a cluster: how a relay that goes hands its calls to others."""
+    """In a cluster: how a relay that ends hands its calls to others."""
 
     model_config = rules(
         Rule("self.graceSeconds >= self.deadlineSeconds", "graceSeconds of at least deadlineSeconds")

@@ -1,4 +1,4 @@
-"""SipTrunk: a carrier or PBX, and how its calls are told from others."""
+"""SipTrunk: a carrier or PBX, and how its calls are recognized."""
 
 from typing import Annotated, Literal
 
@@ -35,18 +35,18 @@ class DigestAuth(Document):
 
 
 class TrunkAuth(Document):
-    """How the trunk proves that it is the trunk, where its addresses don't."""
+    """How the trunk proves its identity where its addresses don't."""
 
     digest: DigestAuth = Field(description="Its INVITEs are challenged.")
 
 
 def _read_off(value: object) -> object:
-    """YAML 1.1 reads a bare `off` as false."""
+    """Read a bare `off`, which YAML 1.1 takes for false."""
     return "off" if value is False else value
 
 
 class TrunkMedia(Document):
-    """Where the trunk's voice comes from, and where the bot's is sent."""
+    """Where the trunk's audio comes from, and where the bot's audio is sent."""
 
     symmetric: Annotated[Literal["auto", "always", "off"], BeforeValidator(_read_off)] = Field(
         default="auto",
@@ -64,7 +64,7 @@ class TrunkMedia(Document):
 
 
 class TrunkLimits(Document):
-    """What the trunk may ask of the gateway."""
+    """Limits on what the trunk may ask of the gateway."""
 
     calls_per_second: int = Field(
         default=0,

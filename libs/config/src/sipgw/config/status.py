@@ -1,4 +1,4 @@
-"""What the operator says about a document: conditions, and the few figures that `kubectl get` shows."""
+"""The operator's status of a document: conditions, and the few figures that `kubectl get` shows."""
 
 from typing import Annotated, Literal
 
@@ -20,7 +20,7 @@ class Status(BaseModel):
 
 
 class Condition(Status):
-    """One thing that holds or doesn't, since when and why; as metav1.Condition."""
+    """One condition with its reason and the time of its last change, like metav1.Condition."""
 
     type: str = Field(
         min_length=1,
@@ -44,7 +44,7 @@ class Condition(Status):
 
 
 class DocumentStatus(Status):
-    """What all kinds have."""
+    """The status fields of all kinds."""
 
     observed_generation: int | None = Field(
         default=None, ge=0, le=2**53, description="The generation that the operator has seen."
@@ -57,7 +57,7 @@ class DocumentStatus(Status):
 
 
 class RelayCounts(Status):
-    """Relays of the gateway."""
+    """The relays of the gateway."""
 
     wanted: Count = Field(default=0, description="As the operator reckons.")
     ready: Count = Field(default=0, description="Taking calls.")
@@ -66,7 +66,7 @@ class RelayCounts(Status):
 
 
 class SipGatewayStatus(DocumentStatus):
-    """The gateway now."""
+    """The status of the gateway."""
 
     relays: RelayCounts | None = None
     calls: Count | None = Field(default=None, description="Calls now.")
@@ -74,14 +74,14 @@ class SipGatewayStatus(DocumentStatus):
 
 
 class SipTrunkStatus(DocumentStatus):
-    """The trunk now."""
+    """The status of the trunk."""
 
     auth: str | None = Field(default=None, max_length=MAX_SUMMARY, description="How its calls are known.")
     calls_now: Count | None = Field(default=None, description="Calls now.")
 
 
 class BotRouteStatus(DocumentStatus):
-    """The route now."""
+    """The status of the route."""
 
     match: str | None = Field(default=None, max_length=MAX_SUMMARY, description="Which calls it takes.")
     bot: str | None = Field(default=None, max_length=MAX_SUMMARY, description="Where they go.")

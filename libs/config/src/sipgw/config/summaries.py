@@ -1,4 +1,4 @@
-"""A document in a few words: the columns of `kubectl get` that a JSONPath can't make."""
+"""Summaries of documents in a few words: columns of `kubectl get` that a JSONPath can't compute."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ _SHOWN = 2
 
 
 def match_in_words(route: BotRoute) -> str:
-    """``trunk carrier, to +49*, from ~\\d+, X-Queue support``; ``any call``."""
+    """Describe a match: ``trunk carrier, to +49*, from ~\\d+, X-Queue support``; ``any call``."""
     match = route.spec.match
     parts = [f"trunk {_few(match.trunks)}"] if match.trunks else []
     parts += [f"{name} {_value(value)}" for name, value in (("to", match.to), ("from", match.from_)) if value]
@@ -19,12 +19,12 @@ def match_in_words(route: BotRoute) -> str:
 
 
 def bots_in_words(route: BotRoute) -> str:
-    """``bot:9090``; with several the share of each, ``bot:9090 90%, canary:9090 10%``."""
+    """Describe bots: ``bot:9090``; several with their shares, ``bot:9090 90%, canary:9090 10%``."""
     return _cut(_shares(route.spec.bots))
 
 
 def auth_in_words(trunk: SipTrunk) -> str:
-    """``203.0.113.0/24 and 2 more``, ``digest alice``, ``any source``."""
+    """Describe authentication: ``203.0.113.0/24 and 2 more``, ``digest alice``, ``any source``."""
     if trunk.spec.auth is not None:
         return _cut(f"digest {trunk.spec.auth.digest.username}")
     return _cut(_few(trunk.spec.source_cidrs) or "any source")

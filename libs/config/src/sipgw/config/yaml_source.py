@@ -1,7 +1,7 @@
-"""YAML documents as plain values that remember where in the text each part stood.
+"""YAML documents as plain values that remember the place of each part in the text.
 
-Keys that come twice, tags, and documents that expand without end (aliases of aliases) are errors. Scalars are
-read as YAML 1.1 does, as Kubernetes does; the text as written is kept for messages, since 0049 reads as 41.
+Duplicate keys, tags, and documents that expand without end (aliases of aliases) are errors. Scalars are read
+as YAML 1.1, as Kubernetes does; the text as written is kept for messages, since 0049 reads as 41.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(slots=True)
 class LocatedDocument:
-    """One document: plain dicts, lists and scalars; line (from 1) and text as written, by path."""
+    """One document: plain dicts, lists and scalars, with line (from 1) and text as written by path."""
 
     file: str
     value: Any
@@ -30,14 +30,14 @@ class LocatedDocument:
     problems: list[ConfigProblem] = field(default_factory=list)
 
     def line_of(self, path: Path) -> int:
-        """The line of a path, or of the nearest part around it."""
+        """Return the line of a path, or of the nearest part around it."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 0)
 
 
 def read_documents(text: str, file: str) -> Iterator[LocatedDocument]:
-    """The documents of a text, empty ones left out. Raises ConfigError when it is no YAML."""
+    """Yield the documents of a text, without the empty ones. Raises ConfigError for invalid YAML."""
     if len(text) > _MAX_TEXT:
         raise ConfigError([ConfigProblem(file, 0, "", f"{len(text)} characters", f"at most {_MAX_TEXT}")])
     try:
@@ -116,7 +116,7 @@ class _Reader:
 
 
 def dotted(path: Path) -> str:
-    """``spec.bots[0].endpoint``."""
+    """Format a path: ``spec.bots[0].endpoint``."""
     text = ""
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)

@@ -1,4 +1,4 @@
-"""edge/v1: what one edge, or the registry, asks of the edge that owns a call."""
+"""The client of edge/v1: the requests of an edge or the registry to the edge that owns a call."""
 
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ _SAYS_NOTHING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 
 
 class EdgeClient:
-    """One other edge, by the address in its lease. Any failure to answer is EdgeUnreachable."""
+    """A client of one other edge, at the address in its lease. Any failure raises EdgeUnreachable."""
 
     def __init__(self, address: str, *, tls: TlsDirectory | None = None) -> None:
         self.address = address
@@ -26,14 +26,14 @@ class EdgeClient:
         self._stub = EdgeServiceStub(self._channel)
 
     async def deliver(self, request: pb.DeliverRequest) -> pb.DeliverResponse:
-        """Hand over a SIP message; 300 ms, then the caller must help itself."""
+        """Hand over a SIP message. After 300 ms without an answer the caller must act alone."""
         try:
             return await self._stub.Deliver(request, timeout=DELIVER_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             raise EdgeUnreachable(f"edge {self.address}: {error.code().name}: {error.details()}") from None
 
     async def hangup(self, call_id: str, reason: str) -> bool:
-        """End a call; False when that edge does not own it."""
+        """End a call; return False when that edge does not own it."""
         request = pb.HangupRequest(call_id=call_id, reason=reason)
         try:
             return (await self._stub.Hangup(request, timeout=_HANGUP_TIMEOUT_S)).found
@@ -41,7 +41,7 @@ class EdgeClient:
             raise EdgeUnreachable(f"edge {self.address}: {error.code().name}: {error.details()}") from None
 
     async def answers(self, timeout_s: float) -> bool:
-        """Whether it says anything within `timeout_s`, be that an error."""
+        """Return whether the edge answers within `timeout_s`, even with an error."""
         check = cast(Any, health_pb2_grpc).HealthStub(self._channel).Check
         try:
             await check(cast(Any, health_pb2).HealthCheckRequest(), timeout=timeout_s)

@@ -1,14 +1,14 @@
-"""Errors of this package: what a peer answered apart from that it did not.
+"""Errors of this package. They tell a peer's refusal from its silence.
 
 ControlError
-├── Unreachable           no answer in time, or nobody there; what was asked may have happened
+├── Unreachable           no answer in time, or nobody listens; the request may have taken effect
 │   ├── RelayUnreachable
 │   ├── EdgeUnreachable
 │   └── RegistryUnreachable
-├── RelayRefused          the relay answered: not this; `status` says which kind
-├── RegistryRefused       the registry answered: not this; `code` says which kind
+├── RelayRefused          the relay answered with an error; `status` says which kind
+├── RegistryRefused       the registry answered with an error; `code` says which kind
 │   └── ConfigConflict    the config changed since it was read
-└── NoPlacement           no relay has room; the caller is told to come again
+└── NoPlacement           no relay has room; the caller is told to retry later
 """
 
 import grpc
@@ -20,8 +20,8 @@ class ControlError(Exception):
     """Root of this package's errors."""
 
 
-class Unreachable(ControlError):  # noqa: N818 - outcomes, named as callers read them
-    """No answer in time, or nobody there. What was asked may have happened: commands are idempotent."""
+class Unreachable(ControlError):
+    """No answer in time, or nobody listens. The request may have taken effect: commands are idempotent."""
 
 
 class RelayUnreachable(Unreachable):
@@ -36,7 +36,7 @@ class RegistryUnreachable(Unreachable):
     """The registry gave no answer."""
 
 
-class RelayRefused(ControlError):  # noqa: N818
+class RelayRefused(ControlError):
     """The relay answered a command with a status other than OK."""
 
     def __init__(self, status: CommandStatus.ValueType, message: str) -> None:
@@ -45,8 +45,8 @@ class RelayRefused(ControlError):  # noqa: N818
         self.message = message
 
 
-class RegistryRefused(ControlError):  # noqa: N818
-    """The registry answered with an error that another try won't cure."""
+class RegistryRefused(ControlError):
+    """The registry answered with an error that a retry won't cure."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         super().__init__(f"{code.name}: {message}")
@@ -54,11 +54,11 @@ class RegistryRefused(ControlError):  # noqa: N818
 
 
 class ConfigConflict(RegistryRefused):
-    """The config in force is not the one expected: read it again."""
+    """The config in force is not the expected one: read it again."""
 
 
-class NoPlacement(ControlError):  # noqa: N818
-    """No relay takes the call now; a SIP peer is told 503 with `retry_after_s`."""
+class NoPlacement(ControlError):
+    """No relay takes the call now; a SIP peer gets 503 with `retry_after_s`."""
 
     def __init__(self, reason: str, retry_after_s: int) -> None:
         super().__init__(reason)

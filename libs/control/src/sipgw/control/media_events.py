@@ -1,7 +1,8 @@
-"""Media events from a relay to the edge: in order for each call, each handled once, acked when handled.
+"""Media events from a relay to the edge: in order for each call, each handled once, then acknowledged.
 
-The relay keeps an event until it is acked and sends it again on a new stream; what is under way or done here
-is then known by its id. A handler that fails is tried again; after the last try the event stays unacked.
+The relay keeps an event until it is acknowledged and sends it again on a new stream; the id then tells
+whether it is handled, or being handled, already. A failed handler is tried again; after the last try the
+event stays unacknowledged.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ _log = get_logger("sipgw.control")
 
 
 class EventInbox:
-    """Calls `handle` for each event, calls side by side, events of one call one after another."""
+    """Calls `handle` for each event: different calls in parallel, the events of one call in sequence."""
 
     def __init__(
         self,
@@ -41,7 +42,10 @@ class EventInbox:
         self._tasks = TaskGroupOwner("media-events")
 
     def receive(self, event: MediaEvent) -> None:
-        """Take `event` in. A known one is not handled again; one too many is left for the relay to repeat."""
+        """Take in `event`.
+
+        A known one is not handled again; above the limit it is left for the relay to repeat.
+        """
         if event.event_id in self._handled:
             self._ack(event.event_id)
             return
@@ -61,17 +65,17 @@ class EventInbox:
         self._tasks.spawn(self._drain(event.call_id), event.call_id)
 
     def take_acks(self) -> list[int]:
-        """Ids to ack now."""
+        """Take the ids to acknowledge now."""
         acks, self._acks = self._acks, []
         return acks
 
     def forget(self) -> None:
-        """Another incarnation of the relay counts its events from the start."""
+        """Forget all ids, since another incarnation of the relay counts its events from the start."""
         self._handled.clear()
         self._acks.clear()
 
     async def aclose(self) -> None:
-        """Stop handling; what was under way stays unacked."""
+        """Stop handling; events in progress stay unacknowledged."""
         await self._tasks.aclose()
 
     async def _drain(self, call_id: str) -> None:

@@ -1,6 +1,6 @@
 """Commands that wait for their results: batched for the wire, matched by id, each with a deadline.
 
-No I/O: a stream takes batches from here and brings results. Commands are idempotent: they outlive a break of
+No I/O: a stream takes batches from here and brings results. Commands are idempotent. They outlive a break of
 the stream and are sent again on the next one within their deadline.
 """
 
@@ -32,11 +32,11 @@ class _Waiting(Generic[CommandT, ResultT]):
 
 
 class PendingCommands(Generic[CommandT, ResultT]):
-    """The commands of one stream; `unreachable` is raised to those whose time is up, with `peer` named.
+    """The commands of one stream. A command past its deadline raises `unreachable` with the name `peer`.
 
-    `patience_s`: when nothing at all has come for so long while a command waits, the stream is opened anew,
-    since another replica may answer. Each time it is twice as long until something comes: on a busy machine
-    the first peer may only be slow.
+    When nothing at all arrives for `patience_s` while a command waits, the stream is opened anew, since
+    another replica may answer. The wait doubles each time until something arrives: on a busy machine the
+    first peer may only be slow.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class PendingCommands(Generic[CommandT, ResultT]):
         self._stalled = ""
 
     async def submit(self, command: CommandT) -> ResultT:
-        """Send `command` with the next batch and give its result; raises Unreachable after the deadline."""
+        """Send `command` with the next batch and return its result. Raises Unreachable after the deadline."""
         if len(self._pending) >= _MAX_PENDING:
             raise self._unreachable(f"{self._peer}: {_MAX_PENDING} commands wait already")
         loop = asyncio.get_running_loop()
@@ -93,14 +93,14 @@ class PendingCommands(Generic[CommandT, ResultT]):
         self._watch = loop.call_later(left_s, self._lose_patience, loop)
 
     async def wait(self) -> None:
-        """Return when `take_batch`, or something told by `wake`, has work."""
+        """Return when `take_batch` has commands, or something reported by `wake` has work."""
         await self._wake.wait()
         self._wake.clear()
         if self._stalled:
             raise StreamStalled(self._stalled)
 
     def stall(self, reason: str) -> None:
-        """The peer answers nothing: `wait` raises, and the stream is opened anew."""
+        """Make `wait` raise, so that the stream is opened anew: the peer answers nothing."""
         self._stalled = reason
         self._wake.set()
 
@@ -109,42 +109,42 @@ class PendingCommands(Generic[CommandT, ResultT]):
         self._wake.set()
 
     def take_batch(self) -> list[CommandT]:
-        """All that was submitted since the last batch and is still wanted."""
+        """Take all commands submitted since the last batch that are still wanted."""
         batch = [command for command in self._unsent if command.command_id in self._pending]
         self._unsent.clear()
         return batch
 
     def heard(self) -> None:
-        """The peer said something: the stream makes progress."""
+        """Note that the peer sent something: the stream makes progress."""
         self._heard_at = asyncio.get_running_loop().time()
         self._patience_now_s = self._patience_s
 
     def resolve(self, result: ResultT) -> None:
-        """Hand `result` to who waits for it; late ones are dropped."""
+        """Give `result` to the command that waits for it; drop late ones."""
         entry = self._pending.get(result.command_id)
         if entry is not None and not entry.future.done():
             entry.future.set_result(result)
 
     def restart(self) -> None:
-        """A new stream begins: everything unanswered goes again, in order."""
+        """Begin a new stream: send every unanswered command again, in order."""
         self._stalled = ""
         self._unsent = [one.command for one in self._pending.values() if not one.future.done()]
         self._wake.set()
 
     def begin_attempt(self) -> None:
-        """The stream tries to connect."""
+        """Note that the stream tries to connect."""
         self._attempt_up_to = self._next_id
 
     def fail_attempt(self, reason: str) -> None:
-        """Nobody is there: who has waited through this attempt learns it now.
+        """Fail the commands that have waited through this attempt: nobody listens.
 
-        Not of one that was given up for its silence: the commands are for the next.
+        Not after an attempt that was given up for the peer's silence: its commands go to the next peer.
         """
         if not self._stalled:
             self._fail(reason, self._attempt_up_to)
 
     def fail_all(self, reason: str) -> None:
-        """No stream will come any more."""
+        """Fail all commands: there will be no further stream."""
         self._fail(reason, self._next_id)
 
     def _fail(self, reason: str, up_to: int) -> None:

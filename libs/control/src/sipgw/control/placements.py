@@ -12,11 +12,14 @@ from sipgw.runtime.tasks import TaskGroupOwner
 from sipgw.runtime.tls import TlsDirectory
 
 _PATIENCE_S = 0.3
-"""A registry answers in a few milliseconds; one whose node was cut off never does."""
+"""A registry answers in a few milliseconds; one on a node that was cut off never does."""
 
 
 class PlacementStream:
-    """Opens at the first command, and again, to the next replica, after every break until `aclose`."""
+    """A stream to the registry, opened at the first command.
+
+    After every break it opens again, to the next replica, until `aclose`.
+    """
 
     def __init__(self, target: str, *, tls: TlsDirectory | None = None, deadline_s: float = 1.0) -> None:
         self._replicas = Replicas(target, tls=tls)
@@ -27,7 +30,10 @@ class PlacementStream:
         self._tasks = TaskGroupOwner("placements")
 
     async def reserve(self, call_id: str, cost_units: int, avoid: Sequence[str] = ()) -> pb.Placement:
-        """A relay with room, held for the call; none of the incarnations in `avoid`. Raises NoPlacement."""
+        """Return a relay with room, held for the call, and none of the incarnations in `avoid`.
+
+        Raises NoPlacement.
+        """
         command = pb.PlacementCommand(
             call_id=call_id,
             action=pb.PLACEMENT_ACTION_RESERVE,
@@ -37,7 +43,7 @@ class PlacementStream:
         return (await self._ask(command)).placement
 
     async def confirm(self, call_id: str, relay_incarnation: str) -> None:
-        """The relay has the session. Raises NoPlacement when the reservation is gone."""
+        """Confirm that the relay has the session. Raises NoPlacement when the reservation is gone."""
         await self._ask(
             pb.PlacementCommand(
                 call_id=call_id, action=pb.PLACEMENT_ACTION_CONFIRM, relay_incarnation=relay_incarnation
@@ -45,14 +51,14 @@ class PlacementStream:
         )
 
     async def release(self, call_id: str, relay_incarnation: str) -> None:
-        """The room is free again; nothing to release is no error."""
+        """Free the room; without a reservation this does nothing."""
         command = pb.PlacementCommand(
             call_id=call_id, action=pb.PLACEMENT_ACTION_RELEASE, relay_incarnation=relay_incarnation
         )
         await self._submit(command)
 
     async def aclose(self) -> None:
-        """Close the stream; who waits gets RegistryUnreachable."""
+        """Close the stream; waiting commands get RegistryUnreachable."""
         await self._tasks.aclose()
         self._pending.fail_all("client closed")
 

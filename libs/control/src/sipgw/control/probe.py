@@ -1,4 +1,4 @@
-"""Whether anybody listens at an address, by a TCP connection that is closed again at once."""
+"""A probe: does anybody listen at an address? It opens a TCP connection and closes it at once."""
 
 import asyncio
 from typing import Final
@@ -9,9 +9,9 @@ _LONGEST_S: Final = 0.5
 
 
 async def is_refused(address: str) -> bool:
-    """True when the connection to "host:port" is refused: the host lives and the process does not.
+    """Return whether a connection to "host:port" is refused: the host lives and the process does not.
 
-    False when it is accepted, and when nothing can be said: no answer, no route, no such name.
+    False when it is accepted, and when there is no evidence: no answer, no route, no such name.
     """
     at = HostPort.parse(address)
     try:

@@ -1,4 +1,4 @@
-"""Keeps a long-lived stream alive: runs its session again whenever it breaks, with growing pauses."""
+"""Keep a long-lived stream alive: run its session again whenever it breaks, with growing pauses."""
 
 import asyncio
 import random
@@ -12,24 +12,27 @@ from sipgw.runtime.telemetry.logs import get_logger
 
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 0.5
-_END = cast(Any, grpc.aio).EOF  # not in the stubs
+_END = cast(Any, grpc.aio).EOF  # missing in the stubs
 _AGED = "max connection age"
 _WROTE_TOO_LATE = "Internal error from Core"
 _log = get_logger("sipgw.control")
 
 Session = Callable[[Callable[[], None]], Awaitable[None]]
-"""One life of a stream. It calls its argument when the peer has answered; it ends by returning or raising."""
+"""One connection of a stream.
+
+It calls its argument once the peer has answered, and ends by returning or raising.
+"""
 
 
-class StreamStalled(Exception):  # noqa: N818 - internal: a reason, never seen by callers
-    """The peer's connection stands but nothing comes back."""
+class StreamStalled(Exception):
+    """The connection stands, but the peer sends nothing."""
 
 
 async def keep_connected(name: str, session: Session, on_down: Callable[[bool], None]) -> NoReturn:
-    """Run `session` for ever. After each, `on_down(was_established)`: False says that nobody is there.
+    """Run `session` for ever and call `on_down(was_established)` after each; False means that nobody listens.
 
-    A session that was established is followed by the next at once, since servers close connections by age:
-    that is no trouble, and no warning, unless nobody is there afterwards.
+    A session that was established is followed by the next at once and without a warning, since servers close
+    connections by age. There is a warning only if nobody listens afterwards.
     """
     failures = 0
     while True:
@@ -60,7 +63,7 @@ async def pump(
     receive: Callable[[Any], None],
     send: Callable[[], Awaitable[Any]],
 ) -> None:
-    """Read into `receive`, write what `send` hands out, until the stream ends or breaks or `send` raises."""
+    """Read into `receive` and write what `send` returns, until the stream ends or breaks or `send` raises."""
 
     async def read_all() -> None:
         while (message := await call.read()) is not _END:
@@ -74,7 +77,7 @@ async def pump(
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if tasks[0] in done or call.done() or isinstance(tasks[1].exception(), asyncio.InvalidStateError):
-            await tasks[0]  # the reader knows why the stream ended
+            await tasks[0]  # the reader gets the reason why the stream ended
         else:
             await tasks[1]
     finally:
@@ -85,10 +88,10 @@ async def pump(
 
 
 def is_of_age(error: BaseException) -> bool:
-    """Whether a stream that stood ended since its connection had grown old, as far as gRPC lets us know.
+    """Return whether an established stream ended because of its connection's age, as far as gRPC tells.
 
-    A message that is written in the moment of the end hides its reason: gRPC then says that the RPC is
-    finished, or that its own batch failed.
+    A message written at the moment of the end hides the reason: gRPC then says that the RPC is finished, or
+    that its own batch failed.
     """
     if isinstance(error, grpc.aio.AioRpcError):
         details = error.details() or ""
@@ -99,7 +102,7 @@ def is_of_age(error: BaseException) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """A line for logs and for people."""
+    """Return the reason as one line for logs and for people."""
     if isinstance(error, grpc.aio.AioRpcError):
         return f"{error.code().name}: {error.details()}"
     return f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""registry/v1 in one object: the call map, placement and the gateway config."""
+"""The client of registry/v1: the call map, placement and the gateway config."""
 
 from collections.abc import AsyncIterator, Sequence
 
@@ -23,10 +23,13 @@ _LIST_TIMEOUT_S = 10.0
 
 
 class RegistryClient:
-    """Any replica serves. Methods raise RegistryUnreachable, RegistryRefused or what they name."""
+    """A client of any replica. Methods raise RegistryUnreachable, RegistryRefused or the errors they name."""
 
     def __init__(self, target: str, *, tls: TlsDirectory | None = None, deadline_s: float = 1.0) -> None:
-        """`target`: "host:port", or several with commas between. `deadline_s` is of placement commands."""
+        """Take `target`, one "host:port" or several with commas between.
+
+        `deadline_s` is the deadline of placement commands.
+        """
         self.target = target
         self._channel = open_channel(target, role="registry", tls=tls, keepalive_s=REGISTRY_KEEPALIVE_S)
         self._calls = CallRegistryServiceStub(self._channel)
@@ -40,7 +43,7 @@ class RegistryClient:
         await self._channel.close()
 
     async def get_call(self, call_id: str) -> pb.CallSummary | None:
-        """The call, or None."""
+        """Return the call, or None."""
         try:
             answer = await ask_registry(
                 self._calls.GetCall(pb.GetCallRequest(call_id=call_id), timeout=_TIMEOUT_S)
@@ -52,27 +55,30 @@ class RegistryClient:
         return answer.call
 
     async def list_calls(self, *, include_ended: bool = False) -> list[pb.CallSummary]:
-        """The calls that live, and on demand those that ended a short while ago."""
+        """Return the live calls, and on demand those that ended a short while ago."""
         request = pb.ListCallsRequest(include_ended=include_ended)
         return list((await ask_registry(self._calls.ListCalls(request, timeout=_LIST_TIMEOUT_S))).calls)
 
     def watch_calls(self) -> AsyncIterator[CallsChanged]:
-        """All calls, then each change, for ever; breaks are mended inside."""
+        """Yield all calls, then each change, for ever; reconnect after breaks."""
         return watch_calls(self._channel)
 
     async def count_calls(self, *, except_owner: str = "") -> pb.CountCallsResponse:
-        """How many calls live, by route and by relay; `elsewhere` without those of an edge's incarnation."""
+        """Return how many calls live, by route and by relay.
+
+        `elsewhere` without those of an edge's incarnation.
+        """
         request = pb.CountCallsRequest(except_owner=except_owner)
         return await ask_registry(self._calls.CountCalls(request, timeout=_TIMEOUT_S))
 
     async def list_edges(self) -> list[pb.Edge]:
-        """The edges that hold a lease."""
+        """Return the edges that hold a lease."""
         return list(
             (await ask_registry(self._calls.ListEdges(pb.ListEdgesRequest(), timeout=_TIMEOUT_S))).edges
         )
 
     async def hangup_call(self, call_id: str, reason: str = "") -> bool:
-        """Ask the owner edge to end the call; False when there is no such call."""
+        """Ask the owner edge to end the call; return False when there is no such call."""
         request = pb.HangupCallRequest(call_id=call_id, reason=reason)
         try:
             await ask_registry(self._calls.HangupCall(request, timeout=2 * _TIMEOUT_S))
@@ -83,11 +89,14 @@ class RegistryClient:
         return True
 
     async def list_bans(self) -> pb.ListBansResponse:
-        """The sources that edges keep out, and the edges that did not say."""
+        """Return the sources that edges refuse to serve, and the edges that gave no answer."""
         return await ask_registry(self._calls.ListBans(pb.ListBansRequest(), timeout=_TIMEOUT_S))
 
     async def lift_ban(self, source: str) -> pb.LiftBanResponse | None:
-        """Let a source in again, at all edges; None when none keeps it out. RegistryRefused: no source."""
+        """Lift the ban of a source at all edges; return None when none bans it.
+
+        RegistryRefused: no valid source.
+        """
         request = pb.LiftBanRequest(source=source)
         try:
             return await ask_registry(self._calls.LiftBan(request, timeout=_TIMEOUT_S))
@@ -97,15 +106,18 @@ class RegistryClient:
             raise
 
     async def place(self, call_id: str, cost_units: int, avoid: Sequence[str] = ()) -> pb.Placement:
-        """A relay with room, held for the call; none of the incarnations in `avoid`. Raises NoPlacement."""
+        """Return a relay with room, held for the call, and none of the incarnations in `avoid`.
+
+        Raises NoPlacement.
+        """
         return await self._placements.reserve(call_id, cost_units, avoid)
 
     async def confirm_placement(self, call_id: str, relay_incarnation: str) -> None:
-        """The relay has the session. Raises NoPlacement when the reservation is gone."""
+        """Confirm that the relay has the session. Raises NoPlacement when the reservation is gone."""
         await self._placements.confirm(call_id, relay_incarnation)
 
     async def release_placement(self, call_id: str, relay_incarnation: str) -> None:
-        """Free the room; nothing to free is no error."""
+        """Free the room; without a reservation this does nothing."""
         await self._placements.release(call_id, relay_incarnation)
 
     async def follow_config(self, on_config: ConfigHandler) -> None:
@@ -113,7 +125,7 @@ class RegistryClient:
         await ConfigFollower(on_config).run(self._channel)
 
     async def get_config(self) -> GatewayConfig | None:
-        """The config in force, None when none was ever put."""
+        """Return the config in force; None when none was ever put."""
         try:
             answer = await ask_registry(self._configs.GetConfig(pb.GetConfigRequest(), timeout=_TIMEOUT_S))
         except RegistryRefused as error:
@@ -123,7 +135,10 @@ class RegistryClient:
         return answer.config if answer.HasField("config") else None
 
     async def put_config(self, config: GatewayConfig, expected_version: int) -> tuple[str, int]:
-        """Put `config` in force; gives its (epoch, version). Raises ConfigConflict: another came between."""
+        """Put `config` in force and return its (epoch, version).
+
+        Raises ConfigConflict when another came first.
+        """
         request = pb.PutConfigRequest(config=config, expected_version=expected_version)
         try:
             answer = await ask_registry(self._configs.PutConfig(request, timeout=_TIMEOUT_S))
@@ -134,12 +149,12 @@ class RegistryClient:
         return answer.epoch, answer.version
 
     async def list_relays(self) -> list[pb.Relay]:
-        """All relays that the registry knows."""
+        """Return all relays that the registry knows."""
         return list(
             (await ask_registry(self._relays.ListRelays(pb.ListRelaysRequest(), timeout=_TIMEOUT_S))).relays
         )
 
     async def drain_relay(self, name: str, *, drain: bool = True) -> None:
-        """No new calls for that relay; `drain=False` takes it back."""
+        """Give that relay no new calls; `drain=False` takes it back."""
         request = pb.DrainRelayRequest(name=name, drain=drain)
         await ask_registry(self._relays.DrainRelay(request, timeout=_TIMEOUT_S))

@@ -1,4 +1,4 @@
-"""A relay's heartbeat to the registry: registers it, keeps its lease, hears of a drain."""
+"""A relay's heartbeat to the registry: it registers the relay, renews its lease and receives drains."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 _LONGEST_INTERVAL_S = 1.0
 _BEATS_A_LEASE = 3
 _ANSWER_TIMEOUT_S = 1.0
-"""The lease lasts three: another registry must have the next beat within it."""
+"""The lease lasts three intervals: another registry must get the next heartbeat within it."""
 _log = get_logger("sipgw.control")
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """The relay at this moment; `call_ids` replace the registry's reservations for it."""
+    """The state of the relay at this moment; `call_ids` replace the registry's reservations for it."""
 
     call_ids: Iterable[str]
     used_units: int
@@ -34,7 +34,10 @@ class Beat:
 
 
 class RelayHeartbeat:
-    """`run` it as a task. The registry may restart or lose its data: the relay registers again."""
+    """The heartbeat; `run` it as a task.
+
+    The relay registers again when the registry restarts or loses its data.
+    """
 
     def __init__(
         self,
@@ -47,7 +50,7 @@ class RelayHeartbeat:
     ) -> None:
         self.is_registered = False
         self.was_registered = False
-        """At any time since the start."""
+        """Whether it was registered at any time since the start."""
         self._target = target
         self._registration = registration
         self._snapshot = snapshot
@@ -59,17 +62,17 @@ class RelayHeartbeat:
         self._must_register = True
 
     async def run(self) -> NoReturn:
-        """Beat for ever."""
+        """Send heartbeats for ever."""
         await keep_connected(f"heartbeat {self._target}", self._connect, self._went_down)
 
     def register_again(self, registration: pb.RelayRegistration) -> None:
-        """What was said at registration has changed."""
+        """Register again, since the data of the registration has changed."""
         self._registration = registration
         self._must_register = True
         self.beat_now()
 
     def beat_now(self) -> None:
-        """Beat without waiting for the interval, after a change that placement should know."""
+        """Send a heartbeat now, after a change that placement should know."""
         self._beat_now.set()
 
     async def _connect(self, established: Callable[[], None]) -> None:

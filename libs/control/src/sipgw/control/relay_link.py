@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 _ATTACH_TIMEOUT_S = 2.0
 PING_PERIOD_S = 0.2
 STALLED_AFTER_S = 0.7
-"""A stopped process keeps its connections: who answers no ping for so long is not there."""
+"""A stopped process keeps its connections, so a relay that answers no ping for so long counts as gone."""
 
 
-class _Replaced(Exception):  # noqa: N818 - internal: ends the link
+class _Replaced(Exception):
     """Another incarnation has the address: the relay of this link is gone for ever."""
 
 
 class RelayLink:
-    """Attaches at the first command or at `open`, and again after every break until `aclose`, or until
-    another relay answers at the address.
+    """A link that attaches at the first command or at `open`, and again after every break.
 
-    Commands are idempotent and fenced by (owner_epoch, generation): one that met a break is sent again within
-    its deadline. They raise RelayRefused when the relay says no, RelayUnreachable when it says nothing.
+    It ends with `aclose`, or when another relay answers at the address. Commands are idempotent and fenced by
+    (owner_epoch, generation): a command that met a break is sent again within its deadline. Commands raise
+    RelayRefused when the relay refuses, RelayUnreachable when it does not answer.
     """
 
     def __init__(
@@ -54,20 +54,19 @@ class RelayLink:
         ping_period_s: float = PING_PERIOD_S,
         stalled_after_s: float = STALLED_AFTER_S,
     ) -> None:
-        """`on_event` may be async; the event is acked after it.
+        """Take the callbacks. `on_event` may be async; the event is acknowledged after it.
 
-        With `expected`, a relay that is another (a container restarted at the same address) gets no
-        commands: the link is `is_replaced` and dials no more.
-        `on_attached` is called with who answers, at each attach and when it is another.
-        `on_refused` is called when nobody listens at the address: the process is gone.
+        With `expected`, another relay (a container restarted at the same address) gets no commands: the link
+        is `is_replaced` and dials no more. `on_attached` is called with the relay's identity at each attach
+        and when it changes. `on_refused` is called when nobody listens at the address: the process is gone.
         """
         self.address = address
         self.relay: Identity | None = None
-        """Who answered last at this address."""
+        """The relay that answered last at this address."""
         self.answers_pings = False
-        """Its silence means something: a relay of an older release does not answer."""
+        """Whether its silence means something: a relay of an older release does not answer pings."""
         self.is_replaced = False
-        """Another relay than the expected one has answered."""
+        """Whether a relay other than the expected one has answered."""
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._loop.time()
         self._late_s = 0.0
@@ -88,17 +87,17 @@ class RelayLink:
 
     @property
     def is_connected(self) -> bool:
-        """The relay has answered on a stream that stands."""
+        """Whether the relay has answered on the present stream."""
         return self._attached.is_set()
 
     @property
     def silent_s(self) -> float:
-        """Since the relay said anything, or since we began to ask; less what this process was late."""
+        """Time since the relay last sent anything, or since we began to ask, less our own lateness."""
         return max(0.0, self._loop.time() - self._heard_at - self._late_s)
 
     @property
     def heard_at(self) -> float:
-        """When the relay last said anything, or when we began to ask, by the loop's clock."""
+        """When the relay last sent anything, or when we began to ask, by the loop's clock."""
         return self._heard_at
 
     def open(self) -> None:
@@ -109,12 +108,12 @@ class RelayLink:
             self._tasks.spawn(self._ping(), "ping")
 
     async def wait_connected(self) -> None:
-        """Return when attached; the caller brings the timeout."""
+        """Return when attached. The caller sets the timeout."""
         self.open()
         await self._attached.wait()
 
     async def aclose(self) -> None:
-        """Detach. Events not yet handled stay with the relay; who waits gets RelayUnreachable."""
+        """Detach. Events not yet handled stay with the relay; waiting commands get RelayUnreachable."""
         await self._tasks.aclose()
         await self._inbox.aclose()
         self._attached.clear()
@@ -123,19 +122,22 @@ class RelayLink:
     async def allocate(
         self, call_id: str, *, generation: int, owner_epoch: int, spec: pb.Allocate
     ) -> pb.Allocated:
-        """Ports for the call, and its bot stream opened; again with the same generation: the same ports."""
+        """Allocate ports for the call and open its bot stream.
+
+        The same generation gets the same ports again.
+        """
         command = pb.Command(call_id=call_id, generation=generation, owner_epoch=owner_epoch, allocate=spec)
         return (await self._ask(command)).allocated
 
     async def modify(self, call_id: str, *, generation: int, owner_epoch: int, media: pb.MediaSpec) -> None:
-        """New media parameters."""
+        """Set new media parameters."""
         modify = pb.Modify(media=media)
         await self._ask(
             pb.Command(call_id=call_id, generation=generation, owner_epoch=owner_epoch, modify=modify)
         )
 
     async def start(self, call_id: str, *, generation: int, owner_epoch: int) -> None:
-        """The call is answered, or goes on here: playout begins."""
+        """Begin playout: the call is answered, or goes on here after a move."""
         start = pb.Start()
         await self._ask(
             pb.Command(call_id=call_id, generation=generation, owner_epoch=owner_epoch, start=start)
@@ -153,14 +155,14 @@ class RelayLink:
     async def adopt(
         self, call_id: str, *, generation: int, owner_epoch: int, acknowledged: bool = False
     ) -> None:
-        """Own the session from now on: its events come to this link. `acknowledged`: see `acknowledge`."""
+        """Own the session from now on: its events come to this link. For `acknowledged` see `acknowledge`."""
         adopt = pb.Adopt(acknowledged=acknowledged)
         await self._ask(
             pb.Command(call_id=call_id, generation=generation, owner_epoch=owner_epoch, adopt=adopt)
         )
 
     async def acknowledge(self, call_id: str, *, generation: int, owner_epoch: int) -> None:
-        """The caller has acknowledged our answer to its last description."""
+        """Tell the relay that the caller has acknowledged our answer to its last description."""
         acknowledge = pb.Acknowledge()
         await self._ask(
             pb.Command(
@@ -169,13 +171,13 @@ class RelayLink:
         )
 
     async def inform(self, call_id: str, *, generation: int, owner_epoch: int, inform: pb.Inform) -> None:
-        """Tell the bot something."""
+        """Send the bot a notice."""
         await self._ask(
             pb.Command(call_id=call_id, generation=generation, owner_epoch=owner_epoch, inform=inform)
         )
 
     async def list_sessions(self) -> list[pb.SessionState]:
-        """All sessions of the relay, whoever owns them."""
+        """Return all sessions of the relay, of any owner."""
         return list((await self._ask(pb.Command(list=pb.List()))).sessions)
 
     async def _ask(self, command: pb.Command) -> pb.CommandResult:
@@ -247,12 +249,15 @@ class RelayLink:
             self._tasks.spawn(self._probe(self._on_refused), "probe")
 
     async def _probe(self, on_refused: Callable[[], None]) -> None:
-        """A stream breaks for many reasons. That nobody listens tells that the process is gone."""
+        """Check whether anybody listens.
+
+        Streams break for many reasons; a refused connection means that the process is gone.
+        """
         if await is_refused(self.address):
             on_refused()
 
     async def _ping(self) -> None:
-        """Ask each period; give the stream up when nothing has come for too long."""
+        """Ping each period; give up the stream when nothing has come for too long."""
         while not self.is_replaced:
             began = self._loop.time()
             await asyncio.sleep(self._ping_period_s)
@@ -282,7 +287,10 @@ class RelayLink:
         self._late_s = 0.0
 
     async def _next_request(self) -> pb.ControlRequest:
-        """Acks and commands take turns on the one writer; what is left wakes it again."""
+        """Return the next message to write.
+
+        Acknowledgements and commands take turns; what is left over wakes it again.
+        """
         while True:
             await self._pending.wait()
             if self._is_ping_due:

@@ -1,4 +1,4 @@
-"""The replicas of a registry, asked one after another."""
+"""The replicas of a registry, tried one after another."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -10,10 +10,10 @@ from sipgw.runtime.tls import TlsDirectory
 
 
 class Replicas:
-    """Each `connection` is a new one, to the next address of "host:port,host:port".
+    """Connections to "host:port,host:port": each `connection` is a new one, to the next address.
 
-    A stream that broke or stalled is opened again on another connection: a process that stands still keeps
-    its connections, and behind the one address of a Service another replica may answer.
+    A stream that broke or stalled is opened again on another connection: a stopped process keeps its
+    connections, and behind the one address of a Service another replica may answer.
     """
 
     def __init__(self, target: str, *, tls: TlsDirectory | None) -> None:
@@ -23,7 +23,7 @@ class Replicas:
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[grpc.aio.Channel]:
-        """A channel, closed at the end of the block."""
+        """Yield a channel that is closed at the end of the block."""
         address = self._addresses[self._next]
         self._next = (self._next + 1) % len(self._addresses)
         async with open_channel(

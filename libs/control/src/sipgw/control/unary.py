@@ -1,4 +1,4 @@
-"""Unary calls: every one with a deadline, every failure one of this package's errors."""
+"""Unary calls: each has a deadline and raises only errors of this package."""
 
 from collections.abc import Awaitable
 from typing import TypeVar
@@ -13,7 +13,7 @@ UNREACHABLE_CODES = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.CANCELLED,  # by the server, at its end
+        grpc.StatusCode.CANCELLED,  # sent by a server that ends
         grpc.StatusCode.INTERNAL,
         grpc.StatusCode.UNKNOWN,
     }
@@ -21,7 +21,7 @@ UNREACHABLE_CODES = frozenset(
 
 
 async def ask_registry(call: Awaitable[T]) -> T:
-    """The answer of `call`; raises RegistryUnreachable or RegistryRefused."""
+    """Return the answer of `call`; raises RegistryUnreachable or RegistryRefused."""
     try:
         return await call
     except grpc.aio.AioRpcError as error:

@@ -1,4 +1,4 @@
-"""What a client follows of the registry, through its restarts: the gateway config and the calls."""
+"""Watches on the registry that survive its restarts: the gateway config and the calls."""
 
 import asyncio
 import functools
@@ -39,7 +39,7 @@ class ConfigFollower:
             await self._take(response.config)
 
     async def _take(self, config: GatewayConfig) -> None:
-        """(epoch, version) orders configs: within an epoch an older one comes from a replica that lags."""
+        """Take a config unless an older one of this epoch: it comes from a replica that lags."""
         last = self.config
         if last is not None and last.epoch == config.epoch and last.version >= config.version:
             return
@@ -54,14 +54,17 @@ class ConfigFollower:
 
 @dataclass(frozen=True, slots=True)
 class CallsChanged:
-    """`is_snapshot`: these are all the calls. Else these changed; an ended one has state ENDED."""
+    """A change of the call map.
+
+    With `is_snapshot` these are all the calls; else the changed ones, of which an ended one has state ENDED.
+    """
 
     calls: tuple[pb.CallSummary, ...]
     is_snapshot: bool
 
 
 async def watch_calls(channel: grpc.aio.Channel) -> AsyncIterator[CallsChanged]:
-    """All calls, then each change, for ever; lists again when the registry says so or was away."""
+    """Yield all calls, then each change, for ever; list again when the registry demands it or was away."""
     stub = CallRegistryServiceStub(channel)
     version = ""
     while True:

@@ -1,4 +1,4 @@
-"""What a supervisor tells whoever shows it to a person."""
+"""The events that a supervisor reports to a user interface."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class ServiceStarted:
 
 @dataclass(frozen=True, slots=True)
 class ServiceCrashed:
-    """A service ended that should not have; it is started again after `restart_in_s`."""
+    """A service ended unexpectedly; it is started again after `restart_in_s`."""
 
     name: str
     how: str

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class LocalGateway:
-    """`async with LocalGateway(...)`: calls can come inside the block; after it nothing is left."""
+    """A gateway: `async with LocalGateway(...)` takes calls inside the block and leaves nothing behind."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class LocalGateway:
                 await self._registry.aclose()
 
     async def kill(self) -> None:
-        """Ends all processes at once, without a BYE to anybody."""
+        """End all processes at once, without a BYE to anybody."""
         await self._supervisor.kill()
 
     @property
@@ -109,7 +109,7 @@ class LocalGateway:
         return f"unix://{path}"
 
     def _seal_key_file(self) -> Path:
-        """A random key of this run, for the passwords of trunks in the config."""
+        """Write a random key for this run, which seals the passwords of trunks in the config."""
         path = self._supervisor.scratch / "seal.key"
         if not path.exists():
             path.touch(0o600)
@@ -132,7 +132,7 @@ class LocalGateway:
         await self._until(put, "registry", "takes no configuration")
 
     async def _wait_until_ready(self) -> None:
-        """Calls can come: every relay is known to the registry and every service says that it is ready."""
+        """Wait until calls can come: the registry knows every relay and every service is ready."""
         wanted = {f"relay-{lane}" for lane in range(len(self.settings.rtp_ports))}
 
         async def has_relays() -> bool:
@@ -169,7 +169,7 @@ class LocalGateway:
         self._on_event(event)
 
     async def _repair_config(self) -> None:
-        """After a loss of Redis the registry may have nobody to get the config from but us."""
+        """Put the config again after a loss of Redis, since the registry may have no other source for it."""
         with_config = False
         deadline = time.monotonic() + _READY_TIMEOUT_S
         while not with_config and time.monotonic() < deadline:

@@ -1,10 +1,10 @@
-"""Ends a supervisor's processes when the supervisor itself is gone, even by kill -9.
+"""End a supervisor's processes when the supervisor itself is gone, even by kill -9.
 
 Run as a script beside the supervisor, with the end of a pipe as standard input: end of file means that the
-supervisor has ended, however it did. What is left of its run is found by an environment variable that every
-process of the run inherited, so neither a fork at the wrong moment nor a grandchild escapes. Ends stage by
-stage, so that callers get their BYE, then removes the run's scratch directory. Imports nothing of ours: it
-must start fast and not break.
+supervisor has ended. Processes left of its run are found by an environment variable that each of them
+inherited, so neither a fork at the wrong moment nor a grandchild escapes. They are ended stage by stage, so
+that callers get their BYE; then the run's scratch directory is removed. This imports nothing of ours: it must
+start fast and not break.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ STAGE_VARIABLE = "SIPGW_UP_STAGE"
 
 
 def processes_of(run_id: str) -> dict[int, list[psutil.Process]]:
-    """Living processes of a run by stage, without ourselves."""
+    """Return the living processes of a run by stage, without ourselves."""
     found: dict[int, list[psutil.Process]] = {}
     for process in psutil.process_iter():
         try:
@@ -35,7 +35,10 @@ def processes_of(run_id: str) -> dict[int, list[psutil.Process]]:
 
 
 def end_run(run_id: str, grace_s: float) -> int:
-    """SIGTERM to each stage in order, SIGKILL to what has not ended in time. Returns how many were found."""
+    """Send SIGTERM to each stage in order, and SIGKILL to processes that do not end in time.
+
+    Return how many were found.
+    """
     stages = processes_of(run_id)
     for stage in sorted(stages):
         for process in stages[stage]:
@@ -52,7 +55,10 @@ def end_run(run_id: str, grace_s: float) -> int:
 
 
 def _is_alive(process: psutil.Process) -> bool:
-    """Orphans that have ended may stay as zombies: in a container without an init nobody collects them."""
+    """Return whether a process runs; a zombie does not.
+
+    In a container without an init orphans stay zombies: nobody collects them.
+    """
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:

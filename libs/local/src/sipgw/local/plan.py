@@ -1,4 +1,4 @@
-"""The processes of a gateway: pure, from settings to commands."""
+"""The processes of a gateway: a pure function from settings to commands."""
 
 import sys
 from pathlib import Path
@@ -41,7 +41,7 @@ def echo_bot_service() -> ServiceSpec:
 
 
 def relay_services(settings: GatewaySettings, registry: str) -> list[ServiceSpec]:
-    """One relay a lane, each with its part of the RTP ports."""
+    """Return one relay per lane, each with its share of the RTP ports."""
     return [
         ServiceSpec(
             f"relay-{lane}",
@@ -62,7 +62,7 @@ def relay_services(settings: GatewaySettings, registry: str) -> list[ServiceSpec
 def edge_services(
     settings: GatewaySettings, registry: str, redis_url: str, seal_key_file: Path
 ) -> list[ServiceSpec]:
-    """Edges side by side, each on a SIP port of its own."""
+    """Return the edges, each on a SIP port of its own."""
     return [
         ServiceSpec(
             f"edge-{index}",
@@ -82,5 +82,5 @@ def edge_services(
 
 
 def _module(name: str, *flags: str) -> tuple[str, ...]:
-    """`python -m` with our own interpreter: nothing depends on the PATH."""
+    """Return `python -m` with our own interpreter: nothing depends on the PATH."""
     return (sys.executable, "-m", name, *flags)

@@ -1,4 +1,4 @@
-"""Addresses and ports of this machine: which are free, who has the others, what a softphone can reach."""
+"""Addresses and ports of this machine: which are free, which process has the others."""
 
 import socket
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class PortRange:
         return cls(low, high)
 
     def split(self, parts: int) -> list["PortRange"]:
-        """Equal parts, one for each relay, each beginning with an even port."""
+        """Return equal parts, one for each relay, each beginning with an even port."""
         size = (self.high - self.low + 1) // parts // 2 * 2
         if size < 2:
             raise BadOptions(f"RTP ports {self} are too few for {parts} relays: each call needs two")
@@ -44,7 +44,7 @@ class PortRange:
 
 
 def own_addresses() -> list[str]:
-    """127.0.0.1, ::1 and what the interfaces have now; the rest of 127.0.0.0/8 is no address of its own."""
+    """Return 127.0.0.1, ::1 and the addresses of the interfaces; the rest of 127.0.0.0/8 is left out."""
     found = [
         address.address.partition("%")[0]
         for addresses in psutil.net_if_addrs().values()
@@ -55,7 +55,7 @@ def own_addresses() -> list[str]:
 
 
 def default_route_address() -> str:
-    """The IPv4 address that other machines reach us at by default; 127.0.0.1 when there is no route."""
+    """Return the IPv4 address that other machines reach us at; 127.0.0.1 without a default route."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(_ANYWHERE)
@@ -65,7 +65,7 @@ def default_route_address() -> str:
 
 
 def require_free_udp_port(host: str, port: int, *, advice: str) -> None:
-    """Raises PortTaken, naming the process that has the port where the system tells it."""
+    """Raise PortTaken if the port is taken, naming the process where the system tells it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind((host, port))
@@ -82,7 +82,7 @@ def _is_in_use(error: OSError) -> bool:
 
 
 def udp_port_holder(port: int) -> str:
-    """The name and pid of the process that has a UDP port, in words; other users' processes can't be seen."""
+    """Describe the process that has a UDP port by name and pid; processes of other users can't be seen."""
     try:
         connections = psutil.net_connections(kind="udp4")
     except psutil.AccessDenied:

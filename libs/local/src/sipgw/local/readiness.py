@@ -1,4 +1,4 @@
-"""Asks others whether they are ready: a service at its admin address (enough HTTP for that), a Redis."""
+"""Readiness checks: a service at its admin address (just enough HTTP for that), a Redis."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ _TIMEOUT_S = 1.0
 
 
 async def is_admin_ready(address: str) -> bool:
-    """Whether GET /readyz at host:port answers 200 within a second."""
+    """Return whether GET /readyz at host:port answers 200 within a second."""
     host, _, port = address.rpartition(":")
     try:
         async with asyncio.timeout(_TIMEOUT_S):
@@ -25,7 +25,7 @@ async def is_admin_ready(address: str) -> bool:
 
 
 async def require_redis(url: str) -> None:
-    """Raises RedisNotFound when nobody answers at the URL; its password is not repeated."""
+    """Raise RedisNotFound when nothing answers at the URL; its password is not repeated."""
     shown = without_password(url)
     try:
         store = await Store.connect(url)

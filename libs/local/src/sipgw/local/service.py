@@ -1,4 +1,4 @@
-"""One service of the gateway as a process: what to run, when it is ready, how it ends."""
+"""One service of the gateway as a process: its command, its readiness, its end."""
 
 import asyncio
 import contextlib
@@ -29,17 +29,17 @@ class Stage(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
-    """A process to run. `{name}` in the command stands for the entry of `binds` of that name.
+    """A process to run. `{name}` in the command stands for the entry of that name in `binds`.
 
-    A bind with port 0 becomes the real address once the service has said it in its ready line, so that a
-    service started again after a crash has the address that the others know.
+    A bind with port 0 becomes the real address once the service has logged it in its ready line, so that a
+    service started again after a crash keeps the address that the others know.
     """
 
     name: str
     stage: Stage
     command: tuple[str, ...]
     binds: Mapping[str, str] = field(default_factory=dict[str, str])
-    # For programs that log no ready line: asked every 20 ms.
+    # For programs that log no ready line: polled every 20 ms.
     is_ready: Callable[[], bool] | None = None
     ready_timeout_s: float = 30.0
     stop_timeout_s: float = 10.0
@@ -68,7 +68,7 @@ class ServiceProcess:
         return self._process is not None and self._process.returncode is None
 
     async def start(self, on_lines: Callable[[list[LogLine]], None]) -> None:
-        """Runs the process and returns when it is ready. Raises ServiceFailed."""
+        """Run the process and return when it is ready. Raises ServiceFailed."""
         command = [part.format_map(self.binds) if "{" in part else part for part in self.spec.command]
         environment = os.environ | {
             RUN_VARIABLE: self._run_id,
@@ -83,7 +83,7 @@ class ServiceProcess:
                     stdout=log,
                     stderr=log,
                     env=environment,
-                    start_new_session=True,  # Ctrl-C in the terminal is for the supervisor alone
+                    start_new_session=True,  # Ctrl-C in the terminal goes to the supervisor alone
                 )
         except OSError as error:
             raise ServiceFailed(self.name, f"cannot run {command[0]}: {error.strerror}") from error
@@ -99,7 +99,7 @@ class ServiceProcess:
 
     async def _become_ready(self, on_lines: Callable[[list[LogLine]], None]) -> None:
         while True:
-            has_ended = not self.is_running  # asked before reading, so that the last lines are seen
+            has_ended = not self.is_running  # checked before reading, so that the last lines are seen
             lines = self.log.read_new()
             on_lines(lines)
             for line in lines:
@@ -121,7 +121,7 @@ class ServiceProcess:
                 self.binds[key] = told
 
     async def wait(self) -> str:
-        """Waits for the end and tells it in words."""
+        """Wait for the end and describe it in words."""
         assert self._process is not None
         status = await self._process.wait()
         if status < 0:
@@ -129,7 +129,7 @@ class ServiceProcess:
         return f"ended with status {status}"
 
     async def stop(self) -> bool:
-        """SIGTERM, and SIGKILL when that does not help in time. True when it ended in order."""
+        """Send SIGTERM, and SIGKILL if it does not end in time. Return True when it ended by itself."""
         if self._process is None or not self.is_running:
             return True
         _send(self._process.terminate)

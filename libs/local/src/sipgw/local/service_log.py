@@ -1,7 +1,7 @@
 """The log file of one service, written by the service itself and read here as it grows.
 
-A file and not a pipe: a service never waits for whoever reads its log, and can still write its last lines
-when the supervisor has been killed.
+It is a file, not a pipe: a service never waits for its log's reader, and can still write its last lines when
+the supervisor has been killed.
 """
 
 import json
@@ -21,7 +21,7 @@ JsonObject = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line: `record` is the JSON object of a service's own log line, None for anything else."""
+    """One line; `record` is the JSON object of a service's own log line, None for anything else."""
 
     text: str
     record: JsonObject | None
@@ -35,7 +35,7 @@ class LogLine:
         return str(self.record.get("level", "info")).lower() if self.record is not None else "info"
 
     def words(self) -> str:
-        """The line for a person: the event and its fields, without the bookkeeping."""
+        """Return the line for a person: the event and its fields, without the bookkeeping."""
         if self.record is None:
             return self.text
         fields = " ".join(f"{key}={value}" for key, value in self.record.items() if key not in _BOOKKEEPING)
@@ -54,7 +54,7 @@ def parse_line(text: str) -> LogLine:
 
 
 class ServiceLog:
-    """Follows a log file from where it ended when opened; keeps the last few lines."""
+    """Follows a log file from its end at opening; keeps the last few lines."""
 
     def __init__(self, path: Path, *, keep: int = 12) -> None:
         self.path = path
@@ -66,7 +66,7 @@ class ServiceLog:
         self._position = self.path.stat().st_size
 
     def read_new(self) -> list[LogLine]:
-        """Complete lines written since the last call."""
+        """Return the complete lines written since the last call."""
         size = self.path.stat().st_size
         if size < self._position:
             self._position = 0
@@ -84,7 +84,7 @@ class ServiceLog:
         return lines
 
     def _roll(self) -> None:
-        """Keeps one older file; the writer has the file open for appending and goes on at its new start."""
+        """Keep one older file; the writer appends and so goes on at the start of the new one."""
         with self.path.open("rb") as file:
             self.path.with_suffix(".old.log").write_bytes(file.read())
         with self.path.open("r+b") as file:
@@ -92,7 +92,7 @@ class ServiceLog:
         self._position = 0
 
     def last_words(self) -> str:
-        """The most telling of the last lines: the last error or, without one, the last line."""
+        """Return the last error line or, without one, the last line."""
         for line in reversed(self.tail):
             if line.record is None or line.level in {"error", "critical"}:
                 return line.words()

@@ -1,4 +1,4 @@
-"""What a gateway on this machine is made of: the command line over the documents of the file."""
+"""The settings of a gateway on this machine: the command line over the documents of the file."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ _RTP_PORTS_OF_A_RELAY = 2400
 
 @dataclass(frozen=True, slots=True)
 class GatewayOptions:
-    """As asked for; None is "not said", so that the file or the default decides.
+    """The options as given; None means not given, so that the file or the default decides.
 
-    `sip_port` 0 takes any free port. `recordings` is where recordings go when they are wanted.
+    `sip_port` 0 takes any free port. `recordings` is the directory for recordings when they are wanted.
     """
 
     config: Path | None = None
@@ -38,7 +38,7 @@ class GatewayOptions:
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
-    """As decided. `recordings` None: no call is recorded. `trusted`: sources that are never banned."""
+    """The settings as decided. `recordings` None: no call is recorded. `trusted`: sources never banned."""
 
     documents: Documents | None  # None: the built-in ones, made when the bot's address is known
     sip_host: str
@@ -55,14 +55,14 @@ class GatewaySettings:
         return self.bot is None and (self.documents is None or not self.documents.routes)
 
     def documents_for(self, bot_endpoint: str) -> Documents:
-        """The documents, with what a laptop can do without filled in."""
+        """Return the documents, completed for a laptop."""
         if self.documents is None:
             return builtin_documents(bot_endpoint, recording_directory=str(self.recordings or ""))
         return complete(self.documents, bot_endpoint or BUILTIN_ECHO, record=self.recordings is not None)
 
 
 def settle(options: GatewayOptions) -> GatewaySettings:
-    """Reads the file and decides. Raises ConfigError and BadOptions."""
+    """Read the file and decide the settings. Raises ConfigError and BadOptions."""
     if not 1 <= options.relays <= MOST_RELAYS:
         raise BadOptions(f"--relays {options.relays}: from 1 to {MOST_RELAYS}")
     if not 1 <= options.edges <= MOST_EDGES:
@@ -137,7 +137,7 @@ def _advertised_by(documents: Documents | None) -> str | None:
 
 
 def _recordings_of(options: GatewayOptions, documents: Documents | None) -> Path | None:
-    """The option before the file; None when neither says where."""
+    """Return the directory of the option, else that of the file, else None."""
     if not options.is_recording_wanted:
         return None
     directory = documents.gateway.spec.recording.directory if documents is not None else ""

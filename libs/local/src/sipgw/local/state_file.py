@@ -1,4 +1,4 @@
-"""How `sipgw calls` finds the registry of a running `sipgw up`: a small file for each, while it lives."""
+"""The small file of each running `sipgw up`, by which `sipgw calls` finds its registry."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import psutil
 
 @dataclass(frozen=True, slots=True)
 class RunningGateway:
-    """What others may want to know of a gateway on this machine."""
+    """Facts about a gateway on this machine for other commands."""
 
     pid: int
     pid_created_s: float
@@ -24,7 +24,7 @@ class RunningGateway:
 
 
 def state_directory() -> Path:
-    """XDG_RUNTIME_DIR/sipgw, else a directory of this user's own among the temporary ones."""
+    """Return XDG_RUNTIME_DIR/sipgw, else a directory of this user among the temporary ones."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime and Path(runtime).is_dir():
         return Path(runtime) / "sipgw"
@@ -33,7 +33,7 @@ def state_directory() -> Path:
 
 @contextmanager
 def announced(registry: str, sip: list[str]) -> Generator[Path]:
-    """The file exists within the block."""
+    """Keep the file for the duration of the block."""
     directory = state_directory()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     pid = os.getpid()
@@ -47,7 +47,7 @@ def announced(registry: str, sip: list[str]) -> Generator[Path]:
 
 
 def running_gateways() -> list[RunningGateway]:
-    """Those of this user that live, newest first. Files of killed ones are removed."""
+    """Return the live gateways of this user, newest first, and remove files of killed ones."""
     directory = state_directory()
     if not directory.is_dir() or directory.stat().st_uid != os.getuid():
         return []

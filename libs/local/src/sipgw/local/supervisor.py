@@ -1,8 +1,8 @@
-"""Keeps the processes of one gateway running, and ends them in order.
+"""Keep the processes of one gateway running, and end them in order.
 
-Knows nothing of what they do. A process that ends is started again with its old addresses, after a pause that
-doubles up to 10 s and is forgotten after a minute of good conduct. When the supervisor itself is killed, the
-guard (guard.py) ends what is left.
+It knows nothing of their work. A process that ends is started again with its old addresses, after a pause
+that doubles up to 10 s and is reset after a minute without a crash. When the supervisor itself is killed, the
+guard (guard.py) ends the rest.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _LOG_POLL_S = 0.1
 
 
 class Supervisor:
-    """Use as `async with`: leaving the block ends every process and removes the `scratch` directory."""
+    """The supervisor; leaving its `async with` block ends every process and removes `scratch`."""
 
     def __init__(
         self, log_directory: Path, on_event: Callable[[SupervisorEvent], None], *, guard_grace_s: float = 5.0
@@ -50,7 +50,7 @@ class Supervisor:
 
     async def __aenter__(self) -> "Supervisor":
         self.scratch = Path(tempfile.mkdtemp(prefix="sipgw-"))
-        # In a session of its own, so that no terminal's Ctrl-C ends the guard with those it guards.
+        # In a session of its own, so that a terminal's Ctrl-C does not end the guard too.
         self._guard = subprocess.Popen(  # noqa: ASYNC220 - read by nobody, waited for in a thread
             [
                 *(sys.executable, "-I", str(Path(guard.__file__))),
@@ -72,7 +72,7 @@ class Supervisor:
         return list(self._services.values())
 
     async def start(self, *specs: ServiceSpec) -> None:
-        """Starts services at the same time and returns when all are ready. Raises the first ServiceFailed."""
+        """Start services at the same time and return when all are ready. Raises the first ServiceFailed."""
         starts = [asyncio.create_task(self._start_one(spec), name=f"start {spec.name}") for spec in specs]
         try:
             await asyncio.gather(*starts)
@@ -109,7 +109,7 @@ class Supervisor:
             self._on_event(ServiceRestarted(service.name, service.pid or 0))
 
     async def _follow(self, service: ServiceProcess) -> str:
-        """Passes on the log until the process ends; returns how it ended."""
+        """Pass on the log until the process ends; return how it ended."""
         ended = asyncio.create_task(service.wait(), name=f"wait {service.name}")
         try:
             while True:
@@ -125,7 +125,7 @@ class Supervisor:
             self._on_event(ServiceLogged(name, line))
 
     async def stop(self) -> None:
-        """Ends all, stage by stage; within a stage at the same time. May be called again."""
+        """End all, stage by stage, in parallel within a stage. May be called again."""
         for watcher in self._watchers.values():
             watcher.cancel()
         await asyncio.gather(*self._watchers.values(), return_exceptions=True)
@@ -143,11 +143,11 @@ class Supervisor:
             self._on_event(ServiceStopped(service.name, is_clean))
 
     async def kill(self) -> None:
-        """Ends all at once, by SIGKILL."""
+        """End all at once, by SIGKILL."""
         await asyncio.gather(*(service.kill() for service in self.services))
 
     async def _end_guard(self) -> None:
-        """The guard looks once more for what is left of the run, clears up, and ends."""
+        """Let the guard look once more for processes of the run, clean up, and end."""
         if self._guard is not None:
             guard_process, self._guard = self._guard, None
             if guard_process.stdin is not None:

@@ -1,4 +1,4 @@
-"""What can be wrong with a datagram.
+"""Errors of datagrams.
 
 RtpError
 └── RtpParseError    the peer sent no RTP

@@ -1,13 +1,12 @@
-"""When a queue's depth is excess: the rule by which a backlog never becomes latency and a burst is never
-cut.
+"""Excess depth of a queue: how a backlog never becomes latency and a burst is never cut.
 
-A stream that comes at real time (0.9 to 1.1 times) and whose queue in one second never fell to its target
-has a standing backlog, left by a pause of its sender or of us: that minimum, less the target, is owed and
-nothing more. What comes faster (a burst of speech) or not at all (its end) is no backlog. The debt is paid
-in quiet frames; what a row's patience has not paid is paid by every second frame.
+A stream that arrives at real time (0.9 to 1.1 times) and whose queue in one second never fell to its target
+has a standing backlog, left by a pause of its sender or of us. That minimum, less the target, is dropped, and
+nothing more. A faster arrival (a burst of speech), or none (its end), is no backlog. Quiet frames are dropped
+first; when a row's patience is over, every second frame is dropped.
 
-A queue that is full holds its sender back: then a burst too comes at real time, as fast as there is room,
-and is no backlog either.
+A full queue holds its sender back. Then a burst too arrives at real time, as fast as there is room, and is no
+backlog either.
 """
 
 from typing import Final
@@ -28,10 +27,10 @@ IMPATIENCE_S: Final = 0.1
 
 
 class ExcessWatch:
-    """Depth and arrivals of each row over windows of one second, and what each row owes.
+    """Depth and arrivals of each row over windows of one second, and the bytes that each row must drop.
 
-    Depths and arrivals are in bytes; `bytes_per_s` is real time (8000 for G.711); a queue of `full_bytes`
-    and more holds its sender back. `now_s` may be of any clock.
+    Depths and arrivals are in bytes; `bytes_per_s` is real time (8000 for G.711); a queue of `full_bytes` or
+    more holds its sender back. `now_s` may be of any clock.
     """
 
     def __init__(
@@ -44,7 +43,8 @@ class ExcessWatch:
         self._window_start = np.zeros(rows)
         self._minimum = np.full(rows, _FAR, np.int64)
         self._arrived = np.zeros(rows, np.int64)
-        # The half window before: a judgement is about both, so about the last second, twice a second.
+        # The half window before: each judgement covers both halves, the last second, and is made twice a
+        # second.
         self._elapsed_before = np.zeros(rows)
         self._minimum_before = np.full(rows, _FAR, np.int64)
         self._arrived_before = np.zeros(rows, np.int64)
@@ -55,18 +55,18 @@ class ExcessWatch:
         self._turn = np.zeros(rows, np.bool_)
 
     def reset(self, row: int, now_s: float, *, patience_s: float = PATIENCE_S) -> None:
-        """Watch a row anew; so long it pays in quiet frames only."""
+        """Begin to watch a row anew; only quiet frames are dropped for `patience` seconds."""
         self._patience[row] = patience_s
         self._open_windows(np.array([row]), now_s)
         self._elapsed_before[row] = 0
         self.debt[row] = 0
 
     def arrived(self, rows: Rows, count: BytesI64 | int) -> None:
-        """`count` bytes joined the queues of `rows` (different rows)."""
+        """Note that `count` bytes joined the queues of `rows` (different rows)."""
         self._arrived[rows] += count
 
     def observe(self, rows: Rows, depths: BytesI64, now_s: float) -> None:
-        """What is left in the queues after a period's frame was taken; call it for each period."""
+        """Note the depth of the queues after a period's frame was taken; call this for each period."""
         self._minimum[rows] = np.minimum(self._minimum[rows], depths)
         self._was_full[rows] |= depths >= self._full
         elapsed = now_s - self._window_start[rows]
@@ -75,7 +75,7 @@ class ExcessWatch:
             self._judge(rows[over], elapsed[over], now_s)
 
     def may_drop(self, rows: Rows, quiet: Mask, now_s: float) -> Mask:
-        """Which of these rows, all in debt, shall drop the frame at the head of their queue now."""
+        """Return which of these rows, all in debt, drop the frame at the head of their queue now."""
         impatient = now_s - self._owed_since[rows] >= self._patience[rows]
         self._turn[rows] ^= True
         return quiet | (impatient & self._turn[rows])
@@ -84,7 +84,7 @@ class ExcessWatch:
         self.debt[rows] = np.maximum(self.debt[rows] - count, 0)
 
     def forgive(self, row: int) -> None:
-        """The queue was emptied: nothing is owed."""
+        """Clear the debt since the queue was emptied."""
         self.debt[row] = 0
         self._minimum[row] = self._minimum_before[row] = 0
 
@@ -97,8 +97,8 @@ class ExcessWatch:
         owes &= ~(self._was_full[rows] | self._was_full_before[rows])
         fresh = owes & (self.debt[rows] == 0)
         self._owed_since[rows[fresh]] = now_s
-        # A second that can't be judged (a stall of anybody's) forgives what it shows to be gone and no more;
-        # the end of speech and a sender held back forgive all.
+        # A second that can't be judged (after a stall) forgives only the part of the debt that has gone; the
+        # end of speech and a sender held back forgive all.
         debt = self.debt[rows]
         lasting = (rate > _SPEAKING) & ~(self._was_full[rows] | self._was_full_before[rows])
         kept = np.where(lasting, np.clip(excess, 0, debt), 0)

@@ -1,9 +1,9 @@
-"""JitterBuffer: a timestamp-addressed ring for each caller, target depth 0, for many callers at once.
+"""JitterBuffer: a ring addressed by timestamp for each caller, target depth 0, for many callers at once.
 
 A packet's timestamp says where its bytes belong, so order, packet time and duplicates do not matter. Frames
-are taken at the relay's clock. A packet that comes too late for its frame moves the reading point back to
-itself when nothing newer was heard since; so a late burst is heard whole, and what delay it leaves is paid
-back by the excess rule. G.711 only: one byte is one sample, 8000 a second.
+are taken by the relay's clock. A packet that is too late for its frame moves the reading point back to itself
+when nothing newer was played since. So a late burst is heard whole, and the excess rule removes the delay
+that it leaves. G.711 only: one byte is one sample, 8000 a second.
 """
 
 from typing import Final
@@ -21,19 +21,19 @@ Mask = npt.NDArray[np.bool_]
 PositionsI64 = npt.NDArray[np.int64]
 
 SLOTS: Final = 128  # 1.28 s
-LATE_LIMIT: Final = 4000  # bytes: what is later than 0.5 s is lost
-LATE_RUN_LIMIT: Final = 5  # so many lost in a row: the sender's timestamps have jumped
-FAR: Final = 80_000  # a distance that no network makes: 10 s
+LATE_LIMIT: Final = 4000  # bytes: packets more than 0.5 s late are lost
+LATE_RUN_LIMIT: Final = 5  # after so many lost in a row the sender's timestamps have jumped
+FAR: Final = 80_000  # a distance that no network causes: 10 s
 
 
 class JitterBuffer:
-    """Columns of `rows` callers. Rows of one call to a method are all different."""
+    """Columns for `rows` callers. All rows in one call of a method are different."""
 
     def __init__(self, rows: int) -> None:
         self._ring = SlotRing(rows, SLOTS)
         self._filled = np.zeros((rows, SLOTS), np.int16)  # bytes that packets brought, per slot
         self._silence = np.zeros(rows, np.uint8)
-        self._mapped = np.zeros(rows, np.bool_)  # a timestamp has been given a position
+        self._mapped = np.zeros(rows, np.bool_)  # whether a timestamp has a position
         self._reference_timestamp = np.zeros(rows, np.uint32)
         self._reference = np.zeros(rows, np.int64)  # the position of that timestamp
         self._head = np.zeros(rows, np.int64)  # the next position to be taken
@@ -44,7 +44,7 @@ class JitterBuffer:
         self.excess = ExcessWatch(rows, target_bytes=0)
 
     def open(self, row: int, *, silence: int, now_s: float) -> None:
-        """Begin a row anew; `silence` is the codec's byte of it."""
+        """Begin a row anew; `silence` is the codec's byte for it."""
         self._silence[row] = silence
         self._ring.reset_row(row, silence)
         self._filled[row] = 0
@@ -54,20 +54,23 @@ class JitterBuffer:
         self.excess.reset(row, now_s)
 
     def recode(self, row: int, table: BytesU8) -> None:
-        """Go on in another codec, of which `table` (256,) has the bytes: what waits is heard in it."""
+        """Go on in another codec; `table` (256,) converts the bytes that wait."""
         self._silence[row] = table[self._silence[row]]
         self._ring.recode_row(row, table)
 
     def resynchronize(self, rows: Rows) -> None:
-        """The sender's timestamps begin anew (another SSRC): the next packet follows what is already here."""
+        """Accept new timestamps from the sender (another SSRC).
+
+        The next packet follows the bytes already here.
+        """
         self._mapped[rows] = False
 
     def depth(self, rows: Rows) -> PositionsI64:
-        """Bytes between the reading point and the newest byte, holes included."""
+        """Return the bytes between the reading point and the newest byte, holes included."""
         return np.maximum(self._end[rows] - self._head[rows], 0)
 
     def has_frame(self, rows: Rows, length: int) -> Mask:
-        """Whether something has come for every slot of the next `length` bytes."""
+        """Return whether a packet has filled every slot of the next `length` bytes."""
         first = self._slot(self._head[rows])
         there = self._filled[rows, first] > 0
         for k in range(1, -(-length // SLOT_BYTES)):
@@ -75,7 +78,7 @@ class JitterBuffer:
         return there
 
     def write(self, rows: Rows, timestamps: TimestampsU32, payload: BytesU8) -> None:
-        """Put one packet's payload for each row in its place; all (n, length) of one length > 0."""
+        """Put one packet's payload for each row in its place; all are (n, length) with one length > 0."""
         length = payload.shape[1]
         self._map(rows, timestamps)
         step = (timestamps - self._reference_timestamp[rows]).view(np.int32).astype(np.int64)
@@ -102,7 +105,7 @@ class JitterBuffer:
         self.excess.arrived(rows, length)
 
     def take(self, rows: Rows, length: int, now_s: float) -> tuple[BytesU8, Mask]:
-        """The next `length` bytes of each row, and which rows are concealed (nothing had come for them)."""
+        """Return the next `length` bytes of each row, and which rows are concealed since no packet came."""
         heads = self._head[rows]
         payload = self._ring.read(rows, heads, length)
         filled = self._take_counts(rows, heads, length)
@@ -130,7 +133,7 @@ class JitterBuffer:
         self._heard[rows] = heads + length
 
     def leap(self, rows: Rows, distances: PositionsI64) -> None:
-        """Drop bytes of each row, as many slots as `distances` (n,) say: time that was lost."""
+        """Drop bytes of each row, in slots by `distances` (n,), for time that was lost."""
         slots = distances // SLOT_BYTES
         heads = self._head[rows]
         for k in range(int(min(slots.max(), SLOTS))):
@@ -143,7 +146,7 @@ class JitterBuffer:
         self._heard[rows] = self._head[rows]
 
     def _map(self, rows: Rows, timestamps: TimestampsU32) -> None:
-        """Give rows whose timestamps begin anew a position: after all they have, at a slot's border."""
+        """Give a position to rows whose timestamps begin anew: after all their bytes, at a slot's border."""
         unmapped = ~self._mapped[rows]
         if unmapped.any():
             new = rows[unmapped]
@@ -155,7 +158,7 @@ class JitterBuffer:
     def _place_extraordinary(
         self, rows: Rows, timestamps: TimestampsU32, positions: PositionsI64, length: int
     ) -> tuple[PositionsI64, Mask]:
-        """Positions of packets of which some are late or far ahead, and which of them are kept."""
+        """Return the positions of packets, some of them late or far ahead, and which are kept."""
         heads = self._head[rows]
         ahead = positions - heads
         late = ahead < 0
@@ -169,7 +172,7 @@ class JitterBuffer:
             self._mapped[leapt] = False
             self._map(leapt, timestamps[jumped])
             positions = positions.copy()
-            # What is here already leaves no room: begin at the reading point.
+            # The bytes here already leave no room: begin at the reading point.
             crowded = self._reference[leapt] + length - self._head[leapt] > self._ring.capacity
             self._reference[leapt] = np.where(crowded, self._head[leapt], self._reference[leapt])
             positions[jumped] = self._reference[leapt]
@@ -198,7 +201,10 @@ class JitterBuffer:
             begun = np.maximum(slot_end, begun)
 
     def _take_counts(self, rows: Rows, heads: PositionsI64, length: int) -> npt.NDArray[np.int32]:
-        """How many bytes packets brought for the next `length`, in whole slots; they are counted no more."""
+        """Return how many bytes packets brought for the next `length`, and clear the counts.
+
+        Counts are of whole slots.
+        """
         filled = np.zeros(len(rows), np.int32)
         first = self._slot(heads)
         for k in range(-(-length // SLOT_BYTES)):

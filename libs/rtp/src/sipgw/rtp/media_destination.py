@@ -1,8 +1,8 @@
-"""Where media may be sent: the rules against a gateway that is made to send voice to a third party.
+"""Where media may be sent: rules that keep the gateway from sending audio to a third party.
 
-An SDP may name any address. What is known of it decides: whether its host sent valid RTP to the call's
-port, signalled the call, or was named in an answer that the caller has acknowledged; and what kind of
-address it is. Pure: the addresses of this machine are asked of `LocalAddresses`.
+An SDP may name any address. The decision takes into account whether its host sent valid RTP to the call's
+port, sent the call's signalling, or was named in an answer that the caller has acknowledged; and the kind of
+address. Pure: `LocalAddresses` tells the addresses of this machine.
 """
 
 import ipaddress
@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from sipgw.rtp.source_latch import Network, Source, is_within
 
 LIMITED_PACKETS: Final = 100
-"""How many packets in all go to a destination that is LIMITED."""
+"""How many packets a LIMITED destination gets in all."""
 
 _IPv4: Final = ipaddress.IPv4Network
 _IPv6: Final = ipaddress.IPv6Network
@@ -41,12 +41,12 @@ _COMPATIBLE: Final = _IPv6("::/96")
 
 
 class HostKind(Enum):
-    """What an address is by itself."""
+    """The kind of an address by itself."""
 
     PUBLIC = "public"
     PRIVATE = "private"
     LOOPBACK = "loopback"
-    UNSENDABLE = "unsendable"  # unspecified, link-local, multicast, broadcast; or no address
+    UNSENDABLE = "unsendable"  # unspecified, link-local, multicast, broadcast, or no address
 
 
 class Reach(Enum):
@@ -54,17 +54,17 @@ class Reach(Enum):
 
     FREE = "free"
     LIMITED = "limited"  # LIMITED_PACKETS, then held
-    HELD = "held"  # not yet: what the bot says waits
+    HELD = "held"  # not yet: the bot's audio waits
     NEVER = "never"
 
 
 class LocalAddresses(Protocol):
-    """What the machine that sends knows of itself."""
+    """The addresses of the sending machine."""
 
     def is_own(self, host: str) -> bool: ...
 
     def is_broadcast(self, host: str) -> bool:
-        """Of one of its networks."""
+        """Return whether it is the broadcast address of one of the machine's networks."""
         ...
 
     def is_relay_port(self, port: int) -> bool: ...
@@ -72,7 +72,7 @@ class LocalAddresses(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DestinationRules:
-    """What a call's trunk allows and its signalling tells. `signalling_host` empty: unknown."""
+    """What a call's trunk allows and what its signalling shows. `signalling_host` empty: unknown."""
 
     signalling_host: str = ""
     networks: tuple[Network, ...] = ()
@@ -81,7 +81,7 @@ class DestinationRules:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What happened so far."""
+    """What has happened so far in the call."""
 
     is_heard: bool  # the destination's host sent valid RTP to this port
     is_acknowledged: bool  # the caller acknowledged the answer to the SDP that names the host
@@ -90,7 +90,7 @@ class Evidence:
 def judge_destination(
     destination: Source, rules: DestinationRules, evidence: Evidence, local: LocalAddresses
 ) -> Reach:
-    """Whether media goes there now."""
+    """Return whether media goes to a destination now."""
     if is_forbidden(destination, rules, local):
         return Reach.NEVER
     host = destination.host
@@ -102,7 +102,7 @@ def judge_destination(
 
 
 def is_forbidden(destination: Source, rules: DestinationRules, local: LocalAddresses) -> bool:
-    """Whether nothing that can happen in the call makes this a destination."""
+    """Return whether nothing that can happen in the call makes this a destination."""
     host, port = destination
     kind = kind_of(host)
     if kind is HostKind.UNSENDABLE or local.is_broadcast(host):
@@ -115,15 +115,15 @@ def is_forbidden(destination: Source, rules: DestinationRules, local: LocalAddre
 
 
 def _is_hidden(host: str, rules: DestinationRules) -> bool:
-    """A private address that a public one gave: the caller's behind NAT, or somebody's in our own network."""
-    if kind_of(host) is not HostKind.PRIVATE or rules.networks:  # networks that don't name it forbid it
+    """Return whether a public peer gave a private address: the caller's behind NAT, or one in our network."""
+    if kind_of(host) is not HostKind.PRIVATE or rules.networks:  # networks that don't contain it forbid it
         return False
     return bool(rules.signalling_host) and kind_of(rules.signalling_host) is HostKind.PUBLIC
 
 
 @lru_cache(maxsize=4096)
 def kind_of(host: str) -> HostKind:
-    """The kind of an IP address in any notation of `ipaddress`; of other text UNSENDABLE."""
+    """Return the kind of an IP address in any notation of `ipaddress`; UNSENDABLE for other text."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -133,7 +133,7 @@ def kind_of(host: str) -> HostKind:
             return _plain_kind(address.ipv4_mapped)
         embedded = _embedded(address)
         if embedded is not None and _plain_kind(embedded) is not HostKind.PUBLIC:
-            return HostKind.UNSENDABLE  # a translator or tunnel would lead where the host itself may not
+            return HostKind.UNSENDABLE  # a translator or tunnel would lead to a forbidden host
     return _plain_kind(address)
 
 
@@ -149,7 +149,10 @@ def _plain_kind(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> HostK
 
 
 def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that a translator (RFC 6052), 6to4, Teredo or an IPv4-compatible address leads to."""
+    """Return the IPv4 address inside an IPv6 address; None without one.
+
+    A translator's (RFC 6052), 6to4, Teredo or IPv4-compatible address.
+    """
     if any(address in network for network in _NAT64):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     if address.sixtofour is not None:

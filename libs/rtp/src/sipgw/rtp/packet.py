@@ -1,4 +1,4 @@
-"""RTP packets (RFC 3550 section 5.1), one at a time: the oracle of `packet_batch`."""
+"""RTP packets (RFC 3550 §5.1), one at a time: the test oracle of `packet_batch`."""
 
 import struct
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _PADDING, _EXTENSION = 0x20, 0x10
 
 @dataclass(frozen=True, slots=True)
 class HeaderExtension:
-    """Sixteen bits that the profile defines, and whole 32-bit words."""
+    """Sixteen bits defined by the profile, and whole 32-bit words."""
 
     profile: int
     data: bytes = b""
@@ -21,7 +21,7 @@ class HeaderExtension:
 
 @dataclass(frozen=True, slots=True)
 class RtpPacket:
-    """``padding`` counts the bytes after the payload, the counting one included; 0 is none."""
+    """A packet. ``padding`` counts the bytes after the payload, including the counting one; 0 is none."""
 
     payload_type: int
     sequence: int
@@ -35,7 +35,7 @@ class RtpPacket:
 
     @classmethod
     def parse(cls, data: bytes) -> "RtpPacket":
-        """Raises RtpParseError when the lengths inside do not fit, or the version is not 2."""
+        """Read a packet. Raises RtpParseError when the lengths inside do not fit, or the version is not 2."""
         if len(data) < HEADER_BYTES:
             raise RtpParseError(f"{len(data)} bytes, a header has {HEADER_BYTES}")
         first, second, sequence, timestamp, ssrc = _FIXED.unpack_from(data)
@@ -79,7 +79,7 @@ class RtpPacket:
 
 
 def is_rtcp(data: bytes) -> bool:
-    """Whether a datagram on a port shared with RTP is RTCP: packet types 192 to 223 (RFC 5761 section 4)."""
+    """Return whether a datagram on a port shared with RTP is RTCP: types 192 to 223 (RFC 5761 §4)."""
     return len(data) >= 2 and 192 <= data[1] <= 223
 
 
@@ -94,7 +94,7 @@ def _parse_extension(data: bytes, begin: int) -> HeaderExtension:
 
 
 def _padding(data: bytes, begin: int) -> int:
-    """The count in the last byte, which is one of the padding itself."""
+    """Return the padding's length from the last byte, which counts itself."""
     available = len(data) - begin
     padding = data[-1] if available else 0
     if not 0 < padding <= available:

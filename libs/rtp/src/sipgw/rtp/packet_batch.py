@@ -1,6 +1,6 @@
 """RTP headers (RFC 3550 §5.1) of many datagrams at once, as columns. `packet.py` is the scalar oracle.
 
-What the columns do not do: payload formats, and RTCP (the caller tells it apart by `is_rtcp`, RFC 5761 §4).
+Payload formats and RTCP are left to the caller (`is_rtcp` tells RTCP apart, RFC 5761 §4).
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _PLAIN: Final = 0x80  # version 2, no padding, no extension, no contributing sou
 
 @dataclass(slots=True)
 class PacketBatch:
-    """Columns of n datagrams, shape (n,) each. Where `valid` is False the other columns mean nothing."""
+    """Columns of n datagrams, shape (n,) each. Where `valid` is False the other columns are undefined."""
 
     valid: Mask
     payload_type: ColumnU8
@@ -38,7 +38,7 @@ class PacketBatch:
 
 
 def parse_batch(datagrams: DatagramsU8, lengths: ColumnI32) -> PacketBatch:
-    """Read the headers of `datagrams` (n, width), of which `lengths` bytes each are filled; width >= 12."""
+    """Read the headers of `datagrams` (n, width); `lengths` are their filled bytes, and width >= 12."""
     header = np.ascontiguousarray(datagrams[:, :HEADER_BYTES])
     first, second = header[:, 0], header[:, 1]
     half_words = header.view(">u2")
@@ -87,7 +87,7 @@ def _measure(
 
 
 def is_rtcp(datagrams: DatagramsU8) -> Mask:
-    """Which of the datagrams are RTCP on a port shared with RTP: packet types 192 to 223 (RFC 5761 §4)."""
+    """Return which datagrams on a port shared with RTP are RTCP: types 192 to 223 (RFC 5761 §4)."""
     second = datagrams[:, 1]
     return (second >= 192) & (second <= 223)
 

@@ -1,7 +1,7 @@
-"""Reception statistics of one source, as RFC 3550 reckons them: appendix A.1 and A.3 (loss), A.8 (jitter).
+"""Reception statistics of one source (RFC 3550 appendix A.1, A.3 loss, A.8 jitter).
 
-The oracle of `reception_table`, and for those with few calls. Without the probation of A.1: latching
-decides who may send.
+The test oracle of `reception_table`, also used where calls are few. It has no probation (A.1): latching
+decides which source may send.
 """
 
 from sipgw.rtp.sequence import timestamp_delta
@@ -13,12 +13,12 @@ _NONE = -1
 
 
 class Reception:
-    """Counts packets of one SSRC; a sender that begins anew elsewhere in the numbers is counted on."""
+    """Counts the packets of one SSRC, also when its sender restarts at another sequence number."""
 
     def __init__(self) -> None:
         self._base = _NONE
         self._highest = 0  # extended
-        self._expected_next = _NONE  # after a jump: what a sender that began anew sends next
+        self._expected_next = _NONE  # after a jump: the next number of a sender that has restarted
         self._received = 0  # since base
         self._received_before = 0
         self._lost_before = 0
@@ -28,10 +28,10 @@ class Reception:
         self._jitter = 0.0
 
     def receive(self, sequence: int, timestamp: int | None, arrival: int) -> bool:
-        """Counts a packet; False: it is out of all order.
+        """Count a packet; return False for one out of all order.
 
-        ``arrival`` is our clock in timestamp units. No timestamp is given for a packet of which
-        it does not move with time (a telephone event): it says nothing about jitter.
+        ``arrival`` is our clock in timestamp units. Pass no timestamp for a packet whose timestamp does not
+        move with time (a telephone event): it says nothing about jitter.
         """
         if self._base == _NONE:
             self._begin(sequence)
@@ -55,7 +55,7 @@ class Reception:
 
     @property
     def lost(self) -> int:
-        """Expected less received; duplicates can make it negative (RFC 3550 section 6.4.1)."""
+        """Packets expected less packets received; duplicates can make it negative (RFC 3550 §6.4.1)."""
         return self._lost_before + self._expected - self._received
 
     @property
@@ -65,11 +65,11 @@ class Reception:
 
     @property
     def highest_sequence(self) -> int:
-        """Extended to 32 bits."""
+        """The highest sequence number, extended to 32 bits."""
         return self._highest & 0xFFFFFFFF
 
     def take_fraction_lost(self) -> int:
-        """Loss since the last call, in 256ths (A.3), for a report."""
+        """Return the loss since the last call, in 256ths (RFC 3550 §A.3), for a report."""
         expected = self._expected - self._expected_prior
         lost = expected - (self._received - self._received_prior)
         self._expected_prior, self._received_prior = self._expected, self._received

@@ -1,4 +1,4 @@
-"""`reception` for many calls at once, as columns; row i is the source that call i listens to."""
+"""`reception` for many calls at once, as columns; row i is the source of call i."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ _NONE = -1
 
 @dataclass(frozen=True, slots=True)
 class ReceptionReport:
-    """The numbers of a report block (RFC 3550 section 6.4.1) and the totals of a call."""
+    """The numbers of a report block (RFC 3550 §6.4.1) and the totals of a call."""
 
     received: int
     lost: int
@@ -39,12 +39,12 @@ class ReceptionTable:
         self._lost_before = np.zeros(rows, np.int64)
         self._expected_prior = np.zeros(rows, np.int64)
         self._received_prior = np.zeros(rows, np.int64)
-        self._timed = np.zeros(rows, np.bool_)  # has a transit to compare with
+        self._timed = np.zeros(rows, np.bool_)  # whether there is a transit time to compare with
         self._transit = np.zeros(rows, np.int32)
         self._jitter = np.zeros(rows, np.float64)
 
     def reset(self, row: int) -> None:
-        """Another call has the row now."""
+        """Clear the row for another call."""
         self._begun[row] = False
         self._expected_next[row] = _NONE
         columns = (self._base, self._highest, self._received, self._received_before, self._lost_before)
@@ -60,7 +60,7 @@ class ReceptionTable:
         arrival: int | TimestampsU32,
         timed: Mask | None = None,
     ) -> Mask:
-        """Counts one packet of each of ``rows``, which are all different.
+        """Count one packet of each of ``rows``, which are all different.
 
         ``arrival`` is our clock in timestamp units; ``timed`` is False for packets whose timestamp does not
         move with time (telephone events), which say nothing about jitter. Shape (n,) each; the result is
@@ -87,7 +87,7 @@ class ReceptionTable:
         return counted
 
     def report(self, row: int) -> ReceptionReport:
-        """For a report block: ends the interval that ``fraction_lost`` is about."""
+        """Return a report and begin a new interval of ``fraction_lost``."""
         expected = self._expected(row)
         received = int(self._received[row])
         expected_now = expected - int(self._expected_prior[row])
@@ -98,7 +98,7 @@ class ReceptionTable:
         return ReceptionReport(report.received, report.lost, fraction, report.highest_sequence, report.jitter)
 
     def totals(self, row: int) -> ReceptionReport:
-        """As report, without ending the interval; ``fraction_lost`` is 0."""
+        """Return a report without ending the interval; ``fraction_lost`` is 0."""
         received = int(self._received[row])
         return ReceptionReport(
             received=int(self._received_before[row]) + received,

@@ -1,7 +1,7 @@
-"""RTCP (RFC 3550 section 6): sender and receiver reports, source descriptions, goodbye.
+"""RTCP (RFC 3550 §6): sender and receiver reports, source descriptions, goodbye.
 
-Reading is tolerant: of a compound packet, what can be read is returned and what is malformed is left out.
-Nothing here decides when to send.
+Reading is tolerant: the readable parts of a compound packet are returned, malformed parts are left out. The
+caller decides when to send.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ _MOST_BLOCKS = 31
 
 @dataclass(frozen=True, slots=True)
 class ReportBlock:
-    """What a receiver says about one source. Last SR and delay are in 1/65536 s; 0 is none."""
+    """A receiver's report about one source. Last SR and delay are in 1/65536 s; 0 is none."""
 
     ssrc: int
     fraction_lost: int
@@ -32,7 +32,7 @@ class ReportBlock:
 
 @dataclass(frozen=True, slots=True)
 class SenderReport:
-    """``ntp_timestamp`` is 32.32 seconds since 1900, the wall clock of ``rtp_timestamp``."""
+    """A report of a sender. ``ntp_timestamp`` is 32.32 seconds since 1900, the time of ``rtp_timestamp``."""
 
     ssrc: int
     ntp_timestamp: int
@@ -44,7 +44,7 @@ class SenderReport:
 
 @dataclass(frozen=True, slots=True)
 class ReceiverReport:
-    """From one who does not send."""
+    """A report of a peer that does not send."""
 
     ssrc: int
     reports: tuple[ReportBlock, ...] = ()
@@ -52,7 +52,7 @@ class ReceiverReport:
 
 @dataclass(frozen=True, slots=True)
 class SourceDescription:
-    """The CNAME of a source; other items are passed over."""
+    """The CNAME of a source; other items are ignored."""
 
     ssrc: int
     cname: str
@@ -70,12 +70,12 @@ RtcpPacket = SenderReport | ReceiverReport | SourceDescription | Goodbye
 
 
 def build_rtcp(packets: Iterable[RtcpPacket]) -> bytes:
-    """A compound packet; by the RFC it begins with a report and has a source description."""
+    """Build a compound packet; by the RFC it begins with a report and has a source description."""
     return b"".join(_build(packet) for packet in packets)
 
 
 def parse_rtcp(data: bytes) -> list[RtcpPacket]:
-    """What can be read of a compound packet, in order; unknown packet types are passed over."""
+    """Return the readable parts of a compound packet, in order; unknown packet types are ignored."""
     packets: list[RtcpPacket] = []
     begin = 0
     while begin + 4 <= len(data):
@@ -93,18 +93,21 @@ def parse_rtcp(data: bytes) -> list[RtcpPacket]:
 
 
 def ntp_timestamp(unix_ms: int) -> int:
-    """Milliseconds since 1970 as the 64 bits of a sender report."""
+    """Convert milliseconds since 1970 to the 64 bits of a sender report."""
     seconds, milliseconds = divmod(unix_ms, 1000)
     return ((seconds + _NTP_OFFSET_S) << 32 | (milliseconds << 32) // 1000) & 0xFFFFFFFFFFFFFFFF
 
 
 def middle_32_bits(ntp: int) -> int:
-    """As report blocks name a sender report."""
+    """Return the bits by which report blocks name a sender report."""
     return ntp >> 16 & 0xFFFFFFFF
 
 
 def round_trip_s(block: ReportBlock, received_at_ntp: int) -> float | None:
-    """From our sender report to this answer (section 6.4.1); None without one or with a senseless one."""
+    """Return the time from our sender report to its answer (RFC 3550 §6.4.1).
+
+    None without one, or when it makes no sense.
+    """
     if not block.last_sender_report:
         return None
     sent = block.last_sender_report + block.delay_since_last_sender_report
@@ -176,7 +179,7 @@ def _parse(packet_type: int, count: int, body: bytes) -> Iterator[RtcpPacket]:
 
 
 def _parse_blocks(body: bytes, begin: int, count: int) -> tuple[ReportBlock, ...]:
-    """As many as are there."""
+    """Return as many report blocks as there are."""
     blocks: list[ReportBlock] = []
     for at in range(begin, min(begin + count * _BLOCK.size, len(body) - _BLOCK.size + 1), _BLOCK.size):
         ssrc, loss, highest, jitter, last, delay = _BLOCK.unpack_from(body, at)
@@ -202,5 +205,5 @@ def _text(data: bytes) -> str:
 
 
 def _short_text(text: str) -> bytes:
-    """At most the 255 bytes that a length byte can say, no character cut."""
+    """Encode text in at most the 255 bytes that a length byte can count, without cutting a character."""
     return text.encode("utf-8", "replace")[:255].decode("utf-8", "ignore").encode()

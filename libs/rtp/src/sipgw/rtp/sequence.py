@@ -1,13 +1,13 @@
-"""Serial arithmetic (RFC 1982): numbers of 16 bits (RTP sequence) and 32 bits (timestamp) that go round."""
+"""Serial arithmetic (RFC 1982): numbers of 16 bits (RTP sequence) and 32 bits (timestamp) that wrap."""
 
 
 def sequence_delta(newer: int, older: int) -> int:
-    """How far ``newer`` is ahead, from -32768 to 32767."""
+    """Return how far ``newer`` is ahead, from -32768 to 32767."""
     return _delta(newer, older, 16)
 
 
 def timestamp_delta(newer: int, older: int) -> int:
-    """How far ``newer`` is ahead, from -2**31 to 2**31 - 1."""
+    """Return how far ``newer`` is ahead, from -2**31 to 2**31 - 1."""
     return _delta(newer, older, 32)
 
 

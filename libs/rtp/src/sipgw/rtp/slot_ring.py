@@ -1,8 +1,7 @@
-"""SlotRing: a ring of bytes for each row of a table, addressed by stream position, read and written in
-columns.
+"""SlotRing: a ring of bytes for each row of a table, addressed by stream position, accessed in columns.
 
-Positions are bytes since the row's beginning and never wrap. A slot is 10 ms of G.711: blocks whose
-positions and lengths are whole slots (nearly all) move slot by slot, others element by element.
+Positions are bytes since the row's beginning and never wrap. A slot is 10 ms of G.711. Blocks whose positions
+and lengths are whole slots (nearly all) move slot by slot, others element by element.
 """
 
 from typing import Final
@@ -37,7 +36,7 @@ class SlotRing:
             self._flat[rows[:, None], self._columns(positions, length)] = data
 
     def read(self, rows: Rows, positions: PositionsI64, length: int) -> BytesU8:
-        """Copies of `length` bytes from `positions`, (n, length)."""
+        """Return a copy of `length` bytes from `positions`, (n, length)."""
         if length % SLOT_BYTES == 0 and not (positions % SLOT_BYTES).any():
             out = np.empty((len(rows), length), np.uint8)
             slots = positions // SLOT_BYTES
@@ -47,7 +46,7 @@ class SlotRing:
         return self._flat[rows[:, None], self._columns(positions, length)]
 
     def fill(self, rows: Rows, positions: PositionsI64, length: int, values: BytesU8) -> None:
-        """Set `length` bytes from `positions` to one value a row (`values`: (n,))."""
+        """Set `length` bytes from `positions` to one value per row (`values`: (n,))."""
         if length % SLOT_BYTES == 0 and not (positions % SLOT_BYTES).any():
             slots = positions // SLOT_BYTES
             for k in range(length // SLOT_BYTES):
@@ -63,9 +62,9 @@ class SlotRing:
         self._flat[row, : len(data) - first] = data[first:]
 
     def take_row(self, row: int, position: int, length: int, value: int) -> BytesU8:
-        """A copy of `length` bytes from `position` of one row (at most the capacity), which become `value`.
+        """Take `length` bytes from `position` of one row (at most the capacity) and set them to `value`.
 
-        Two slices: what `read` and `fill` do for one row in a step a slot.
+        Two slices replace the slot-by-slot steps of `read` and `fill` for one row.
         """
         start = position % self.capacity
         first = min(length, self.capacity - start)
@@ -82,7 +81,7 @@ class SlotRing:
         self._flat[row] = value
 
     def recode_row(self, row: int, table: BytesU8) -> None:
-        """Replace each byte of a row by what `table` (256,) has for it."""
+        """Replace each byte of a row by its entry in `table` (256,)."""
         self._flat[row] = table[self._flat[row]]
 
     def _columns(self, positions: PositionsI64, length: int) -> npt.NDArray[np.int64]:

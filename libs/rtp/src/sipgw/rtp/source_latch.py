@@ -1,9 +1,8 @@
-"""SourceLatch: whose RTP a port listens to, and where the answers go (symmetric RTP, RFC 4961; the care of
-RFC 7362).
+"""SourceLatch: which source's RTP a port accepts, and where media goes (symmetric RTP, RFC 4961, RFC 7362).
 
 The SDP's address is heard from its first packet and latched by its second; it wins the latch back at any
 time. Other sources latch only by the rules of the trunk (`LatchRules`), never before the call is answered,
-and prove themselves by two packets in sequence of one SSRC and an agreed payload type. One datagram alone,
+and prove themselves by two packets in sequence of one SSRC and a negotiated payload type. One datagram alone,
 forged or not, never moves the latch.
 """
 
@@ -17,7 +16,7 @@ from typing import Final, NamedTuple, TypeAlias
 from sipgw.rtp.sequence import sequence_delta
 
 SILENCE_S: Final = 1.0
-"""Another source may take over from one that was silent for so long."""
+"""Another source may replace one that was silent for so long."""
 _IN_SEQUENCE: Final = 2  # packets that prove a source
 _NEAR: Final = 10  # how far the next packet of a candidate may be ahead
 _REBIND_NEAR: Final = 1500  # packets lost while a NAT rebinds: 30 s of them
@@ -28,17 +27,17 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Source(NamedTuple):
-    """A transport address that packets come from. The host is written as `canonical_host` does."""
+    """A transport address that sends packets, the host in the form of `canonical_host`."""
 
     host: str
     port: int
 
 
 class SymmetricMode(Enum):
-    """Which sources beside the SDP's address may latch."""
+    """Which sources besides the SDP's address may latch."""
 
-    AUTO = "auto"  # of the caller's own hosts, when it is behind NAT or its SDP's address is silent
-    ALWAYS = "always"  # of any host
+    AUTO = "auto"  # from the caller
+    ALWAYS = "always"  # any host
     OFF = "off"  # none
 
 
@@ -46,17 +45,17 @@ class Verdict(Enum):
     """What becomes of a packet."""
 
     HEARD = "heard"  # the caller's
-    LATCHED = "latched"  # the same, and the latch has just closed on its source
-    PENDING = "pending"  # not believed yet
-    STRANGE = "strange"  # not the caller's
+    LATCHED = "latched"  # from the caller, and the latch has just closed on its source
+    PENDING = "pending"  # from a source not yet proven
+    STRANGE = "strange"  # from a source other than the caller
 
 
 @dataclass(frozen=True, slots=True)
 class LatchRules:
-    """What a call's trunk allows and its signalling tells.
+    """What a call's trunk allows and what its signalling shows.
 
-    `signalling_host` is where the INVITE came from; empty: unknown. `networks`, where there are any, bound
-    every source but the SDP's address; in AUTO their hosts are the caller's own.
+    `signalling_host` is where the INVITE came from; empty: unknown. `networks`, if any, bound every source
+    but the SDP's address; in AUTO their hosts count as the caller's own.
     """
 
     mode: SymmetricMode = SymmetricMode.AUTO
@@ -67,7 +66,7 @@ class LatchRules:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A packet's source and what its header says."""
+    """A packet's source and the facts of its header."""
 
     source: Source
     ssrc: int
@@ -77,7 +76,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the latched source sent last: the proof that a rebound NAT must give."""
+    """What the latched source sent last, which a rebound NAT must continue."""
 
     ssrc: int
     highest_sequence: int  # 16 bits
@@ -96,7 +95,7 @@ class _Candidate:
 
 
 class SourceLatch:
-    """One port's latch. `expected` is the SDP's address (None: it gave none)."""
+    """The latch of one port. `expected` is the SDP's address (None: it gave none)."""
 
     def __init__(
         self,
@@ -105,7 +104,7 @@ class SourceLatch:
         *,
         barred: tuple[tuple[Source, int], ...] = (),
     ) -> None:
-        """`barred`: sources, each with its SSRC, of earlier calls on the port."""
+        """Take `barred`: sources, each with its SSRC, of earlier calls on the port."""
         self.expected = expected
         self.rules = rules
         self.latched: Source | None = None
@@ -113,18 +112,18 @@ class SourceLatch:
         """Hosts of the SDP's address, and latched ones, that sent valid RTP to this port."""
         self._barred = barred
         self._answered = False
-        self._silent_since_s = _NEVER_S  # the SDP's address, by what the latch itself saw
+        self._silent_since_s = _NEVER_S  # since when the SDP's address is silent, as the latch itself saw
         self._candidates: OrderedDict[Source, _Candidate] = OrderedDict()
         self._expected_candidate: _Candidate | None = None
 
     def answer(self, now: float) -> None:
-        """The call is answered: other sources may latch from now on."""
+        """Note that the call is answered: other sources may latch from now on."""
         if not self._answered:
             self._answered = True
             self._silent_since_s = now
 
     def expect(self, expected: Source | None, now: float) -> None:
-        """The SDP names another address: latch anew."""
+        """Latch anew: the SDP names another address."""
         self.expected = expected
         self.latched = None
         self._silent_since_s = now
@@ -132,7 +131,7 @@ class SourceLatch:
         self._expected_candidate = None
 
     def receive_packet(self, packet: Arrival, now: float, heard: Heard | None = None) -> Verdict:
-        """Judge a packet that came to the port. `heard` is of the latched source; None: nothing yet."""
+        """Judge a packet. `heard` describes the latched source; None: nothing heard yet."""
         if packet.source == self.expected:
             return self._receive_expected(packet, now)
         if packet.source == self.latched:
@@ -152,7 +151,10 @@ class SourceLatch:
         return Verdict.PENDING
 
     def _receive_expected(self, packet: Arrival, now: float) -> Verdict:
-        """From exactly the SDP's address: heard at once while nobody else is, latched by two packets."""
+        """Judge a packet from exactly the SDP's address.
+
+        It is heard at once while no other source is latched, and latched by two packets.
+        """
         if self.latched == packet.source:
             return Verdict.HEARD
         if packet.is_agreed:
@@ -163,7 +165,7 @@ class SourceLatch:
         return Verdict.HEARD if self.latched is None else Verdict.PENDING
 
     def _may_latch(self, host: str) -> bool:
-        """Whether the rules know the host, however steady it sends."""
+        """Return whether the rules allow the host at all."""
         rules = self.rules
         if rules.networks and not is_within(host, rules.networks):
             return False
@@ -180,7 +182,10 @@ class SourceLatch:
         return self.expected is not None and host == self.expected.host
 
     def _goes_on(self, packet: Arrival, now: float, heard: Heard | None) -> bool:
-        """After the latch: only one that goes on with its SSRC and sequence, after silence (NAT rebound)."""
+        """Return whether a source continues the latched one's SSRC and sequence after silence.
+
+        That is how a rebound NAT looks.
+        """
         if self.latched is None:
             return True
         if heard is None or packet.ssrc != heard.ssrc or now - heard.at_s < SILENCE_S:
@@ -188,7 +193,7 @@ class SourceLatch:
         return 0 < sequence_delta(packet.sequence, heard.highest_sequence) <= _REBIND_NEAR
 
     def _is_time(self, now: float) -> bool:
-        """Answered; and in AUTO the SDP's address can't be the caller's, or is silent."""
+        """Return whether the call is answered and, in AUTO, the SDP's address is impossible or silent."""
         if not self._answered:
             return False
         if self.latched is not None or self.rules.mode is SymmetricMode.ALWAYS or self.rules.is_behind_nat:
@@ -212,7 +217,7 @@ class SourceLatch:
 
 
 def _advance(candidate: _Candidate | None, packet: Arrival) -> _Candidate:
-    """The candidate after its next packet; another SSRC or a leap begins it anew."""
+    """Return the candidate after its next packet; another SSRC or a leap restarts it."""
     if candidate is None or candidate.ssrc != packet.ssrc:
         return _Candidate(packet.ssrc, packet.sequence)
     advance = sequence_delta(packet.sequence, candidate.sequence)
@@ -226,7 +231,10 @@ def _advance(candidate: _Candidate | None, packet: Arrival) -> _Candidate:
 
 @lru_cache(maxsize=4096)
 def canonical_host(text: str) -> str:
-    """An IP address in one notation: IPv4 inside IPv6 as IPv4, IPv6 compressed; other text as it is."""
+    """Return an IP address in one notation: IPv4 inside IPv6 as IPv4, IPv6 compressed.
+
+    Other text stays as it is.
+    """
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -237,7 +245,7 @@ def canonical_host(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def is_within(host: str, networks: tuple[Network, ...]) -> bool:
-    """Whether one of the networks holds the host."""
+    """Return whether one of the networks holds the host."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -1,7 +1,7 @@
 """Keys in RTP: telephone events (RFC 4733), received and sent.
 
-An event is known by its timestamp, which all its packets share: the marker bit may be missing, its packets
-are updates, and its end comes three times. No tones in the audio, no events but the keys.
+An event is identified by its timestamp, which all its packets share: the marker bit may be missing, packets
+are updates, and the end comes three times. No tones in the audio, no events but the keys.
 """
 
 import struct
@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from sipgw.rtp.errors import RtpParseError
 from sipgw.rtp.sequence import sequence_delta, timestamp_delta
 
-DIGITS = "0123456789*#ABCD"  # by event code (RFC 4733 section 3.2)
+DIGITS = "0123456789*#ABCD"  # by event code (RFC 4733 §3.2)
 LOST_END_TIMEOUT_S = 0.5
 _LONGEST = 0xFFFF
 _REMEMBERED = 8
-_RESTART_S = 10  # an event so much older than the last is of a stream that began anew, not late
+_RESTART_S = 10  # an event this much older than the last belongs to a restarted stream; it is not late
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class TelephoneEvent:
 
     @classmethod
     def parse(cls, payload: bytes) -> "TelephoneEvent":
-        """What follows the first four bytes is passed over. Raises RtpParseError."""
+        """Read a payload; bytes after the first four are ignored. Raises RtpParseError."""
         if len(payload) < 4:
             raise RtpParseError(f"a telephone event of {len(payload)} bytes")
         event, flags, duration = struct.unpack_from("!BBH", payload)
@@ -53,7 +53,7 @@ class DigitStarted:
 
 @dataclass(frozen=True, slots=True)
 class DigitEnded:
-    """A key went up, or nothing more was heard of it. Follows every DigitStarted once."""
+    """A key went up, or its packets stopped. Follows every DigitStarted once."""
 
     digit: str
     duration_ms: int
@@ -66,14 +66,14 @@ DigitEvent = DigitStarted | DigitEnded
 class _Pressed:
     digit: str
     timestamp: int  # of the segment
-    duration: int  # in the segment, with the times that 16 bits went round
+    duration: int  # in the segment, counting the times that 16 bits wrapped
     duration_before: int  # of earlier segments
     sequence: int  # the newest
     heard_at: float
 
 
 class DtmfReceiver:
-    """Digits of one call. ``now`` is any clock in seconds; calls without RTP events cost nothing."""
+    """The digits of one call. ``now`` is any clock in seconds; calls without RTP events cost nothing."""
 
     def __init__(self, clock_rate_hz: int = 8000, timeout_s: float = LOST_END_TIMEOUT_S) -> None:
         self._clock_rate_hz = clock_rate_hz
@@ -85,7 +85,7 @@ class DtmfReceiver:
     def receive_packet(
         self, payload: bytes, *, timestamp: int, sequence: int, marker: bool, now: float
     ) -> None:
-        """A packet of the telephone-event payload type; what is no key is passed over."""
+        """Take a packet of the telephone-event payload type; ignore events that are no keys."""
         try:
             event = TelephoneEvent.parse(payload)
         except RtpParseError:
@@ -115,7 +115,7 @@ class DtmfReceiver:
             self._end()
 
     def restart(self) -> None:
-        """The sender began anew (another SSRC): its timestamps say nothing about the old ones."""
+        """Forget the old timestamps: the sender began anew with another SSRC."""
         self._end()
         self._ended.clear()
 
@@ -123,7 +123,7 @@ class DtmfReceiver:
         return self._events.popleft() if self._events else None
 
     def next_timer(self) -> float | None:
-        """When to call handle_timer: the end of a key is overdue then."""
+        """Return when to call handle_timer, since the end of a key is then overdue."""
         return self._pressed.heard_at + self._timeout_s if self._pressed else None
 
     def handle_timer(self, now: float) -> None:
@@ -140,7 +140,7 @@ class DtmfReceiver:
         self._ended.append(pressed.timestamp)
 
     def _is_late(self, timestamp: int) -> bool:
-        """A packet of an event that is over, or of one that a newer event has passed."""
+        """Return whether a packet belongs to an event that is over, or that a newer event has passed."""
         if timestamp in self._ended:
             return True
         newest = self._pressed.timestamp if self._pressed else self._ended[-1] if self._ended else None
@@ -150,7 +150,10 @@ class DtmfReceiver:
 
 
 def _updated(pressed: _Pressed, duration: int, sequence: int, now: float) -> _Pressed:
-    """With the newer of both durations. One that fell by half its range went round (some peers let it)."""
+    """Return the key with the newer of both durations.
+
+    One that fell by half its range has wrapped (some peers allow it).
+    """
     if sequence_delta(sequence, pressed.sequence) <= 0:
         return replace(pressed, heard_at=now)
     rounds, last = divmod(pressed.duration, _LONGEST + 1)
@@ -161,9 +164,10 @@ def _updated(pressed: _Pressed, duration: int, sequence: int, now: float) -> _Pr
 
 
 def _continues(pressed: _Pressed, digit: str, timestamp: int) -> bool:
-    """The next segment of a key held longer than 16 bits can say (RFC 4733 section 2.5.1.3).
+    """Return whether a key held longer than 16 bits can count goes on (RFC 4733 §2.5.1.3).
 
-    It begins where the last ended, at its full length; the last updates of that one may be lost.
+    The next segment begins where the last ended, at its full length; the last updates of that one may be
+    lost.
     """
     advance = timestamp_delta(timestamp, pressed.timestamp)
     return digit == pressed.digit and pressed.duration > 0xE000 and abs(advance - _LONGEST) <= 1
@@ -171,7 +175,7 @@ def _continues(pressed: _Pressed, digit: str, timestamp: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class EventPacket:
-    """Of an RTP packet of the telephone-event payload type; the sequence number is the caller's."""
+    """The fields of an RTP packet with a telephone event; the caller adds the sequence number."""
 
     payload: bytes
     timestamp: int
@@ -181,8 +185,8 @@ class EventPacket:
 class DtmfSender:
     """Sends digits one after the other, one packet in each packet period, in place of audio.
 
-    A tone's packets go out every ``packet_ms``, the last one three times; ``gap_ms`` of pause follow it,
-    in which next_packet returns None and the caller sends audio.
+    A tone's packets go out every ``packet_ms``, the last one three times. A pause of ``gap_ms`` follows, in
+    which next_packet returns None and the caller sends audio.
     """
 
     def __init__(
@@ -195,7 +199,10 @@ class DtmfSender:
         packet_ms: int = 20,
         volume: int = 10,
     ) -> None:
-        """Raises ValueError for what is no key and for a tone that 16 bits can't say."""
+        """Take the times.
+
+        Raises ValueError for text that is no key and a tone longer than 16 bits can count.
+        """
         if wrong := [digit for digit in digits.upper() if digit not in DIGITS]:
             raise ValueError(f"no key: {wrong[0]!r}; keys are {DIGITS}")
         self._step = clock_rate_hz * packet_ms // 1000
@@ -215,7 +222,7 @@ class DtmfSender:
         return not self._codes
 
     def next_packet(self, timestamp: int) -> EventPacket | None:
-        """The packet of the period that begins at ``timestamp``; None where it is one of audio."""
+        """Return the packet of the period that begins at ``timestamp``; None for a period of audio."""
         if not self._codes:
             return None
         if self._period == 0:

@@ -1,7 +1,7 @@
-"""How good a call sounded, by the E-model (ITU-T G.107) cut down to what RTP tells: loss and delay of G.711.
+"""The estimated quality of a call: the E-model (ITU-T G.107) reduced to loss and delay of G.711.
 
-An estimate: loss is taken as random, no echo and no noise are assumed, and what the telephone beyond the last
-RTP hop does is not known. Bad calls are told from good ones; two good ones are not told apart.
+Loss is taken as random, no echo and no noise are assumed, and the path beyond the last RTP hop is unknown.
+The estimate tells bad calls from good ones; it does not rank good ones.
 """
 
 import math
@@ -17,7 +17,7 @@ MOS_BEST: Final = 4.5
 
 
 def mouth_to_ear_ms(round_trip_ms: float, jitter_ms: float, packet_ms: float) -> float:
-    """Half the way there and back, a packet's filling, and what a jitter buffer that suits the jitter adds.
+    """Return half the round trip, a packet's length, and the delay of a jitter buffer that suits the jitter.
 
     An unknown round trip (NaN) counts as none.
     """
@@ -26,7 +26,7 @@ def mouth_to_ear_ms(round_trip_ms: float, jitter_ms: float, packet_ms: float) ->
 
 
 def mean_opinion_score(loss_ratio: float, delay_ms: float) -> float:
-    """1 (bad) to 4.5, of the share of packets lost (0 to 1) and the one-way delay."""
+    """Return 1 (bad) to 4.5, from the share of packets lost (0 to 1) and the one-way delay."""
     loss_percent = min(max(loss_ratio, 0.0), 1.0) * 100
     by_loss = _MOST_IMPAIRMENT * loss_percent / (loss_percent + G711_LOSS_ROBUSTNESS)
     by_delay = 0.024 * delay_ms + 0.11 * max(delay_ms - _LONG_DELAY_MS, 0.0)
@@ -34,8 +34,8 @@ def mean_opinion_score(loss_ratio: float, delay_ms: float) -> float:
 
 
 def _score(rating: float) -> float:
-    """G.107 annex B."""
+    """Convert R to a score (G.107 annex B)."""
     if rating <= 0:
         return 1.0
     score = 1 + 0.035 * rating + rating * (rating - 60) * (100 - rating) * 7e-6
-    return min(max(score, 1.0), MOS_BEST)  # the curve dips below 1 by a hair at its foot
+    return min(max(score, 1.0), MOS_BEST)  # the curve falls slightly below 1 at its lower end

@@ -1,1 +1,1 @@
-"""What every sipgw process does around its work."""
+"""What every sipgw process needs around its work: settings, lifecycle, probes, gRPC, telemetry."""

@@ -1,6 +1,6 @@
-"""The admin port of a process: /metrics, /healthz, /readyz over plain HTTP/1.1, one request a connection.
+"""The admin port of a process: /metrics, /healthz, /readyz over plain HTTP/1.1, one request per connection.
 
-Small on purpose: GET only, no keep-alive, no TLS; probes and scrapers need no more.
+It is small on purpose: GET only, no keep-alive, no TLS. Probes and scrapers need no more.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _TEXT = "text/plain; charset=utf-8"
 
 
 class AdminServer:
-    """Healthy as long as the loop answers and `vitals` say so; ready when they do."""
+    """Healthy as long as the loop answers and `vitals` agree; ready when they say so."""
 
     def __init__(
         self, host: str, port: int, vitals: Vitals, *, registry: CollectorRegistry = REGISTRY
@@ -31,7 +31,10 @@ class AdminServer:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> int:
-        """Bind and serve; gives the port really bound. Raises StartupError when the address can't be had."""
+        """Bind and serve; return the port really bound.
+
+        Raises StartupError when the address is not available.
+        """
         try:
             self._server = await asyncio.start_server(
                 self._serve, self._host, self._port, limit=_MAX_REQUEST_BYTES

@@ -1,4 +1,4 @@
-"""Time as an argument: what needs a clock takes a `Clock`, so that tests bring a virtual one."""
+"""Time as an argument: code that needs the time takes a `Clock`, so that tests can pass a virtual one."""
 
 import time
 from typing import Protocol

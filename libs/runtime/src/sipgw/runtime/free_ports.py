@@ -1,9 +1,8 @@
-"""For tests: ports of this machine that no other test process has been given.
+"""Ports for tests: ports of this machine that no other test process has taken.
 
 Tests run in several processes, often of several checkouts at once. A port that is merely free when it is
-looked at may be given twice before its first user binds it. So each port that is given is locked, as the byte
-of its number in one file that all test processes of a user share; the system drops the locks of a process
-that ends.
+checked may be taken twice before its first user binds it. So each port is locked, as the byte of its number
+in one file that all test processes of a user share; the system drops the locks of a process that ends.
 """
 
 import fcntl
@@ -15,17 +14,17 @@ import threading
 from pathlib import Path
 from typing import Final
 
-# Below what Linux gives to outgoing sockets (32768 and above). Single ports stand apart: scattered among the
-# ranges they would leave no room for one.
+# Below the range that Linux gives to outgoing sockets (32768 and above). Single ports are kept apart:
+# scattered among the ranges they would leave no room for one.
 _SINGLES: Final = range(10_000, 13_000)
 _RANGES: Final = range(13_000, 32_000)
 
 
 class PortLedger:
-    """The ports given to this process, and the file that tells other processes of them."""
+    """The ports taken by this process, and the file that tells other processes of them."""
 
     def __init__(self, path: Path) -> None:
-        # The file is opened once a process: closing any other descriptor of it would drop the locks.
+        # The file is opened once per process: closing any other descriptor of it would drop the locks.
         self._file = path.open("a+b")
         self._given: set[int] = set()
         self._mutex = threading.Lock()

@@ -1,4 +1,4 @@
-"""gRPC channels between our processes: a dead peer is noticed in seconds, a returned one found at once."""
+"""gRPC channels between our processes: a dead peer is noticed within seconds, its return at once."""
 
 import ipaddress
 
@@ -11,7 +11,7 @@ from sipgw.runtime.tls import DOMAIN, TlsDirectory, TlsMaterial
 
 MAX_MESSAGE_BYTES = 16 << 20
 REGISTRY_KEEPALIVE_S = 1.0
-"""A registry whose node was cut off says nothing more, not even that it ends; the next is asked after 3 s."""
+"""A registry on a node that was cut off does not even report its end; the next one is asked after 3 s."""
 _CONNECT_TIMEOUT_MS = 1000
 _MAX_BACKOFF_MS = 1000
 
@@ -19,11 +19,11 @@ _MAX_BACKOFF_MS = 1000
 def open_channel(
     target: str, *, role: str = "", tls: TlsDirectory | None = None, keepalive_s: float = 5
 ) -> grpc.aio.Channel:
-    """A channel to "host:port"; with `tls` only to who shows the certificate of `role`.
+    """Return a channel to "host:port"; with `tls` only to a peer whose certificate has the role `role`.
 
-    Several addresses, with commas between, are replicas: the first that can be reached is used.
-    It pings every `keepalive_s`, also when idle; an unanswered ping closes the connection. It reconnects
-    within a second of the peer's return. Proxy variables of the environment are not for these links.
+    Several addresses, with commas between, are replicas: the first that can be reached is used. The channel
+    pings every `keepalive_s`, also when idle; an unanswered ping closes the connection. It reconnects within
+    a second of the peer's return. Proxy variables of the environment are ignored.
     """
     options = _options(keepalive_s)
     target = _grpc_target(target)
@@ -39,17 +39,18 @@ def open_channel(
 
 def _options(keepalive_s: float) -> list[tuple[str, int | str]]:
     keepalive_ms = int(keepalive_s * 1000)
-    # A busy process may stand still for a second; its connections are not closed for that.
+    # A busy process may stand still for a second; its connections must not be closed for that.
     timeout_ms = min(max(keepalive_ms, 2000), 3000)
     return [
         ("grpc.keepalive_time_ms", keepalive_ms),
         ("grpc.keepalive_timeout_ms", timeout_ms),
-        # While a ping of gRPC's own is out, that one is waited for instead: by default for a minute.
+        # While gRPC's own ping is out it waits for that one instead, for a minute by default.
         ("grpc.http2.ping_timeout_ms", timeout_ms),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", _CONNECT_TIMEOUT_MS),  # in truth the time given to one connect
+        # really the time-out of one connection attempt
+        ("grpc.min_reconnect_backoff_ms", _CONNECT_TIMEOUT_MS),
         ("grpc.max_reconnect_backoff_ms", _MAX_BACKOFF_MS),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -59,7 +60,7 @@ def _options(keepalive_s: float) -> list[tuple[str, int | str]]:
 
 
 def _grpc_target(target: str) -> str:
-    """A list of addresses in gRPC's own form; anything else as it is. Raises StartupError."""
+    """Return a list of addresses in gRPC's own form; anything else as it is. Raises StartupError."""
     if "," not in target:
         return target
     addresses = [HostPort.parse(address.strip()) for address in target.split(",")]

@@ -1,4 +1,4 @@
-"""A grpc.aio server with what each of ours has: health, reflection, keepalive, an address of its own."""
+"""A grpc.aio server with health, reflection, keepalive and an address that it does not share."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -17,9 +17,9 @@ _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class GrpcServer:
-    """One listening address, some services. `add` before `start`; health says SERVING from `start` on.
+    """A server with one listening address. `add` before `start`; health says SERVING from `start` on.
 
-    With `tls` only clients with a certificate of the same authorities are heard.
+    With `tls` it serves only clients with a certificate of the same authorities.
     """
 
     def __init__(
@@ -40,7 +40,10 @@ class GrpcServer:
         self._names.append(service_name)
 
     async def start(self) -> int:
-        """Bind and serve; gives the port really bound. Raises StartupError when the address can't be had."""
+        """Bind and serve; return the port really bound.
+
+        Raises StartupError when the address is not available.
+        """
         reflection.enable_server_reflection(self._names, self._server)
         try:
             port = self._bind()
@@ -56,23 +59,23 @@ class GrpcServer:
         return self._server.add_secure_port(str(self._address), self._tls.server_credentials())
 
     async def set_serving(self, is_serving: bool) -> None:  # noqa: FBT001 - the one thing the name asks for
-        """Tell health checks, for the server as a whole and each of its services."""
+        """Set the health status of the server as a whole and of each of its services."""
         status = _SERVING if is_serving else _NOT_SERVING
         for name in ("", *self._names):
             await self._health.set(name, status)
 
     async def stop(self, grace_s: float) -> None:
-        """NOT_SERVING at once; calls under way have `grace_s` to end, then are cancelled."""
+        """Say NOT_SERVING at once; calls in progress have `grace_s` to end, then are cancelled."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_s)
 
 
 def _options(max_connection_age_s: float | None) -> list[tuple[str, int]]:
     options = [
-        ("grpc.so_reuseport", 0),  # on by default: two servers would share the port unseen
+        ("grpc.so_reuseport", 0),  # with gRPC's default two servers would share the port unnoticed
         ("grpc.keepalive_time_ms", 5000),
         ("grpc.keepalive_timeout_ms", 3000),
-        ("grpc.http2.ping_timeout_ms", 3000),  # of gRPC's own pings, which stand in for a keepalive
+        ("grpc.http2.ping_timeout_ms", 3000),  # for gRPC's own pings, which replace a keepalive
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 500),  # our clients ping when idle
         ("grpc.http2.max_ping_strikes", 0),

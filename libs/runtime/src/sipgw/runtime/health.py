@@ -1,6 +1,6 @@
-"""Probes: what a process answers over HTTP (/healthz, /readyz) and over gRPC (`liveness`, `readiness`).
+"""Probes: the answers of a process over HTTP (/healthz, /readyz) and gRPC (`liveness`, `readiness`).
 
-The gRPC port is plaintext and has nothing but health, since a kubelet's probes speak no TLS.
+The gRPC port is plaintext and serves only health, since a kubelet's probes speak no TLS.
 """
 
 from typing import Final
@@ -21,7 +21,7 @@ _SERVICE: Final = "grpc.health.v1.Health"
 
 
 class Probes:
-    """The admin and health ports of a process, as far as its flags want them."""
+    """The admin and health ports of a process; a flag can leave out either."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Probes:
         self._health = HealthServer(health, vitals) if health else None
 
     async def start(self) -> dict[str, str]:
-        """Bind and serve; gives the addresses really bound. Raises StartupError."""
+        """Bind and serve; return the addresses really bound. Raises StartupError."""
         bound: dict[str, str] = {}
         if self._admin is not None and self._admin_address is not None:
             bound["admin"] = str(HostPort(self._admin_address.host, await self._admin.start()))
@@ -68,7 +68,7 @@ class HealthServer:
         self._server.add_generic_rpc_handlers((handler,))
 
     async def start(self) -> HostPort:
-        """Bind and serve; gives the address really bound. Raises StartupError when it can't be had."""
+        """Bind and serve; return the address really bound. Raises StartupError when it is not available."""
         try:
             port = self._server.add_insecure_port(str(self._address))
         except RuntimeError as error:

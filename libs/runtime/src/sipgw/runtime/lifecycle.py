@@ -17,24 +17,24 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Lifecycle:
-    """What the main of a service is given: `stopping` is set by the first SIGTERM or SIGINT."""
+    """The argument of a service's main: `stopping` is set by the first SIGTERM or SIGINT."""
 
     def __init__(self) -> None:
         self.stopping = asyncio.Event()
 
     def freeze_heap(self) -> None:
-        """After set-up: collect once and make what lives permanent, so that later collections skip it."""
+        """Collect garbage once after set-up and freeze the rest, so that later collections skip it."""
         gc.collect()
         gc.freeze()
 
 
 def announce_ready(**fields: object) -> None:
-    """Log the event "ready" with the addresses really bound: what a supervisor or a test waits for."""
+    """Log the event "ready" with the addresses really bound; supervisors and tests wait for it."""
     _log.info("ready", **fields)
 
 
 def run_service(main: Callable[[Lifecycle], Awaitable[int | None]]) -> int:
-    """Run `main` to its end and give the exit status. A second signal cancels a main that hangs."""
+    """Run `main` to its end and return the exit status. A second signal cancels a main that hangs."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             return runner.run(_supervise(main))

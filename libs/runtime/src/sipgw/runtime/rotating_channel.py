@@ -1,7 +1,7 @@
-"""A channel whose credentials may change: gRPC's Python clients can't reload theirs, so another is made.
+"""A channel with changing credentials: gRPC's Python clients can't reload theirs, so it makes new channels.
 
-Each call begins on the channel of the newest certificates; calls under way stay on theirs, which closes when
-the last of them has ended (a call holds its channel, and nobody else does).
+Each call begins on the channel of the newest certificates. Calls in progress stay on theirs, which closes
+when the last of them has ended (a call holds its channel, and nobody else does).
 """
 
 import weakref
@@ -15,7 +15,7 @@ from sipgw.runtime.tls import TlsMaterial
 
 
 class RotatingChannel(grpc.aio.Channel):
-    """Looks to its stubs like one channel."""
+    """A channel that looks to its stubs like a single one."""
 
     def __init__(
         self, material: Callable[[], TlsMaterial], open_with: Callable[[TlsMaterial], grpc.aio.Channel]
@@ -28,7 +28,7 @@ class RotatingChannel(grpc.aio.Channel):
         self._callables: dict[_Method, Any] = {}
 
     def current(self) -> grpc.aio.Channel:
-        """The channel for a new call."""
+        """Return the channel for a new call."""
         material = self._material()
         if material is not self._made_with:
             self._made_with = material
@@ -38,7 +38,7 @@ class RotatingChannel(grpc.aio.Channel):
         return self._channel
 
     def callable_of(self, method: "_Method") -> Any:
-        """Made once a method and channel."""
+        """Return the multicallable, made once for each method and channel."""
         channel = self.current()
         made = self._callables.get(method)
         if made is None:
@@ -79,7 +79,7 @@ class RotatingChannel(grpc.aio.Channel):
 
 
 class _Method:
-    """A method of a stub; what it calls is the channel's of the moment."""
+    """A method of a stub; it calls the present channel's multicallable."""
 
     def __init__(
         self, owner: RotatingChannel, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -93,5 +93,5 @@ class _Method:
         return self._owner.callable_of(self)(*args, **kwargs)
 
     def made_on(self, channel: grpc.aio.Channel) -> Any:
-        """The multicallable of `channel`."""
+        """Return the multicallable of `channel`."""
         return getattr(channel, self._kind)(*self._args, **self._kwargs)

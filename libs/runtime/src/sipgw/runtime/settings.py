@@ -1,4 +1,4 @@
-"""What a process is told by its flags and what it draws at its start: addresses and its identity."""
+"""The addresses that a process gets by its flags, and the identity that it draws at its start."""
 
 import secrets
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sipgw.runtime.errors import StartupError
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a process is. One restarted under the same name is another: the incarnation tells."""
+    """The identity of a process. A process restarted under the same name has another incarnation."""
 
     name: str
     incarnation: str
@@ -19,7 +19,7 @@ class Identity:
 
 
 def new_identity(name: str) -> Identity:
-    """`name` with an incarnation drawn now: 16 hex digits."""
+    """Return `name` with an incarnation drawn now: 16 hex digits."""
     return Identity(name, secrets.token_hex(8))
 
 
@@ -32,7 +32,7 @@ class HostPort:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read "host:port". Raises StartupError that says what was found."""
+        """Read "host:port". Raises StartupError, which quotes the text."""
         host, colon, port = text.rpartition(":")
         if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
             raise StartupError(f"{text!r} is not an address: host:port is wanted, the port 0 to 65535")

@@ -1,6 +1,4 @@
-"""Every task is owned and named: its crash is logged, its owner may be told, and its owner's end cancels and
-awaits it.
-"""
+"""Owned and named tasks: a crash is logged and reported, and the owner's end cancels and awaits its tasks."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -17,7 +15,7 @@ class TaskGroupOwner:
     """Owns background tasks. Unlike in asyncio.TaskGroup a crash of one leaves the others alone."""
 
     def __init__(self, name: str, *, on_crash: Callable[[str], None] | None = None) -> None:
-        """`on_crash` is called with the name that a task was spawned with when an error has ended it."""
+        """Take `on_crash`, which is called with the name of a spawned task when an error has ended it."""
         self._name = name
         self._on_crash = on_crash
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -28,7 +26,7 @@ class TaskGroupOwner:
 
     @property
     def is_closed(self) -> bool:
-        """It starts no more tasks."""
+        """Whether it starts no more tasks."""
         return self._is_closed
 
     def spawn(self, coro: Coroutine[Any, Any, T], name: str, *, call_id: str = "") -> asyncio.Task[T]:
@@ -42,11 +40,11 @@ class TaskGroupOwner:
         return task
 
     def keep(self, make: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
-        """Run what `make` gives as a task, and again a while after each crash."""
+        """Run the coroutine that `make` returns as a task, and again a while after each crash."""
         return self.spawn(self._run_again(make, name), name)
 
     async def aclose(self) -> None:
-        """Cancel what still runs and wait for its end. The task that calls this is left alone."""
+        """Cancel the running tasks and wait for their end. The task that calls this is left alone."""
         self._is_closed = True
         others = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in others:
@@ -58,7 +56,7 @@ class TaskGroupOwner:
             try:
                 await make()
                 return
-            except Exception as error:  # what others rely on must not end by it
+            except Exception as error:  # others rely on this task: no error may end it
                 self._note_crash(f"{self._name}/{name}", name, "", error)
             await asyncio.sleep(_PAUSE_S)
 

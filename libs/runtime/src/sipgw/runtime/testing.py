@@ -1,6 +1,6 @@
-"""For tests and laptops: a certificate authority of one's own, and the --tls-dir of each role.
+"""A certificate authority for tests and laptops, which writes the --tls-dir of each role.
 
-In a cluster the operator, or cert-manager, makes what this makes.
+In a cluster the operator or cert-manager makes the same files.
 """
 
 import datetime as dt
@@ -18,7 +18,7 @@ _LASTS: Final = dt.timedelta(days=30)
 
 
 class TestAuthority:
-    """Signs leaves; two authorities don't believe each other's."""
+    """An authority that signs leaves; certificates of two authorities don't verify each other."""
 
     __test__ = False
 
@@ -30,7 +30,7 @@ class TestAuthority:
         self.certificate: bytes = builder.sign(self._key, hashes.SHA256()).public_bytes(_PEM)
 
     def write_leaf(self, directory: Path, role: str, *, believe: bytes = b"") -> Path:
-        """Make `directory` the --tls-dir of `role`; `believe` is what ca.crt says instead of this authority.
+        """Make `directory` the --tls-dir of `role`; `believe` replaces this authority in ca.crt.
 
         Written as Kubernetes mounts a Secret: all three files change in one step.
         """

@@ -1,8 +1,8 @@
-"""mTLS between our processes: one directory holds who we are and whom we believe.
+"""mTLS between our processes: one directory holds our certificate and the authorities that we trust.
 
 Certificates carry *roles*, not addresses: `relay.sipgw` among the alternative names makes its holder a relay,
-wherever it runs. Both sides verify. The files are read again when they change; connections that stand keep
-what they were made with.
+wherever it runs. Both sides verify. The files are read again when they change; existing connections keep the
+files they were made with.
 """
 
 import ssl
@@ -28,28 +28,28 @@ _Stamps = tuple[tuple[int, int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class TlsMaterial:
-    """PEM, as the files have it. `ca` may hold several certificates: all of them are believed."""
+    """The files' contents in PEM. `ca` may hold several certificates, all of them trusted."""
 
     ca: bytes
     certificate: bytes
     key: bytes
 
     def channel_credentials(self) -> grpc.ChannelCredentials:
-        """For a client."""
+        """Return the credentials of a client."""
         return grpc.ssl_channel_credentials(self.ca, self.key, self.certificate)
 
     def server_configuration(self) -> Any:
-        """For a server."""
+        """Return the configuration of a server."""
         return grpc.ssl_server_certificate_configuration([(self.key, self.certificate)], self.ca)
 
 
 class TlsDirectory:
-    """ca.crt, tls.crt and tls.key of one role. Files that don't fit together are passed over till they do."""
+    """ca.crt, tls.crt and tls.key of one role. Files that don't match are ignored until they do."""
 
     def __init__(self, path: Path) -> None:
-        """Raises StartupError, which names the file and the cure."""
+        """Read the files. Raises StartupError, which names the file and the cure."""
         self._path = path
-        self._lock = threading.Lock()  # gRPC asks from a thread of its own at each handshake
+        self._lock = threading.Lock()  # gRPC asks from its own thread at each handshake
         self._looked_at = time.monotonic()
         self._refused: _Stamps = ()
         self._complaint = ""
@@ -60,7 +60,7 @@ class TlsDirectory:
             raise StartupError(_cure(path, error)) from error
 
     def current(self) -> TlsMaterial:
-        """What the files hold, seen within a second of a change."""
+        """Return the files' contents, at most a second old."""
         with self._lock:
             now = time.monotonic()
             if now - self._looked_at >= _LOOK_AGAIN_S:
@@ -69,7 +69,10 @@ class TlsDirectory:
             return self._material
 
     def server_credentials(self) -> grpc.ServerCredentials:
-        """Clients must show a certificate; each handshake uses the files of its moment."""
+        """Return credentials that require a client certificate.
+
+        Each handshake uses the present files.
+        """
         given = self.current()
 
         def changed() -> Any:
@@ -90,7 +93,7 @@ class TlsDirectory:
                 return
             material = self._read()
             if self._read_stamps() != stamps:
-                return  # being written: the next look sees the whole
+                return  # half-written: the next read gets the whole
         except (OSError, ssl.SSLError, ValueError) as error:
             self._refused = stamps
             self._complain(_cure(self._path, error))
@@ -116,12 +119,12 @@ class TlsDirectory:
 
 
 def tls_directory(flag: str) -> TlsDirectory | None:
-    """What `--tls-dir` says; None for plaintext. Raises StartupError."""
+    """Return the directory of `--tls-dir`; None for plaintext. Raises StartupError."""
     return TlsDirectory(Path(flag)) if flag else None
 
 
 def roles_of(context: "grpc.aio.ServicerContext[Any, Any]") -> frozenset[str] | None:
-    """The peer's roles by its certificate; None on a plaintext connection."""
+    """Return the roles in the peer's certificate; None on a plaintext connection."""
     peer = context.auth_context()
     if list(peer.get("transport_security_type", ())) in _PLAIN:
         return None
@@ -130,7 +133,7 @@ def roles_of(context: "grpc.aio.ServicerContext[Any, Any]") -> frozenset[str] | 
 
 
 async def require_role(context: "grpc.aio.ServicerContext[Any, Any]", *allowed: str) -> None:
-    """End the RPC with PERMISSION_DENIED unless the peer has one of the roles; plaintext asks nobody."""
+    """End the RPC with PERMISSION_DENIED unless the peer has one of the roles; plaintext has no check."""
     roles = roles_of(context)
     if roles is None or roles.intersection(allowed):
         return

@@ -1,4 +1,4 @@
-"""How a process is, in the two questions of a probe."""
+"""The state of a process as the two questions of a probe."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ def _always() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """Asked anew by each probe.
+    """The answers of a process, computed at each probe.
 
-    Live is who is worth keeping: only what a restart would cure may say no. Ready is who is worth new work. A
-    Redis that is away makes nobody not live: a restart cures nothing and would cost calls.
+    Liveness fails only for faults that a restart cures. Readiness says whether new work is welcome. A Redis
+    that is away fails no liveness: a restart would not help and would cost calls.
     """
 
     is_ready: Callable[[], bool]

@@ -17,7 +17,7 @@ STATIC_AUDIO = {
 
 
 class Direction(StrEnum):
-    """Which way media flows, seen from whoever says it."""
+    """The direction of media, seen from the side that states it."""
 
     SENDRECV = "sendrecv"
     SENDONLY = "sendonly"
@@ -34,11 +34,11 @@ class Direction(StrEnum):
 
     @property
     def reversed(self) -> "Direction":
-        """The same flow seen from the other end."""
+        """The same direction seen from the other end."""
         return Direction.of(sends=self.receives, receives=self.sends)
 
     def within(self, other: "Direction") -> "Direction":
-        """What both allow."""
+        """Return the direction that both allow."""
         return Direction.of(sends=self.sends and other.sends, receives=self.receives and other.receives)
 
     @staticmethod
@@ -67,7 +67,7 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class RtpMap:
-    """What a payload type carries (RFC 8866 section 6.6)."""
+    """The codec of a payload type (RFC 8866 §6.6)."""
 
     payload_type: int
     encoding: str
@@ -76,7 +76,7 @@ class RtpMap:
 
     @classmethod
     def parse(cls, value: str) -> "RtpMap | None":
-        """From ``96 opus/48000/2``; None when malformed."""
+        """Read ``96 opus/48000/2``; return None when malformed."""
         words = value.split()
         if len(words) < 2:
             return None
@@ -94,7 +94,7 @@ class RtpMap:
         return Attribute("rtpmap", f"{self.payload_type} {self.encoding}/{self.clock_rate_hz}{channels}")
 
     def carries(self, encoding: str, clock_rate_hz: int) -> bool:
-        """Encoding names compare without case (RFC 4855 section 3)."""
+        """Return whether it is this encoding; names compare without case (RFC 4855 §3)."""
         return (
             self.encoding.upper() == encoding.upper()
             and self.clock_rate_hz == clock_rate_hz
@@ -104,14 +104,14 @@ class RtpMap:
 
 @dataclass(frozen=True, slots=True)
 class RtcpAddress:
-    """``a=rtcp:`` (RFC 3605): a port, and an address where it is another than the stream's."""
+    """``a=rtcp:`` (RFC 3605): a port, and an address when it differs from the stream's."""
 
     port: int
     address: str | None = None
 
     @classmethod
     def parse(cls, value: str) -> "RtcpAddress | None":
-        """From ``53020`` or ``53020 IN IP4 192.0.2.1``; None when malformed."""
+        """Read ``53020`` or ``53020 IN IP4 192.0.2.1``; return None when malformed."""
         words = value.split()
         port = decimal(words[0], 65535) if words else None
         if not port:
@@ -120,7 +120,7 @@ class RtcpAddress:
 
 
 def first_value(attributes: tuple[Attribute, ...], name: str) -> str | None:
-    """The value of the first attribute of that name; "" for one without a value; None when there is none."""
+    """Return the value of the first attribute of that name; "" for none, None without the attribute."""
     for attribute in attributes:
         if attribute.name.lower() == name:
             return attribute.value or ""
@@ -128,7 +128,7 @@ def first_value(attributes: tuple[Attribute, ...], name: str) -> str | None:
 
 
 def stated_direction(attributes: tuple[Attribute, ...]) -> Direction | None:
-    """The first of sendrecv, sendonly, recvonly, inactive."""
+    """Return the first direction attribute: sendrecv, sendonly, recvonly or inactive."""
     for attribute in attributes:
         if attribute.value is None and attribute.name.lower() in _DIRECTIONS:
             return Direction(attribute.name.lower())
@@ -136,7 +136,7 @@ def stated_direction(attributes: tuple[Attribute, ...]) -> Direction | None:
 
 
 def rtpmaps(attributes: tuple[Attribute, ...]) -> dict[int, RtpMap]:
-    """The well-formed rtpmaps by payload type; the first of a payload type counts."""
+    """Return the well-formed rtpmaps by payload type; the first of a payload type counts."""
     maps: dict[int, RtpMap] = {}
     for attribute in attributes:
         if attribute.name.lower() == "rtpmap" and (rtpmap := RtpMap.parse(attribute.value or "")):
@@ -145,7 +145,7 @@ def rtpmaps(attributes: tuple[Attribute, ...]) -> dict[int, RtpMap]:
 
 
 def whole_milliseconds(attributes: tuple[Attribute, ...], name: str) -> int | None:
-    """Of ptime and maxptime; a fraction (``20.0``) is cut off, since some peers write one."""
+    """Return the value of ptime or maxptime; cut off a fraction (``20.0``), which some peers write."""
     value = first_value(attributes, name)
     return decimal(value.strip().partition(".")[0], 10_000) or None if value else None
 

@@ -1,6 +1,6 @@
-"""What can be wrong with a session description.
+"""Errors of session descriptions.
 
-SdpError                 the root; ``sip_status`` is the answer to the request that carried the description
+SdpError                 the root; ``sip_status`` is the response to the request with the description
 ├── SdpParseError        the peer's text is no SDP (400)
 └── NegotiationError     well-formed, but the two sides have nothing to agree on (488)
     ├── NoCommonCodec    no audio stream with a codec of ours
@@ -26,12 +26,12 @@ class SdpParseError(SdpError):
 
 
 class NegotiationError(SdpError):
-    """The descriptions are well-formed but can't be brought together."""
+    """The descriptions are well-formed but incompatible."""
 
 
-class NoCommonCodec(NegotiationError):  # noqa: N818 (what happened, not a failure of ours)
-    """No audio stream that we can carry: SIP 488."""
+class NoCommonCodec(NegotiationError):
+    """There is no audio stream with a codec of ours: SIP 488."""
 
 
-class AnswerMismatch(NegotiationError):  # noqa: N818
-    """The answer does not belong to the offer (RFC 3264 section 6)."""
+class AnswerMismatch(NegotiationError):
+    """The answer does not belong to the offer (RFC 3264 §6)."""

@@ -1,4 +1,4 @@
-"""SDP as lines (RFC 8866 section 5): ``<letter>=<value>``, any line ending, any bytes in the values."""
+"""SDP as lines (RFC 8866 §5): ``<letter>=<value>``, any line ending, any bytes in the values."""
 
 import re
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class SdpLine:
 
 @dataclass(frozen=True, slots=True)
 class NumberedLine:
-    """A line and where it stood, for error messages."""
+    """A line and its number, for error messages."""
 
     number: int
     letter: str
@@ -33,7 +33,10 @@ class NumberedLine:
 
 
 def split_lines(data: bytes) -> list[NumberedLine]:
-    """The lines of a description, blank ones left out. Raises SdpParseError where one is not ``x=...``."""
+    """Return the lines of a description without blank ones.
+
+    Raises SdpParseError where one is not ``x=...``.
+    """
     lines: list[NumberedLine] = []
     for number, text in enumerate(_LINE_END.split(data.decode("utf-8", "surrogateescape")), start=1):
         if not text.strip():
@@ -45,12 +48,15 @@ def split_lines(data: bytes) -> list[NumberedLine]:
 
 
 def join_lines(lines: list[SdpLine]) -> bytes:
-    """The lines as bytes, each ended by CRLF."""
+    """Return the lines as bytes, each ended by CRLF."""
     return "".join(f"{line}\r\n" for line in lines).encode("utf-8", "surrogateescape")
 
 
 def decimal(text: str, largest: int) -> int | None:
-    """A plain decimal from 0 to ``largest``, else None; int() also takes signs, spaces and underscores."""
+    """Return a plain decimal from 0 to ``largest``, else None.
+
+    int() also takes signs, spaces and underscores.
+    """
     if not (text.isascii() and text.isdigit() and len(text) <= 10):
         return None
     number = int(text)

@@ -1,7 +1,7 @@
 """Offer and answer (RFC 3264) for one audio stream with telephone events (RFC 4733).
 
 The first usable audio stream is taken and the others refused with port 0. The offerer's order of codecs
-decides (section 6.1), and its payload type numbers are answered back. No SRTP, ICE, bundles or video.
+decides (RFC 3264 §6.1), and the answer repeats its payload type numbers. No SRTP, ICE, bundles or video.
 """
 
 import ipaddress
@@ -20,7 +20,7 @@ _PTIMES_MS = (10, 20, 30, 40, 50, 60)
 
 @dataclass(frozen=True, slots=True)
 class CodecCapability:
-    """A codec that we can carry, and the payload type that it has in our offers."""
+    """A codec that we support, and its payload type in our offers."""
 
     name: str
     clock_rate_hz: int
@@ -33,7 +33,7 @@ PCMA = CodecCapability("PCMA", 8000, 8)
 
 @dataclass(frozen=True, slots=True)
 class MediaCapabilities:
-    """What our side can carry, best first."""
+    """The codecs that our side supports, best first."""
 
     codecs: tuple[CodecCapability, ...] = (PCMU, PCMA)
     telephone_event: bool = True
@@ -53,7 +53,7 @@ class TelephoneEventMedia:
 
 @dataclass(frozen=True, slots=True)
 class NegotiatedMedia:
-    """What both sides agreed on, seen from ours.
+    """The result of a negotiation, seen from our side.
 
     ``remote_address`` is "" when the peer gave none that can be sent to (hold by 0.0.0.0, a host name).
     """
@@ -73,13 +73,13 @@ class NegotiatedMedia:
 
     @property
     def is_held_by_peer(self) -> bool:
-        """The peer does not want to hear us."""
+        """Whether the peer does not want our media."""
         return not self.direction.sends
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Our answer and what it settles."""
+    """Our answer and the media that it settles."""
 
     session: SessionDescription
     media: NegotiatedMedia
@@ -87,7 +87,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _LocalEnd:
-    """Our end of the stream as a description states it; without ``rtcp_port`` RTCP is at RTP's port + 1."""
+    """Our end of the stream as a description states it; without ``rtcp_port`` RTCP uses RTP's port + 1."""
 
     address: str
     rtp_port: int
@@ -113,7 +113,7 @@ def answer_offer(
     rtcp_port: int | None = None,
     direction: Direction = Direction.SENDRECV,
 ) -> Answer:
-    """Answers an offer; ``direction`` is the most that we want. Raises NoCommonCodec (SIP 488)."""
+    """Answer an offer; ``direction`` is the most that we allow. Raises NoCommonCodec (SIP 488)."""
     index, codec = _choose_stream(offer, capabilities)
     local = _LocalEnd(address, rtp_port, session_id, session_version, rtcp_port)
     chosen = offer.media[index]
@@ -137,7 +137,7 @@ def answer_offer(
         origin=local.origin,
         connection=Connection.of(address),
         media=tuple(answered if i == index else _refuse(stream) for i, stream in enumerate(offer.media)),
-        # "The t= line in the answer MUST equal that of the offer" (section 6).
+        # "The t= line in the answer MUST equal that of the offer" (RFC 3264 §6).
         other_lines=tuple(line for line in offer.other_lines if line.letter in "tr"),
     )
     return Answer(session, media)
@@ -153,7 +153,7 @@ def make_offer(
     rtcp_port: int | None = None,
     direction: Direction = Direction.SENDRECV,
 ) -> SessionDescription:
-    """Offers all our codecs on one audio stream."""
+    """Offer all our codecs on one audio stream."""
     local = _LocalEnd(address, rtp_port, session_id, session_version, rtcp_port)
     codecs = [RtpMap(codec.payload_type, codec.name, codec.clock_rate_hz) for codec in capabilities.codecs]
     event = RtpMap(capabilities.telephone_event_payload_type, TELEPHONE_EVENT, codecs[0].clock_rate_hz)
@@ -172,10 +172,10 @@ def make_offer(
 def move_offer(
     described: SessionDescription, *, address: str, rtp_port: int, session_version: int, rtcp_port: int | None
 ) -> SessionDescription:
-    """Our last description from another address: same streams, same payload types (section 8.3.2), sendrecv.
+    """Offer our last description from another address, with sendrecv (RFC 3264 §8.3.2).
 
-    A peer that holds us answers sendonly again (RFC 6337 section 5.3). Raises NoCommonCodec when no audio of
-    it is in use.
+    Streams and payload types stay the same. A peer that holds us answers sendonly again (RFC 6337 §5.3).
+    Raises NoCommonCodec when none of its audio is in use.
     """
     index = next((i for i, media in enumerate(described.media) if media.kind == "audio" and media.port), None)
     if index is None:
@@ -207,7 +207,10 @@ def move_offer(
 def accept_answer(
     offer: SessionDescription, answer: SessionDescription, capabilities: MediaCapabilities
 ) -> NegotiatedMedia:
-    """What the answer to our offer settles. Raises AnswerMismatch, or NoCommonCodec when it refuses."""
+    """Return the media that the answer to our offer settles.
+
+    Raises AnswerMismatch, or NoCommonCodec when the peer refuses.
+    """
     if len(answer.media) != len(offer.media):
         raise AnswerMismatch(f"the offer has {len(offer.media)} m= lines, the answer {len(answer.media)}")
     index = next(i for i, stream in enumerate(offer.media) if stream.kind == "audio")
@@ -251,7 +254,7 @@ def _choose_stream(offer: SessionDescription, capabilities: MediaCapabilities) -
 
 
 def _names_of(stream: MediaDescription) -> str:
-    """The stream's formats by their names, or by their numbers where nothing names them."""
+    """Return the names of the stream's formats, or their numbers where they have no name."""
     names = {rtpmap.payload_type: rtpmap.encoding for rtpmap in stream.rtp_formats}
     shown = [names.get(int(one), one) if one.isdecimal() else one for one in stream.formats[:20]]
     return " ".join(dict.fromkeys(one[:20] for one in shown)) or "no codec"
@@ -274,14 +277,14 @@ def _why_unusable(offer: SessionDescription, stream: MediaDescription) -> str | 
 
 
 def _carried(stream: MediaDescription, capabilities: MediaCapabilities) -> Iterator[RtpMap]:
-    """The stream's formats that we can carry, in its order."""
+    """Yield the stream's formats that we support, in its order."""
     for rtpmap in stream.rtp_formats:
         if any(rtpmap.carries(codec.name, codec.clock_rate_hz) for codec in capabilities.codecs):
             yield rtpmap
 
 
 def _telephone_event_of(stream: MediaDescription, clock_rate_hz: int) -> RtpMap | None:
-    """The telephone events on the audio's own clock, which RFC 4733 section 2.1 wants them to share."""
+    """Return the telephone events on the audio's own clock, which RFC 4733 §2.1 wants them to share."""
     return next((one for one in stream.rtp_formats if one.carries(TELEPHONE_EVENT, clock_rate_hz)), None)
 
 
@@ -321,7 +324,7 @@ def _negotiated(
 
 
 def _agree_ptime(stream: MediaDescription, default_ms: int) -> int:
-    """The packet length that the peer asks for where we can make it, never above its maxptime."""
+    """Return the packet length that the peer asks for if we support it, never above its maxptime."""
     wanted = stream.ptime_ms if stream.ptime_ms in _PTIMES_MS else default_ms
     longest = stream.maxptime_ms
     if longest is None or wanted <= longest:
@@ -330,7 +333,7 @@ def _agree_ptime(stream: MediaDescription, default_ms: int) -> int:
 
 
 def _sendable(host: str) -> str:
-    """The address if media can be sent to it: a literal, of one host."""
+    """Return the address if media can be sent to it: a literal address of one host."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

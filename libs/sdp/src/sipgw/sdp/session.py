@@ -1,7 +1,7 @@
-"""Session descriptions (RFC 8866) as values; lines without a meaning to us are kept.
+"""Session descriptions (RFC 8866) as values; lines that we do not use are kept.
 
-Reads what peers really send (any line order below ``v=``, LF endings, a missing ``s=`` or ``t=``) and writes
-the order that the RFC demands. Knows nothing of offer and answer.
+Reading accepts what peers really send (any line order below ``v=``, LF endings, a missing ``s=`` or ``t=``);
+writing uses the order that the RFC demands. Offer and answer are in negotiation.py.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from sipgw.sdp.lines import NumberedLine, SdpLine, decimal, join_lines, split_li
 
 ALWAYS = SdpLine("t", "0 0")
 
-# Where a line that is kept stands (RFC 8866 section 5). c= is 4, a= is 10.
+# The order of the kept lines (RFC 8866 §5). c= is 4, a= is 10.
 _RANK = {"i": 0, "u": 1, "e": 2, "p": 3, "b": 5, "t": 6, "r": 6, "z": 7, "k": 8}
 _RANK_UNKNOWN = 9
 _RANK_CONNECTION = 4
@@ -22,7 +22,7 @@ _RANK_CONNECTION = 4
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """``o=``: who describes, which session, which version of it."""
+    """``o=``: the author of the description, the session, and its version."""
 
     username: str
     session_id: str
@@ -73,13 +73,13 @@ class Connection:
 
     @property
     def is_unspecified(self) -> bool:
-        """0.0.0.0 or ::, which says: send nothing here (RFC 3264 section 8.4)."""
+        """Whether it is 0.0.0.0 or ::, which means: send nothing here (RFC 3264 §8.4)."""
         return self.host in ("0.0.0.0", "::", "0:0:0:0:0:0:0:0")
 
 
 @dataclass(frozen=True, slots=True)
 class MediaDescription:
-    """An ``m=`` line and what belongs to it. Port 0 is a stream that is refused or switched off."""
+    """An ``m=`` line and its lines. Port 0 is a stream that is refused or switched off."""
 
     kind: str
     port: int
@@ -132,7 +132,7 @@ class MediaDescription:
 
 @dataclass(frozen=True, slots=True)
 class SessionDescription:
-    """A whole description; ``other_lines`` holds what has no field here, in the order it is written."""
+    """A whole description; ``other_lines`` holds the lines without a field here, in their order."""
 
     origin: Origin
     name: str = "-"
@@ -143,7 +143,7 @@ class SessionDescription:
 
     @classmethod
     def parse(cls, data: bytes) -> "SessionDescription":
-        """Raises SdpParseError with the number of the line that can't be read."""
+        """Read a description. Raises SdpParseError with the number of the unreadable line."""
         lines = split_lines(data)
         if not lines or lines[0].letter != "v" or lines[0].value.strip() != "0":
             raise SdpParseError(lines[0].number if lines else 0, "a description begins with v=0")
@@ -172,11 +172,11 @@ class SessionDescription:
         return join_lines(lines)
 
     def connection_of(self, media: MediaDescription) -> Connection | None:
-        """The stream's own c= line, else the session's."""
+        """Return the stream's own c= line, else the session's."""
         return media.connection or self.connection
 
     def direction_of(self, media: MediaDescription) -> Direction:
-        """The stream's own direction, else the session's, else sendrecv (RFC 8866 section 6.7)."""
+        """Return the stream's own direction, else the session's, else sendrecv (RFC 8866 §6.7)."""
         return (
             attribute.stated_direction(media.attributes)
             or attribute.stated_direction(self.attributes)
@@ -186,7 +186,7 @@ class SessionDescription:
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """The lines of the session part or of one stream, sorted by what they are."""
+    """The lines of the session part or of one stream, sorted by type."""
 
     own: dict[str, NumberedLine]
     connection: Connection | None
@@ -266,5 +266,5 @@ def _static_rtpmap(payload_type: int) -> RtpMap | None:
 
 
 def address_type_of(address: str) -> str:
-    """IP6 for a literal with colons, else IP4."""
+    """Return IP6 for a literal with colons, else IP4."""
     return "IP6" if ":" in address else "IP4"

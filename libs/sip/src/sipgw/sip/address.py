@@ -1,4 +1,4 @@
-"""Name-addr and addr-spec of From, To, Contact, Route and their like (RFC 3261 20.10, 25.1)."""
+"""Name-addr and addr-spec of From, To, Contact, Route and their like (RFC 3261 §20.10, §25.1)."""
 
 import re
 from collections.abc import Mapping
@@ -27,10 +27,10 @@ class NameAddress:
 
     @classmethod
     def parse(cls, text: str, name: str = "Address") -> "NameAddress":
-        """Reads one value; `name` is the header that an error names. Raises SipParseError(400).
+        """Read one value; `name` is the header that an error names. Raise SipParseError(400).
 
         Without <> every parameter belongs to the header, and a URI with a comma, semicolon or question mark
-        is refused (RFC 3261 20). A display name without quotes may hold more than tokens, but no comma or
+        is refused (RFC 3261 §20). A display name without quotes may hold more than tokens, but no comma or
         quote.
         """
         text = text.strip(" \t")
@@ -56,7 +56,7 @@ class NameAddress:
         return self.params.get("tag") or None
 
     def with_tag(self, tag: str | None) -> "NameAddress":
-        """The same address with this tag, or with none."""
+        """Return the same address with this tag, or with none."""
         params = {name: value for name, value in self.params.items() if name != "tag"}
         if tag:
             params["tag"] = tag

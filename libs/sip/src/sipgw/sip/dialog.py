@@ -1,4 +1,4 @@
-"""Dialogs (RFC 3261 12): the state that two user agents share, as a value; each step gives the next value."""
+"""Dialogs as values (RFC 3261 §12): the state that two user agents share; each step gives the next one."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -14,14 +14,14 @@ from sipgw.sip.via import Via
 
 
 class DialogRole(Enum):
-    """Who sent the request that made the dialog: we (UAC) or the peer (UAS)."""
+    """Which side sent the request that made the dialog: we (UAC) or the peer (UAS)."""
 
     UAC = "uac"
     UAS = "uas"
 
 
 class CSeqOrder(Enum):
-    """Where the CSeq of a peer's request stands against the last one of its dialog (RFC 3261 §12.2.2)."""
+    """The order of a peer's CSeq and the last one of its dialog (RFC 3261 §12.2.2)."""
 
     OUT_OF_ORDER = "out of order"
     REPEATED = "repeated"
@@ -36,7 +36,7 @@ def cseq_order(number: int, last: int | None) -> CSeqOrder:
 
 
 def is_in_dialog(request: SipRequest, call_id: str, local_tag: str, remote_tag: str) -> bool:
-    """Tell whether a request of the peer belongs to the dialog with these ids (RFC 3261 §12.2.2)."""
+    """Return whether a request of the peer belongs to the dialog with these ids (RFC 3261 §12.2.2)."""
     return (
         request.call_id == call_id
         and (request.to.tag or "") == local_tag
@@ -45,8 +45,9 @@ def is_in_dialog(request: SipRequest, call_id: str, local_tag: str, remote_tag: 
 
 
 def refreshed_target(message: SipRequest | SipResponse) -> SipUri | OtherUri | None:
-    """Give the remote target that a message sets: its Contact, if it is a target refresh or a 2xx to one
-    (RFC 3261 §12.2). None: the dialog keeps its target.
+    """Return the remote target that a message sets (RFC 3261 §12.2); None: the dialog keeps its target.
+
+    That is the Contact of a target refresh or of a 2xx to one.
     """
     if message.cseq.method not in TARGET_REFRESH:
         return None
@@ -79,14 +80,14 @@ class Dialog:
 
     @classmethod
     def from_uas(cls, request: SipRequest, response: SipResponse) -> "Dialog":
-        """Make the dialog that our `response` (101-299, with a To tag) makes of `request`."""
+        """Make the dialog from a peer's `request` and our `response`, a 101-299 with a To tag."""
         return cls.as_uas(request, response.to.tag or "", early=response.is_provisional)
 
     @classmethod
     def as_uas(cls, request: SipRequest, local_tag: str, *, early: bool) -> "Dialog":
         """Make the dialog of a `request` that we respond to with `local_tag` (RFC 3261 §12.1.1).
 
-        A request without Contact (RFC 2543) is reached at its From URI.
+        A peer whose request has no Contact (RFC 2543) is reached at its From URI.
         """
         contact = request.contact
         remote = request.from_
@@ -107,7 +108,7 @@ class Dialog:
 
     @classmethod
     def from_uac(cls, request: SipRequest, response: SipResponse) -> "Dialog":
-        """The dialog that the peer's `response` (101-299) makes of our `request` (12.1.2)."""
+        """Make the dialog from our `request` and the peer's `response`, a 101-299 (RFC 3261 §12.1.2)."""
         contact = response.contact
         local = request.from_
         return cls(
@@ -127,7 +128,7 @@ class Dialog:
 
     @property
     def next_hop(self) -> SipUri | OtherUri:
-        """The URI that requests are sent to: the first route, else the remote target (8.1.2, 12.2.1.1)."""
+        """The URI to send requests to: first route, else remote target (RFC 3261 §8.1.2, §12.2.1.1)."""
         return self.route_set[0].uri if self.route_set else self.remote_target
 
     def next_request(
@@ -141,8 +142,9 @@ class Dialog:
         headers: Iterable[tuple[str, str]] = (),
         max_forwards: int = 70,
     ) -> "tuple[Dialog, SipRequest]":
-        """A request within the dialog, one CSeq up, and the dialog after it (12.2.1.1). Not for ACK and
-        CANCEL.
+        """Make a request within the dialog and return it with the dialog after it (RFC 3261 §12.2.1.1).
+
+        The CSeq goes up by one. ACK and CANCEL are made by other functions.
         """
         dialog = replace(self, local_cseq=self.local_cseq + 1)
         request = dialog.request(
@@ -181,15 +183,18 @@ class Dialog:
         *,
         headers: Iterable[tuple[str, str]] = (),
     ) -> SipRequest:
-        """The ACK of a 2xx to the INVITE with this CSeq number, sent outside transactions (13.2.2.4)."""
+        """Make the ACK of a 2xx, outside of transactions (RFC 3261 §13.2.2.4).
+
+        `cseq` is the INVITE's number.
+        """
         return _request_of(self, "ACK", cseq, via, None, body, content_type, headers, 70)
 
     def receive(self, request: SipRequest) -> "Dialog":
-        """The dialog after a request of the peer (12.2.2). Raises OutOfOrder for a lower CSeq than the last.
+        """Return the dialog after a request of the peer (RFC 3261 §12.2.2).
 
-        An equal number passes: after a takeover the transaction that would absorb a copy is gone. ACK and
-        CANCEL repeat the number of their INVITE and change nothing. A Contact in a target refresh moves the
-        remote target.
+        Raise OutOfOrder for a CSeq lower than the last. An equal number passes: after a takeover the
+        transaction that would absorb a copy is gone. ACK and CANCEL repeat the number of their INVITE and
+        change nothing. A Contact in a target refresh moves the remote target.
         """
         if request.method in ("ACK", "CANCEL"):
             return self
@@ -199,8 +204,10 @@ class Dialog:
         return _retargeted(replace(self, remote_cseq=number), request)
 
     def confirmed(self, response: SipResponse) -> "Dialog":
-        """The dialog after the 2xx to the INVITE that made it: as UAC with the 2xx's target and route set
-        (13.2.2.4), as UAS only no longer early."""
+        """Return the dialog after the 2xx to the INVITE that made it (RFC 3261 §13.2.2.4).
+
+        A UAC takes the target and the route set of the 2xx; a UAS only stops being early.
+        """
         if self.role is DialogRole.UAS:
             return replace(self, early=False)
         confirmed = replace(
@@ -212,13 +219,11 @@ class Dialog:
         return _retargeted(confirmed, response)
 
     def refreshed(self, response: SipResponse) -> "Dialog":
-        """The dialog after the peer's 2xx to a target refresh of ours, which moves the remote target
-        (12.2.1.2).
-        """
+        """Return the dialog with the remote target of a 2xx to our target refresh (RFC 3261 §12.2.1.2)."""
         return _retargeted(self, response)
 
     def matches(self, message: SipRequest) -> bool:
-        """Whether a request of the peer belongs to this dialog (12.2.2)."""
+        """Return whether a request of the peer belongs to this dialog (RFC 3261 §12.2.2)."""
         return is_in_dialog(message, self.call_id, self.local_tag, self.remote_tag)
 
 
@@ -227,7 +232,7 @@ def _request_uri(uri: SipUri | OtherUri) -> SipUri | OtherUri:
 
 
 def _is_secure(request: SipRequest) -> bool:
-    """sips in the Request-URI over TLS (12.1.1)."""
+    """Return whether a request over TLS has sips in its Request-URI (RFC 3261 §12.1.1)."""
     return request.uri.scheme == "sips" and request.via.transport == "TLS"
 
 
@@ -266,7 +271,10 @@ def _request_of(
 
 
 def _route(dialog: Dialog) -> tuple[SipUri | OtherUri, list[NameAddress]]:
-    """Request-URI and Route headers: loose routing, or strict when the first route has no lr (12.2.1.1)."""
+    """Choose Request-URI and Route headers (RFC 3261 §12.2.1.1).
+
+    Strict routing applies when the first route has no lr, loose routing otherwise.
+    """
     if not dialog.route_set:
         return _request_uri(dialog.remote_target), []
     first = dialog.route_set[0].uri

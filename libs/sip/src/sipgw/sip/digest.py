@@ -1,4 +1,4 @@
-"""Digest authentication (RFC 3261 22, RFC 8760, RFC 7616): challenges, credentials, and what answers what.
+"""Digest authentication (RFC 3261 §22, RFC 8760, RFC 7616): challenges and credentials, from both ends.
 
 MD5 and SHA-256 with qop=auth. No auth-int, no -sess, no user hash, and none of RFC 2069, which has no cnonce.
 Nonces are in nonces.py.
@@ -21,7 +21,7 @@ _NONCE_COUNT = re.compile(r"[0-9a-fA-F]{8}+")
 
 
 class DigestAlgorithm(StrEnum):
-    """In the order in which we offer them (RFC 8760 2.4: the first is preferred)."""
+    """The algorithms in the order in which we offer them (RFC 8760 §2.4: the first is preferred)."""
 
     SHA256 = "SHA-256"
     MD5 = "MD5"
@@ -33,7 +33,7 @@ class DigestAlgorithm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What a WWW-Authenticate or Proxy-Authenticate line asks for."""
+    """The contents of a WWW-Authenticate or Proxy-Authenticate line."""
 
     realm: str
     nonce: str
@@ -52,7 +52,10 @@ class Challenge:
 
     @classmethod
     def parse(cls, text: str) -> "Challenge | None":
-        """None for what we can't answer: another scheme, algorithm or qop. Raises SipParseError."""
+        """Read a challenge; return None for a scheme, algorithm or qop that we can't answer.
+
+        Raise SipParseError.
+        """
         fields = _fields_of(text, "Challenge")
         algorithm = _algorithm(fields) if fields is not None else None
         if fields is None or algorithm is None:
@@ -72,7 +75,10 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What an Authorization or Proxy-Authorization line claims. Its repr helps nobody to guess."""
+    """The contents of an Authorization or Proxy-Authorization line.
+
+    The repr leaves out what would help to guess the password.
+    """
 
     username: str
     realm: str
@@ -95,7 +101,10 @@ class Credentials:
 
     @classmethod
     def parse(cls, text: str) -> "Credentials | None":
-        """None for another scheme or an algorithm that we don't offer. Raises SipParseError."""
+        """Read credentials; return None for a scheme or algorithm that we don't offer.
+
+        Raise SipParseError.
+        """
         fields = _fields_of(text, "Credentials")
         algorithm = _algorithm(fields) if fields is not None else None
         if fields is None or algorithm is None:
@@ -119,7 +128,7 @@ class Credentials:
         )
 
     def prove(self, method: str, password: bytes) -> bool:
-        """Whether whoever made them knew the password; takes as long for a wrong one as for the right one."""
+        """Return whether the sender knew the password, in the same time for a right and a wrong one."""
         expected = digest_response(
             self.algorithm,
             username=self.username,
@@ -146,7 +155,7 @@ def digest_response(
     cnonce: str,
     nonce_count: str,
 ) -> str:
-    """The response of RFC 7616 3.4.1 with qop=auth, in lower-case hex."""
+    """Compute the response of RFC 7616 §3.4.1 with qop=auth, in lower-case hex."""
     who = algorithm.hash(b":".join((_octets(username), _octets(realm), password)))
     what = algorithm.hash(_octets(f"{method}:{uri}"))
     return algorithm.hash(_octets(f"{who}:{nonce}:{nonce_count}:{cnonce}:{QOP}:{what}"))
@@ -155,7 +164,10 @@ def digest_response(
 def answer_challenges(
     lines: Iterable[str], *, method: str, uri: str, username: str, password: bytes, cnonce: str
 ) -> Credentials | None:
-    """Credentials for the first challenge of a 401 or 407 that we can answer, which is the one preferred."""
+    """Return credentials for the first challenge of a 401 or 407 that we can answer.
+
+    The first one is the peer's preferred one.
+    """
     for challenge in filter(None, map(Challenge.parse, lines)):
         if challenge.has_qop:
             nonce_count = "00000001"
@@ -185,7 +197,7 @@ def answer_challenges(
 
 
 def _fields_of(text: str, name: str) -> dict[str, str] | None:
-    """The parameters after ``Digest``; None for another scheme."""
+    """Return the parameters after ``Digest``; None for another scheme."""
     scheme, _, rest = text.strip().partition(" ")
     if scheme.lower() != "digest":
         return None
@@ -201,7 +213,7 @@ def _fields_of(text: str, name: str) -> dict[str, str] | None:
 
 
 def _algorithm(fields: dict[str, str]) -> DigestAlgorithm | None:
-    """MD5 where none is named (RFC 3261 22.4)."""
+    """Return the algorithm named; MD5 when none is (RFC 3261 §22.4)."""
     named = fields.get("algorithm", DigestAlgorithm.MD5).upper()
     return next((one for one in DigestAlgorithm if one == named), None)
 

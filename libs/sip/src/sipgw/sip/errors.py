@@ -1,8 +1,8 @@
 """The errors of this package.
 
 SipError
-├── SipParseError         the peer sent what the grammar or RFC 3261 8.1.1 forbids; knows its answer
-├── OutOfOrder            a request of a dialog with a CSeq below the last one (RFC 3261 12.2.2); answer 500
+├── SipParseError         the peer sent what the grammar or RFC 3261 §8.1.1 forbids; knows its answer
+├── OutOfOrder            a request of a dialog with a CSeq below the last one (RFC 3261 §12.2.2); answer 500
 └── SipUsageError         our own side asked for something impossible
     └── UnsafeHeader      a line break in what should be one header line
 """
@@ -20,8 +20,8 @@ class SipError(Exception):
 class SipParseError(SipError):
     """The peer violated the protocol.
 
-    `status` and `reason` are the answer it deserves. `request` holds what could be read of the request when
-    an answer can be given; it is None for responses and for what is not SIP at all.
+    `status` and `reason` are the response to send. `request` holds what could be read of the request when a
+    response can be sent; it is None for responses and for data that is not SIP at all.
     """
 
     def __init__(self, status: int, reason: str, request: "SipRequest | None" = None) -> None:
@@ -31,15 +31,15 @@ class SipParseError(SipError):
         self.request = request
 
 
-class OutOfOrder(SipError):  # noqa: N818 - named for what happened
-    """The request's CSeq number is lower than the dialog's last one: answer `status` (RFC 3261 12.2.2)."""
+class OutOfOrder(SipError):
+    """The request's CSeq is lower than the dialog's last one: respond with `status` (RFC 3261 §12.2.2)."""
 
     status: ClassVar[int] = 500
 
 
 class SipUsageError(SipError):
-    """We asked for what the protocol cannot do."""
+    """Our side asked for something that the protocol cannot do."""
 
 
-class UnsafeHeader(SipUsageError):  # noqa: N818 - named for what it is
-    """A header or start line of ours holds CR or LF: sending it would let text become headers."""
+class UnsafeHeader(SipUsageError):
+    """A header or start line of ours holds CR or LF; sending it would let its text become headers."""

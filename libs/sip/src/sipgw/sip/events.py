@@ -1,4 +1,4 @@
-"""What a TransactionLayer reports to its user."""
+"""The events that a TransactionLayer reports to its user."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -11,7 +11,7 @@ from sipgw.sip.transactions.keys import TransactionKey
 
 @dataclass(frozen=True, slots=True)
 class RequestReceived:
-    """A new request (no ACK, no CANCEL, no retransmission); answer it with `respond(key, ...)`."""
+    """A new request (no ACK, no CANCEL, no retransmission); respond to it with `respond(key, ...)`."""
 
     key: TransactionKey
     request: SipRequest
@@ -30,16 +30,16 @@ class AckReceived:
 
 @dataclass(frozen=True, slots=True)
 class AckOfFailure:
-    """The ACK of our 300-699 answer to the INVITE `key`."""
+    """The ACK of our 300-699 response to the INVITE `key`."""
 
     key: TransactionKey
 
 
 @dataclass(frozen=True, slots=True)
 class CancelReceived:
-    """A CANCEL, a transaction of its own to be answered by `respond(key, ...)` with 200 or 481.
+    """A CANCEL, a transaction of its own; respond to it with `respond(key, ...)` and 200 or 481.
 
-    `invite_key` is the INVITE transaction here that it means; None when there is none (any more).
+    `invite_key` is the INVITE transaction that it cancels; None when there is no such transaction here.
     """
 
     key: TransactionKey
@@ -51,7 +51,7 @@ class CancelReceived:
 
 @dataclass(frozen=True, slots=True)
 class ResponseReceived:
-    """A response to a request of ours; 2xx to INVITE come once for each copy (RFC 6026 8.4)."""
+    """A response to our request; a 2xx to INVITE is reported once for each copy (RFC 6026 §8.4)."""
 
     key: TransactionKey
     response: SipResponse
@@ -75,21 +75,21 @@ class TransactionTimedOut:
 
 @dataclass(frozen=True, slots=True)
 class TransportFailed:
-    """The transport could not send for this transaction (RFC 3261 17.1.4, 17.2.4)."""
+    """The transport could not send for this transaction (RFC 3261 §17.1.4, §17.2.4)."""
 
     key: TransactionKey
 
 
 @dataclass(frozen=True, slots=True)
 class TransactionTerminated:
-    """The transaction is gone; its key means nothing any more."""
+    """The transaction has ended; its key is of no further use."""
 
     key: TransactionKey
 
 
 @dataclass(frozen=True, slots=True)
 class MalformedReceived:
-    """A datagram that is no valid message. It has been answered when `is_answered`."""
+    """A datagram that is no valid message. `is_answered` tells whether a response was sent."""
 
     error: SipParseError
     data: bytes

@@ -1,7 +1,7 @@
-"""The lexical rules of RFC 3261 25.1 that several headers share: tokens, quoted strings, parameters, comma
-lists.
+"""The lexical rules of RFC 3261 §25.1 that several headers share.
 
-Every pattern is possessive, so that no input makes one run longer than its length.
+Tokens, quoted strings, parameters and comma lists. Every pattern is possessive, so that its running time
+stays linear in the length of the input.
 """
 
 import re
@@ -25,7 +25,7 @@ _DECIMAL = re.compile(r"[0-9]{1,18}+", re.ASCII)
 
 
 def parse_decimal(text: str, name: str, highest: int) -> int:
-    """A decimal number from 0 to `highest`; leading zeros are allowed, signs are not."""
+    """Read a decimal number from 0 to `highest`; leading zeros are allowed, signs are not."""
     digits = text.strip(" \t").lstrip("0") or "0" if text.strip(" \t") else ""
     if not _DECIMAL.fullmatch(digits) or int(digits) > highest:
         raise SipParseError(400, f"Malformed {name}")
@@ -33,9 +33,7 @@ def parse_decimal(text: str, name: str, highest: int) -> int:
 
 
 def parse_parameters(text: str, name: str) -> dict[str, str | None]:
-    """The parameters in `;a=1;b;c="x"`, names in lower case, quotes kept off the values; the first of a name
-    wins.
-    """
+    """Read `;a=1;b;c="x"` into names in lower case and values without quotes; the first of a name wins."""
     parameters: dict[str, str | None] = {}
     position, end = 0, len(text)
     match_parameter = _PARAMETER.match
@@ -52,7 +50,7 @@ def parse_parameters(text: str, name: str) -> dict[str, str | None]:
 
 
 def format_parameters(parameters: Mapping[str, str | None]) -> str:
-    """The inverse of `parse_parameters`; quotes what is not a token or host."""
+    """Write parameters, the inverse of `parse_parameters`; quote values that are neither token nor host."""
     parts: list[str] = []
     for name, value in parameters.items():
         if value is None:
@@ -65,18 +63,18 @@ def format_parameters(parameters: Mapping[str, str | None]) -> str:
 
 
 def unquote_string(text: str) -> str:
-    """`"a \\"b\\""` → `a "b"` (quoted-string, RFC 3261 25.1)."""
+    """Return the text of a quoted-string (RFC 3261 §25.1): `"a \\"b\\""` → `a "b"`."""
     inner = text[1:-1]
     return _ESCAPED_CHARACTER.sub(r"\1", inner) if "\\" in inner else inner
 
 
 def quote_string(text: str) -> str:
-    """`text` as a quoted-string."""
+    """Return `text` as a quoted-string."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def split_commas(value: str) -> list[str]:
-    """The members of a comma-separated header value; commas in quotes and in <> do not separate."""
+    """Split a comma-separated header value; commas in quotes and in <> do not separate."""
     if "," not in value:
         return [value]
     if '"' not in value and "<" not in value:
@@ -95,5 +93,5 @@ def split_commas(value: str) -> list[str]:
 
 
 def split_tokens(value: str) -> list[str]:
-    """The members of a list of tokens (Require, Allow ...); empty ones are dropped."""
+    """Split a list of tokens (Require, Allow ...) and drop the empty ones."""
     return [piece for piece in split_commas(value) if piece]

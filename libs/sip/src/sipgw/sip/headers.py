@@ -1,8 +1,7 @@
-"""The header fields of one message: in order, names without case, compact forms read as long ones, unknown
-ones kept.
+"""The header fields of one message, in order; names are compared without case, unknown ones are kept.
 
-One item is one header line; `values` splits the comma lists of the lines. Typed readings (`parsed`) are
-computed once and forgotten at the next change.
+One item is one header line; `values` splits the comma lists of the lines. Compact forms are read as long
+ones. Typed readings (`parsed`) are computed once and dropped at the next change.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -34,7 +33,7 @@ COMPACT_FORMS: Final = {
     "x": "Session-Expires",
     "y": "Identity",
 }
-"""RFC 3261 7.3.3 and the IANA registry."""
+"""Compact form to long name, by RFC 3261 §7.3.3 and the IANA registry."""
 
 _LONG_NAMES: Final = (
     "Accept", "Accept-Contact", "Accept-Encoding", "Accept-Language", "Alert-Info", "Allow",
@@ -54,7 +53,7 @@ _LONG_NAMES: Final = (
 NAMES: Final[dict[str, str]] = {
     spelling: name for name in _LONG_NAMES for spelling in (name, name.lower(), name.upper())
 }
-"""Common spellings → the long name; what is not here goes through `long_name`."""
+"""Common spellings to the long name; any other spelling goes through `long_name`."""
 for _short, _long in COMPACT_FORMS.items():
     NAMES[_short] = NAMES[_short.upper()] = _long
 
@@ -62,7 +61,7 @@ _KEYS: Final[dict[str, str]] = {spelling: name.lower() for spelling, name in NAM
 
 
 def long_name(name: str) -> str:
-    """The registered spelling of `name`; a name that we do not know stays as it is."""
+    """Return the registered spelling of `name`; an unknown name stays as it is."""
     return NAMES.get(name) or NAMES.get(name.lower(), name)
 
 
@@ -86,35 +85,35 @@ class Headers:
 
     @classmethod
     def from_lines(cls, items: list[tuple[str, str]]) -> "Headers":
-        """Takes over `items`, whose names are long names already."""
+        """Take over `items`, whose names are long names already."""
         headers = cls()
         headers._items = items
         return headers
 
     def get(self, name: str) -> str | None:
-        """The first line of this name."""
+        """Return the first line of this name."""
         lines = self._lines().get(_KEYS.get(name) or _key(name))
         return lines[0] if lines else None
 
     def get_all(self, name: str) -> list[str]:
-        """Every line of this name, as it stands: one line may hold several values."""
+        """Return every line of this name, as it stands: one line may hold several values."""
         return list(self._lines().get(_key(name), ()))
 
     def values(self, name: str) -> list[str]:
-        """Every value of this name, comma lists taken apart. Raises SipParseError for an open quote."""
+        """Return every value of this name, with comma lists split. Raise SipParseError for an open quote."""
         return [value for line in self._lines().get(_key(name), ()) for value in split_commas(line)]
 
     def repeated(self) -> list[str]:
-        """The names, in lower case, that have more than one line."""
+        """Return the names, in lower case, that have more than one line."""
         return [key for key, lines in self._lines().items() if len(lines) > 1]
 
     def add(self, name: str, value: str) -> None:
-        """Appends a line."""
+        """Append a line."""
         self._items.append((long_name(name), value))
         self._changed(_key(name))
 
     def set(self, name: str, value: str) -> None:
-        """Replaces the first line of this name and drops its others; appends when there is none."""
+        """Replace the first line of this name and drop its others; append when there is none."""
         key = _key(name)
         items: list[tuple[str, str]] = []
         is_placed = False
@@ -130,7 +129,7 @@ class Headers:
         self._changed(key)
 
     def replace_first(self, name: str, value: str) -> None:
-        """Replaces the first line of this name and keeps its others; appends when there is none."""
+        """Replace the first line of this name and keep its others; append when there is none."""
         key = _key(name)
         for position, item in enumerate(self._items):
             if _key(item[0]) == key:
@@ -140,20 +139,20 @@ class Headers:
         self.add(name, value)
 
     def remove(self, name: str) -> None:
-        """Drops every line of this name; none is fine."""
+        """Drop every line of this name, if any."""
         key = _key(name)
         self._items = [item for item in self._items if _key(item[0]) != key]
         self._changed(key)
 
     def items(self) -> list[tuple[str, str]]:
-        """The lines in order."""
+        """Return the lines in order."""
         return list(self._items)
 
     def copy(self) -> "Headers":
         return Headers.from_lines(list(self._items))
 
     def parsed(self, what: str, parse: "Callable[[Headers], T]") -> T:
-        """`parse(self)`, computed once until a line of the header it reads changes.
+        """Return `parse(self)`, computed once until a line of the header it reads changes.
 
         `what` names the reading: the header in lower case, or that and `:variant`.
         """

@@ -1,4 +1,4 @@
-"""What a user agent server checks before it looks at a request's meaning (RFC 3261 8.2.1-8.2.3)."""
+"""The checks of a user agent server before it reads what a request means (RFC 3261 §8.2.1-8.2.3)."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,10 @@ from sipgw.sip.responses import make_response
 
 @dataclass(frozen=True, slots=True)
 class UasCapabilities:
-    """What this endpoint serves. `content_types` are those of INVITE, UPDATE and PRACK bodies; the first of
-    them is also what it answers with, so a caller whose Accept excludes it is refused.
+    """What this endpoint serves.
+
+    `content_types` are those of INVITE, UPDATE and PRACK bodies. The first of them is the type of our own
+    bodies, so a caller whose Accept excludes it is refused.
     """
 
     methods: tuple[str, ...] = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS")
@@ -25,11 +27,11 @@ _OFFER_METHODS = frozenset({"INVITE", "UPDATE", "PRACK"})
 def inspect_request(
     request: SipRequest, capabilities: UasCapabilities, *, to_tag: str | None = None
 ) -> SipResponse | None:
-    """The response that refuses `request`, with the headers that say why; None when nothing speaks against
-    it.
+    """Return the response that refuses `request`, with the headers that say why; None to accept it.
 
-    In the RFC's order: method (405, or 501 when no RFC knows it), Request-URI scheme (416), Require (420),
-    body type and encoding (415), Accept (406). ACK is never refused, and CANCEL has no Require (9.1).
+    The checks stand in the RFC's order: method (405, or 501 when no RFC knows it), Request-URI scheme (416),
+    Require (420), body type and encoding (415), Accept (406). ACK is never refused, and CANCEL has no Require
+    (RFC 3261 §9.1).
     """
     if request.method == "ACK":
         return None
@@ -68,7 +70,7 @@ def _refuse_content(request: SipRequest, capabilities: UasCapabilities) -> _Refu
         return 415, [("Accept", accept), ("Accept-Encoding", "identity")]
     if request.body and request.content_type not in (*capabilities.content_types, None):
         disposition = request.headers.get("Content-Disposition") or ""
-        if "handling=optional" not in disposition.lower():  # RFC 3261 20.11
+        if "handling=optional" not in disposition.lower():  # RFC 3261 §20.11
             return 415, [("Accept", accept), ("Accept-Encoding", "identity")]
     if not _accepts(request, capabilities.content_types[0]):
         return 406, [("Accept", accept)]
@@ -76,7 +78,10 @@ def _refuse_content(request: SipRequest, capabilities: UasCapabilities) -> _Refu
 
 
 def _accepts(request: SipRequest, content_type: str) -> bool:
-    """Whether the request's Accept lets a body of this type be sent; absent means SDP (20.1)."""
+    """Return whether the Accept header allows a body of this type (RFC 3261 §20.1).
+
+    Without an Accept header SDP is allowed.
+    """
     if "Accept" not in request.headers:
         return True
     accepted = {token.partition(";")[0].strip().lower() for token in request.tokens("Accept")}

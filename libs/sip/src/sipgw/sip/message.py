@@ -1,7 +1,7 @@
 """Requests and responses.
 
-What a header means is read when it is asked for, once, and raises SipParseError(400) when it is malformed.
-Messages that have passed `parse_message` never raise for Via, From, To, Call-ID, CSeq and Max-Forwards.
+A header is parsed when it is first read, once, and raises SipParseError(400) when it is malformed. Messages
+that have passed `parse_message` never raise for Via, From, To, Call-ID, CSeq and Max-Forwards.
 """
 
 from dataclasses import dataclass
@@ -84,11 +84,11 @@ class SipMessage:
         return self.tokens("Require")
 
     def tokens(self, name: str) -> tuple[str, ...]:
-        """Every value of a header that lists tokens."""
+        """Return every value of a header that lists tokens."""
         return self.headers.parsed(f"{name.lower()}:tokens", lambda headers: readings.tokens(headers, name))
 
     def addresses(self, name: str) -> tuple[NameAddress, ...]:
-        """Every value of a header that lists addresses (P-Asserted-Identity, Diversion, Refer-To ...)."""
+        """Return every value of a header of addresses (P-Asserted-Identity, Diversion, Refer-To ...)."""
         return self.headers.parsed(
             f"{name.lower()}:addresses", lambda headers: readings.addresses(headers, name)
         )

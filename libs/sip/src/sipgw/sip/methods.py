@@ -38,8 +38,8 @@ KNOWN: Final = frozenset(
 """Methods with an RFC: one of these that we do not serve gets 405, any other 501."""
 
 DIALOG_CREATING: Final = frozenset({INVITE, SUBSCRIBE, REFER})
-"""Responses to these copy Record-Route (RFC 3261 12.1.1, RFC 6665, RFC 3515)."""
+"""Responses to these copy Record-Route (RFC 3261 §12.1.1, RFC 6665, RFC 3515)."""
 
 TARGET_REFRESH: Final = frozenset({INVITE, UPDATE, SUBSCRIBE, NOTIFY, REFER})
-"""Requests whose Contact replaces the dialog's remote target (RFC 3261 12.2, RFC 3311, RFC 6665, RFC 3515).
+"""Requests whose Contact replaces the dialog's remote target (RFC 3261 §12.2, RFC 3311, RFC 6665, RFC 3515).
 """

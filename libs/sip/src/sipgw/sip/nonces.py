@@ -1,11 +1,11 @@
-"""Nonces of digest challenges that any edge can check: a time and two MACs, nothing remembered.
+"""Nonces of digest challenges that any edge can check without remembering them: a time and two MACs.
 
-The first MAC is short and names the source alone. It tells a made-up nonce from one that this source was
-sent, before anything else of the request is read. The second names the request.
+The first MAC is short and covers the source alone. It tells a made-up nonce from one that was sent to this
+source, before anything else of the request is read. The second covers the request.
 
 A nonce is good for one request: the next one (CSeq + 1) of the same Call-ID, From-tag and source within its
-life. A copy of that request is a retransmission to whoever keeps calls by these names, and no second call, as
-long as they are kept for longer than a nonce lives. That is the replay check; the nonce count adds nothing.
+life. A copy of that request is a retransmission, not a second call, as long as calls are kept by these names
+for longer than a nonce lives. This replaces a replay check by nonce count.
 """
 
 import base64
@@ -21,11 +21,11 @@ _SOURCE_END: Final = _TIME_BYTES + _SOURCE_BYTES
 
 
 class NonceState(Enum):
-    """What a nonce is to the request that brings it."""
+    """What a nonce is worth to the request that brings it."""
 
     FRESH = "fresh"
     STALE = "stale"
-    """Ours and too old, or of another request, or never ours: ask again."""
+    """Ours but too old, or for another request, or never ours: challenge again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,14 @@ class NoncePurpose:
 
 
 def make_nonce(key: bytes, purpose: NoncePurpose, now_ms: int) -> str:
-    """For the challenge of the request that `purpose` names."""
+    """Make the nonce that challenges the request named by `purpose`."""
     time = now_ms.to_bytes(_TIME_BYTES)
     made = time + _source_mac(key, purpose.source, time) + _request_mac(key, purpose, purpose.cseq, time)
     return base64.urlsafe_b64encode(made).decode()
 
 
 def check_nonce(key: bytes, nonce: str, purpose: NoncePurpose, now_ms: int) -> NonceState:
-    """`purpose` names the request that brings the nonce."""
+    """Judge the nonce of a request; `purpose` names the request that brings it."""
     data = _octets(nonce)
     if not _is_for_source(key, data, purpose.source, now_ms):
         return NonceState.STALE
@@ -57,7 +57,10 @@ def check_nonce(key: bytes, nonce: str, purpose: NoncePurpose, now_ms: int) -> N
 
 
 def may_be_fresh(key: bytes, nonce: str, source: str, now_ms: int) -> bool:
-    """Whether a nonce was made lately for a source: asked first, since it costs less than `check_nonce`."""
+    """Return whether a nonce was made lately for a source.
+
+    Ask this first: it costs less than `check_nonce`.
+    """
     return _is_for_source(key, _octets(nonce), source, now_ms)
 
 
@@ -83,7 +86,10 @@ def _source_mac(key: bytes, source: str, time: bytes) -> bytes:
 
 
 def _request_mac(key: bytes, purpose: NoncePurpose, cseq: int, time: bytes) -> bytes:
-    """Of the request that is challenged: its CSeq is one lower than that of the request with the answer."""
+    """Compute the MAC over the challenged request.
+
+    Its CSeq is one lower than that of the request that answers the challenge.
+    """
     parts: list[bytes] = [len(time).to_bytes(4), time]
     for name in (purpose.realm, purpose.source, purpose.call_id, purpose.from_tag, str(cseq)):
         octets = name.encode("utf-8", "surrogateescape")

@@ -1,6 +1,6 @@
-"""The 2xx to an INVITE, sent again by the transaction user until its ACK comes (RFC 3261 13.3.1.4).
+"""The 2xx to an INVITE, sent again by the transaction user until its ACK comes (RFC 3261 §13.3.1.4).
 
-The first copy goes out through the transaction. This happens over every transport, reliable or not.
+The first copy goes out through the transaction. Copies are sent over every transport, reliable or not.
 """
 
 from enum import Enum, auto
@@ -12,7 +12,7 @@ from sipgw.sip.timers import TimerValues
 
 
 class OkState(Enum):
-    """GAVE_UP: no ACK for 64*T1; the session should be ended with a BYE."""
+    """GAVE_UP: no ACK came within 64*T1, so the session should be ended with a BYE."""
 
     WAITING = auto()
     ACKED = auto()
@@ -20,7 +20,7 @@ class OkState(Enum):
 
 
 class OkRetransmission:
-    """Copies of one 2xx at T1, 2*T1, ... up to T2 apart, counted from `now`, when the first one was sent."""
+    """Copies of one 2xx, T1, 2*T1, ... up to T2 apart, counted from `now`, when the first one was sent."""
 
     def __init__(
         self,
@@ -44,17 +44,17 @@ class OkRetransmission:
         return self.state is OkState.GAVE_UP
 
     def acked(self) -> None:
-        """The ACK is there: no more copies. After giving up it changes nothing."""
+        """Stop the copies since the ACK has come. After giving up it changes nothing."""
         if self.state is OkState.WAITING:
             self.state = OkState.ACKED
             self._outbox = []
 
     def next_timer(self) -> float | None:
-        """When `handle_timer` is due; None when it is over."""
+        """Return when `handle_timer` is due; None when the copies have ended."""
         return min(self._next_copy, self._end) if self.state is OkState.WAITING else None
 
     def handle_timer(self, now: float) -> OkState:
-        """Prepares the copy that is due, or gives up; where things stand."""
+        """Prepare the copy that is due, or give up; return the state after that."""
         if self.state is not OkState.WAITING:
             return self.state
         if now >= self._end:
@@ -66,6 +66,6 @@ class OkRetransmission:
         return self.state
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Address]]:
-        """The copies to be sent; each once."""
+        """Take the copies to be sent."""
         outbox, self._outbox = self._outbox, []
         return outbox

@@ -1,9 +1,9 @@
-"""Bytes to messages (RFC 3261 7, 25): one datagram is one message.
+"""Bytes to messages (RFC 3261 §7, §25): one datagram is one message.
 
-Strict about what decides meaning (start line, framing, the headers that identify a transaction), liberal
-about the rest: LF alone ends a line, header text that is not UTF-8 is read as Latin-1, optional headers are
-not looked at. The first fault found is raised with as much of the request as could be read, so that it can be
-answered.
+The parser is strict about what decides the meaning (start line, framing, the headers that identify a
+transaction) and liberal about the rest: LF alone ends a line, header text that is not UTF-8 is read as
+Latin-1, optional headers are not looked at. The first fault found is raised with as much of the request as
+could be read, so that a response can be sent.
 """
 
 import re
@@ -33,7 +33,7 @@ _SINGLE_VALUED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ParserLimits:
-    """What a message may be at most. Beyond it: 513, with the headers that a response repeats."""
+    """The limits of a message. One beyond them gets 513 with the headers that a response repeats."""
 
     head_bytes: int = 32_768
     line_characters: int = 8_192
@@ -44,10 +44,10 @@ DEFAULT_LIMITS: Final = ParserLimits()
 
 
 def parse_message(data: bytes, limits: ParserLimits = DEFAULT_LIMITS) -> SipRequest | SipResponse:
-    """Reads one message; octets after Content-Length are dropped (RFC 3261 18.3).
+    """Read one message; octets after Content-Length are dropped (RFC 3261 §18.3).
 
-    Raises SipParseError: 400 for a malformed message, 505 for another SIP version, 513 for one beyond
-    `limits`; its `request` is None when no answer is due (a response, or no SIP at all).
+    Raise SipParseError: 400 for a malformed message, 505 for another SIP version, 513 for one beyond
+    `limits`. Its `request` is None when no response is due (to a response, or to data that is no SIP at all).
     """
     text, body, fault = _split_head(data, limits)
     start_line, *lines = text.split("\n")
@@ -72,9 +72,12 @@ def parse_message(data: bytes, limits: ParserLimits = DEFAULT_LIMITS) -> SipRequ
 
 
 def _split_head(data: bytes, limits: ParserLimits) -> tuple[str, bytes, SipParseError | None]:
-    """The unfolded text before the empty line with "\\n" line ends, what follows it, and the first fault."""
+    """Return the unfolded text before the empty line, the bytes after it, and the first fault.
+
+    Lines of the text end in "\\n".
+    """
     if data[:1] in (b"\r", b"\n"):
-        data = data.lstrip(b"\r\n")  # RFC 3261 7.5
+        data = data.lstrip(b"\r\n")  # RFC 3261 §7.5
     fault: SipParseError | None = None
     end = data.find(b"\r\n\r\n")
     head, body = data[:end], data[end + 4 :]
@@ -103,10 +106,10 @@ def _split_head(data: bytes, limits: ParserLimits) -> tuple[str, bytes, SipParse
 def _read_headers(
     lines: list[str], limits: ParserLimits, *, is_too_large: bool
 ) -> tuple[Headers, SipParseError | None]:
-    """The lines that are headers, and the first fault in those that are not.
+    """Return the lines that are headers, and the first fault in those that are not.
 
     Of a message beyond the limits only the headers that its response repeats are kept, however long and
-    wherever they are: by these its sender knows the response.
+    wherever they are: the sender recognizes the response by them.
     """
     fault: SipParseError | None = None
     items: list[tuple[str, str]] = []
@@ -150,12 +153,12 @@ def _read_request_line(line: str, headers: Headers, body: bytes) -> SipRequest:
         raise SipParseError(400, "Malformed Request Line")
     uri = parse_uri(uri_text)
     if isinstance(uri, SipUri) and uri.headers:
-        raise SipParseError(400, "Headers in Request-URI")  # RFC 3261 19.1.1
+        raise SipParseError(400, "Headers in Request-URI")  # RFC 3261 §19.1.1
     return SipRequest(method, uri, headers, body)
 
 
 def _partial(start_line: str, headers: Headers) -> SipRequest | None:
-    """A stand-in for a request whose first line cannot be read; None when that line is not one of SIP."""
+    """Return a stand-in for a request whose first line cannot be read; None when that line is not SIP."""
     match = _REQUEST_LIKE.fullmatch(start_line)
     if match is None or not TOKEN.fullmatch(match[1]):
         return None
@@ -163,7 +166,7 @@ def _partial(start_line: str, headers: Headers) -> SipRequest | None:
 
 
 def _checked(message: SipRequest | SipResponse) -> SipRequest | SipResponse:
-    """The message with its body cut to Content-Length, once all that identifies it has been read."""
+    """Return the message with its body cut to Content-Length, once all that identifies it has been read."""
     headers = message.headers
     for key in headers.repeated():
         if key in _SINGLE_VALUED:

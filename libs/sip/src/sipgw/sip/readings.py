@@ -1,7 +1,6 @@
-"""What single headers mean: functions from the headers of a message to typed values, each raising
-SipParseError(400).
+"""Parsers of single headers: from the headers of a message to typed values, or SipParseError(400).
 
-Messages call them through `Headers.parsed`, so each runs once a message at most.
+Messages call them through `Headers.parsed`, so each runs at most once for a message.
 """
 
 import re
@@ -14,7 +13,7 @@ from sipgw.sip.headers import Headers
 from sipgw.sip.via import Via
 
 HIGHEST_CSEQ: Final = 2**31 - 1
-"""RFC 3261 8.1.1.5."""
+"""The highest CSeq number (RFC 3261 §8.1.1.5)."""
 
 _CSEQ = re.compile(r"([0-9]++)[ \t]++([A-Za-z0-9\-.!%*_+`'~]++)")
 _CALL_ID = re.compile(r"[\x21-\x7e]++")
@@ -81,12 +80,12 @@ def optional_decimal(headers: Headers, name: str, highest: int) -> int | None:
 
 
 def addresses(headers: Headers, name: str) -> tuple[NameAddress, ...]:
-    """Every value of a header of addresses (Contact, Route, Record-Route, P-Asserted-Identity ...)."""
+    """Return every value of a header of addresses (Contact, Route, Record-Route, P-Asserted-Identity ...)."""
     return tuple(NameAddress.parse(value, name) for value in headers.values(name))
 
 
 def contacts(headers: Headers) -> tuple[NameAddress, ...]:
-    """Empty for `*` (RFC 3261 10.2.2), which names no address."""
+    """Return the Contact addresses; none for `*` (RFC 3261 §10.2.2)."""
     return () if headers.get("Contact") == "*" else addresses(headers, "Contact")
 
 
@@ -99,11 +98,11 @@ def record_routes(headers: Headers) -> tuple[NameAddress, ...]:
 
 
 def tokens(headers: Headers, name: str) -> tuple[str, ...]:
-    """Every value of a header of tokens (Require, Supported, Allow ...)."""
+    """Return every value of a header of tokens (Require, Supported, Allow ...)."""
     return tuple(token for line in headers.get_all(name) for token in split_tokens(line))
 
 
 def content_type(headers: Headers) -> str | None:
-    """`type/subtype` in lower case, without parameters."""
+    """Return `type/subtype` in lower case, without parameters."""
     value = headers.get("Content-Type")
     return value.partition(";")[0].replace(" ", "").lower() if value else None

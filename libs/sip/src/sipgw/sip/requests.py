@@ -1,4 +1,4 @@
-"""Requests that we make: from scratch (RFC 3261 8.1.1), and the ACK and CANCEL that follow from an INVITE."""
+"""Requests that we make: new ones (RFC 3261 §8.1.1), and the ACK and CANCEL that belong to an INVITE."""
 
 from collections.abc import Iterable
 
@@ -26,7 +26,7 @@ def new_request(
     body: bytes = b"",
     content_type: str | None = None,
 ) -> SipRequest:
-    """A request with the headers that every one needs. A Via without branch gets one from `send_request`."""
+    """Make a request with the mandatory headers. A Via without branch gets one from `send_request`."""
     result = Headers(
         [
             ("Via", str(via)),
@@ -48,12 +48,12 @@ def new_request(
 
 
 def make_ack(invite: SipRequest, final_response: SipResponse) -> SipRequest:
-    """The ACK of a 300-699 response, part of the INVITE's transaction (RFC 3261 17.1.1.3)."""
+    """Make the ACK of a 300-699 response, part of the INVITE's transaction (RFC 3261 §17.1.1.3)."""
     return _follow_up(invite, "ACK", to=final_response.headers.get("To") or "")
 
 
 def make_cancel(invite: SipRequest) -> SipRequest:
-    """The CANCEL of an INVITE that has had a provisional response (RFC 3261 9.1)."""
+    """Make the CANCEL of an INVITE that has had a provisional response (RFC 3261 §9.1)."""
     return _follow_up(invite, "CANCEL", to=invite.headers.get("To") or "")
 
 

@@ -1,4 +1,4 @@
-"""Responses made from requests (RFC 3261 8.2.6, 12.1.1)."""
+"""Responses made from requests (RFC 3261 §8.2.6, §12.1.1)."""
 
 from collections.abc import Iterable
 
@@ -23,11 +23,11 @@ def make_response(
     body: bytes = b"",
     content_type: str | None = None,
 ) -> SipResponse:
-    """A response with the request's Via, From, To, Call-ID and CSeq as they came.
+    """Make a response with the request's Via, From, To, Call-ID and CSeq as they came.
 
     `to_tag` is added unless the request's To has a tag already; a 100 never gets one. Record-Route is copied
-    into 101-299 of methods that make dialogs, Timestamp into a 100. Works on the partial request of a
-    SipParseError.
+    into 101-299 of methods that make dialogs, Timestamp into a 100. The partial request of a SipParseError
+    serves as well.
     """
     carries_route = 100 < status < 300 and request.method in DIALOG_CREATING
     items: list[tuple[str, str]] = []
@@ -35,7 +35,7 @@ def make_response(
     for name, value in request.headers:
         if name == "Via":
             items.append((name, value))
-        elif name in missing:  # of a malformed request with two, the first
+        elif name in missing:  # a malformed request may have two: take the first
             missing.remove(name)
             if name == "To" and to_tag and status > 100:
                 value = _tagged(request, value, to_tag)

@@ -1,4 +1,4 @@
-"""The source of a request (received and rport: RFC 3261 18.2.1, RFC 3581) and the way back to it (18.2.2)."""
+"""Where a request came from (received and rport: RFC 3261 §18.2.1, RFC 3581), and where its response goes."""
 
 import re
 from typing import Final, NamedTuple
@@ -24,13 +24,15 @@ class Address(NamedTuple):
 
 
 def default_port(transport: str) -> int:
-    """5060, or the port that the transport has of its own."""
+    """Return the default port of a transport: 5061 for TLS, 5060 otherwise."""
     return DEFAULT_PORTS.get(transport, 5060)
 
 
 def stamp_source(request: SipRequest, source: Address) -> None:
-    """Writes what we saw of the sender into the top Via: `received` when it differs from sent-by or rport was
-    asked for, `rport` when it was asked for. What the sender itself claims there is not believed.
+    """Write the observed source address into the top Via (RFC 3261 §18.2.1, RFC 3581).
+
+    `received` is written when the source differs from sent-by or rport was asked for, `rport` when it was
+    asked for. The sender's own claims there are removed.
     """
     via = request.via
     params = via.params
@@ -51,10 +53,11 @@ def stamp_source(request: SipRequest, source: Address) -> None:
 
 
 def response_destination(via: Via, source: Address) -> Address:
-    """Where a response to a request with this stamped top Via goes (RFC 3261 18.2.2, RFC 3581 4).
+    """Return where a response to a request with this stamped top Via goes (RFC 3261 §18.2.2, RFC 3581 §4).
 
-    Streams answer on the connection that `source` is. An maddr is obeyed when it is a unicast address; a name
-    in it would need a resolver, so it is passed over, and nothing is ever sent to a broadcast address.
+    Over streams the response goes out on the connection that `source` is. An maddr is obeyed when it is a
+    unicast address; a name in it would need a resolver, so it is passed over. Nothing is ever sent to a
+    broadcast address.
     """
     if source.transport != "UDP":
         return source

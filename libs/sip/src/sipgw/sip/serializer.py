@@ -1,14 +1,13 @@
-"""Messages to bytes: long header names, one line an item, Content-Length always right (RFC 3261 7)."""
+"""Messages to bytes: long header names, one line per item, a correct Content-Length (RFC 3261 §7)."""
 
 from sipgw.sip.errors import UnsafeHeader
 from sipgw.sip.message import SipRequest, SipResponse
 
 
 def serialize(message: SipRequest | SipResponse) -> bytes:
-    """The octets of `message`. Content-Length is corrected where it stands, or added last.
+    """Return the octets of `message`, with Content-Length corrected in place or added last.
 
-    Raises UnsafeHeader when a value holds a line break: text from elsewhere must never become headers of
-    ours.
+    Raise UnsafeHeader when a value holds a line break: outside text must never become headers of ours.
     """
     if isinstance(message, SipRequest):
         lines = [f"{message.method} {message.uri} SIP/2.0"]

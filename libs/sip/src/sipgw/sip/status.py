@@ -1,4 +1,4 @@
-"""Status codes with the reason phrases of RFC 3261 21 and the extensions that a gateway meets."""
+"""Status codes with the reason phrases of RFC 3261 §21 and the extensions that a gateway meets."""
 
 from types import MappingProxyType
 from typing import Final
@@ -82,5 +82,5 @@ REASON_PHRASES: Final = MappingProxyType(
 
 
 def reason_phrase(status: int) -> str:
-    """The phrase of `status`; that of its class for an unknown code (RFC 3261 8.1.3.2)."""
+    """Return the phrase of `status`; for an unknown code, that of its class (RFC 3261 §8.1.3.2)."""
     return REASON_PHRASES.get(status) or REASON_PHRASES.get(status // 100 * 100, "Unknown")

@@ -1,11 +1,14 @@
-"""The timers of RFC 3261 17 (table 4) and RFC 6026, in seconds, by transport."""
+"""The timers of RFC 3261 §17 (table 4) and RFC 6026, in seconds, by transport."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
 
 
 class Timer(Enum):
-    """The RFC's letters; TRYING is the 200 ms after which an INVITE server transaction says 100 (17.2.1)."""
+    """The RFC's letters.
+
+    TRYING is the 200 ms after which an INVITE server transaction sends a 100 (RFC 3261 §17.2.1).
+    """
 
     A = auto()
     B = auto()
@@ -24,7 +27,7 @@ class Timer(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TimerValues:
-    """T1, T2, T4 and what follows from them."""
+    """T1, T2 and T4, and the intervals derived from them."""
 
     t1_s: float = 0.5
     t2_s: float = 4.0
@@ -37,7 +40,10 @@ class TimerValues:
         return 64 * self.t1_s
 
     def first_interval(self, timer: Timer, *, is_reliable: bool) -> float:
-        """How long `timer` runs when it is started; over TCP and TLS the waits for stray copies are zero."""
+        """Return how long `timer` runs when started.
+
+        Over TCP and TLS the waits for stray copies are zero.
+        """
         if timer in (Timer.A, Timer.E, Timer.G):
             return self.t1_s
         if timer in (Timer.I, Timer.K):

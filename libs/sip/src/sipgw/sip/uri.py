@@ -1,7 +1,7 @@
-"""URIs: sip and sips taken apart (RFC 3261 19.1), any other scheme kept as text.
+"""URIs: sip and sips taken apart (RFC 3261 §19.1), any other scheme kept as text.
 
-`user`, `password` and parameters stay escaped as they came, so that what is copied stays the same;
-`user_text` is the readable form. Hosts are without the brackets of IPv6 and fit a socket call.
+`user`, `password` and parameters stay escaped as they came, so that a copied URI stays the same; `user_text`
+is the readable form. Hosts are without the brackets of IPv6 and fit a socket call.
 """
 
 import re
@@ -26,7 +26,7 @@ _PARAMETER_NAME = re.compile(r"[A-Za-z0-9\-_.!~*'()\[\]/:&+$%]++")
 
 
 def bracketed(host: str) -> str:
-    """`host` as it stands in a URI or Via: IPv6 in brackets."""
+    """Return `host` as it stands in a URI or Via: IPv6 in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -36,8 +36,9 @@ def _no_parameters() -> dict[str, str | None]:
 
 @dataclass(frozen=True, slots=True)
 class SipUri:
-    """A sip: or sips: URI. `params` has lower-case names; `headers` is what follows the question mark, as it
-    came.
+    """A sip: or sips: URI.
+
+    `params` has lower-case names; `headers` is what follows the question mark, as it came.
     """
 
     scheme: str
@@ -50,7 +51,7 @@ class SipUri:
 
     @classmethod
     def parse(cls, text: str) -> "SipUri":
-        """Raises SipParseError(400) for a malformed one and 416 for another scheme."""
+        """Read a URI. Raise SipParseError(400) for a malformed one and 416 for another scheme."""
         match = _SIP_URI.fullmatch(text)
         if match is None:
             if ":" in text and not text.lower().startswith(("sip:", "sips:")):
@@ -86,7 +87,7 @@ class SipUri:
         return value.upper() if value else None
 
     def without_headers(self) -> "SipUri":
-        """As it may stand in a request line (RFC 3261 19.1.1: no headers, no method parameter)."""
+        """Return the URI without headers and method, as a request line has it (RFC 3261 §19.1.1)."""
         params = {name: value for name, value in self.params.items() if name != "method"}
         return replace(self, params=params, headers="")
 
@@ -119,7 +120,7 @@ class OtherUri:
 
 
 def parse_uri(text: str) -> SipUri | OtherUri:
-    """Any URI; raises SipParseError(400)."""
+    """Read any URI. Raise SipParseError(400)."""
     prefix = text[:5].lower()
     if prefix.startswith("sip:") or prefix == "sips:":
         return SipUri.parse(text)
@@ -133,7 +134,7 @@ def _parse_uri_parameters(text: str) -> dict[str, str | None]:
     parameters: dict[str, str | None] = {}
     for part in text[1:].split(";"):
         name, equals, value = part.partition("=")
-        if "%" in name:  # RFC 4475 3.1.1.3: an escaped name is the same name
+        if "%" in name:  # RFC 4475 §3.1.1.3: an escaped name is the same name
             plain = unquote(name)
             name = plain if _PARAMETER_NAME.fullmatch(plain) else name
         if not name:

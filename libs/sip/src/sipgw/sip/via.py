@@ -1,4 +1,4 @@
-"""Via (RFC 3261 20.42) with received and rport (RFC 3581)."""
+"""Via (RFC 3261 §20.42) with received and rport (RFC 3581)."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from sipgw.sip.grammar import HOST, format_parameters, parse_parameters
 from sipgw.sip.uri import bracketed
 
 MAGIC_COOKIE = "z9hG4bK"
-"""With this start a branch identifies its transaction alone (RFC 3261 8.1.1.7)."""
+"""A branch that starts with this cookie identifies its transaction alone (RFC 3261 §8.1.1.7)."""
 
 _TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]++"
 _VIA = re.compile(
@@ -34,7 +34,7 @@ class Via:
 
     @classmethod
     def parse(cls, text: str) -> "Via":
-        """Reads one value. Raises SipParseError(400). The protocol version is left to the start line."""
+        """Read one value. Raise SipParseError(400). The protocol version is checked in the start line."""
         match = _VIA.fullmatch(text)
         if match is None:
             raise SipParseError(400, "Malformed Via")
@@ -55,19 +55,19 @@ class Via:
 
     @property
     def has_rfc3261_branch(self) -> bool:
-        """Whether the branch alone identifies the transaction; a bare cookie does not (RFC 4475 3.2.1)."""
+        """Whether the branch alone identifies the transaction; a bare cookie does not (RFC 4475 §3.2.1)."""
         branch = self.params.get("branch")
         return branch is not None and len(branch) > 7 and branch[:7].lower() == "z9hg4bk"
 
     @property
     def received(self) -> str | None:
-        """The address that the next hop saw, without brackets (RFC 5118 4.5 allows both forms)."""
+        """The address that the next hop saw, without brackets (RFC 5118 §4.5 allows both forms)."""
         value = self.params.get("received")
         return value.strip("[]") if value else None
 
     @property
     def wants_rport(self) -> bool:
-        """Whether the client asked for symmetric responses (RFC 3581 3)."""
+        """Whether the client asked for symmetric responses (RFC 3581 §3)."""
         return "rport" in self.params
 
     @property
@@ -83,7 +83,7 @@ class Via:
         return host if self.port is None else f"{host}:{self.port}"
 
     def with_params(self, **params: str | None) -> "Via":
-        """The same Via with these parameters set."""
+        """Return the same Via with these parameters set."""
         return replace(self, params={**self.params, **params})
 
     def __str__(self) -> str:

@@ -13,7 +13,7 @@ _TELEPHONE_HZ = 8000
 
 
 def read_speech(path: Path) -> SamplesI16:
-    """All channels mixed, at 8 kHz. Raises OSError and WavError."""
+    """Return all channels mixed, at 8 kHz. Raises OSError and WavError."""
     with path.open("rb") as file:
         clip = read_wav(file)
     mixed = clip.samples.mean(axis=0).astype(np.int16)

@@ -1,4 +1,4 @@
-"""Audio with the moment at which each packet of it was sent or arrived."""
+"""Audio with the time at which each of its packets was sent or arrived."""
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ class TrackPacket:
 
 @dataclass(slots=True)
 class AudioTrack:
-    """One direction of a call. Packets may come in any order; where none came the track is silent."""
+    """One direction of a call. Packets may come in any order; gaps are silence."""
 
     rate_hz: int = 8000
     packets: list[TrackPacket] = field(default_factory=list[TrackPacket])
@@ -32,7 +32,7 @@ class AudioTrack:
         return max((p.first_sample + len(p.samples) for p in self.packets), default=0)
 
     def samples(self) -> SamplesI16:
-        """The whole track from sample 0, gaps as zeros."""
+        """Return the whole track from sample 0, gaps as zeros."""
         out = np.zeros(self.length_samples, dtype=np.int16)
         for packet in self.packets:
             start = max(0, packet.first_sample)
@@ -42,19 +42,19 @@ class AudioTrack:
         return out
 
     def in_order(self) -> "TrackOrder":
-        """A view for asking which packet carried a sample."""
+        """Return a view that finds the packet of a sample."""
         return TrackOrder(self)
 
 
 class TrackOrder:
-    """The packets of a track by position; made once, asked often."""
+    """The packets of a track by position, made once for many queries."""
 
     def __init__(self, track: AudioTrack) -> None:
         self.packets = sorted(track.packets, key=lambda p: p.first_sample)
         self._starts = [p.first_sample for p in self.packets]
 
     def packet_of(self, sample: int) -> TrackPacket | None:
-        """The packet that carried `sample`, or None where there was none."""
+        """Return the packet that carried `sample`; None for a gap."""
         index = bisect_right(self._starts, sample) - 1
         if index < 0:
             return None

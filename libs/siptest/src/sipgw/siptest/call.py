@@ -1,4 +1,4 @@
-"""One call of a SipPhone, placed or taken: what a person does with it, and what a test asks of it."""
+"""One call of a SipPhone, placed or received: what a person does with it, and what a test asks of it."""
 
 import asyncio
 import time
@@ -45,7 +45,7 @@ class CallEnd:
 
 @dataclass(slots=True)
 class CallTimes:
-    """Monotonic times of what has happened; None for what has not."""
+    """The monotonic times of events; None for events that have not happened."""
 
     invited_s: float = field(default_factory=time.monotonic)
     answered_s: float | None = None
@@ -53,12 +53,12 @@ class CallTimes:
 
     @property
     def answer_time_s(self) -> float | None:
-        """From the INVITE to its 200."""
+        """The time from the INVITE to its 200."""
         return None if self.answered_s is None else self.answered_s - self.invited_s
 
 
 class PhoneCall:
-    """From `SipPhone.invite`, `SipPhone.call` or `IncomingCall.answer`."""
+    """A call, made by `SipPhone.invite`, `SipPhone.call` or `IncomingCall.answer`."""
 
     def __init__(self, session: DialogSession, negotiation: Negotiation, media: PhoneMedia) -> None:
         self.phase = CallPhase.CALLING
@@ -68,7 +68,7 @@ class PhoneCall:
         self.negotiation = negotiation
         self.media = media
         self.outgoing: Outgoing = None
-        self.requests: list[SipRequest] = []  # of the peer, within the dialog
+        self.requests: list[SipRequest] = []  # the peer's requests within the dialog
         self.changes = Changes()
         self.acks: list[SipRequest] = []
         self.on_ack: Callable[[SipRequest], None] = lambda _: None
@@ -85,7 +85,7 @@ class PhoneCall:
 
     @property
     def destination(self) -> HostPort | None:
-        """Where requests go instead of the dialog's own next hop; set it to use another edge."""
+        """The address that replaces the dialog's next hop for requests; set it to use another edge."""
         return self.session.destination
 
     @destination.setter
@@ -102,7 +102,7 @@ class PhoneCall:
 
     @property
     def final_response(self) -> SipResponse | None:
-        """Of the INVITE that we sent."""
+        """The final response to our INVITE."""
         return self.outgoing.client.final if self.outgoing is not None else None
 
     def statistics(self) -> CallStatistics:
@@ -111,7 +111,7 @@ class PhoneCall:
     # ---- waiting -------------------------------------------------------------------------------------------
 
     async def answered(self, timeout_s: float = 10.0) -> "PhoneCall":
-        """Raises CallRefused with the final status, CallTimedOut when there is none."""
+        """Wait for the answer. Raises CallRefused with the final status, CallTimedOut without one."""
         await self.changes.until(lambda: self.is_answered or self.has_ended, timeout_s, "answer")
         if self.is_answered:
             return self
@@ -123,7 +123,7 @@ class PhoneCall:
         raise CallOver("the call has ended")
 
     async def ringing(self, timeout_s: float = 10.0) -> None:
-        """Returns at a 180 or 183, or at once when the call is further on."""
+        """Return at a 180 or 183, or at once when the call is further along."""
         await self.changes.until(lambda: self.phase is not CallPhase.CALLING, timeout_s, "ringing")
 
     async def ended(self, timeout_s: float = 10.0) -> CallEnd:
@@ -132,30 +132,30 @@ class PhoneCall:
         return self.end
 
     async def played(self, timeout_s: float = 60.0) -> None:
-        """Returns when all that was given to `play` and `send_dtmf` has been sent."""
+        """Return when everything given to `play` and `send_dtmf` has been sent."""
         await self.changes.until(
             lambda: self.media.is_idle or self.has_ended, timeout_s, "end of what is played"
         )
 
     async def heard(self, digits: str, timeout_s: float = 10.0) -> None:
-        """Returns when the peer has pressed these keys."""
+        """Return when the peer has pressed these keys."""
         await self.changes.until(lambda: digits in self.received_digits, timeout_s, f"digits {digits}")
 
     # ---- acting --------------------------------------------------------------------------------------------
 
     def play(self, audio: Audio) -> int:
-        """Queues audio behind what is being played; returns the sample of the sent track where it begins."""
+        """Queue audio behind the audio being played; return the sample of the sent track where it begins."""
         return self.media.play(audio)
 
     async def send_dtmf(self, digits: str, *, duration_ms: int = 100, gap_ms: int = 80) -> None:
-        """Presses keys by RFC 4733 and returns when the last packet has left."""
+        """Press keys by RFC 4733 and return when the last packet has left."""
         self.media.send_digits(digits, duration_ms=duration_ms, gap_ms=gap_ms)
         await self.changes.until(
             lambda: self.media.has_sent_digits or self.has_ended, 60.0, "end of the digits"
         )
 
     async def hangup(self, timeout_s: float = 5.0, *, reason: str = "") -> None:
-        """BYE, or CANCEL before the answer. Returns when answered; at once when the call has ended.
+        """Send a BYE, or a CANCEL before the answer, and return at its response; at once after the end.
 
         `reason` is the BYE's Reason header (RFC 3326).
         """
@@ -178,7 +178,7 @@ class PhoneCall:
         )
 
     async def cancel(self, timeout_s: float = 5.0) -> None:
-        """CANCEL once a provisional has come (RFC 3261 9.1); BYE when a 200 crosses it."""
+        """Send a CANCEL after a provisional response (RFC 3261 §9.1); a BYE when a 200 crosses it."""
         assert self.outgoing is not None
         await self.outgoing.cancel(timeout_s)
         await self.changes.until(
@@ -194,7 +194,7 @@ class PhoneCall:
         await self.reinvite(Direction.SENDRECV)
 
     async def reinvite(self, direction: Direction | None = None, *, timeout_s: float = 5.0) -> SipResponse:
-        """A new offer within the dialog. Raises CallRefused, and the call goes on as it was."""
+        """Send a new offer within the dialog. Raises CallRefused; the call then goes on as it was."""
         offer = self.negotiation.offer(direction)
         request = self.session.make_request("INVITE", offer, CONTENT_TYPE)
 
@@ -218,7 +218,7 @@ class PhoneCall:
         headers: Iterable[tuple[str, str]] = (),
         timeout_s: float = 5.0,
     ) -> SipResponse:
-        """Any other request within the dialog, and its final response."""
+        """Send any other request within the dialog and return its final response."""
         request = self.session.make_request(method, body, content_type, headers)
         return await self.session.transact(request, timeout_s)
 
@@ -241,11 +241,11 @@ class PhoneCall:
         self.changes.notify()
 
     def drop(self) -> None:
-        """The phone closes: nothing is sent any more."""
+        """Stop sending: the phone closes."""
         self.finish(CallEnd(EndedBy.US, "dropped"))
 
     def own(self, task: asyncio.Task[None]) -> None:
-        """A task that ends with the call."""
+        """Start a task that ends with the call."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -1,4 +1,4 @@
-"""Waiting for a condition of an object that says when it has changed."""
+"""Waiting for a condition of an object that reports its changes."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from sipgw.siptest.errors import CallTimedOut
 
 
 class Changes:
-    """`notify()` at each change; `until` returns when the condition holds."""
+    """Call `notify()` at each change; `until` returns when the condition holds."""
 
     def __init__(self) -> None:
         self._waiting: set[asyncio.Future[None]] = set()
@@ -19,7 +19,7 @@ class Changes:
         self._waiting.clear()
 
     async def until(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
-        """Raises CallTimedOut, naming `what` was waited for."""
+        """Wait for the condition. Raises CallTimedOut, whose text names `what`."""
         try:
             async with asyncio.timeout(timeout_s):
                 while not condition():

@@ -1,4 +1,4 @@
-"""The dialog of a call as the phone uses it: requests out, and where they go."""
+"""The dialog of a call as the phone uses it: its requests and their destination."""
 
 from collections.abc import Callable, Iterable
 
@@ -10,7 +10,7 @@ from sipgw.siptest.resolve import destination_of
 
 
 class DialogSession:
-    """`destination`, when set, takes the place of the dialog's own next hop: another edge, say."""
+    """A dialog; `destination`, when set, replaces its next hop, for example by another edge."""
 
     def __init__(self, endpoint: SipEndpoint, contact: str) -> None:
         self.dialog: Dialog | None = None
@@ -36,7 +36,7 @@ class DialogSession:
         content_type: str | None = None,
         headers: Iterable[tuple[str, str]] = (),
     ) -> SipRequest:
-        """The next request of the dialog, its CSeq counted."""
+        """Make the next request of the dialog with the next CSeq."""
         self.dialog, request = self.live.next_request(
             method, self.endpoint.via(), self.contact, body, content_type, headers=headers
         )
@@ -48,18 +48,18 @@ class DialogSession:
         timeout_s: float,
         on_response: Callable[[SipResponse], None] = lambda _: None,
     ) -> SipResponse:
-        """Sends a request and waits for its final response. Raises CallTimedOut."""
+        """Send a request and wait for its final response. Raises CallTimedOut."""
         client = self.endpoint.send_request(request, self.towards(), on_response)
         return await final_response(client, timeout_s)
 
     def send_ack(self, cseq: int, body: bytes = b"") -> None:
-        """The ACK of a 2xx: outside transactions, a branch of its own (RFC 3261 13.2.2.4)."""
+        """Send the ACK of a 2xx: outside transactions, with its own branch (RFC 3261 §13.2.2.4)."""
         via = self.endpoint.via().with_params(branch=self.endpoint.new_branch())
         self.endpoint.send_raw(self.live.ack(via, cseq, body, CONTENT_TYPE), self.towards())
 
 
 async def final_response(client: ClientTransaction, timeout_s: float) -> SipResponse:
-    """Waits for the end of a transaction. Raises CallTimedOut."""
+    """Wait for the end of a transaction. Raises CallTimedOut."""
     await client.changes.until(lambda: client.is_over, timeout_s, f"answer to {client.request.method}")
     final = client.final
     if final is None:

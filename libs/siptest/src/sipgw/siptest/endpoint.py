@@ -27,7 +27,7 @@ HostPort = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class SipTraffic:
-    """A datagram as it passed; `at_s` is monotonic time."""
+    """A datagram sent or received; `at_s` is monotonic time."""
 
     at_s: float
     is_sent: bool
@@ -41,7 +41,7 @@ class SipTraffic:
 
 @dataclass(eq=False, slots=True)
 class ClientTransaction:
-    """A request of ours and what has come back; copies of a 2xx are listed too."""
+    """Our request and its responses; copies of a 2xx are listed too."""
 
     request: SipRequest
     destination: Address
@@ -62,7 +62,7 @@ class ClientTransaction:
 
 
 class SipEndpoint(asyncio.DatagramProtocol):
-    """Sends requests and responses; what is not a response to a request of ours goes to `on_event`."""
+    """Sends requests and responses; everything but responses to our requests goes to `on_event`."""
 
     def __init__(self, on_event: Callable[[TransactionEvent], None], timers: TimerValues) -> None:
         self.messages: list[SipTraffic] = []
@@ -96,7 +96,7 @@ class SipEndpoint(asyncio.DatagramProtocol):
         self._pump()
 
     def error_received(self, exc: Exception) -> None:
-        """The peer's port is closed: the transaction's timer tells, as it would for a host that is off."""
+        """Ignore a closed port of the peer: the transaction's timer fires, as for a host that is off."""
 
     def close(self) -> None:
         if self._timer is not None:
@@ -105,7 +105,7 @@ class SipEndpoint(asyncio.DatagramProtocol):
             self._transport.close()
 
     def via(self) -> Via:
-        """Ours, asking for rport; the layer adds the branch."""
+        """Return our Via, asking for rport; the layer adds the branch."""
         return Via("UDP", self.address.host, self.address.port, {"rport": None})
 
     def new_branch(self) -> str:
@@ -133,12 +133,12 @@ class SipEndpoint(asyncio.DatagramProtocol):
             self.respond(key, response)
 
     def send_raw(self, message: SipRequest | SipResponse | bytes, destination: Address) -> None:
-        """Outside transactions: the ACK of a 2xx, a 2xx again, a test's own bytes."""
+        """Send outside transactions: the ACK of a 2xx, a 2xx again, a test's own bytes."""
         self._layer.send_raw(message, destination)
         self._pump()
 
     def _pump(self) -> None:
-        """Everything that the layer wants done: events, datagrams, the next timer."""
+        """Do what the layer asks for: events, datagrams, the next timer."""
         while (event := self._layer.next_event()) is not None:
             self._dispatch(event)
         self._flush()

@@ -1,9 +1,9 @@
-"""What goes wrong in a call, as the phone sees it.
+"""Failures of a call, as the phone sees them.
 
 SipTestError
-├── CallRefused    a final answer of 300-699, or a CANCEL of ours that won (487)
+├── CallRefused    a final response of 300-699, or our CANCEL took effect (487)
 ├── CallTimedOut   nothing came in time
-├── CallOver       the call has ended; what was asked makes no sense any more
+├── CallOver       the call has ended; the request makes no sense any more
 └── NoRoute        a URI that can't be called: not sip, or a name that does not resolve
 """
 
@@ -19,8 +19,8 @@ class SipTestError(Exception):
     """Root of the package's errors."""
 
 
-class CallRefused(SipTestError):  # noqa: N818
-    """The other side said no."""
+class CallRefused(SipTestError):
+    """The other side refused the call."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(f"{status} {reason}")
@@ -29,23 +29,23 @@ class CallRefused(SipTestError):  # noqa: N818
 
     @classmethod
     def by(cls, response: SipResponse) -> "CallRefused":
-        """The refusal that `response` is, with what its Warning says (RFC 3261 §20.43)."""
+        """Make the refusal from `response`, with the text of its Warning (RFC 3261 §20.43)."""
         return cls(response.status, refusal_of(response))
 
 
 def refusal_of(response: SipResponse) -> str:
-    """The reason phrase, and the text of a Warning."""
+    """Return the reason phrase, and the text of a Warning."""
     quoted = _WARNING.search(response.headers.get("Warning") or "")
     return f"{response.reason}: {quoted[1]}" if quoted is not None else response.reason
 
 
-class CallTimedOut(SipTestError):  # noqa: N818
-    """The other side said nothing in time."""
+class CallTimedOut(SipTestError):
+    """The other side gave no answer in time."""
 
 
-class CallOver(SipTestError):  # noqa: N818
+class CallOver(SipTestError):
     """The call has ended."""
 
 
-class NoRoute(SipTestError):  # noqa: N818
+class NoRoute(SipTestError):
     """The URI can't be called."""

@@ -1,4 +1,4 @@
-"""What the phone answers to the peer's requests within a call."""
+"""The phone's responses to the peer's requests within a call."""
 
 from sipgw.sdp import SdpError
 from sipgw.sip import OutOfOrder, RequestReceived, SipRequest, SipResponse, make_response
@@ -10,7 +10,7 @@ _TAKEN_NOTE_OF = {"OPTIONS", "INFO", "NOTIFY", "MESSAGE"}
 
 
 def answer_within(call: PhoneCall, received: RequestReceived) -> SipResponse:
-    """The response to a request of the peer's dialog, its effect on the call done."""
+    """Return the response to a request of the peer's dialog, after its effect on the call."""
     request = received.request
     call.requests.append(request)
     try:

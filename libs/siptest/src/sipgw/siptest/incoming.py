@@ -1,4 +1,4 @@
-"""A call that comes to a phone: ring, answer, reject; and the 200 until its ACK (RFC 3261 13.3.1.4)."""
+"""An incoming call of a phone: ring, answer, reject; and the 200 until its ACK (RFC 3261 §13.3.1.4)."""
 
 import asyncio
 import secrets
@@ -15,7 +15,7 @@ _T2_S = 4.0
 
 
 class IncomingCall:
-    """From `SipPhone.incoming`. `request` is the INVITE; `answer` gives the PhoneCall."""
+    """A call from `SipPhone.incoming`. `request` is the INVITE; `answer` returns the PhoneCall."""
 
     def __init__(self, received: RequestReceived, call: PhoneCall) -> None:
         self.request: SipRequest = received.request
@@ -40,7 +40,10 @@ class IncomingCall:
         self.call.finish(CallEnd(EndedBy.US, f"{response.status} {response.reason}"))
 
     def answer(self, audio: Audio | None = None) -> PhoneCall:
-        """200 with our answer, or with an offer when the INVITE had none. 488 for what we can't agree to."""
+        """Send a 200 with our answer, or with an offer when the INVITE had none.
+
+        An offer that we can't accept gets 488.
+        """
         if audio is not None:
             self.call.play(audio)
         try:
@@ -64,7 +67,7 @@ class IncomingCall:
         return body
 
     async def _repeat(self, response: SipResponse) -> None:
-        """The 200 again after T1, doubling up to T2, for 64*T1; then BYE."""
+        """Repeat the 200 after T1, doubling up to T2, for 64*T1; then send a BYE."""
         interval_s = _T1_S
         waited_s = 0.0
         while waited_s < 64 * _T1_S:
@@ -97,7 +100,7 @@ class IncomingCall:
         await self.changes.until(lambda: self.is_cancelled, timeout_s, "CANCEL")
 
     def cancel_received(self) -> bool:
-        """From the phone. False when the final answer is out already."""
+        """Handle a CANCEL; return False when the final response was sent already."""
         if self._is_final:
             return False
         self.is_cancelled = True

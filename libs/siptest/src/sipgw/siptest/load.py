@@ -1,4 +1,4 @@
-"""Calls by plan: one, or many at a rate; each talks, presses keys, listens and hangs up."""
+"""Planned calls, one or many at a rate: each talks, presses keys, listens and hangs up."""
 
 import asyncio
 from collections import Counter
@@ -15,10 +15,10 @@ from sipgw.siptest.phone import SipPhone
 from sipgw.siptest.probe import LatencySummary
 from sipgw.siptest.statistics import CallStatistics, echo_latency
 
-_TAIL_S = 0.5  # the last word is heard back after it was said
+_TAIL_S = 0.5  # time for the echo of the last word
 _BEFORE_DIGITS_S = 0.5
 _ONCE_MORE_AFTER_S = 1.0
-_NORMAL_CLEARING = "cause=16"  # Q.850: the other side, a bot perhaps, has said what it had to say
+_NORMAL_CLEARING = "cause=16"  # Q.850: the other side, perhaps a bot, ended the call normally
 
 Tell = Callable[[str], None]
 
@@ -29,9 +29,9 @@ def _silent(_: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class CallPlan:
-    """What every call does. It lasts `duration_s` from the answer, or as long as its audio and digits.
+    """The plan of every call. It lasts `duration_s` from the answer, or as long as its audio and digits.
 
-    For `patience_s` it is placed again while the answer is 503, or none comes: a gateway that starts.
+    For `patience_s` it is placed again while the response is 503 or none comes: the gateway is starting.
     """
 
     uri: str
@@ -45,7 +45,7 @@ class CallPlan:
 
 @dataclass(frozen=True, slots=True)
 class CallOutcome:
-    """`failure` is None for a call that was answered, brought audio and was ended by us."""
+    """The result of a call; `failure` is None if it was answered, brought audio and was ended by us."""
 
     failure: str | None
     statistics: CallStatistics
@@ -54,7 +54,7 @@ class CallOutcome:
 
 @dataclass(frozen=True, slots=True)
 class LoadSummary:
-    """Percentiles over calls: of the answer time, and of each call's own echo latency."""
+    """Percentiles over calls of the answer time and of each call's echo latency."""
 
     calls: int
     failures: Counter[str] = field(default_factory=Counter[str])
@@ -68,7 +68,7 @@ class LoadSummary:
 
 
 async def place_call(phone: SipPhone, plan: CallPlan, tell: Tell = _silent) -> CallOutcome:
-    """One call from INVITE to the end. Raises NoRoute; what goes wrong in the call is in the outcome."""
+    """Place one call from INVITE to end. Raises NoRoute; failures of the call are in the outcome."""
     loop = asyncio.get_running_loop()
     patient_until_s = loop.time() + plan.patience_s
     while True:
@@ -126,7 +126,7 @@ async def _talk(call: PhoneCall, plan: CallPlan, tell: Tell) -> str | None:
 
 
 async def _wait(call: PhoneCall, seconds: float) -> None:
-    """That long, or until the call ends."""
+    """Wait so long, or until the call ends."""
     if seconds > 0:
         try:
             await call.ended(seconds)
@@ -137,7 +137,7 @@ async def _wait(call: PhoneCall, seconds: float) -> None:
 async def place_calls(
     phone: SipPhone, plan: CallPlan, *, calls: int, per_second: float, tell: Tell = _silent
 ) -> list[CallOutcome]:
-    """`calls` calls begun at an even rate, on one phone."""
+    """Place `calls` calls at an even rate, on one phone."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     running: list[asyncio.Task[CallOutcome]] = []

@@ -1,4 +1,4 @@
-"""Who a phone says it is when it is asked (RFC 3261 22.2)."""
+"""A phone's answer to digest challenges (RFC 3261 §22.2)."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -6,18 +6,21 @@ from dataclasses import dataclass, field
 from sipgw.sip import SipRequest, SipResponse, Via, answer_challenges
 
 _ANSWERS = {401: ("WWW-Authenticate", "Authorization"), 407: ("Proxy-Authenticate", "Proxy-Authorization")}
-MAX_CHALLENGES = 2  # the second may come for a nonce that grew old on the way
+MAX_CHALLENGES = 2  # the second may come for a nonce that expired on the way
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """User name and password."""
+    """A user name and its password."""
 
     username: str
     password: str = field(repr=False)
 
     def answer(self, request: SipRequest, refusal: SipResponse, via: Via) -> SipRequest | None:
-        """The request again with credentials and the next CSeq; None when it asks for none of ours."""
+        """Return the request again with credentials and the next CSeq.
+
+        None without a challenge that we can answer.
+        """
         if refusal.status not in _ANSWERS:
             return None
         asked, answered = _ANSWERS[refusal.status]

@@ -1,7 +1,7 @@
-"""A UDP path with faults, in user space: loses, delays, repeats and re-orders datagrams.
+"""A UDP path with faults, in user space: it loses, delays, repeats and re-orders datagrams.
 
-Each client address gets an upstream socket of its own, so the target sees separate peers and answers find
-their way back. The faults are drawn from a seed. For SIP or RTP alike; nothing is parsed.
+Each client address gets its own upstream socket, so the target sees separate peers and answers find their way
+back. The faults are drawn from a seed. For SIP or RTP alike; nothing is parsed.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ Drop = Callable[[bytes, Direction], bool]
 
 
 class LossyLink:
-    """Open with `await LossyLink.open(target)`; send to `.address` instead of the target."""
+    """A link, opened by `await LossyLink.open(target)`; send to `.address` instead of the target."""
 
     def __init__(self, target: HostPort, faults: Faults, seed: int, drop: Drop | None) -> None:
         self.target = target
@@ -57,7 +57,10 @@ class LossyLink:
         drop: Drop | None = None,
         local: HostPort = ("127.0.0.1", 0),
     ) -> "LossyLink":
-        """`drop(data, direction)` is asked first: a test's own rule, such as "the first ACK"."""
+        """Open the link.
+
+        `drop(data, direction)` decides first: a test's own rule, such as "the first ACK".
+        """
         link = cls(target, faults, seed, drop)
         loop = asyncio.get_running_loop()
         link._front, _ = await loop.create_datagram_endpoint(
@@ -78,7 +81,7 @@ class LossyLink:
             transport.close()
         if self._front is not None:
             self._front.close()
-        await asyncio.sleep(0)  # transports close in the loop's next turn
+        await asyncio.sleep(0)  # transports close in the next turn of the loop
 
     def _from_client(self, data: bytes, client: HostPort) -> None:
         if self._is_dropped(data, Direction.TO_TARGET):
@@ -133,7 +136,10 @@ def _send_if_open(transport: asyncio.DatagramTransport, data: bytes, to: HostPor
 def drop_first(
     matching: Callable[[bytes], bool], *, times: int = 1, direction: Direction | None = None
 ) -> Drop:
-    """A rule that loses the first `times` datagrams that match, e.g. those with `d.startswith(b"ACK ")`."""
+    """Return a rule that loses the first `times` matching datagrams.
+
+    Match the ACK by `d.startswith(b"ACK ")`, for example.
+    """
     left = times
 
     def rule(data: bytes, way: Direction) -> bool:
@@ -154,4 +160,4 @@ class _Sink(asyncio.DatagramProtocol):
         self._on_datagram(data, (addr[0], addr[1]))
 
     def error_received(self, exc: Exception) -> None:
-        """The target's port is closed at the moment: as good as lost."""
+        """Ignore that the target's port is closed: the datagram counts as lost."""

@@ -1,4 +1,4 @@
-"""The media of one call: two sockets, the voice that goes out, what comes in."""
+"""The media of one call: two sockets, the audio sent, the audio received."""
 
 import time
 from collections.abc import Callable
@@ -23,11 +23,11 @@ def _nobody() -> None:
 
 
 class PhoneMedia:
-    """Sockets are bound when made; nothing is sent before `apply`."""
+    """The media of a call. Sockets are bound at once; nothing is sent before `apply`."""
 
     def __init__(self, address: str) -> None:
         self.received = ReceivedAudio()
-        self.reports: list[ReportBlock] = []  # of the peer, about us
+        self.reports: list[ReportBlock] = []  # the peer's reports about us
         self.on_change: OnChange = _nobody
         self._rtp, self._rtcp = bind_port_pair(address)
         self.rtp_port: int = self._rtp.getsockname()[1]
@@ -53,7 +53,7 @@ class PhoneMedia:
         return self._sender.has_sent_digits
 
     def apply(self, media: NegotiatedMedia) -> None:
-        """What was negotiated holds from now on; the first time, sending begins."""
+        """Apply negotiated media; the first time, sending begins."""
         self.current = media
         self.received.apply(media)
         if self.started_s is None:

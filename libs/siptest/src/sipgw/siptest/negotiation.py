@@ -1,4 +1,4 @@
-"""The phone's side of offer and answer: one description that grows a version with each change."""
+"""The phone's side of offer and answer: one description whose version rises with each change."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -21,14 +21,14 @@ CODECS = {"PCMU": PCMU, "PCMA": PCMA}
 
 
 def capabilities_of(codecs: tuple[str, ...], *, ptime_ms: int, telephone_event: bool) -> MediaCapabilities:
-    """From the words of a call: `("PCMA", "PCMU")`."""
+    """Return the capabilities of codec names: `("PCMA", "PCMU")`."""
     known: tuple[CodecCapability, ...] = tuple(CODECS[name.upper()] for name in codecs)
     return MediaCapabilities(codecs=known, telephone_event=telephone_event, ptime_ms=ptime_ms)
 
 
 @dataclass(slots=True)
 class Negotiation:
-    """Makes offers, takes answers, answers offers. Raises sdp's errors for what can't be agreed."""
+    """Makes offers, accepts answers, answers offers. Raises sdp's errors for incompatible media."""
 
     capabilities: MediaCapabilities
     address: str
@@ -39,7 +39,7 @@ class Negotiation:
     _offer: SessionDescription | None = None
 
     def offer(self, direction: Direction | None = None) -> bytes:
-        """A new offer; `direction` is ours from here on."""
+        """Make a new offer; `direction` is ours from here on."""
         if direction is not None:
             self.direction = direction
         self._version += 1
@@ -54,7 +54,7 @@ class Negotiation:
         return self._offer.to_bytes()
 
     def accept(self, answer: bytes) -> NegotiatedMedia:
-        """The peer's answer to our last offer."""
+        """Accept the peer's answer to our last offer."""
         assert self._offer is not None
         return accept_answer(self._offer, SessionDescription.parse(answer), self.capabilities)
 

@@ -12,7 +12,7 @@ from sipgw.siptest.negotiation import CONTENT_TYPE, Negotiation
 
 
 class InviteProgress(Protocol):
-    """Who is told how the INVITE fares."""
+    """The observer of an INVITE's progress."""
 
     def became_ringing(self) -> None: ...
     def became_answered(self) -> None: ...
@@ -54,7 +54,7 @@ class OutgoingInvite:
         return self.client.request
 
     async def trying(self, timeout_s: float = 5.0) -> None:
-        """Returns at the first response of any kind: from then on a CANCEL may be sent."""
+        """Return at the first response of any kind, after which a CANCEL may be sent."""
         await self.changes.until(lambda: bool(self.client.responses), timeout_s, "response to INVITE")
 
     async def cancel(self, timeout_s: float = 5.0) -> None:
@@ -64,7 +64,7 @@ class OutgoingInvite:
             self._session.endpoint.send_request(make_cancel(self.request), destination)
 
     def send_ack(self) -> None:
-        """The ACK of the 2xx (again)."""
+        """Send the ACK of the 2xx, also again."""
         self._session.send_ack(self.request.cseq.number, self._ack_body)
 
     def _on_response(self, response: SipResponse) -> None:

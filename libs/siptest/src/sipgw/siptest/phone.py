@@ -35,7 +35,7 @@ _RFC_TIMERS = TimerValues()
 
 
 class InviteOptions(TypedDict, total=False):
-    """What `SipPhone.invite` takes by name; see there."""
+    """The options of `SipPhone.invite`; see there."""
 
     audio: Audio | None
     destination: HostPort | None
@@ -51,12 +51,12 @@ class InviteOptions(TypedDict, total=False):
 
 
 class SipPhone:
-    """`phone = await SipPhone.open("127.0.0.1")`, also as `async with`."""
+    """A phone: `phone = await SipPhone.open("127.0.0.1")`, also as `async with`."""
 
     def __init__(self, user: str) -> None:
         self.user = user
         self.calls: list[PhoneCall] = []
-        # Answers requests in place of the phone when it returns a response: for tests of odd peers.
+        # Responds to requests in place of the phone when it returns a response: for tests of odd peers.
         self.on_request: Callable[[RequestReceived], SipResponse | None] = lambda _: None
         self._endpoint: SipEndpoint
         self._incoming: asyncio.Queue[IncomingCall] = asyncio.Queue()
@@ -87,16 +87,16 @@ class SipPhone:
 
     @property
     def uri(self) -> str:
-        """Where this phone can be called."""
+        """The URI of this phone."""
         return f"sip:{self.user}@{self.address[0]}:{self.address[1]}"
 
     @property
     def messages(self) -> list[SipTraffic]:
-        """Every datagram that was sent or received."""
+        """Every datagram sent or received."""
         return self._endpoint.messages
 
     async def aclose(self) -> None:
-        """Closes the sockets. Calls that live are dropped without a BYE."""
+        """Close the sockets. Live calls are dropped without a BYE."""
         for call in self.calls:
             call.drop()
         self._endpoint.close()
@@ -105,7 +105,7 @@ class SipPhone:
     # ---- calling -------------------------------------------------------------------------------------------
 
     async def call(self, uri: str, *, timeout_s: float = 10.0, **options: Unpack[InviteOptions]) -> PhoneCall:
-        """`invite` and the wait for its answer. Raises CallRefused, CallTimedOut."""
+        """Place a call and wait for its answer. Raises CallRefused, CallTimedOut."""
         return await self.invite(uri, **options).answered(timeout_s)
 
     def invite(
@@ -124,11 +124,11 @@ class SipPhone:
         call_id: str | None = None,
         login: Login | None = None,
     ) -> PhoneCall:
-        """Sends an INVITE and returns at once.
+        """Send an INVITE and return at once.
 
         `audio` is played from the answer on, silence after it. `destination` is a proxy to send through.
-        `offer=False`: the peer offers in its 200. `ack=False`: its 200 stays without an ACK.
-        `login` answers a 401 or 407.
+        `offer=False`: the peer offers in its 200. `ack=False`: its 200 stays without an ACK. `login` answers
+        a 401 or 407.
         """
         target = parse_uri(uri)
         towards = Address("UDP", *destination) if destination else destination_of(target)
@@ -157,7 +157,7 @@ class SipPhone:
     async def request(
         self, method: str, uri: str, *, destination: HostPort | None = None, timeout_s: float = 5.0
     ) -> SipResponse:
-        """A request outside any call, e.g. OPTIONS, and its final response."""
+        """Send a request outside any call, e.g. OPTIONS, and return its final response."""
         target = parse_uri(uri)
         request = new_request(
             method,
@@ -173,11 +173,11 @@ class SipPhone:
         return await final_response(self._endpoint.send_request(request, towards), timeout_s)
 
     def send_raw(self, data: bytes, destination: HostPort) -> None:
-        """A datagram of the test's own from the phone's socket; answers are in `messages`."""
+        """Send a test's own datagram from the phone's socket; responses are in `messages`."""
         self._endpoint.send_raw(data, Address("UDP", *destination))
 
     async def incoming(self, timeout_s: float = 10.0) -> IncomingCall:
-        """The next call that comes in."""
+        """Wait for the next incoming call and return it."""
         try:
             return await asyncio.wait_for(self._incoming.get(), timeout_s)
         except TimeoutError as error:
@@ -212,10 +212,10 @@ class SipPhone:
                 status = 200 if incoming is not None and incoming.cancel_received() else 481
                 self._endpoint.respond(event.key, make_response(request, status))
             case _:
-                pass  # strays and ends of transactions: the messages are kept, nothing else depends on them
+                pass  # strays and ends of transactions: the messages are kept, nothing else needs them
 
     def _answer(self, received: RequestReceived) -> SipResponse | None:
-        """The response to a request, or None when it comes later or was sent elsewhere."""
+        """Return the response to a request, or None when it comes later or was sent elsewhere."""
         request = received.request
         response = self.on_request(received)
         if response is not None:

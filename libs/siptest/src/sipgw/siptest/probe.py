@@ -1,8 +1,8 @@
-"""Finds known audio in what came back, and how late it was.
+"""Find known audio in received audio, and measure its latency.
 
-Positions come from normalised cross-correlation; times come from the packets, so that a latency is what a
-person with a packet capture would measure: the arrival of the packet that brought a sample minus the sending
-of the packet that took it away.
+Positions come from normalised cross-correlation; times come from the packets. A latency is thus what a person
+with a packet capture would measure: the arrival of the packet that brought a sample minus the sending of the
+packet that carried it.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from sipgw.audio import SamplesI16
 from sipgw.siptest.audio_track import AudioTrack, TrackOrder
 
-_LEAST_RMS = 150.0  # windows quieter than this (-46 dBFS) say nothing about where they came from
+_LEAST_RMS = 150.0  # windows quieter than this (-46 dBFS) can't be located
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Where a signal was found; `score` is the correlation, 1.0 for an exact copy at any gain."""
+    """The place of a signal; `score` is the correlation, 1.0 for an exact copy at any gain."""
 
     offset: int
     score: float
@@ -37,14 +37,14 @@ class LatencySummary:
 
 @dataclass(frozen=True, slots=True)
 class EchoLatency:
-    """One piece of sent audio and when it was back; `at_s` is the time of sending."""
+    """The latency of one piece of sent audio; `at_s` is the time of sending."""
 
     at_s: float
     latency_s: float | None
 
 
 def find_signal(haystack: SamplesI16, needle: SamplesI16, *, threshold: float = 0.7) -> Match | None:
-    """The best place of `needle` in `haystack`, or None when nothing is alike enough."""
+    """Return the best place of `needle` in `haystack`; None when nothing is similar enough."""
     count = len(needle)
     if count == 0 or len(haystack) < count:
         return None
@@ -67,7 +67,7 @@ def _correlate(heard: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArr
 
 
 def _window_norms(heard: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Root of the energy (mean removed) of every window of `count` samples."""
+    """Return the root of the energy (mean removed) of every window of `count` samples."""
     sums = np.concatenate(([0.0], np.cumsum(heard)))
     squares = np.concatenate(([0.0], np.cumsum(heard**2)))
     total = sums[count:] - sums[:-count]
@@ -78,10 +78,10 @@ def _window_norms(heard: NDArray[np.float64], count: int) -> NDArray[np.float64]
 def echo_latencies(
     sent: AudioTrack, received: AudioTrack, *, window_ms: int = 240, longest_s: float = 2.0
 ) -> list[EchoLatency]:
-    """How late each sent packet of speech came back; silent packets are left out.
+    """Return how late each sent packet of speech came back; silent packets are left out.
 
-    A window of speech is looked for among what arrived up to `longest_s` after it was sent. It gives one
-    result for each packet in it: None when the window is not found or the packet was not received.
+    A window of speech is searched for among the audio that arrived up to `longest_s` after it was sent. Each
+    packet in it gets a result: None when the window is not found or the packet was not received.
     """
     rate = sent.rate_hz
     sent_samples, heard = sent.samples(), received.samples()
@@ -111,7 +111,7 @@ def echo_latencies(
 
 
 def _span_in(order: TrackOrder, from_s: float, to_s: float) -> tuple[int, int]:
-    """The stretch of a track that arrived in a time span, as sample positions."""
+    """Return the stretch of a track that arrived in a time span, as sample positions."""
     inside = [p for p in order.packets if from_s <= p.at_s <= to_s]
     if not inside:
         return 0, 0
@@ -123,7 +123,7 @@ def _rms(samples: SamplesI16) -> float:
 
 
 def summarise(latencies: list[EchoLatency]) -> LatencySummary | None:
-    """p50, p99 and the worst of those that came back; None when nothing did."""
+    """Return p50, p99 and maximum of the latencies found; None when nothing was found."""
     back = np.array([e.latency_s for e in latencies if e.latency_s is not None]) * 1000.0
     if len(back) == 0:
         return None
@@ -132,7 +132,7 @@ def summarise(latencies: list[EchoLatency]) -> LatencySummary | None:
 
 
 class ProbeSignal:
-    """Audio with markers that can be told apart: bursts of telephone-band noise, a seed each."""
+    """Audio with distinguishable markers: bursts of telephone-band noise, one seed each."""
 
     def __init__(
         self, count: int, *, every_ms: int = 500, marker_ms: int = 60, rate_hz: int = 8000, seed: int = 0
@@ -152,7 +152,7 @@ class ProbeSignal:
         return out
 
     def latencies(self, sent: AudioTrack, received: AudioTrack, *, starts_at: int = 0) -> list[EchoLatency]:
-        """When each marker was back. `starts_at`: where on the sent track this signal begins."""
+        """Return the latency of each marker. `starts_at`: where on the sent track this signal begins."""
         heard = received.samples()
         order, heard_order = sent.in_order(), received.in_order()
         results: list[EchoLatency] = []

@@ -1,4 +1,4 @@
-"""What a phone has heard: every packet with its time of arrival, the audio on one axis, the keys."""
+"""What a phone received: every packet with its time of arrival, the audio on one axis, the keys."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -33,9 +33,9 @@ class AudioPacket:
 
 
 class ReceivedAudio:
-    """`track` begins with the first audio packet; its axis is RTP timestamps: a lost packet is silence.
+    """The received media; `track` begins with the first audio packet and follows RTP timestamps.
 
-    A new SSRC goes on where its first packet arrived in time.
+    A lost packet is silence. A new SSRC goes on where its first packet arrived in time.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class ReceivedAudio:
         self.digits = ""
         self.strange_packets = 0
         self._media: NegotiatedMedia | None = None
-        self._early: list[tuple[bytes, HostPort, float]] = []  # overtook the answer that explains them
+        self._early: list[tuple[bytes, HostPort, float]] = []  # received before the answer that explains them
         self._format = AudioFormat(Codec.PCMU, 8000, 20)
         self._keys = DtmfReceiver()
         self._ssrc: int | None = None
@@ -54,7 +54,7 @@ class ReceivedAudio:
         self._transit = 0
         self._ssrc_of_track: int | None = None
         self._last_timestamp = 0
-        self._sample = 0  # of `_last_timestamp` on the track
+        self._sample = 0  # the place of `_last_timestamp` on the track
 
     def apply(self, media: NegotiatedMedia) -> None:
         self._media = media
@@ -89,17 +89,17 @@ class ReceivedAudio:
         self.packets.append(ReceivedPacket(arrived_s, source, packet))
 
     def pcm(self) -> SamplesI16:
-        """All of it as samples; where no packet came there is silence."""
+        """Return all of it as samples, gaps as silence."""
         return self.track.samples()
 
     def payload(self) -> bytes:
-        """The audio payloads in the order of their timestamps, as they came, end to end; copies once."""
+        """Return the audio payloads end to end, in the order of their timestamps, without copies."""
         audio = {p.first_sample: p.payload for p in self.audio_packets}
         return b"".join(audio[sample] for sample in sorted(audio))
 
     @property
     def lost(self) -> int:
-        """By sequence number (RFC 3550 A.3), over all sources."""
+        """Lost packets by sequence number (RFC 3550 §A.3), over all sources."""
         return self._lost_before + self._reception.lost
 
     @property
@@ -108,7 +108,7 @@ class ReceivedAudio:
 
     @property
     def longest_gap_ms(self) -> float:
-        """Between two packets as they arrived."""
+        """The longest time between two packets as they arrived."""
         arrivals = [p.arrived_s for p in self.packets]
         return max((b - a for a, b in pairwise(arrivals)), default=0.0) * 1000
 
@@ -119,7 +119,7 @@ class ReceivedAudio:
         self._ssrc = packet.ssrc
 
     def _count(self, packet: RtpPacket, arrived_s: float, *, is_audio: bool) -> None:
-        """Loss by every packet, jitter by audio alone: the timestamp of a key stands still."""
+        """Count loss by every packet, jitter by audio alone: the timestamp of a key stands still."""
         arrival = round(arrived_s * self._format.rate_hz)
         if is_audio:
             self._transit = arrival - packet.timestamp
@@ -128,7 +128,7 @@ class ReceivedAudio:
         self._reception.receive(packet.sequence, packet.timestamp, arrival)
 
     def _place(self, packet: RtpPacket, arrived_s: float) -> None:
-        """Puts audio on the track's axis."""
+        """Put audio on the track's axis."""
         if self._ssrc_of_track != packet.ssrc:
             elapsed_s = arrived_s - self.track.packets[0].at_s if self.track.packets else 0.0
             self._sample = round(elapsed_s * self._format.rate_hz)

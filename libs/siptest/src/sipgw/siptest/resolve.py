@@ -1,4 +1,4 @@
-"""From a URI to the socket address that requests for it go to. Names by the system: no NAPTR, no SRV."""
+"""From a URI to the socket address for its requests. Names are resolved by the system: no NAPTR, no SRV."""
 
 import socket
 from contextlib import suppress
@@ -11,7 +11,7 @@ _DEFAULT_PORT = 5060
 
 
 def destination_of(uri: SipUri | OtherUri) -> Address:
-    """Raises NoRoute. Blocks while a name is looked up; literal addresses take no time."""
+    """Resolve a URI. Raises NoRoute. Blocks while a name is looked up; literal addresses take no time."""
     if not isinstance(uri, SipUri):
         raise NoRoute(f"{uri} is not a sip: URI")
     if uri.transport not in {None, "UDP"}:
@@ -27,7 +27,7 @@ def destination_of(uri: SipUri | OtherUri) -> Address:
 
 
 def local_address_towards(address: Address) -> str:
-    """The address of this machine that the route to `address` leaves from."""
+    """Return this machine's address on the route to `address`."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((address.host, address.port))

@@ -1,7 +1,7 @@
-"""Sends the phone's voice: one packet a ptime on an absolute clock, whatever the rest of the process does.
+"""Send the phone's audio: one packet per ptime on an absolute clock, independent of the rest.
 
-Speech while there is some, silence after it, telephone events (RFC 4733) in the place of audio while a key is
-pressed. On hold nothing is sent and the timestamps go on.
+Queued speech is sent first, then silence; telephone events (RFC 4733) replace audio while a key is pressed.
+On hold nothing is sent and the timestamps go on.
 """
 
 import asyncio
@@ -18,11 +18,14 @@ from sipgw.rtp import DtmfSender, RtpPacket
 from sipgw.sdp import NegotiatedMedia
 from sipgw.siptest.audio_track import AudioTrack
 
-_LATEST_S = 1.0  # a clock further behind than this is not caught up with
+_LATEST_S = 1.0  # a clock further behind than this does not catch up
 
 
 class RtpSender:
-    """`start` with what was negotiated; again after a re-INVITE. `on_change` when a queue has run empty."""
+    """`start` it with negotiated media, again after a re-INVITE.
+
+    `on_change` is called when a queue is empty.
+    """
 
     def __init__(self, sock: socket.socket, on_change: Callable[[], None]) -> None:
         self.track = AudioTrack()
@@ -36,7 +39,7 @@ class RtpSender:
         self._waiting: deque[SamplesI16 | bytes] = deque()
         self._speech = bytearray()
         self._keys: deque[tuple[str, DtmfSender]] = deque()
-        self._sample = 0  # of the track: where the next frame begins
+        self._sample = 0  # where on the track the next frame begins
         self._timestamp_base = secrets.randbits(32)
         self._sequence = secrets.randbits(16)
         self._ssrc = secrets.randbits(32)
@@ -50,7 +53,7 @@ class RtpSender:
 
     @property
     def is_idle(self) -> bool:
-        """Nothing queued: what goes out is silence."""
+        """Whether nothing is queued, so that silence is sent."""
         return not (self._speech or self._waiting or self._keys)
 
     @property
@@ -73,7 +76,7 @@ class RtpSender:
             self._timer = None
 
     def play(self, audio: SamplesI16 | bytes) -> int:
-        """Samples, or payload bytes to go out as they are. Returns the track's sample where they begin."""
+        """Queue samples, or payload bytes to send as they are; return the track's sample where they begin."""
         queued = len(self._speech) + sum(map(len, self._waiting))
         if self._media is None:
             self._waiting.append(audio)
@@ -82,7 +85,7 @@ class RtpSender:
         return self._sample + queued
 
     def send_digits(self, digits: str, *, duration_ms: int, gap_ms: int) -> None:
-        """Presses keys, one after the other, in the place of audio. Raises ValueError for what is no key."""
+        """Press keys, one after the other, in place of audio. Raises ValueError for what is no key."""
         keys = DtmfSender(
             digits,
             clock_rate_hz=self._format.rate_hz,
@@ -117,7 +120,7 @@ class RtpSender:
             self._on_change()
 
     def _send_key(self, media: NegotiatedMedia) -> bool:
-        """Sends the packet of a key that is down; False when this period is one of audio."""
+        """Send the packet of a key that is down; return False when this period carries audio."""
         if not self._keys or media.telephone_event is None:
             return False
         digits, keys = self._keys[0]
@@ -158,6 +161,6 @@ class RtpSender:
         try:
             self._socket.sendto(data, (media.remote_address, media.remote_rtp_port))
         except OSError:
-            return at_s  # an ICMP error of an earlier packet, or a full queue: as lost as on any network
+            return at_s  # an ICMP error of an earlier packet, or a full queue: lost, as on any network
         self.packets_sent += 1
         return at_s

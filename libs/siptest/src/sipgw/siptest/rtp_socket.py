@@ -1,7 +1,7 @@
-"""Two UDP sockets on neighbouring ports, RTP even and RTCP odd, that tell when a datagram arrived.
+"""Two UDP sockets on neighbouring ports, RTP even and RTCP odd, with the arrival time of datagrams.
 
-The kernel's time stamp is taken where there is one (Linux), so that a busy test process does not show up as
-latency of what it measures.
+The kernel's time stamp is used where there is one (Linux), so that a busy test process does not appear as
+latency in its measurements.
 """
 
 import asyncio
@@ -14,14 +14,14 @@ from contextlib import suppress
 HostPort = tuple[str, int]
 OnDatagram = Callable[[bytes, HostPort, float], None]
 
-_SO_TIMESTAMPNS = 35  # Linux, all architectures that Python names; the module has no constant for it
+_SO_TIMESTAMPNS = 35  # Linux, all architectures that Python supports; the module has no constant for it
 _TIMESPEC = struct.Struct("@qq")
 _ATTEMPTS = 200
 _RECEIVE_BUFFER = 1 << 20
 
 
 def bind_port_pair(address: str) -> tuple[socket.socket, socket.socket]:
-    """An RTP socket on a free even port and an RTCP socket on the next."""
+    """Return an RTP socket on a free even port and an RTCP socket on the next."""
     for _ in range(_ATTEMPTS):
         rtp = _open(address, 0)
         port = int(rtp.getsockname()[1])
@@ -47,7 +47,7 @@ def _open(address: str, port: int) -> socket.socket:
 
 
 class DatagramReader:
-    """Calls `on_datagram(data, source, arrived_s)` for all that comes; `arrived_s` is monotonic time."""
+    """Calls `on_datagram(data, source, arrived_s)` for every datagram; `arrived_s` is monotonic time."""
 
     def __init__(self, sock: socket.socket, on_datagram: OnDatagram) -> None:
         self._socket = sock
@@ -55,7 +55,7 @@ class DatagramReader:
         asyncio.get_running_loop().add_reader(sock, self._read)
 
     def close(self) -> None:
-        """Reads what has arrived already, then closes the socket."""
+        """Read what has arrived already, then close the socket."""
         self._read()
         asyncio.get_running_loop().remove_reader(self._socket)
         self._socket.close()
@@ -67,7 +67,7 @@ class DatagramReader:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
-                continue  # an ICMP error of an earlier send; the next read goes on
+                continue  # an ICMP error of an earlier send: read on
             self._on_datagram(data, (source[0], source[1]), _arrival(ancillary))
             if self._socket.fileno() < 0:
                 return

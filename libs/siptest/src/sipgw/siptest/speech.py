@@ -1,7 +1,7 @@
 """Speech-like audio made at run time: vowels as harmonics under moving formants, consonants as bursts.
 
-Nobody understands a word, but it has what a gateway must carry: syllables, pauses, pitch, a telephone band.
-The same seed gives the same samples on every machine.
+It has no words, but all that a gateway must carry: syllables, pauses, pitch, a telephone band. The same seed
+gives the same samples on every machine.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class _Syllable:
 def speech_like(
     duration_s: float, *, rate_hz: int = 8000, seed: int = 1, pitch_hz: float = 118.0
 ) -> SamplesI16:
-    """Returns `duration_s` of speech-like audio at about -16 dBFS, ending in silence."""
+    """Return `duration_s` of speech-like audio at about -16 dBFS, ending in silence."""
     random = np.random.default_rng(seed)
     count = round(duration_s * rate_hz)
     time_s = np.arange(count) / rate_hz
@@ -55,7 +55,7 @@ def speech_like(
 
 
 def _syllables(duration_s: float, random: np.random.Generator, pitch_hz: float) -> list[_Syllable]:
-    """Phrases of four to seven syllables; pitch falls over a phrase and the last syllable is long."""
+    """Draw phrases of four to seven syllables; pitch falls over a phrase and the last syllable is long."""
     syllables: list[_Syllable] = []
     at_s = 0.08
     while True:
@@ -104,7 +104,7 @@ def _voiced(time_s: Signal, syllables: list[_Syllable], rate_hz: int) -> Signal:
 
 
 def _bursts(time_s: Signal, syllables: list[_Syllable], random: np.random.Generator) -> Signal:
-    """Noise of 40 ms at the head of some syllables, its low end taken away by a first difference."""
+    """Return noise of 40 ms at the head of some syllables, high-passed by a first difference."""
     noise = np.diff(random.standard_normal(len(time_s) + 1))
     shape = np.zeros_like(time_s)
     for syllable in syllables:
@@ -114,7 +114,7 @@ def _bursts(time_s: Signal, syllables: list[_Syllable], random: np.random.Genera
 
 
 def _envelope(time_s: Signal, start_s: float, length_s: float) -> Signal:
-    """Raised-cosine rise of 30 ms and a fall of half the length."""
+    """Return a raised-cosine rise of 30 ms and a fall of half the length."""
     since = time_s - start_s
     rise = np.clip(since / min(0.03, length_s / 2), 0.0, 1.0)
     fall = np.clip((length_s - since) / (length_s / 2), 0.0, 1.0)

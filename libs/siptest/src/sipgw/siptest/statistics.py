@@ -1,4 +1,4 @@
-"""What a call was like, in numbers."""
+"""The figures of a call."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,7 +8,7 @@ from sipgw.siptest.probe import LatencySummary, echo_latencies, summarise
 
 
 class Times(Protocol):
-    """Of a call; see CallTimes."""
+    """The times of a call; see CallTimes."""
 
     @property
     def answer_time_s(self) -> float | None: ...
@@ -16,8 +16,10 @@ class Times(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CallStatistics:
-    """Counted by the phone. `packets_lost` is of what we should have received; `reported_lost` is what the
-    peer says in RTCP of ours, None when it said nothing."""
+    """The phone's counts. `packets_lost` never arrived here.
+
+    `reported_lost` is our loss by the peer's RTCP; None when it sent no report.
+    """
 
     answer_time_ms: float | None
     packets_sent: int
@@ -27,7 +29,7 @@ class CallStatistics:
     reported_lost: int | None
     jitter_ms: float
     longest_gap_ms: float
-    worst_own_clock_ms: float  # how late our own sending clock was at worst: above 10, this machine was busy
+    worst_own_clock_ms: float  # how late our sending clock was at worst: above 10, this machine was busy
     digits_sent: str
     digits_received: str
 
@@ -51,5 +53,5 @@ def measure(media: PhoneMedia, times: Times) -> CallStatistics:
 
 
 def echo_latency(media: PhoneMedia) -> LatencySummary | None:
-    """How late our own speech came back, when the peer is an echo; takes some milliseconds to compute."""
+    """Return how late our own speech came back, when the peer is an echo; this takes some milliseconds."""
     return summarise(echo_latencies(media.sent_track, media.received.track))

@@ -1,5 +1,6 @@
-"""Redis from a URL: partitions, scripts, Redis time, the epoch, shared secrets. The only importer of
-`redis`.
+"""Redis from a URL: partitions, scripts, Redis time, the epoch, shared secrets.
+
+This is the only package that imports `redis`.
 """
 
 from sipgw.store.address import without_password

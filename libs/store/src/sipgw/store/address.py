@@ -1,8 +1,8 @@
-"""A Redis URL as people give it: where it is read from, its credentials, and how it is shown.
+"""A Redis URL as people write it: its source, its credentials, and its printable form.
 
-The password may stand in a file of its own (`?password_file=PATH`), as it is: nothing has to be
-percent-encoded, and the file is read again at each connection, so that a changed password needs no restart.
-`file:///PATH` names a file with the whole URL; its user and password are read again likewise.
+The password may stand in a file of its own (`?password_file=PATH`), unescaped. The file is read again at each
+connection, so a changed password needs no restart. `file:///PATH` names a file with the whole URL; its user
+and password are read again likewise.
 """
 
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ _ENCODE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
-    """`parts` are the URL's without user, password and `password_file`."""
+    """A URL taken apart; `parts` has no user, password or `password_file`."""
 
     parts: SplitResult
     username: str = ""
@@ -36,11 +36,14 @@ class RedisAddress:
 
     @property
     def url(self) -> str:
-        """Without credentials."""
+        """The URL without credentials."""
         return self.parts.geturl()
 
     def credentials(self) -> tuple[str] | tuple[str, str] | None:
-        """What AUTH gets; None for no AUTH. Raises OSError and UnicodeDecodeError of the password's file."""
+        """Return the arguments of AUTH.
+
+        None for no AUTH. Raises OSError and UnicodeDecodeError for the password's file.
+        """
         password = self.password
         if self.password_file is not None:
             password = self.password_file.read_bytes().decode()
@@ -50,13 +53,13 @@ class RedisAddress:
 
 
 class Credentials(CredentialProvider):
-    """Of the URL as it is now, for each connection."""
+    """The credentials of the URL as it is now, read for each connection."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     def get_credentials(self) -> Any:
-        """A tuple for AUTH, or None. Raises OSError, upon which a link tries again later."""
+        """Return a tuple for AUTH, or None. Raises OSError; the link then tries again later."""
         try:
             return read_address(self._url).credentials()
         except ValueError as error:
@@ -67,16 +70,16 @@ class Credentials(CredentialProvider):
 
 
 def read_address(url: str) -> RedisAddress:
-    """Take `url` apart, or the one in the file that it names.
+    """Take `url` apart, or the URL in the file that it names.
 
-    Raises StoreUrlError, which shows no password.
+    Raises StoreUrlError, whose text shows no password.
     """
     if url.startswith("file:"):
         url = _read_file(url)
     shown = without_password(url)
     try:
         parts = urlsplit(url)
-    except ValueError:  # its text may quote the password
+    except ValueError:  # the error's text may quote the password
         raise StoreUrlError(f"{shown!r} is not a Redis URL: {_ENCODE}") from None
     if parts.scheme not in SCHEMES:
         allowed = ", ".join(SCHEMES)
@@ -93,7 +96,7 @@ def read_address(url: str) -> RedisAddress:
 
 
 def without_password(url: str) -> str:
-    """`url` for logs and errors: whatever stands before its last @ is left out."""
+    """Return `url` for logs and errors, without everything before its last @."""
     scheme, separator, rest = url.partition("://")
     credentials, at, host = rest.rpartition("@")
     return f"{scheme}{separator}{'***@' if at and credentials else ''}{host}"

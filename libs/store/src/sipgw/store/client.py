@@ -40,13 +40,13 @@ _PARSED_REPLIES: Final = (
 
 
 class Closable(Protocol):
-    """What has connections of its own."""
+    """Something with connections to close."""
 
     async def aclose(self) -> None: ...
 
 
 class Requests(Protocol):
-    """Where commands go."""
+    """Something that executes commands."""
 
     async def request(self, args: tuple[Any, ...], timeout_s: float) -> Any: ...
 
@@ -57,7 +57,7 @@ class Requests(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Where a store's commands go; `blocking` for reads that wait."""
+    """The links of a store: one for commands, `blocking` for reads that wait."""
 
     commands: Requests
     blocking: Requests
@@ -71,7 +71,7 @@ class Links:
 
 
 def connect_links(url: str) -> Links:
-    """Build what `url` names. Connects to nothing yet. Raises StoreUrlError."""
+    """Build the links that `url` names, without connecting yet. Raises StoreUrlError."""
     address = read_address(url)
     try:
         match address.parts.scheme.partition("+")[2]:
@@ -81,14 +81,14 @@ def connect_links(url: str) -> Links:
                 cluster = _cluster(url, address)
                 return Links(cluster, cluster, is_cluster=True)
             case _:
-                _ = address.parts.port  # raises ValueError where redis-py would take the default port
+                _ = address.parts.port  # raises ValueError, where redis-py would take the default port
                 return _shared(_single(url, address))
     except (ValueError, RedisError) as error:
         raise StoreUrlError(f"{without_password(address.url)!r} is not a Redis URL: {error}") from error
 
 
 class _ClusterRequests:
-    """redis-py's Cluster client, its reply parsers taken out for the commands that we use."""
+    """redis-py's Cluster client, without its reply parsers for the commands that we use."""
 
     def __init__(self, client: RedisCluster) -> None:
         self._client: Any = client
@@ -97,13 +97,13 @@ class _ClusterRequests:
             self._client.response_callbacks.pop(command, None)
 
     async def request(self, args: tuple[Any, ...], timeout_s: float) -> Any:
-        if args[0] == "XINFO":  # redis-py knows the slot of a subcommand only when it is one word with it
+        if args[0] == "XINFO":  # redis-py finds the slot of a subcommand only when both are one word
             args = (f"{args[0]} {args[1]}", *args[2:])
         async with asyncio.timeout(timeout_s), self._slots:
             return await self._client.execute_command(*args)
 
     def reset(self) -> None:
-        """redis-py follows the Cluster's moves by itself."""
+        """Do nothing: redis-py follows the Cluster's moves by itself."""
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -147,7 +147,7 @@ def _cluster(url: str, address: RedisAddress) -> _ClusterRequests:
 
 
 def _connection_options() -> dict[str, Any]:
-    """The link has its own bounds and its own way with a loss."""
+    """Switch off redis-py's own timeouts and retries: the link has its own."""
     return {
         "protocol": 2,
         "socket_timeout": None,
@@ -157,7 +157,7 @@ def _connection_options() -> dict[str, Any]:
 
 
 def _hosts(address: RedisAddress, default_port: int) -> list[tuple[str, int]]:
-    """Every host:port of a comma-separated authority."""
+    """Return every host:port of a comma-separated authority."""
     return [_host_port(item, default_port) for item in address.parts.netloc.split(",")]
 
 

@@ -1,7 +1,7 @@
 """Errors of the store.
 
 StoreError
-├── StoreUrlError       we were given a URL that names no Redis we can use
+├── StoreUrlError       the URL names no Redis that we can use
 ├── StoreUnavailable    Redis did not answer within the bound; whether a write took effect is unknown
 └── StoreProtocolError  Redis answered with an error: our command or script is wrong, or its ACL forbids it
 """
@@ -15,7 +15,7 @@ class StoreUrlError(StoreError, ValueError):
     """The URL names no Redis that we can use; the message says what is allowed."""
 
 
-class StoreUnavailable(StoreError):  # noqa: N818 - a state of the world, no fault of the call
+class StoreUnavailable(StoreError):
     """Redis did not answer in time. A write may or may not have taken effect."""
 
 

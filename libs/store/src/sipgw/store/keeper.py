@@ -1,4 +1,4 @@
-"""What the store keeps up in the background: reachability, Redis time, the epoch, the shared secrets."""
+"""The background task of the store: it probes Redis and keeps its time, its epoch and shared secrets."""
 
 import asyncio
 import contextlib
@@ -17,8 +17,8 @@ _PROBE_PERIOD_S: Final = 0.5
 _SECRETS_EVERY_PROBES: Final = 2
 _SECRET_BYTES: Final = 32
 
-# The epoch is replaced only by who saw the value that it replaces, so that all processes agree on the new
-# one.
+# A process replaces the epoch only if it saw the value that it replaces, so that all processes agree on the
+# new one.
 _REPLACE_EPOCH: Final = Script(
     "replace_epoch",
     """
@@ -31,9 +31,9 @@ _REPLACE_EPOCH: Final = Script(
     """,
 )
 
-# The older secret wins: "<time drawn in ms, 16 hex digits><secret>". A process that starts between data loss
-# and our publishing again draws one of its own, which must yield. One just drawn (ARGV[2] empty) never
-# replaces another, however close their times: its drawer has not answered with it yet.
+# The older secret wins: "<time drawn in ms, 16 hex digits><secret>". A process that starts between a data
+# loss and our publishing again draws a secret of its own, which must yield. A secret just drawn (ARGV[2]
+# empty) never replaces another, however close their times: its process has not used it yet.
 _PUBLISH_SECRET: Final = Script(
     "publish_secret",
     """
@@ -48,7 +48,7 @@ _PUBLISH_SECRET: Final = Script(
 
 
 class _Commands(Protocol):
-    """What the keeper needs of the store."""
+    """The part of the store that the keeper uses."""
 
     async def command(self, *args: str | bytes | int | float) -> Any: ...
 
@@ -58,7 +58,7 @@ class _Commands(Protocol):
 
 
 class Keeper:
-    """Probes Redis twice a second and tells what it learns."""
+    """Probes Redis twice a second and reports what it learns."""
 
     def __init__(self, commands: _Commands, *, is_cluster: bool) -> None:
         self._commands = commands
@@ -153,7 +153,10 @@ class Keeper:
         return replaced.decode()
 
     async def _server_run(self) -> bytes | None:
-        """The server's run id; None where INFO is forbidden or each shard has its own (a Cluster)."""
+        """Return the server's run id.
+
+        None where INFO is forbidden, and in a Cluster, whose shards have one each.
+        """
         if not self._knows_runs:
             return None
         try:

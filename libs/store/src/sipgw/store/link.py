@@ -1,8 +1,8 @@
 """One connection that all commands share: written in batches, answered in order.
 
-A connection per command, as a pool gives, costs more and, when Redis freezes, a new connection for each
-command that was given up. Here a command that gets no answer in time closes the connection and fails all that
-wait behind it; the next one connects anew. Blocking reads need a link of their own.
+A pool gives each command a connection. That costs more, and when Redis freezes each command that timed out
+makes a new one. Here a command that gets no answer in time closes the connection and fails all commands
+behind it; the next command connects anew. Blocking reads need a link of their own.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from sipgw.runtime.tasks import TaskGroupOwner
 _CONNECT_TIMEOUT_S: Final = 1.0
 
 
-class LinkLost(Exception):  # noqa: N818 - the store makes StoreUnavailable of it
+class LinkLost(Exception):
     """The connection broke or could not be made. What was sent may have taken effect."""
 
 
 class Connection(Protocol):
-    """What we use of redis-py's connection: address, TLS, authentication, packing and parsing."""
+    """The part of redis-py's connection that we use: address, TLS, authentication, packing and parsing."""
 
     def connect(self) -> Awaitable[None]: ...
 
@@ -36,7 +36,7 @@ class Connection(Protocol):
 
 
 class Link:
-    """Commands on one connection, which is made when the first is asked for and again after a loss."""
+    """Commands on one connection, made at the first command and again after a loss."""
 
     def __init__(self, make_connection: Callable[[], Connection], name: str) -> None:
         self._make_connection = make_connection
@@ -45,7 +45,7 @@ class Link:
         self._connecting: asyncio.Task[_Line | LinkLost] | None = None
 
     async def request(self, args: tuple[Any, ...], timeout_s: float) -> Any:
-        """The reply. Raises LinkLost, TimeoutError, redis' ResponseError."""
+        """Return the reply. Raises LinkLost, TimeoutError, redis' ResponseError."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         line = self._line
         if line is None or line.is_lost:
@@ -53,8 +53,8 @@ class Link:
                 line = await self._connected()
         answer = line.request(args)
         try:
-            # Not asyncio.timeout: it cancels at once, and after a stall of ours the answer lies in the socket
-            # unread.
+            # Not asyncio.timeout: it cancels at once, although after a stall of ours the answer is in the
+            # socket, unread.
             left_s = max(deadline - asyncio.get_running_loop().time(), 0.0)
             await asyncio.wait((answer,), timeout=left_s)
             if answer.done():
@@ -65,7 +65,7 @@ class Link:
         raise TimeoutError
 
     def reset(self) -> None:
-        """Close the connection: the server behind it is not the one we want any more."""
+        """Close the connection, since its server is no longer the one we want."""
         if self._line is not None:
             self._line.lose("reset")
 
@@ -76,7 +76,7 @@ class Link:
         await self._tasks.aclose()
 
     async def _connected(self) -> "_Line":
-        """The connection that is being made, by one task for all that wait."""
+        """Return the connection, made by one task for all commands that wait."""
         if self._connecting is None or self._connecting.done():
             self._connecting = self._tasks.spawn(self._connect(), "connect")
         made = await asyncio.shield(self._connecting)
@@ -98,7 +98,7 @@ class Link:
 
 
 class _Line:
-    """One life of the connection."""
+    """One connection from its making to its loss."""
 
     def __init__(self, connection: Connection) -> None:
         self.is_lost = False
@@ -111,7 +111,7 @@ class _Line:
         self._loss = asyncio.get_running_loop().create_future()
 
     def request(self, args: tuple[Any, ...]) -> asyncio.Future[Any]:
-        """Queue a command; the answer is the future's."""
+        """Queue a command and return the future of its reply."""
         if self.is_lost:
             raise LinkLost(self._why)
         self._unsent += self._connection.pack_command(*args)
@@ -121,14 +121,14 @@ class _Line:
         return answer
 
     def lose(self, why: str) -> None:
-        """End this life: all that wait fail now."""
+        """End this connection: fail all waiting commands now."""
         if self.is_lost:
             return
         self.is_lost, self._why = True, why
         for answer in self._waiting:
             if not answer.done():
                 answer.set_exception(LinkLost(why))
-                answer.exception()  # seen: a caller that has given up will not ask for it
+                answer.exception()  # mark it as retrieved: a caller that gave up will not
         self._waiting.clear()
         self._loss.set_result(None)
 

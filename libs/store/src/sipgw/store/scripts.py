@@ -11,9 +11,7 @@ class Script:
     name: str
     source: str
     is_repeatable: bool = False
-    """Whether running it twice does what running it once does: then a lost connection is no reason to give
-    up.
-    """
+    """Whether running it twice equals running it once: then it may be sent again after a lost connection."""
     sha: str = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
-"""The store: commands and scripts on Redis, each bounded to one second, and what a process keeps beside them.
+"""The store: commands and scripts on Redis, each bounded to one second, and the state kept beside them.
 
 A `Store` opens even when Redis is away: a keeper task goes on trying, learns Redis time and its epoch, and
-publishes the shared secrets. The random `sipgw:epoch` key tells a Redis that lost data; it names the server
+publishes the shared secrets. The random `sipgw:epoch` key reveals a Redis that lost data. It names the server
 run that holds it, so that a failover or a restart counts as a possible loss too.
 """
 
@@ -31,7 +31,7 @@ _AWAY_REPLIES: Final = (
 )
 
 Argument = str | bytes | int | float
-"""What a command takes: text is sent as UTF-8."""
+"""An argument of a command; text is sent as UTF-8."""
 
 
 class Store:
@@ -43,7 +43,7 @@ class Store:
 
     @classmethod
     async def connect(cls, url: str) -> Self:
-        """Open the store. Returns whether Redis answers or not (`is_reachable`). Raises StoreUrlError."""
+        """Open the store, whether or not Redis answers (see `is_reachable`). Raises StoreUrlError."""
         store = cls(connect_links(url))
         await store._keeper.start()
         return store
@@ -55,7 +55,7 @@ class Store:
 
     @property
     def is_cluster(self) -> bool:
-        """In a Cluster a command may name keys of one hash tag only."""
+        """Whether this is a Cluster, where a command may name keys of one hash tag only."""
         return self._links.is_cluster
 
     @property
@@ -70,50 +70,49 @@ class Store:
 
     @property
     def round_trip_s(self) -> float:
-        """What Redis took to answer the last probe; 0 before the first."""
+        """The round trip of the last probe; 0 before the first."""
         return self._keeper.round_trip_s
 
     def on_epoch_change(self, callback: Callable[[str], None]) -> Callable[[], None]:
-        """Call `callback(epoch)` in the event loop when Redis may have lost data; returns what unsubscribes
-        it.
+        """Call `callback(epoch)` in the event loop when Redis may have lost data; return an unsubscriber.
 
         The first epoch that a process learns is no change.
         """
         return self._keeper.subscribe(callback)
 
     def now_ms(self) -> int:
-        """Redis time by our monotonic clock and the offset of the last probe; no round trip."""
+        """Return Redis time by our monotonic clock and the offset of the last probe, without a round trip."""
         return self._keeper.now_ms()
 
     async def redis_time_ms(self) -> int:
-        """Redis time, milliseconds since the Unix epoch, asked now."""
+        """Ask for Redis time, in milliseconds since the Unix epoch."""
         seconds, micros = await self.command("TIME")
         return int(seconds) * 1000 + int(micros) // 1000
 
     async def shared_secret(self, name: str) -> bytes:
-        """32 random bytes that every process of this gateway gets for `name`.
+        """Return 32 random bytes that every process of this gateway gets for `name`.
 
-        Drawn by the first that asks, kept in Redis and in memory, published again after data loss. After the
-        first answer this waits for nothing. Raises StoreUnavailable only before that.
+        The first process that asks draws them. They are kept in Redis and in memory, and published again
+        after data loss. After the first answer this never waits. Raises StoreUnavailable only before that.
         """
         return await self._keeper.shared_secret(name)
 
     async def command(self, *args: Argument) -> Any:
-        """One command, its reply as Redis sends it (bytes, int, list, None).
+        """Run one command and return its reply as Redis sends it (bytes, int, list, None).
 
         Raises StoreUnavailable, StoreProtocolError.
         """
         return await self._request(self._links.commands, args, COMMAND_TIMEOUT_S)
 
     async def blocking_command(self, *args: Argument, block_s: float) -> Any:
-        """A command that waits up to `block_s` by itself; on a connection of its own, one at a time.
+        """Run a command that waits up to `block_s` by itself, one at a time on a connection of its own.
 
         Raises StoreUnavailable, StoreProtocolError.
         """
         return await self._request(self._links.blocking, args, COMMAND_TIMEOUT_S + block_s)
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument] = ()) -> Any:
-        """Run `script`: one EVALSHA round trip, once more with the source when Redis does not have it.
+        """Run `script` in one EVALSHA round trip, once more with the source when Redis does not have it.
 
         Raises StoreUnavailable, StoreProtocolError.
         """

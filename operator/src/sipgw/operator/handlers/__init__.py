@@ -1,1 +1,1 @@
-"""Where kopf is: it watches, and says that something changed."""
+"""The handlers of kopf, which watches and reports that something changed."""

@@ -1,4 +1,4 @@
-"""Who we are to the apiserver: the pod's service account, else a kubeconfig."""
+"""Credentials for the apiserver: the pod's service account, else a kubeconfig."""
 
 import os
 from dataclasses import replace
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     import ssl
 
 WATCH_LOGIN_S: Final = 600.0
-"""kopf logs in anew so often; it would keep an authority that the cluster has replaced."""
+"""How often kopf logs in anew; else it would keep an authority that the cluster has replaced."""
 
 
 def connection(settings: kopf.OperatorSettings) -> kopf.ConnectionInfo:
-    """Raises StartupError when there is no cluster to be seen."""
+    """Return how to reach the apiserver. Raises StartupError without a cluster."""
     found = kopf.login_with_service_account(settings=settings)
     if found is None:
         found = kopf.login_with_kubeconfig(settings=settings)
     elif host := os.environ.get("KUBERNETES_SERVICE_HOST"):
-        # By address: the certificates that the whole gateway waits for need no DNS.
+        # By address: the whole gateway waits for its certificates, so they must not depend on DNS.
         port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
         found = replace(found, server=f"https://{f'[{host}]' if ':' in host else host}:{port}")
     if found is None:
@@ -33,20 +33,20 @@ def connection(settings: kopf.OperatorSettings) -> kopf.ConnectionInfo:
 
 
 def connection_for_a_while(settings: kopf.OperatorSettings) -> kopf.ConnectionInfo:
-    """The same for kopf's watches, which ask for it again when it has expired."""
+    """Return the same for kopf's watches, which ask again when it has expired."""
     expiration = datetime.now(UTC) + timedelta(seconds=WATCH_LOGIN_S)
     return replace(connection(settings), expiration=expiration)
 
 
 class LogIn:
-    """The same for KubeClient. Files are read at each call; the TLS context is another when they changed."""
+    """The same for KubeClient. Files are read at each call; the TLS context changes with their contents."""
 
     def __init__(self) -> None:
         self._read: tuple[object, ...] = ()
         self._tls: ssl.SSLContext | None = None
 
     def __call__(self) -> Credentials:
-        """Raises StartupError when there is no cluster to be seen."""
+        """Return the credentials. Raises StartupError without a cluster."""
         info = connection(kopf.OperatorSettings())
         read = tls_material(info)
         if self._tls is None or read != self._read:
@@ -55,7 +55,7 @@ class LogIn:
 
 
 def tls_material(info: kopf.ConnectionInfo) -> tuple[object, ...]:
-    """All that a TLS context is made of: what is in the files, not where they are."""
+    """Return all that a TLS context depends on: the files' contents, not their paths."""
     paths = (info.ca_path, info.certificate_path, info.private_key_path)
     files = [Path(os.fsdecode(path)).read_bytes() if path else None for path in paths]
     return (*files, info.ca_data, info.certificate_data, info.private_key_data, info.insecure)

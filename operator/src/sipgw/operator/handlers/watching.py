@@ -1,8 +1,8 @@
-"""Watching: kopf's event handlers, each of which only says that something changed.
+"""Watching: kopf's event handlers, which only report that something changed.
 
-`on.event` alone: timers, daemons and the change handlers put finalizers and annotations on objects, and a
-finalizer hangs an uninstall whose operator is gone first. kopf runs in a thread with a loop of its own, since
-at its end it cancels whatever else it finds in its loop.
+Only `on.event` is used: timers, daemons and the change handlers put finalizers and annotations on objects,
+and a finalizer hangs an uninstall that removes the operator first. kopf runs in a thread with its own loop,
+since at its end it cancels all other tasks of its loop.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _HELM_RELEASES: Final = "type!=helm.sh/release.v1"
 
 
 class Watching:
-    """`start` when the kinds are known to the apiserver; the notices are called in the caller's loop."""
+    """Call `start` when the apiserver knows the kinds; notices are called in the caller's loop."""
 
     def __init__(
         self,
@@ -45,7 +45,8 @@ class Watching:
 
     def start(self) -> None:
         """Watch until `aclose`."""
-        logging.getLogger("kopf").setLevel(logging.ERROR)  # a thread gets no signals; it need not say so
+        # a thread gets no signals, so its warning is pointless
+        logging.getLogger("kopf").setLevel(logging.ERROR)
         loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, args=(loop,), name="kopf", daemon=True)
         self._thread.start()
@@ -92,7 +93,7 @@ class Watching:
         return registry
 
     def _is_news(self, type_: str | None, body: Mapping[str, Any]) -> bool:
-        """Our own writes of status, and the heartbeats of nodes, are none."""
+        """Return whether an event matters; our own writes of status and the heartbeats of nodes don't."""
         uid, now = str(body["metadata"]["uid"]), fingerprint(body)
         if type_ == "DELETED":
             self._seen.pop(uid, None)
@@ -102,7 +103,7 @@ class Watching:
 
 
 def fingerprint(body: Mapping[str, Any]) -> object:
-    """What of an object matters to a pass."""
+    """Return the parts of an object that matter to a pass."""
     metadata = body["metadata"]
     match body.get("kind"):
         case "Node":
@@ -115,9 +116,9 @@ def fingerprint(body: Mapping[str, Any]) -> object:
 
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
-    settings.posting.enabled = False  # our events say what a person can use
-    settings.scanning.disabled = True  # no rights on CRDs and namespaces
+    settings.posting.enabled = False  # our own events help users more
+    settings.scanning.disabled = True  # we have no rights on CRDs and namespaces
     settings.peering.standalone = True
     settings.watching.field_selectors["", "v1", "secrets"] = _HELM_RELEASES
-    settings.process.ultimate_exiting_timeout = None  # it would kill the process, which is ours
+    settings.process.ultimate_exiting_timeout = None  # it would kill the whole process
     return settings

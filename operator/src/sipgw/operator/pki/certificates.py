@@ -1,8 +1,8 @@
-"""Certificates as values: a CA that overlaps with its successor, leaves that name a role. Pure; time goes in.
+"""Certificates as values: a CA that overlaps with its successor, leaves that name a role. Pure.
 
-The CA lives a year. At two thirds the *next* one is made and only believed; a day later, when every process
-has read it, it signs, and the one before stays believed until no leaf of it can be alive. Leaves live thirty
-days and are made anew at two thirds, or as soon as their issuer is not the CA that signs.
+The CA lives a year. At two thirds the *next* one is made and only trusted; a day later, when every process
+has read it, it signs, and the previous one stays trusted until all its leaves have expired. Leaves live
+thirty days and are renewed at two thirds, or as soon as their issuer is not the CA that signs.
 """
 
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ ROLES: Final = ("edge", "relay", "registry", "operator")
 CA_LIFE: Final = timedelta(days=365)
 LEAF_LIFE: Final = timedelta(days=30)
 SETTLE: Final = timedelta(days=1)
-"""From when the next CA is believed to when it signs: longer than any kubelet takes to renew a mount."""
+"""The time from trusting the next CA to signing with it: longer than a kubelet takes to update a mount."""
 _BACKDATED: Final = timedelta(minutes=5)
 _PART_OF_LIFE: Final = 2 / 3
 
@@ -33,7 +33,7 @@ class KeyPair:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """The CA that signs, the one that will, and what else is believed."""
+    """The CA that signs, the next one, and the others that are trusted."""
 
     current: KeyPair
     next: KeyPair | None = None
@@ -41,20 +41,20 @@ class Authority:
 
     @property
     def bundle(self) -> bytes:
-        """Everything to believe, the signing CA first."""
+        """All trusted certificates, the signing CA first."""
         return self.current.certificate + (self.next.certificate if self.next else b"") + self.previous
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """What a process is given: its certificate and whom to believe."""
+    """What a process gets: its certificate and the authorities that it trusts."""
 
     pair: KeyPair
     bundle: bytes
 
 
 def renew_authority(authority: Authority | None, now: datetime, name: str) -> Authority:
-    """The authority as it has to be now; the same object when nothing is due."""
+    """Return the authority as it should be now; the same object when nothing is due."""
     if authority is None or _expires(authority.current.certificate) <= now:
         return Authority(_issue_authority(name, now))
     if authority.previous and _begins(authority.current.certificate) + SETTLE + LEAF_LIFE <= now:
@@ -68,20 +68,20 @@ def renew_authority(authority: Authority | None, now: datetime, name: str) -> Au
 
 
 def renew_leaf(leaf: Leaf | None, role: str, authority: Authority, now: datetime) -> Leaf:
-    """The leaf as it has to be now; the same object when nothing is due."""
+    """Return the leaf as it should be now; the same object when nothing is due."""
     if leaf is None or not _is_good(leaf, role, authority, now):
         return Leaf(_issue_leaf(role, authority.current, now), authority.bundle)
     return leaf if leaf.bundle == authority.bundle else replace(leaf, bundle=authority.bundle)
 
 
 def is_past_due(certificate: bytes, now: datetime) -> bool:
-    """Whether two thirds of its life are over."""
+    """Return whether two thirds of its life are over."""
     begins, expires = _begins(certificate), _expires(certificate)
     return begins + (expires - begins) * _PART_OF_LIFE <= now
 
 
 def expires_at(certificate: bytes) -> datetime:
-    """When the first certificate of the PEM runs out."""
+    """Return when the first certificate of the PEM expires."""
     return _expires(certificate)
 
 

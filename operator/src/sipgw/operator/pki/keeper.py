@@ -1,6 +1,6 @@
-"""CertificateKeeper: the CA and the leaves in their Secrets, as certificates.py wants them to be.
+"""CertificateKeeper: keep the CA and the leaves in their Secrets, as certificates.py wants them.
 
-First of all that the operator does, since every other pod waits for its Secret.
+This is the operator's first task, since every other pod waits for its Secret.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from sipgw.runtime.telemetry.logs import get_logger
 
 
 class CertificateKeeper:
-    """Call `ensure` now and then. Its methods raise KubeError."""
+    """Call `ensure` now and then. Methods raise KubeError."""
 
     def __init__(
         self,
@@ -39,11 +39,11 @@ class CertificateKeeper:
         self._log = get_logger("sipgw.operator.pki")
 
     def secret_name(self, role: str) -> str:
-        """Of a role's leaf."""
+        """Return the name of a role's Secret."""
         return f"{self._release}-tls-{role}"
 
     async def ensure(self) -> list[str]:
-        """Make and renew what is due; gives the names of the Secrets that were renewed, not of new ones."""
+        """Make and renew what is due; return the names of renewed Secrets, without new ones."""
         now = datetime.fromtimestamp(self._clock.unix_ms() / 1000, UTC)
         name = f"{self._release}-ca"
         body = await self._client.get(paths.secrets(self._namespace, name))
@@ -59,7 +59,7 @@ class CertificateKeeper:
         return renewed + [one for one in done if one]
 
     async def read_leaf(self, role: str) -> pki.Leaf | None:
-        """A role's leaf, whoever made it."""
+        """Return a role's leaf, from any issuer."""
         body = await self._client.get(paths.secrets(self._namespace, self.secret_name(role)))
         return manifests.read_leaf(body)
 
@@ -78,7 +78,7 @@ class CertificateKeeper:
         if before is None:
             await self._client.create(paths.secrets(self._namespace), manifest)
         else:
-            # The version goes along: two replicas that both believed to lead make no mixture.
+            # The version goes along: of two replicas that both think they lead, only one can write.
             manifest["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"]
             if before.get("type") != manifest["type"]:
                 raise KubeConflict(409, f"Secret {name} has type {before.get('type')}: delete it")
@@ -87,7 +87,7 @@ class CertificateKeeper:
 
 
 async def keep_in_files(read: Callable[[], Awaitable[pki.Leaf | None]], directory: Path) -> bool:
-    """Write a leaf where TlsDirectory reads it; False when there is none yet."""
+    """Write a leaf where TlsDirectory reads it; return False when there is none yet."""
     leaf = await read()
     if leaf is not None:
         _write_files(leaf, directory)

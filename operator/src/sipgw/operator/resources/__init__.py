@@ -1,1 +1,1 @@
-"""Objects of Kubernetes as JSON: paths, manifests, and what is read from them."""
+"""Objects of Kubernetes as JSON: paths, manifests, and functions that read them."""

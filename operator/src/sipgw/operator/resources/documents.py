@@ -1,4 +1,4 @@
-"""Our custom resources as the apiserver gives them: keys, order, what they refer to."""
+"""Our custom resources as the apiserver returns them: keys, order, references."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ ObjectKey = tuple[str, str]
 
 
 def key_of(body: Json) -> ObjectKey:
-    """Items of a list have no kind of their own: add it first."""
+    """Return the key. Items of a list have no kind of their own: add it first."""
     return str(body["kind"]), str(body["metadata"]["name"])
 
 
@@ -18,7 +18,7 @@ def generation_of(body: Json) -> int:
 
 
 def secrets_wanted(documents: Iterable[Json]) -> list[str]:
-    """Names of the Secrets that trunks refer to, also of trunks that are wrong otherwise."""
+    """Return the names of the Secrets that trunks refer to, also of trunks with other errors."""
     names: set[str] = set()
     for body in documents:
         node = body

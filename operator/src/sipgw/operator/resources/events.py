@@ -1,4 +1,4 @@
-"""Events: what a person should follow, on the object that `kubectl describe` is asked about."""
+"""Events: reports for people, on the object that they will `kubectl describe`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def subject_of_lane(lane: Lane) -> Subject:
 
 
 def subject_of_relay(relay: str, lanes: Iterable[Lane]) -> Subject | None:
-    """The lane of the relay with that name."""
+    """Return the lane of the relay with that name."""
     name = relay.rpartition("-")[0]
     return next((subject_of_lane(lane) for lane in lanes if lane.name == name), None)
 
@@ -40,7 +40,7 @@ def subject_of_relay(relay: str, lanes: Iterable[Lane]) -> Subject | None:
 def event_manifest(
     subject: Subject, namespace: str, reason: str, message: str, *, now: str, is_warning: bool
 ) -> Json:
-    """A core/v1 Event."""
+    """Return a core/v1 Event."""
     return {
         "apiVersion": "v1",
         "kind": "Event",

@@ -1,4 +1,4 @@
-"""The Lease that says which replica acts."""
+"""The Lease that names the acting replica."""
 
 from datetime import UTC, datetime
 
@@ -7,7 +7,7 @@ from sipgw.operator.resources.json_parts import Json, part
 
 
 def read_lease(body: Json) -> LeaseRecord:
-    """As the apiserver gave it; a lease that nobody holds has the holder ""."""
+    """Read the Lease; one without a holder has the holder ""."""
     spec = part(body, "spec")
     return LeaseRecord(
         holder=spec.get("holderIdentity") or "",
@@ -20,7 +20,7 @@ def read_lease(body: Json) -> LeaseRecord:
 def lease_manifest(
     name: str, holder: str, now: datetime, before: LeaseRecord | None, owners: list[Json]
 ) -> Json:
-    """The Lease in `holder`'s hands, to create or to put in place of `before`; "" for nobody's."""
+    """Return the Lease held by `holder` ("" for none), to create or to replace `before`."""
     stamp = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     changes_hands = before is not None and before.holder != holder
     metadata: Json = {"name": name, "ownerReferences": owners}

@@ -1,4 +1,4 @@
-"""Nodes: what of them matters to us, which is little of a large object."""
+"""Nodes: the small part of a large object that we use."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -30,14 +30,14 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Placing:
-    """What of a pod template says where its pods may run, as far as we look."""
+    """The rules of a pod template for where its pods may run, as far as we read them."""
 
     node_selector: Mapping[str, str] = field(default_factory=dict[str, str])
     tolerations: tuple[Json, ...] = ()
 
 
 def read_node(body: Json) -> Node:
-    """Of several addresses of a type the first. A node that says nothing of its readiness is not ready."""
+    """Read a node, with the first address of each type. One without a readiness condition is not ready."""
     metadata, spec, status = body["metadata"], part(body, "spec"), part(body, "status")
     return Node(
         name=str(metadata["name"]),
@@ -56,20 +56,20 @@ def read_node(body: Json) -> Node:
 
 
 def read_placing(template: Json) -> Placing:
-    """Of a pod template."""
+    """Read the rules of a pod template."""
     spec = part(template, "spec")
     selector = {str(key): str(value) for key, value in part(spec, "nodeSelector").items()}
     return Placing(selector, tuple(parts(spec, "tolerations")))
 
 
 def advertised_addresses(nodes: Iterable[Node], policy: str) -> dict[str, str]:
-    """Node to address by the policy. A node without such an address is left out: its pods keep their own."""
+    """Map node to address by the policy. Without such an address the node's pods use their own."""
     type_ = _TYPES[policy]
     return {node.name: node.addresses[type_] for node in nodes if type_ in node.addresses}
 
 
 def node_states(nodes: Iterable[Node], placing: Placing) -> dict[str, NodeState]:
-    """For the plan. Affinities and free CPU are the scheduler's to know."""
+    """Return the nodes for the plan. Affinities and free CPU are left to the scheduler."""
     return {node.name: NodeState(node.zone, takes_relays=_takes(node, placing)) for node in nodes}
 
 

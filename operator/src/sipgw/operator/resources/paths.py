@@ -1,4 +1,4 @@
-"""Where each kind is, under the apiserver."""
+"""The paths of each kind at the apiserver."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ API_GROUP: Final = f"/apis/{GROUP}/{VERSION}"
 
 
 def documents(namespace: str, kind: str, name: str = "") -> str:
-    """Our custom resources."""
+    """Return the path of our custom resources."""
     return _join(f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURALS[kind]}", name)
 
 
@@ -31,7 +31,7 @@ def leases(namespace: str, name: str = "") -> str:
 
 
 def edge_sets(namespace: str) -> tuple[str, str]:
-    """Where edges are asked for: Deployments and DaemonSets."""
+    """Return the paths of edges: Deployments and DaemonSets."""
     prefix = f"/apis/apps/v1/namespaces/{namespace}"
     return f"{prefix}/deployments", f"{prefix}/daemonsets"
 
@@ -41,7 +41,7 @@ def stateful_sets(namespace: str, name: str = "") -> str:
 
 
 def owner(namespace: str, kind: str, name: str) -> str:
-    """What our Secrets and the Lease may belong to."""
+    """Return the path of what may own our Secrets and the Lease."""
     prefix = {"Deployment": "/apis/apps/v1", "ServiceAccount": "/api/v1"}[kind]
     plural = {"Deployment": "deployments", "ServiceAccount": "serviceaccounts"}[kind]
     return f"{prefix}/namespaces/{namespace}/{plural}/{name}"

@@ -1,4 +1,4 @@
-"""Our certificates as Secrets, and back."""
+"""Our certificates, keys and passwords as Secrets, and back."""
 
 import base64
 import binascii
@@ -11,12 +11,12 @@ _ESCAPES: Final = {
     **{one: f"\\x{one:02x}" for one in (*range(32), 127)},
     ord('"'): '\\"',
     ord("\\"): "\\\\",
-}  # of redis.conf, in double quotes
+}  # escapes of redis.conf, in double quotes
 _LABELS: Final = {"app.kubernetes.io/name": "sipgw", "app.kubernetes.io/managed-by": "sipgw-operator"}
 
 
 def authority_manifest(name: str, authority: Authority, release: str, owners: list[Json]) -> Json:
-    """The CA: what signs, what will, what is believed."""
+    """Return the CA: the signing one, the next one, the trusted ones."""
     after = authority.next
     data = {
         "tls.crt": authority.current.certificate,
@@ -30,7 +30,7 @@ def authority_manifest(name: str, authority: Authority, release: str, owners: li
 
 
 def read_authority(body: Json | None) -> Authority | None:
-    """None when there is none, or one that can't be read."""
+    """Read the CA; return None when it is missing or unreadable."""
     data = _data(body)
     if not data.get("tls.crt") or not data.get("tls.key"):
         return None
@@ -39,13 +39,13 @@ def read_authority(body: Json | None) -> Authority | None:
 
 
 def leaf_manifest(name: str, leaf: Leaf, release: str, owners: list[Json]) -> Json:
-    """What a pod mounts."""
+    """Return the Secret that a pod mounts."""
     data = {"ca.crt": leaf.bundle, "tls.crt": leaf.pair.certificate, "tls.key": leaf.pair.key}
     return _manifest(name, data, release, owners)
 
 
 def read_leaf(body: Json | None) -> Leaf | None:
-    """None when there is none, or one with parts missing."""
+    """Read a leaf; return None when it is missing or incomplete."""
     data = _data(body)
     if not all(data.get(name) for name in ("ca.crt", "tls.crt", "tls.key")):
         return None
@@ -53,12 +53,12 @@ def read_leaf(body: Json | None) -> Leaf | None:
 
 
 def read_value(body: Json | None, key: str) -> bytes | None:
-    """One value of a Secret; None when there is none."""
+    """Return one value of a Secret; None without it."""
     return _data(body).get(key)
 
 
 def read_key(body: Json, key: str) -> str | None:
-    """One value of a Secret that a document refers to, as text."""
+    """Return one value of a Secret that a document refers to, as text."""
     value = read_value(body, key)
     try:
         return value.decode() if value is not None else None
@@ -67,18 +67,18 @@ def read_key(body: Json, key: str) -> str | None:
 
 
 def seal_manifest(name: str, key: str, release: str, owners: list[Json]) -> Json:
-    """What passwords in the config are sealed with."""
+    """Return the Secret of the key that seals passwords in the config."""
     return _manifest(name, {"seal.key": key.encode()}, release, owners, "Opaque")
 
 
 def password_manifest(name: str, password: bytes, release: str, owners: list[Json]) -> Json:
-    """What Redis asks its clients for, and the piece of its configuration that says so."""
+    """Return the Secret of Redis' password and of the piece of its configuration with it."""
     data = {"password": password, "password.conf": confs_of(password)[0]}
     return _manifest(name, data, release, owners, "Opaque")
 
 
 def confs_of(password: bytes) -> tuple[bytes, ...]:
-    """Ways to write it for Redis; the first is ours, the second that of earlier charts."""
+    """Return the notations of it for Redis; the first is ours, the second that of earlier charts."""
     escaped = "".join(_ESCAPES.get(one) or chr(one) for one in password)
     plain = (b"requirepass " + password + b"\n",) if password.isalnum() else ()
     return f'requirepass "{escaped}"\n'.encode("latin-1"), *plain

@@ -1,4 +1,4 @@
-"""The lanes: a StatefulSet of relays each. Relay number i is lane i % L, ordinal i // L."""
+"""The lanes: one StatefulSet of relays each. Relay number i is lane i % L, ordinal i // L."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -27,17 +27,17 @@ def lane_name(release: str, lane: int) -> str:
 
 
 def selector(release: str) -> str:
-    """Of StatefulSets and pods of relays."""
+    """Return the selector of StatefulSets and pods of relays."""
     return f"app.kubernetes.io/instance={release},app.kubernetes.io/component=relay"
 
 
 def edge_selector(release: str) -> str:
-    """Of what asks for edges."""
+    """Return the selector of the sets of edges."""
     return f"app.kubernetes.io/instance={release},app.kubernetes.io/component=edge"
 
 
 def pods_asked(body: Json) -> int:
-    """How many pods a Deployment, or a DaemonSet, asks for."""
+    """Return how many pods a Deployment, or a DaemonSet, asks for."""
     scheduled: object = part(body, "status").get("desiredNumberScheduled")
     return int(body["spec"].get("replicas", 1)) if scheduled is None else int(str(scheduled))
 
@@ -45,7 +45,7 @@ def pods_asked(body: Json) -> int:
 def read_lane(body: Json) -> Lane:
     status = part(body, "status")
     replicas = int(body["spec"].get("replicas", 1))
-    # With OnDelete `currentRevision` never moves on: the count of updated pods tells.
+    # With OnDelete `currentRevision` never changes: use the count of updated pods.
     return Lane(
         name=str(body["metadata"]["name"]),
         replicas=replicas,
@@ -57,7 +57,7 @@ def read_lane(body: Json) -> Lane:
 
 
 def read_lanes(bodies: Iterable[Json], release: str) -> tuple[Lane, ...]:
-    """Lanes 0 to L-1; those after a gap are not the chart's and left out."""
+    """Return lanes 0 to L-1; those after a gap are not the chart's and left out."""
     by_name = {str(body["metadata"]["name"]): body for body in bodies}
     lanes: list[Lane] = []
     while (body := by_name.get(lane_name(release, len(lanes)))) is not None:
@@ -66,7 +66,7 @@ def read_lanes(bodies: Iterable[Json], release: str) -> tuple[Lane, ...]:
 
 
 def outdated_pods(pods: Iterable[Json], lanes: Iterable[Lane]) -> frozenset[str]:
-    """Pods that the newest template has not reached and that are not going already."""
+    """Return pods of an old template that are not ending already."""
     wanted: Mapping[str, str] = {lane.name: lane.update_revision for lane in lanes}
     outdated: set[str] = set()
     for pod in pods:
@@ -80,7 +80,7 @@ def outdated_pods(pods: Iterable[Json], lanes: Iterable[Lane]) -> frozenset[str]
 
 
 def scale_manifest(name: str, namespace: str, replicas: int) -> Json:
-    """For the scale subresource."""
+    """Return the body for the scale subresource."""
     return {
         "apiVersion": "autoscaling/v1",
         "kind": "Scale",
@@ -90,7 +90,7 @@ def scale_manifest(name: str, namespace: str, replicas: int) -> Json:
 
 
 def eviction_manifest(pod: str, namespace: str) -> Json:
-    """Asks the apiserver to end a pod as far as its disruption budget allows."""
+    """Ask the apiserver to end a pod as far as its disruption budget allows."""
     return {
         "apiVersion": "policy/v1",
         "kind": "Eviction",

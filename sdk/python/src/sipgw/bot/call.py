@@ -1,4 +1,4 @@
-"""One telephone call, as a bot sees it. Knows no gRPC: a `CallStream` carries what it sends."""
+"""One telephone call, as a bot sees it. It knows no gRPC: a `CallStream` carries what it sends."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,18 +17,18 @@ from sipgw.bot.queues import BoundedQueue, Overflow
 from sipgw.bot.speech import CallStream, Speech
 
 _EVENT_LIMIT = 1000
-_CHUNK_MS = 1000  # speech handed on at once; a clear stops what is not yet handed on
+_CHUNK_MS = 1000  # speech handed on at a time; a clear stops the rest
 _ANSWER_TIMEOUT_S = 1.0
 _OWN_MARK = "sipgw."  # marks that the SDK sets for itself
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame period of the caller, as it came."""
+    """One frame period of the caller, as received."""
 
     seq: int  # frame periods since the call's first; a jump is a gap
     data: bytes  # in `config.wire_format`
-    concealed: bool = False  # no packet came: this is silence
+    concealed: bool = False  # no packet came: silence
     replay: bool = False  # heard while the bot was away
 
 
@@ -53,8 +53,8 @@ class Call:
         self._giving_up: asyncio.TimerHandle | None = None
         self._detached_at_s: float | None = None
         self._is_answered = False
-        self._played_ms = 0  # heard up to here, by all streams so far
-        self._played_before_ms = 0  # of those, by earlier streams
+        self._played_ms = 0  # heard so far, through all streams
+        self._played_before_ms = 0  # part of it heard through earlier streams
         self._converter = SpeechConverter(config.wire_format, self.rate_hz)
         frames = max(1, audio_queue_ms // config.wire_format.frame_ms)
         self._audio: BoundedQueue[Frame] = BoundedQueue(frames, Overflow.DROP_OLDEST)
@@ -82,41 +82,44 @@ class Call:
 
     @property
     def dropped_frames(self) -> int:
-        """Caller's frames lost because the handler was slower than `audio_queue_ms`."""
+        """The caller's frames dropped because the handler was slower than `audio_queue_ms`."""
         return self._audio.dropped
 
     # -- hearing
 
     async def audio(self) -> AsyncIterator[SamplesI16]:
-        """The caller, a frame at a time: int16 at `rate_hz`, shape (frame_samples,)."""
+        """Yield the caller's audio, a frame at a time: int16 at `rate_hz`, shape (frame_samples,)."""
         async for frame in self._audio:
             yield self._converter.heard(frame.data)
 
     async def frames(self) -> AsyncIterator[Frame]:
-        """The caller as it came: bytes in `config.wire_format`. Use this or `audio`, not both."""
+        """Yield the caller's audio as received: bytes in `config.wire_format`.
+
+        Use this or `audio`, not both.
+        """
         async for frame in self._audio:
             yield frame
 
     async def events(self) -> AsyncIterator[Event]:
-        """Everything but audio, in order."""
+        """Yield everything but audio, in order."""
         async for event in self._events:
             yield event
 
     async def digits(self) -> AsyncIterator[str]:
-        """Only key presses. Other events are passed over."""
+        """Yield key presses, and ignore other events."""
         async for event in self._events:
             if isinstance(event, Dtmf):
                 yield event.digit
 
     async def wait_ended(self) -> str:
-        """Until the call is over; gives the reason."""
+        """Wait until the call is over; return the reason."""
         await self._ended.wait()
         return self.end_reason
 
     # -- speaking
 
     async def play(self, pcm: npt.NDArray[np.int16] | bytes, *, rate_hz: int | None = None) -> bool:
-        """Say samples (int16, one channel, at the call's rate or at `rate_hz`).
+        """Play samples (int16, one channel, at the call's rate or at `rate_hz`).
 
         Returns when the gateway has room for the last of them, seconds before the caller hears it. False: a
         `clear` cut it. Raises CallEnded when the call is over.
@@ -129,15 +132,15 @@ class Call:
             return await self._say(self._converter.said(samples, rate_hz))
 
     async def play_raw(self, data: bytes) -> bool:
-        """Say bytes that are already in `config.wire_format`, unchanged."""
+        """Play bytes that are already in `config.wire_format`, unchanged."""
         clears = self._room.clears
         async with self._speaking:
             return clears == self._room.clears and await self._say(data)
 
     async def clear(self) -> Played | None:
-        """Stop speaking at once: the unsaid is dropped, also what a `play` elsewhere waits to say.
+        """Stop speaking at once, dropping unplayed audio, also of a `play` that waits elsewhere.
 
-        Tells how much the caller heard; None when the gateway doesn't say.
+        Return how much the caller heard; None when the gateway doesn't say.
         """
         self._check()
         self.speech.clear()
@@ -146,7 +149,7 @@ class Call:
         return await self._answer(name, pb.CallAction(clear=pb.Clear(name=name)))
 
     async def mark(self, name: str) -> None:
-        """Ask for a `Played` event once everything said so far has been heard."""
+        """Ask for a `Played` event once everything played so far has been heard."""
         if name.startswith(_OWN_MARK):
             raise ValueError(f'mark names that start with "{_OWN_MARK}" are the SDK\'s own')
         async with self._speaking:
@@ -154,7 +157,7 @@ class Call:
             self._send(pb.CallAction(mark=pb.Mark(name=name)))
 
     async def played(self) -> Played:
-        """Wait until the caller has heard everything said so far, or it was cleared."""
+        """Wait until the caller has heard everything played so far, or it was cleared."""
         async with self._speaking:
             await self._say(self._converter.rest())
             name = self._own_mark()
@@ -165,7 +168,7 @@ class Call:
     # -- acting
 
     async def hangup(self, *, reason: str = "", at_once: bool = False) -> None:
-        """End the call when everything said has been heard (at most 60 s), or at once."""
+        """End the call when everything played has been heard (at most 60 s), or at once."""
         if at_once:
             self._send(pb.CallAction(hangup_now=pb.HangupNow(reason=reason)))
         else:
@@ -173,7 +176,7 @@ class Call:
             self._send(pb.CallAction(control=pb.BotControl(type=pb.BotControl.HANGUP)))
 
     async def transfer(self, target: str, *, at_once: bool = False) -> None:
-        """Hand the caller to a SIP URI or number. A `TransferOutcome` event says what became of it."""
+        """Transfer the caller to a SIP URI or number. A `TransferOutcome` event reports the result."""
         if at_once:
             self._send(pb.CallAction(transfer_now=pb.TransferNow(target=target)))
         else:
@@ -188,18 +191,18 @@ class Call:
         self._send(pb.CallAction(send_dtmf=pb.SendDtmf(digits=digits, duration_ms=duration_ms)))
 
     async def finish_speaking(self) -> None:
-        """Hand on what still waits in the resampler. Called when the handler returns."""
+        """Send what still waits in the resampler. Called when the handler returns."""
         if not self.is_over:
             await self._finish_speaking()
 
     # -- the stream's side
 
     def receive_frame(self, frame: Frame) -> None:
-        """The adapter's: a frame of the caller came."""
+        """Take a frame of the caller from the adapter."""
         self._audio.put(frame)
 
     def receive_event(self, event: Event) -> None:
-        """The adapter's: an event came."""
+        """Take an event from the adapter."""
         if isinstance(event, Played):
             event = self._whole(event)
             self.speech.played(event.mark)
@@ -210,14 +213,14 @@ class Call:
                 return
         if isinstance(event, Answered):
             if self._is_answered:
-                return  # said again to a later stream
+                return  # sent again on a later stream
             self._is_answered = True
         self._events.put(event)
 
     def attach(self, config: CallConfig, stream: CallStream, limit: int | None) -> int:
-        """The adapter's: this stream carries the call from now on. An earlier one is superseded.
+        """Carry the call on this stream of the adapter from now on; an earlier one is superseded.
 
-        Gives the position in what was said at which the stream begins.
+        Return the position in the speech at which the stream begins.
         """
         earlier = self.speech.stream
         was_attached = earlier is not None
@@ -235,7 +238,7 @@ class Call:
         return self.speech.attach(stream, limit)
 
     def detach(self, stream: CallStream, reason: str) -> None:
-        """The adapter's: its stream ended without a word. Another may come; without one the call is over."""
+        """Note that the adapter's stream broke. Another may come; without one the call is over."""
         if self.is_over or self.speech.stream is not stream:
             return
         if not self.config.can_be_resumed:
@@ -248,7 +251,7 @@ class Call:
         )
 
     def receive_end(self, reason: str) -> None:
-        """The adapter's: the call is over."""
+        """Note that the call is over."""
         if self.is_over:
             return
         self.end_reason = reason
@@ -260,7 +263,7 @@ class Call:
         for answer in self._awaited.values():
             if not answer.done():
                 answer.set_exception(CallEnded(reason))
-                answer.exception()  # seen: nobody may be waiting any more
+                answer.exception()  # mark it as retrieved: nobody may be waiting any more
         self._awaited.clear()
 
     # -- inside
@@ -312,7 +315,7 @@ class Call:
         self.speech.send_action(action)
 
     def _whole(self, played: Played) -> Played:
-        """A gateway process counts what was heard through it; the bot is told of the whole call."""
+        """Add the speech heard through earlier streams: a gateway process counts only its own."""
         total_ms = self._played_before_ms + played.played_ms
         self._played_ms = max(self._played_ms, total_ms)
         return replace(played, played_ms=total_ms) if self._played_before_ms else played

@@ -1,4 +1,4 @@
-"""The calls of one bot process, over all its streams: how many, and which stream of a call is the latest."""
+"""The calls of one bot process, over all its streams: their number, and the latest stream of each."""
 
 import asyncio
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,7 @@ from sipgw.bot.config import CallConfig
 from sipgw.bot.runner import Bot, run_handler
 from sipgw.bot.speech import CallStream
 
-_FINISHED_KEPT_S = 60.0  # a goodbye may be played for so long after the handler returned
+_FINISHED_KEPT_S = 60.0  # a goodbye may be played for so long after the handler has returned
 
 
 class RefusalKind(Enum):
@@ -23,7 +23,7 @@ class RefusalKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A stream that gets no call; `reason` is for people."""
+    """A stream without a call; `reason` is for people."""
 
     kind: RefusalKind
     reason: str
@@ -31,7 +31,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """A stream that has its call. `begin` is the position in what was said where the stream begins."""
+    """A stream with its call. `begin` is the position in the speech where the stream begins."""
 
     call: Call
     handler: asyncio.Task[str | None]
@@ -44,7 +44,7 @@ _Entry: TypeAlias = "tuple[Call, asyncio.Task[str | None]]"
 
 @dataclass(slots=True)
 class BotCalls:
-    """Starts a handler task per call and owns it, so that a broken stream leaves it time to wrap up."""
+    """Starts and owns a handler task per call, so that a broken stream leaves it time to finish."""
 
     bot: Bot
     rate_hz: int | None = None
@@ -53,16 +53,16 @@ class BotCalls:
     ending_grace_s: float = 5.0
     resume_grace_s: float = 10.0
     is_stopping: bool = False
-    stopped: asyncio.Event = field(default_factory=asyncio.Event)  # no call is left; streams may end
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)  # no call is left, so streams may end
     _tasks: set[asyncio.Task[str | None]] = field(default_factory=set[asyncio.Task[str | None]])
     _latest: dict[str, _Entry] = field(default_factory=dict[str, _Entry])
-    _finished: dict[str, float] = field(default_factory=dict[str, float])  # token: when
+    _finished: dict[str, float] = field(default_factory=dict[str, float])  # end times by token
 
     def __len__(self) -> int:
         return len(self._tasks)
 
     def attach(self, config: CallConfig, stream: CallStream, limit: int | None) -> Attachment:
-        """The call of a stream: the one in progress that its token names, else a new one."""
+        """Return the call of a stream: the one in progress that its token names, else a new one."""
         entry = self._latest.get(_key(config))
         if entry is not None and not entry[0].is_over:
             call, handler = entry
@@ -75,7 +75,7 @@ class BotCalls:
         return refusal or self._start(config, stream, limit)
 
     async def stop(self, grace_s: float) -> None:
-        """Take no more; wait `grace_s` for those in progress, then cancel their handlers."""
+        """Take no more calls; wait `grace_s` for those in progress, then cancel their handlers."""
         self.is_stopping = True
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=grace_s)
@@ -98,8 +98,8 @@ class BotCalls:
         return None
 
     def _start(self, config: CallConfig, stream: CallStream, limit: int | None) -> Attached:
-        """A call and the task of its handler. An earlier one that can't be resumed ends here."""
-        config = replace(config, resumed=False)  # this process knows nothing of it
+        """Start a call and its handler's task. An earlier call that can't be resumed ends here."""
+        config = replace(config, resumed=False)  # unknown in this process
         call = Call(
             config,
             rate_hz=self.rate_hz,

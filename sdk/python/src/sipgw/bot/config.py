@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.audio import AudioFormat, Codec
 
-# What a bot on this SDK understands, as `sipgw-features` and Hello say. It declares the bot
+# The features of this SDK, sent as `sipgw-features` and in Hello. They declare the bot
 # (docs/explanation/bot-protocol.md).
 FEATURES = ("accept", "clear", "hold", "mark", "played", "resume", "send_dtmf", "transfer_outcome")
 FEATURES_METADATA = ("sipgw-features", ",".join(FEATURES))
@@ -19,7 +19,7 @@ _DEFAULT_FRAME_MS = 20
 
 @dataclass(frozen=True, slots=True)
 class CallConfig:
-    """Who calls whom, and in which format the gateway sends and takes audio."""
+    """The facts of a call: caller, called number, and the audio format of the gateway."""
 
     call_id: str
     wire_format: AudioFormat
@@ -31,17 +31,17 @@ class CallConfig:
     resume_token: str = ""
     epoch: int = 0
     resumed: bool = False
-    features: frozenset[str] = frozenset()  # what the gateway understands
+    features: frozenset[str] = frozenset()  # the features of the gateway
     traceparent: str = ""  # W3C trace context of the call
 
     @property
     def can_be_resumed(self) -> bool:
-        """The gateway goes on with this call on a later stream, should this one end without a word."""
+        """Whether the gateway continues the call on a later stream if this one breaks."""
         return bool(self.resume_token) and "resume" in self.features
 
     @classmethod
     def from_wire(cls, call_id: str, config: pb.Config, *, traceparent: str = "") -> "CallConfig":
-        """Absent fields mean what they meant to the oldest bots: PCMU, 8 kHz, 20 ms."""
+        """Read a Config. Absent fields mean what they meant to the oldest bots: PCMU, 8 kHz, 20 ms."""
         return cls(
             call_id=call_id,
             wire_format=AudioFormat(
@@ -62,7 +62,7 @@ class CallConfig:
         )
 
     def to_wire(self) -> pb.Config:
-        """The Config that a gateway would send; used by the test kit."""
+        """Return the Config that a gateway would send; used by the test kit."""
         return pb.Config(
             sample_rate=self.wire_format.rate_hz,
             codec=_WIRE_CODECS[self.wire_format.codec],

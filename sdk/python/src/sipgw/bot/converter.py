@@ -1,4 +1,4 @@
-"""Between what the gateway sends and takes and the int16 samples at the rate that the bot asked for.
+"""Conversion between the gateway's audio and int16 samples at the bot's rate.
 
 Same rate: G.711 look-up or nothing. Other rate: a streaming resampler each way, with the call's own history.
 """
@@ -21,7 +21,8 @@ class SpeechConverter:
     def __init__(self, wire_format: AudioFormat, rate_hz: int) -> None:
         self._wire = wire_format
         self._rate_hz = rate_hz
-        self._block = rate_hz // gcd(rate_hz, wire_format.rate_hz)  # samples that come out even
+        # the smallest block that converts to whole samples
+        self._block = rate_hz // gcd(rate_hz, wire_format.rate_hz)
         self._leftover = np.zeros(0, dtype=np.int16)
         if rate_hz == wire_format.rate_hz:
             self._heard: PolyphaseResampler | None = None
@@ -31,16 +32,16 @@ class SpeechConverter:
             self._said = PolyphaseResampler(1, rate_hz, wire_format.rate_hz)
 
     def heard(self, data: bytes) -> SamplesI16:
-        """A frame from the gateway as samples at the bot's rate; always its own writable memory."""
+        """Convert a frame from the gateway to samples at the bot's rate, in their own writable memory."""
         samples = decode(self._wire, np.frombuffer(data, dtype=np.uint8))
         if self._heard is None:
             return samples if samples.flags.writeable else samples.copy()
         return self._heard.process(_ONE_ROW, samples[np.newaxis, :])[0]
 
     def said(self, pcm: SamplesI16, rate_hz: int | None = None) -> bytes:
-        """Samples at the bot's rate (or a clip at `rate_hz`) as bytes for the gateway.
+        """Convert samples at the bot's rate (or a clip at `rate_hz`) to bytes for the gateway.
 
-        What does not fill the resampler's step waits for the next call, or for `rest`.
+        Samples that do not fill the resampler's step wait for the next call, or for `rest`.
         """
         if rate_hz is not None and rate_hz != self._rate_hz:
             pcm = resample_clip(pcm, rate_hz, self._rate_hz)
@@ -55,18 +56,21 @@ class SpeechConverter:
         return encode(self._wire, self._said.process(_ONE_ROW, pcm[np.newaxis, :whole])[0]).tobytes()
 
     def rest(self) -> bytes:
-        """What waits, filled up with silence."""
+        """Return the waiting samples, filled up with silence."""
         if self._said is None or not len(self._leftover):
             return b""
         return self.said(np.zeros(self._block - len(self._leftover), dtype=np.int16))
 
     def forget(self) -> None:
-        """Speech was cleared: what waits is not said."""
+        """Drop the waiting samples: speech was cleared."""
         self._leftover = self._leftover[:0]
 
 
 def as_samples(pcm: object) -> SamplesI16:
-    """Check and view as one channel of int16. Raises TypeError or ValueError for what would play as noise."""
+    """Check samples and view them as one channel of int16.
+
+    Raises TypeError or ValueError for what would play as noise.
+    """
     if isinstance(pcm, bytes | bytearray | memoryview):
         return np.frombuffer(cast(bytes, pcm), dtype="<i2").astype(np.int16, copy=False)
     if not isinstance(pcm, np.ndarray):

@@ -1,7 +1,7 @@
 """The built-in echo bot: `python -m sipgw.bot.echo --listen HOST:PORT`.
 
-Byte-exact, and cheap: on a trunk a batch goes back as the batch it is, no Python per call. Says nothing
-first. Logs JSON lines on stderr: ready, call_started, digit_received, call_ended.
+It is byte-exact and cheap: a trunk's batch goes back as one batch, without Python code per call. It never
+speaks first. It logs JSON lines on stderr: ready, call_started, digit_received, call_ended.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from sipgw.bot.wire import END, Acknowledger, ServerContext
 
 
 def log_event(event: str, **fields: object) -> None:
-    """One JSON line on stderr."""
+    """Write one JSON line to stderr."""
     line = {"event": event, "level": "info", "service": "bot", "ts": round(time.time(), 3), **fields}
     print(json.dumps(line), file=sys.stderr, flush=True)  # noqa: T201
 
@@ -56,7 +56,7 @@ async def _echo_call(context: ServerContext) -> None:
 
 
 class _EchoTrunk:
-    """One trunk: each message is answered by one message, and an ack goes out in time when no audio does."""
+    """One trunk: each message gets one message back, and an ack goes out in time when no audio does."""
 
     def __init__(self, context: ServerContext) -> None:
         self._context = context
@@ -141,7 +141,7 @@ async def run(listen: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; exit status 2 for an address that can't be had."""
+    """Run the command; exit status 2 for an unavailable address."""
     parser = argparse.ArgumentParser(prog="python -m sipgw.bot.echo", description="The built-in echo bot.")
     parser.add_argument("--listen", default="127.0.0.1:9090", metavar="HOST:PORT", help="port 0: any")
     listen = parser.parse_args(arguments).listen

@@ -1,18 +1,18 @@
-"""What the SDK raises.
+"""Errors of the SDK.
 
 BotError
 ├── CallEnded       the caller or the gateway ended the call; a handler need not catch it
-└── ListenFailed    the server's address can't be had
+└── ListenFailed    the server's address is not available
 """
 
 
 class BotError(Exception):
-    """Root of everything the SDK raises of its own."""
+    """Root of the SDK's errors."""
 
 
-class CallEnded(BotError):  # noqa: N818 - an outcome more than an error
-    """Said or sent something on a call that is over. Ends the handler quietly when not caught."""
+class CallEnded(BotError):
+    """The bot used a call that is over. Ends the handler quietly when not caught."""
 
 
-class ListenFailed(BotError):  # noqa: N818 - an outcome more than an error
-    """The address can't be bound: taken, or not ours."""
+class ListenFailed(BotError):
+    """The address can't be bound: it is taken, or not of this machine."""

@@ -1,4 +1,4 @@
-"""What happens on a call beside its audio, as values; and the wire's events turned into them."""
+"""The events of a call besides its audio, as values, and their conversion from the wire."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -8,7 +8,7 @@ from sipgw.api import voicebot_pb2 as pb
 
 @dataclass(frozen=True, slots=True)
 class DtmfDown:
-    """A key went down: enough to stop speaking. `Dtmf` for the same press follows."""
+    """A key went down: a reason to stop speaking. `Dtmf` for the same press follows."""
 
     digit: str
 
@@ -32,14 +32,14 @@ class Played:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The caller put the call on hold, or took it back."""
+    """The caller put the call on hold, or resumed it."""
 
     on_hold: bool
 
 
 @dataclass(frozen=True, slots=True)
 class TransferOutcome:
-    """What became of a transfer."""
+    """The result of a transfer."""
 
     accepted: bool
     sip_status: int
@@ -63,14 +63,14 @@ class GatewayError:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """From here on the caller hears the bot."""
+    """The call is answered: from here on the caller hears the bot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The call goes on after a break: another process of the gateway has it now. Nothing is to be done."""
+    """The call continues after a break, in another process of the gateway. No action is needed."""
 
-    gap_ms: int  # how long the bot was cut off; 0 when the new stream came before the old one went
+    gap_ms: int  # how long the bot was cut off; 0 when the new stream came before the old one ended
 
 
 Event: TypeAlias = (
@@ -79,7 +79,7 @@ Event: TypeAlias = (
 
 
 def event_from_wire(event: pb.CallEvent) -> Event | None:
-    """The event that a CallEvent carries; None for Config, audio, HANGUP and members of a newer gateway."""
+    """Return the event in a CallEvent; None for Config, audio, HANGUP and unknown members."""
     match event.WhichOneof("payload"):
         case "dtmf":
             return Dtmf(event.dtmf.digit) if event.dtmf.end else DtmfDown(event.dtmf.digit)

@@ -1,4 +1,4 @@
-"""Tells a bot author which line holds up the event loop: `time.sleep` in one handler silences every call."""
+"""Report the line that blocks the event loop: `time.sleep` in one handler silences every call."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ _LINES = 3  # of the stack, innermost last
 
 
 class LoopWatch:
-    """Logs once for each time that the running loop makes no turn for `limit_s`."""
+    """Logs once for each time that the loop makes no turn for `limit_s`."""
 
     def __init__(self, limit_s: float = 0.5) -> None:
         self._limit_s = limit_s
@@ -29,7 +29,7 @@ class LoopWatch:
         self._thread.start()
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self._stopping.set()
         if self._beat is not None:
             self._beat.cancel()
@@ -43,7 +43,8 @@ class LoopWatch:
         slept_at = time.monotonic()
         while not self._stopping.wait(self._limit_s / 4):
             woke_at, turned_at = time.monotonic(), self._turned_at
-            was_held_up = woke_at - slept_at > self._limit_s  # the whole process was: no line is to blame
+            # the whole process was stopped: no line is to blame
+            was_held_up = woke_at - slept_at > self._limit_s
             slept_at = woke_at
             if not was_held_up and woke_at - turned_at > self._limit_s and told_of != turned_at:
                 told_of = turned_at

@@ -1,4 +1,4 @@
-"""A bounded queue for one reader, with a named policy for what happens when the reader is slow."""
+"""A bounded queue for one reader, with a policy for a slow reader."""
 
 import asyncio
 from collections import deque
@@ -9,14 +9,14 @@ T = TypeVar("T")
 
 
 class Overflow(Enum):
-    """What a full queue does with one more."""
+    """What a full queue does with one more item."""
 
     DROP_OLDEST = "drop oldest"
     DROP_NEWEST = "drop newest"
 
 
 class BoundedQueue(Generic[T]):
-    """Never blocks who puts. Iterate it: items in order until `close`, and then what is left."""
+    """A queue whose writers never block. Iterate it: items in order until `close`, then the rest."""
 
     def __init__(self, limit: int, overflow: Overflow) -> None:
         self._items: deque[T] = deque()
@@ -30,7 +30,7 @@ class BoundedQueue(Generic[T]):
         return len(self._items)
 
     def put(self, item: T) -> None:
-        """Add, by policy when full. Nothing is added to a closed queue."""
+        """Add an item, by policy when full. Nothing is added to a closed queue."""
         if self._is_closed:
             return
         if len(self._items) >= self._limit:
@@ -42,7 +42,7 @@ class BoundedQueue(Generic[T]):
         self._wake()
 
     def close(self) -> None:
-        """No more will come; readers get what is left and then the end."""
+        """Close the queue; readers get the rest and then the end."""
         self._is_closed = True
         while self._waiters:
             self._wake()
@@ -60,7 +60,7 @@ class BoundedQueue(Generic[T]):
                 await waiter
             except asyncio.CancelledError:
                 if waiter.done() and not waiter.cancelled() and self._items:
-                    self._wake()  # our turn passes to the next
+                    self._wake()  # pass our turn to the next reader
                 raise
         return self._items.popleft()
 

@@ -1,4 +1,4 @@
-"""Playout room of one call: how many bytes of speech may be on their way to the caller's ear at once."""
+"""Playout room of one call: how many bytes of speech may be on their way to the caller at once."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from sipgw.bot.errors import CallEnded
 class PlayoutRoom:
     """The credit of a call on a trunk. Counts bytes in the gateway's format since the call's start.
 
-    `limit` None: the gateway keeps no account, all is room.
+    `limit` None: the gateway counts nothing, so there is always room.
     """
 
     def __init__(self, limit: int | None) -> None:
@@ -38,7 +38,7 @@ class PlayoutRoom:
         return self._clears
 
     async def wait(self) -> int | None:
-        """Until there is room or a clear came; gives `free`. Raises CallEnded when the call is over."""
+        """Wait for room or a clear; return `free`. Raises CallEnded when the call is over."""
         clears = self._clears
         while self.free == 0 and clears == self._clears and not self._is_closed:
             if self._changed is None:
@@ -49,17 +49,17 @@ class PlayoutRoom:
         return self.free
 
     def take(self, count: int) -> None:
-        """So many bytes were sent."""
+        """Note that so many bytes were sent."""
         self._sent += count
 
     def consumed_to(self, total: int) -> None:
-        """The gateway has played or dropped so many bytes, also of what an earlier attach left."""
+        """Note that the gateway has played or dropped so many bytes, also those of an earlier stream."""
         if total > self._consumed:
             self._consumed = min(total, self._sent)
             self._notify()
 
     def rewind(self, position: int) -> None:
-        """What was sent beyond `position` is sent again."""
+        """Send again what was sent beyond `position`."""
         self._sent = position
 
     def limit_to(self, limit: int | None) -> None:
@@ -67,7 +67,7 @@ class PlayoutRoom:
         self._notify()
 
     def clear(self) -> None:
-        """Whoever waits for room gives up what it wanted to say."""
+        """Make all speakers that wait for room give up."""
         self._clears += 1
         self._notify()
 

@@ -1,4 +1,4 @@
-"""Runs a bot's handler for one call: what its return, its exception and the call's end mean."""
+"""Run a bot's handler for one call, and interpret its return, its exception and the call's end."""
 
 import asyncio
 import contextlib
@@ -17,9 +17,9 @@ _log = logging.getLogger("sipgw.bot")
 
 
 async def run_handler(bot: Bot, call: Call, *, ending_grace_s: float) -> str | None:
-    """Until the handler is done; None when it finished, else why it failed.
+    """Run the handler; return None when it finished, else why it failed.
 
-    When the call ends first, the handler has `ending_grace_s` to wrap up and is then cancelled.
+    When the call ends first, the handler has `ending_grace_s` to finish and is then cancelled.
     """
     handler = asyncio.ensure_future(_handle(bot, call))
     over = asyncio.ensure_future(call.wait_ended())

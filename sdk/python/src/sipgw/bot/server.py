@@ -23,7 +23,7 @@ _MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
 
 class BotServer:
-    """Serves one bot. `await start()`, then `await stop()`; `serve` does both around a signal."""
+    """Serves one bot. `await start()`, then `await stop()`; `serve` does both, until a signal."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class BotServer:
         ending_grace_s: float = 5.0,
         resume_grace_s: float = 10.0,
     ) -> None:
-        """`resume_grace_s`: how long a call whose stream broke off waits for the gateway to come back."""
+        """Take the options. A call whose stream broke waits `resume_grace_s` for the gateway to come back."""
         self._calls = BotCalls(
             bot,
             rate_hz=rate_hz,
@@ -50,11 +50,11 @@ class BotServer:
 
     @property
     def calls(self) -> int:
-        """Handlers that run now."""
+        """The number of running handlers."""
         return len(self._calls)
 
     async def start(self) -> int:
-        """Bind and serve; gives the port really bound. Raises ListenFailed."""
+        """Bind and serve; return the port really bound. Raises ListenFailed."""
         return await self._listener.start()
 
     async def stop(self, grace_s: float = 30.0) -> None:
@@ -72,8 +72,10 @@ def serve(
     max_calls: int = 0,
     grace_s: float = 30.0,
 ) -> None:
-    """Serve the bot until SIGTERM or SIGINT. Sets up logging, and tracing by the OTEL variables, if
-    nobody did."""
+    """Serve the bot until SIGTERM or SIGINT.
+
+    Sets up logging, and tracing by the OTEL variables, unless that was done already.
+    """
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 
@@ -95,7 +97,7 @@ def serve(
 
 
 def stop_signal() -> asyncio.Event:
-    """Set by SIGTERM or SIGINT from now on."""
+    """Return an event that SIGTERM or SIGINT sets from now on."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -104,7 +106,7 @@ def stop_signal() -> asyncio.Event:
 
 
 class GrpcListener:
-    """A grpc.aio server with the options that a bot needs."""
+    """A grpc.aio server with the options for bots."""
 
     def __init__(self, servicer: voicebot_pb2_grpc.VoiceBotServicer, address: str) -> None:
         self._address = address
@@ -112,10 +114,10 @@ class GrpcListener:
         self._server: Any = None
 
     async def start(self) -> int:
-        """Bind and serve; gives the port really bound. Raises ListenFailed."""
+        """Bind and serve; return the port really bound. Raises ListenFailed."""
         self._server = cast("Any", grpc.aio).server(
             options=[
-                ("grpc.so_reuseport", 0),  # on by default: two bots would share the port unseen
+                ("grpc.so_reuseport", 0),  # with gRPC's default two bots would share the port unnoticed
                 ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
                 ("grpc.http2.min_ping_interval_without_data_ms", 1000),
@@ -123,7 +125,7 @@ class GrpcListener:
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.keepalive_time_ms", 10_000),
                 ("grpc.keepalive_timeout_ms", 5_000),
-                ("grpc.http2.ping_timeout_ms", 5_000),  # of gRPC's own pings, which stand in for a keepalive
+                ("grpc.http2.ping_timeout_ms", 5_000),  # for gRPC's own pings, which replace a keepalive
             ]
         )
         voicebot_pb2_grpc.add_VoiceBotServicer_to_server(self._servicer, self._server)

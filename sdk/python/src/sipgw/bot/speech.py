@@ -1,7 +1,7 @@
-"""What a call has said: sent through whichever stream carries it now, kept until the caller has heard it.
+"""A call's speech: sent through its present stream, kept until the caller has heard it.
 
-When the call goes on through another gateway process (it moved, or its relay died), what the caller had not
-heard yet is said again there.
+When the call continues in another gateway process (it moved, or its relay died), the speech that the caller
+has not heard yet is sent again there.
 """
 
 import asyncio
@@ -13,25 +13,25 @@ from sipgw.api import voicebot_pb2 as pb
 from sipgw.audio import AudioFormat
 from sipgw.bot.room import PlayoutRoom
 
-_LASTING = frozenset({"mark", "control"})  # they act when what was said before them has been heard
-_FLEETING = frozenset({"accept", "clear"})  # mean nothing to a stream that comes later
+_LASTING = frozenset({"mark", "control"})  # act when the speech before them has been heard
+_FLEETING = frozenset({"accept", "clear"})  # meaningless on a later stream
 
 
 class CallStream(Protocol):
-    """What a call sends through. All return at once; order is kept."""
+    """The stream through which a call sends. Methods return at once and keep the order."""
 
     def send_audio(self, data: bytes) -> None: ...
 
     def send_action(self, action: pb.CallAction) -> None: ...
 
     def supersede(self) -> None:
-        """A later stream has the call: nothing more is sent through this one."""
+        """Stop sending: a later stream has the call."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    end: int  # position in all that was said, in bytes
+    end: int  # position in all speech, in bytes
     item: bytes | pb.CallAction
 
 
@@ -40,11 +40,11 @@ class Speech:
 
     def __init__(self, audio_format: AudioFormat) -> None:
         self.room = PlayoutRoom(None)
-        self.keeps = False  # the gateway resumes: what is unheard is kept
+        self.keeps = False  # the gateway resumes calls: keep unheard speech
         self._stream: CallStream | None = None
         self._bytes_a_second = audio_format.frame_bytes * 1000 / audio_format.frame_ms
         self._unheard: deque[_Said] = deque()
-        self._heard_by_s = 0.0  # when the ear has all that was sent, if nothing holds it up
+        self._heard_by_s = 0.0  # when the caller has heard all, unless something delays it
 
     @property
     def stream(self) -> CallStream | None:
@@ -52,7 +52,7 @@ class Speech:
         return self._stream
 
     def attach(self, stream: CallStream, limit: int | None) -> int:
-        """Speak through `stream` from now on; gives the position at which that begins."""
+        """Speak through `stream` from now on; return the position at which it begins."""
         self._stream = stream
         self.room.limit_to(limit)
         begin = self.room.consumed
@@ -67,10 +67,10 @@ class Speech:
         return begin
 
     def detach(self) -> None:
-        """The stream is gone. What must have been played by now counts as heard."""
+        """Note that the stream is gone. Speech that must have been played by now counts as heard."""
         self._stream = None
         ahead_s = max(0.0, self._heard_by_s - _now_s())
-        frame = 2  # whole samples of any format
+        frame = 2  # a whole sample in any format
         unheard = int(ahead_s * self._bytes_a_second) // frame * frame
         self.consumed_to(self.room.sent - unheard)
 
@@ -90,13 +90,13 @@ class Speech:
             self._stream.send_action(action)
 
     def clear(self) -> None:
-        """The unsaid is dropped, here and at the gateway."""
+        """Drop unplayed speech, here and at the gateway."""
         self.room.clear()
         self._heard_by_s = 0.0
         self._unheard = deque(said for said in self._unheard if not isinstance(said.item, bytes))
 
     def consumed_to(self, total: int) -> None:
-        """The gateway has played or dropped so many bytes of all that was said."""
+        """Note that the gateway has played or dropped so many bytes of all speech."""
         self.room.consumed_to(total)
         if any(isinstance(said.item, bytes) and said.end <= total for said in self._unheard):
             self._unheard = deque(
@@ -104,7 +104,7 @@ class Speech:
             )
 
     def played(self, mark: str) -> None:
-        """A mark was answered, and is not set again."""
+        """Drop a mark that was answered."""
         self._unheard = deque(
             said
             for said in self._unheard

@@ -1,4 +1,4 @@
-"""StreamCall, the bot's side: one call on one stream."""
+"""The bot's side of StreamCall: one call on one stream."""
 
 import asyncio
 from collections import deque
@@ -14,15 +14,15 @@ from sipgw.bot.events import event_from_wire
 from sipgw.bot.wire import END, ServerContext
 
 _WINDOW_MS = (
-    4000  # speech ahead of the ear; less than any gateway queues, so that a clear is never stuck behind it
+    4000  # speech ahead of the caller; less than any gateway queues, so that a clear is never stuck behind it
 )
 _MARK_EVERY_MS = 500
 _ROOM_MARK = "sipgw.room."
-_UNWRITTEN_BYTES = 65536  # for a gateway without marks: what may wait for HTTP/2
+_UNWRITTEN_BYTES = 65536  # for a gateway without marks: the limit of what waits for HTTP/2
 
 
 class StreamCallSession:
-    """Serves one RPC. StreamCall has no credit of its own: marks that come back tell what was played."""
+    """Serves one RPC. StreamCall has no credit of its own: returned marks tell what was played."""
 
     def __init__(self, calls: BotCalls, context: ServerContext) -> None:
         self._calls = calls
@@ -30,7 +30,7 @@ class StreamCallSession:
         self._has_marks = False
         self._mark_every = 0
         self._unmarked = 0
-        self._sent = 0  # bytes of speech, through this stream
+        self._sent = 0  # bytes of speech through this stream
         self._begin = 0
         self._outgoing: deque[pb.CallAction] = deque()
         self._wake = asyncio.Event()
@@ -39,7 +39,7 @@ class StreamCallSession:
         self._left = asyncio.Event()  # the call goes on without this stream
 
     async def run(self) -> None:
-        """The RPC. Returning is OK, "finished"; a failure aborts it."""
+        """Run the RPC. Returning is OK, "finished"; a failure aborts it."""
         first = await self._context.read()
         if first is END or first.WhichOneof("payload") != "config":
             await self._context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first event must be Config")
@@ -109,7 +109,7 @@ class StreamCallSession:
         return "stopped" if handler.cancelled() else handler.result()
 
     def _lose(self, call: Call, reason: str) -> None:
-        """The stream ended without a word about the call."""
+        """Note that the stream broke without ending the call."""
         call.detach(self, reason)
         if not call.is_over:
             self._left.set()

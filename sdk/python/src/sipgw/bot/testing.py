@@ -5,7 +5,7 @@
         await caller.press("1")
         answer = await caller.hear(ms=200)
 
-Nothing is paced: what the bot says is heard at once, unless `hears_at_once` is False; then `listen` lets it
+Nothing is paced: the bot's speech is heard at once, unless `hears_at_once` is False; then `listen` lets it
 pass.
 """
 
@@ -24,9 +24,9 @@ from sipgw.bot.events import Dtmf, DtmfDown, Event, Hold, Played
 from sipgw.bot.runner import Bot, run_handler
 
 _FRAME_MS = 20
-_ROOM_MS = 8000  # speech that waits at the gateway at most
+_ROOM_MS = 8000  # the most speech that waits at the gateway
 _TIMEOUT_S = 5.0
-_TURNS = 10  # of the loop; a bot's reaction passes through a few tasks
+_TURNS = 10  # turns of the loop; a bot's reaction passes through a few tasks
 
 
 class TestCaller:
@@ -62,7 +62,7 @@ class TestCaller:
         self._hears_at_once = hears_at_once
         self._timeout_s = timeout_s
         self._heard = bytearray()
-        self._taken = 0  # bytes of `_heard` given out by `hear`
+        self._taken = 0  # bytes of `_heard` returned by `hear`
         self._unheard: list[bytes | pb.Mark] = []
         self._seq = 0
         self._changed = asyncio.Event()
@@ -102,7 +102,7 @@ class TestCaller:
             await _settle()
 
     async def silence(self, ms: int) -> None:
-        """Say nothing for so long."""
+        """Send silence for so long."""
         await self.say(np.zeros(self.format.rate_hz * ms // 1000, dtype=np.int16))
 
     async def press(self, digits: str) -> None:
@@ -116,12 +116,12 @@ class TestCaller:
         await self.send(Hold(on))
 
     async def send(self, event: Event) -> None:
-        """Any event."""
+        """Send any event."""
         self.call.receive_event(event)
         await _settle()
 
     async def hear(self, *, ms: int) -> SamplesI16:
-        """The next so many milliseconds that the bot says; waits for them."""
+        """Wait for the next so many milliseconds of the bot's speech and return them."""
         size = self.format.rate_hz * ms // 1000 * 2
         await self._until(lambda: len(self._heard) - self._taken >= size, f"the bot to say {ms} ms")
         data = bytes(self._heard[self._taken : self._taken + size])
@@ -129,11 +129,11 @@ class TestCaller:
         return np.frombuffer(data, dtype="<i2").astype(np.int16)
 
     def heard(self) -> SamplesI16:
-        """Everything heard so far, also what `hear` gave out."""
+        """Return everything heard so far, also what `hear` returned."""
         return np.frombuffer(bytes(self._heard), dtype="<i2").astype(np.int16)
 
     async def listen(self, *, ms: int) -> None:
-        """With `hears_at_once=False`: so much of what the bot has said reaches the ear."""
+        """Hear so much of the bot's speech (with `hears_at_once=False`)."""
         await _settle()
         size = self.format.rate_hz * ms // 1000 * 2
         while size > 0 and any(isinstance(item, bytes) for item in self._unheard):
@@ -151,44 +151,47 @@ class TestCaller:
         await _settle()
 
     async def lose(self) -> None:
-        """The gateway's process dies: what it had not played is lost with it, and nobody is there."""
+        """Kill the gateway's process: its unplayed speech is lost with it."""
         self._unheard.clear()
         self.call.detach(self, "the gateway is gone")
         await _settle()
 
     async def resume(self) -> None:
-        """Another process of the gateway goes on with the call; after `lose`, or without: then it moved."""
+        """Continue the call in another process of the gateway: after `lose` a resume, without it a move."""
         self._unheard.clear()
         config = replace(self.call.config, epoch=self.call.config.epoch + 1, resumed=True)
         self.call.attach(config, self, self._limit)
         await _settle()
 
     def hang_up(self) -> None:
-        """The caller hangs up; harmless after the end."""
+        """Hang up; harmless after the end."""
         self.call.receive_end("hangup")
 
     # -- what the bot did
 
     async def finished(self) -> None:
-        """Until the handler returned. Raises AssertionError when it failed."""
+        """Wait until the handler returned. Raises AssertionError when it failed."""
         await asyncio.wait({self._handler}, timeout=self._timeout_s)
         assert self._handler.done(), f"the bot did not finish within {self._timeout_s:g} s"
         failure = self._handler.result()
         assert failure is None, f"the bot failed: {failure}"
 
     async def did(self, kind: str) -> pb.CallAction:
-        """The first action of a kind: hangup, transfer, send_dtmf, clear, hangup_now or transfer_now."""
+        """Return the first action of a kind.
+
+        Kinds are hangup, transfer, send_dtmf, clear, hangup_now and transfer_now.
+        """
         await self._until(lambda: kind in map(_kind_of, self.actions), f"the bot to {kind}")
         return next(action for action in self.actions if _kind_of(action) == kind)
 
     # -- CallStream
 
     def send_audio(self, data: bytes) -> None:
-        """The bot's speech."""
+        """Take the bot's speech."""
         self._put(data)
 
     def send_action(self, action: pb.CallAction) -> None:
-        """The bot's actions; marks and clear are answered as the gateway does."""
+        """Take the bot's actions; answer marks and clear as the gateway does."""
         kind = action.WhichOneof("payload")
         if kind == "mark":
             self._put(action.mark)
@@ -199,7 +202,7 @@ class TestCaller:
         self._changed.set()
 
     def supersede(self) -> None:
-        """Both streams are this caller's."""
+        """Do nothing: both streams are this caller's."""
 
     # -- inside
 
@@ -246,7 +249,7 @@ class TestCaller:
 
 
 async def _settle() -> None:
-    """Let the bot's tasks do what they can do without more input."""
+    """Let the bot's tasks run as far as they can without more input."""
     for _ in range(_TURNS):
         await asyncio.sleep(0)
 

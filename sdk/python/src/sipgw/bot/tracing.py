@@ -1,6 +1,6 @@
-"""The handler as a span of the call's trace, so that what a bot waits for shows beside what the gateway did.
+"""The handler as a span of the call's trace, beside the gateway's spans.
 
-OpenTelemetry is no dependency: a bot that has set it up gets the span, and its own spans hang below it.
+OpenTelemetry is no dependency: a bot that has set it up gets the span, and its own spans are below it.
 """
 
 import logging
@@ -15,7 +15,7 @@ _ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES
 
 
 def configure_tracing() -> None:
-    """Export over OTLP/gRPC iff OTEL_EXPORTER_OTLP_ENDPOINT is set and nobody has set a tracer up."""
+    """Export over OTLP/gRPC if OTEL_EXPORTER_OTLP_ENDPOINT is set and there is no tracer yet."""
     if not any(os.environ.get(name) for name in _ENDPOINT_VARIABLES):
         return
     try:
@@ -36,7 +36,7 @@ def configure_tracing() -> None:
 
 
 def handler_span(config: CallConfig) -> AbstractContextManager[object]:
-    """Round the handler of one call: a child of the gateway's span, and the current one within."""
+    """Wrap the handler of one call in a child of the gateway's span, the current span within."""
     if not config.traceparent or "opentelemetry.trace" not in sys.modules:
         return nullcontext()
     from opentelemetry import trace

@@ -1,4 +1,4 @@
-"""Trunk, the bot's side: many calls on one stream (docs/explanation/bot-protocol.md).
+"""The bot's side of Trunk: many calls on one stream (docs/explanation/bot-protocol.md).
 
 Reading never waits for a handler: each call has its own queues. Writing is one task, fed by `TrunkComposer`.
 """
@@ -35,7 +35,7 @@ class TrunkSession:
         self._is_closing = False
 
     async def run(self) -> None:
-        """The RPC, until the gateway closes it or the bot stops."""
+        """Run the RPC until the gateway closes it or the bot stops."""
         reader = asyncio.create_task(self._read(), name="trunk-reader")
         writer = asyncio.create_task(self._write(), name="trunk-writer")
         stopping = asyncio.ensure_future(self._calls.stopped.wait())
@@ -93,7 +93,7 @@ class TrunkSession:
                     )
                     self.send(pb.TrunkAction(hello=hello))
                 case _:
-                    pass  # a newer gateway
+                    pass  # an item of a newer gateway
         self._acknowledger.received(items=len(message.items), acks=acks, now=self._loop.time())
         self._schedule_ack()
 
@@ -131,14 +131,14 @@ class TrunkSession:
         attached.serve(attachment)
 
     def superseded(self, handle: int) -> None:
-        """A later stream has the call of this handle; what is still said on it is nobody's."""
+        """Drop further speech on this handle: a later stream has its call."""
         if self._attached.pop(handle, None) is not None:
             reason = "a later stream has the call"
             end = pb.End(handle=handle, reason=reason, failed=True, superseded=True)
             self.send(pb.TrunkAction(end=end))
 
     def finished(self, handle: int, failure: str | None) -> None:
-        """A handler is done. If the gateway still has the call, it is told."""
+        """Note that a handler returned, and tell the gateway if it still has the call."""
         if self._attached.pop(handle, None) is not None:
             self.send(
                 pb.TrunkAction(end=pb.End(handle=handle, reason=failure or "", failed=failure is not None))
@@ -165,11 +165,11 @@ class TrunkSession:
                 self._wake.clear()
                 await self._wake.wait()
         except (grpc.aio.BaseError, grpc.RpcError, asyncio.InvalidStateError):
-            return  # the reader meets the same end
+            return  # the reader sees the same end
 
 
 class _TrunkCall:
-    """One handle: the call's `CallStream`, and the way of what comes in to it."""
+    """One handle: the call's `CallStream`, and the path of its incoming items."""
 
     def __init__(self, session: TrunkSession, start: pb.Start) -> None:
         self.handle = start.handle
@@ -183,7 +183,7 @@ class _TrunkCall:
         attached.handler.add_done_callback(self._handler_done)
 
     def consumed(self, count: int) -> None:
-        """The gateway has played so much of what was said through this handle."""
+        """Note that the gateway has played so much of this handle's speech."""
         if self._call is not None:
             self._call.speech.consumed_to(self._begin + count)
 
@@ -215,10 +215,10 @@ class _TrunkCall:
             self.end(end.reason or "hangup")
 
     def lose(self, reason: str) -> None:
-        """The stream ended without a word about the call."""
+        """Note that the stream broke without ending the call."""
         if self._call is not None:
             self._call.detach(self, reason)
 
     def _handler_done(self, handler: asyncio.Task[str | None]) -> None:
         self._session.finished(self.handle, "stopped" if handler.cancelled() else handler.result())
-        self.end("finished")  # for all streams of the call, this or a later one
+        self.end("finished")  # for every stream of the call

@@ -1,4 +1,4 @@
-"""Collects what a trunk's calls say into messages: frames into batches, in order, under a size limit."""
+"""Compose the messages of a trunk: frames in batches, in order, under a size limit."""
 
 from collections import deque
 
@@ -8,7 +8,7 @@ _MESSAGE_BYTES = 512 * 1024  # the contract allows 1 MiB
 
 
 class TrunkComposer:
-    """Items in, messages out. Whole frames of different calls share a batch; anything else closes it."""
+    """Items in, messages out. Frames of different calls share a batch; anything else closes it."""
 
     def __init__(self) -> None:
         self._full: deque[pb.TrunkActions] = deque()
@@ -18,7 +18,7 @@ class TrunkComposer:
         self._handles: dict[int, bytes] = {}  # the open batch, in order
 
     def add_audio(self, handle: int, data: bytes, *, format_id: int, frame_bytes: int) -> None:
-        """Speech of one call, any length."""
+        """Add speech of one call, of any length."""
         if len(data) != frame_bytes:
             self._close_batch()
             self._add_batch(format_id, {handle: data}, len(data))
@@ -29,13 +29,13 @@ class TrunkComposer:
         self._handles[handle] = data
 
     def add(self, action: pb.TrunkAction) -> None:
-        """Any other item."""
+        """Add any other item."""
         self._close_batch()
         self._message.items.append(action)
         self._grew(action.ByteSize())
 
     def take(self) -> pb.TrunkActions | None:
-        """The next message to write; None when there is nothing."""
+        """Return the next message to write; None when there is nothing."""
         if self._full:
             return self._full.popleft()
         self._close_batch()

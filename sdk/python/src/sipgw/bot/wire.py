@@ -1,4 +1,4 @@
-"""What the two RPC adapters share: the typed face of grpc.aio's context, and when an ack is due."""
+"""Shared parts of the two RPC adapters: the typed interface of grpc.aio's context, and acks."""
 
 from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol, cast
@@ -6,14 +6,14 @@ from typing import Any, Protocol, cast
 import grpc
 import grpc.aio
 
-ACK_AFTER_S = 0.05  # half of what `Ack` in voicebot.proto allows
+ACK_AFTER_S = 0.05  # half of the limit of `Ack` in voicebot.proto
 
 
-END: object = cast("Any", grpc.aio).EOF  # what `read` gives when the gateway has closed its side
+END: object = cast("Any", grpc.aio).EOF  # returned by `read` when the gateway has closed its side
 
 
 class ServerContext(Protocol):
-    """The part of grpc.aio.ServicerContext that is used; grpcio ships no types."""
+    """The part of grpc.aio.ServicerContext that we use; grpcio ships no types."""
 
     def read(self) -> Awaitable[Any]: ...
 
@@ -27,7 +27,7 @@ class ServerContext(Protocol):
 
 
 class Acknowledger:
-    """Counts items received; says when an ack is due. Acks themselves are counted but ask for none."""
+    """Counts received items and says when an ack is due. Acks themselves count but need no ack."""
 
     def __init__(self) -> None:
         self.items = 0
@@ -39,7 +39,7 @@ class Acknowledger:
             self._owed_since = now
 
     def due_at(self) -> float | None:
-        """When the ack must be on its way; None when nothing is owed."""
+        """When the next ack must be sent; None when none is owed."""
         return None if self._owed_since is None else self._owed_since + ACK_AFTER_S
 
     def sent(self) -> None:

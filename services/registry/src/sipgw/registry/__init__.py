@@ -1,1 +1,1 @@
-"""Registry: CallRegistry, placement, config."""
+"""The registry: the map of calls (CallRegistry), placement, the gateway config."""

@@ -1,4 +1,4 @@
-"""`sipgw-registry`: flags, then the registry until SIGTERM."""
+"""`sipgw-registry`: read the flags and run the registry until SIGTERM."""
 
 from typing import Annotated, Final
 
@@ -20,7 +20,7 @@ _app = typer.Typer(add_completion=False)
 
 
 async def serve(settings: RegistrySettings, redis_url: str, lifecycle: Lifecycle) -> None:
-    """Run a registry until told to stop. Raises StartupError for what the flags have wrong."""
+    """Run a registry until told to stop. Raises StartupError for wrong flags."""
     try:
         store = await Store.connect(redis_url)
     except StoreUrlError as error:
@@ -61,7 +61,7 @@ def run(
     ] = Numbers.FULL,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
-    """The registry of the gateway: calls, relays, config."""
+    """Run the registry of the gateway: calls, relays, config."""
     configure_logging(SERVICE, level=log_level)
     configure_tracing(SERVICE, "")
 
@@ -79,7 +79,7 @@ def run(
 
 
 def main() -> None:
-    """The console script."""
+    """Run as the console script."""
     _app()
 
 

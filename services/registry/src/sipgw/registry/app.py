@@ -1,4 +1,4 @@
-"""The registry's parts put together."""
+"""The parts of the registry, put together."""
 
 import asyncio
 import contextlib
@@ -39,18 +39,21 @@ _LAST_RECORDS_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class RegistrySettings:
-    """What the flags say."""
+    """The settings given by the flags."""
 
     listen: HostPort
     admin: HostPort | None = None
     health: HostPort | None = None
     tls: TlsDirectory | None = None
-    numbers: Numbers = Numbers.FULL  # in call records
+    numbers: Numbers = Numbers.FULL  # how much of phone numbers call records show
     data_loss_grace_s: float = DATA_LOSS_GRACE_S
 
 
 class RegistryApp:
-    """One replica. `start` binds; it serves placement and config at once, calls when they have been read."""
+    """One replica.
+
+    After `start` it serves placement and config at once, and calls when they have been read.
+    """
 
     def __init__(self, settings: RegistrySettings, store: Store) -> None:
         self._settings = settings
@@ -73,7 +76,7 @@ class RegistryApp:
         self._add_services()
 
     async def start(self) -> dict[str, str]:
-        """Bind, and begin to follow Redis; gives the addresses really bound. Raises StartupError."""
+        """Bind, begin to follow Redis, and return the addresses really bound. Raises StartupError."""
         port = await self._server.start()
         bound = {"listen": str(HostPort(self._settings.listen.host, port)), **await self._probes.start()}
         self._tasks.spawn(self._materializer.run(), "materializer")
@@ -93,7 +96,7 @@ class RegistryApp:
         await self._store.aclose()
 
     async def materialised(self, timeout_s: float) -> bool:
-        """Wait until the calls have been read; False when that takes longer."""
+        """Wait until the calls have been read; return False when that takes longer."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while not self.calls.is_materialised:  # noqa: ASYNC110 - once, at the start
@@ -131,7 +134,7 @@ class RegistryApp:
             await asyncio.sleep(_OBSERVE_PERIOD_S)
 
     def _is_ready(self) -> bool:
-        """Ready is who has read the calls and reaches Redis: another replica may do better."""
+        """Return whether it has read the calls and reaches Redis; otherwise another replica may do better."""
         return self.calls.is_materialised and self._store.is_reachable
 
     async def _observe_relays(self) -> None:

@@ -1,8 +1,8 @@
-"""What is kept of a call that is over: its call record (CDR) and the root span of its trace.
+"""What is kept of an ended call: its call record (CDR) and the root span of its trace.
 
-A record names who called whom, which billing and complaints need, and nothing else about people: no display
-name, no network address, no key pressed (people type PINs), no word of a bot, no header. `Numbers` takes even
-the two numbers off.
+A record names caller and called number, which billing and complaints need, and nothing else about people: no
+display name, no network address, no key pressed (people type PINs), no speech, no header. `Numbers` can
+remove even the two numbers.
 """
 
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ _FAILURES: Final = frozenset(
         calls.END_CAUSE_LOST,
     }
 )
-"""The gateway, the bot or the network failed the caller; a refusal is one when its status says so."""
+"""Ends for which the gateway, the bot or the network is to blame; a refusal is one if its status says so."""
 
 
 class Numbers(StrEnum):
@@ -36,7 +36,7 @@ class Numbers(StrEnum):
 
 
 def call_record(end: EndedCall, numbers: Numbers) -> dict[str, object]:
-    """The fields of the log line `call_record`; times are UTC, of Redis' clock. None: there was none."""
+    """Return the fields of the log line `call_record`; times are UTC by Redis' clock, None for no event."""
     session = end.session
     ended_ms = ended_ms_of(end)
     return {
@@ -55,14 +55,14 @@ def call_record(end: EndedCall, numbers: Numbers) -> dict[str, object]:
         "ended": _time(ended_ms),
         "duration_ms": max(ended_ms - session.answered_ms, 0) if session.answered_ms else 0,
         "cause": cause_name(session.end_cause),
-        # Only the gateway's own words: a bot's may say anything of the caller.
+        # Only the gateway's own texts: a bot's may say anything about the caller.
         "reason": session.end_reason or None if session.end_cause == calls.END_CAUSE_REJECTED else None,
         "status": session.sip_status or None,
     }
 
 
 def root_span(end: EndedCall) -> RootSpan:
-    """The call's own span, by the ids fixed at its INVITE, from the INVITE to the end."""
+    """Return the span of the whole call, under the ids fixed at its INVITE."""
     session = end.session
     attributes: dict[str, str | bool | int | float] = {
         "sipgw.call_id": session.call_id,
@@ -84,18 +84,18 @@ def root_span(end: EndedCall) -> RootSpan:
 
 
 def trace_of(end: EndedCall) -> TraceIds:
-    """The root span's ids."""
+    """Return the root span's ids."""
     trace = end.session.trace
     return TraceIds(trace.trace_id, trace.root_span_id, trace.sampled)
 
 
 def ended_ms_of(end: EndedCall) -> int:
-    """When the call ended: by the record, or, when it ended while Redis was away, when Redis heard of it."""
+    """Return when the call ended: by the record, or when Redis learned of it if Redis was away."""
     return end.session.ended_ms or int(end.entry_id.partition("-")[0])
 
 
 def cause_name(cause: int) -> str:
-    """As people read it: `caller_hangup`."""
+    """Return the cause as people read it: `caller_hangup`."""
     return calls.EndCause.Name(calls.EndCause.ValueType(cause)).removeprefix("END_CAUSE_").lower()
 
 

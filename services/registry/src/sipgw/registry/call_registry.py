@@ -1,8 +1,8 @@
-"""CallRegistry: the thread-safe map of calls, materialised from the partitions' streams.
+"""CallRegistry: the thread-safe map of calls, built from the partitions' streams.
 
-It holds what it was told and asks nobody. Only higher versions are applied, so the order in which records and
-stream entries arrive does not matter. After data loss it keeps what it knew, unconfirmed, while owners
-publish again; what nobody published when the grace ends is told as ended and lost.
+It does no I/O. Only higher versions are applied, so the order in which records and stream entries arrive does
+not matter. After data loss it keeps its calls, unconfirmed, while their owners publish them again; calls that
+are still missing when the grace ends are reported as ended and lost.
 """
 
 import time
@@ -31,12 +31,12 @@ class _Entry:
     summary: CallSummary
     is_confirmed: bool
     forget_at: float
-    """When a tombstone goes; infinite for a live call."""
+    """When a tombstone expires; infinite for a live call."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallCounts:
-    """Live calls."""
+    """How many calls live."""
 
     live: int
     by_route: dict[str, int]
@@ -48,7 +48,7 @@ class CallCounts:
 
 
 class CallRegistry:
-    """Every method may be called from any thread; the summaries it gives out are never changed afterwards."""
+    """The map. Every method may be called from any thread; the summaries it returns never change."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class CallRegistry:
         return self._monotonic() < self._grace_until
 
     def begin_epoch(self, epoch: str) -> None:
-        """Redis may have lost data: what is known is unconfirmed now, and all watches have expired."""
+        """Mark all calls unconfirmed and expire all watches: Redis may have lost data."""
         with self._lock:
             if self._epoch and self._entries:
                 self._grace_until = self._monotonic() + self._data_loss_grace_s
@@ -103,7 +103,7 @@ class CallRegistry:
             self._watches.clear()
 
     def replace_partition(self, records: PartitionRecords) -> None:
-        """Take a partition as it was read: a live call that it does not have is lost, unless the grace lasts.
+        """Apply the reading of a partition: a live call missing in it is lost, unless the grace lasts.
 
         Must not overlap with `apply` for the same partition: a call saved after the reading would seem lost.
         """
@@ -121,7 +121,7 @@ class CallRegistry:
             self._tell(changes)
 
     def apply(self, transitions: Iterable[Transition]) -> int:
-        """Take entries of the streams; gives how many were news."""
+        """Apply entries of the streams; return how many were new."""
         with self._lock:
             changes: list[CallChanged] = []
             for transition in transitions:
@@ -140,18 +140,18 @@ class CallRegistry:
                 del self._entries[call_id]
 
     def positions(self) -> dict[int, str]:
-        """Where to follow each partition from. Raises NotMaterialised."""
+        """Return the position from which to follow each partition. Raises NotMaterialised."""
         with self._lock:
             return dict(enumerate(self._known_positions()))
 
     def get(self, call_id: str) -> CallSummary | None:
-        """The call, or a tombstone that is still known."""
+        """Return the call, or a tombstone that is still known."""
         with self._lock:
             entry = self._entries.get(call_id)
             return None if entry is None else entry.summary
 
     def list(self, *, include_ended: bool = False) -> "tuple[list[CallSummary], ResourceVersion]":
-        """The calls, and the version from which to watch. Raises NotMaterialised."""
+        """Return the calls, and the version from which to watch. Raises NotMaterialised."""
         with self._lock:
             version = ResourceVersion(self._epoch, self._known_positions())
             found = [
@@ -162,7 +162,7 @@ class CallRegistry:
         return found, version
 
     def count(self, *, except_owner: str = "") -> CallCounts:
-        """How many calls live; `elsewhere`: without those of the edge of this incarnation."""
+        """Return how many calls live; `elsewhere`: without those of the edge of this incarnation."""
         with self._lock:
             own = (self._by_owner.get(except_owner) if except_owner else None) or Counter[str]()
             return CallCounts(
@@ -176,7 +176,10 @@ class CallRegistry:
             )
 
     def watch(self, notify: Callable[[], None]) -> tuple[CallWatch, ResourceVersion]:
-        """Follow the changes from now on; the version is that of now. Raises NotMaterialised."""
+        """Follow the changes from now on; return the watch and the present version.
+
+        Raises NotMaterialised.
+        """
         with self._lock:
             version = ResourceVersion(self._epoch, self._known_positions())
             watch = CallWatch(notify)
@@ -184,12 +187,12 @@ class CallRegistry:
             return watch, version
 
     def take(self, watch: CallWatch) -> "tuple[list[CallChanged], dict[int, str]]":
-        """What `watch` was not told yet, and the positions up to which that is all. Raises WatchExpired."""
+        """Take the changes new to `watch`, and the positions that they reach. Raises WatchExpired."""
         with self._lock:
             return watch.take(), dict(enumerate(self._known_positions()))
 
     def unwatch(self, watch: CallWatch) -> None:
-        """Stop telling `watch`."""
+        """End a watch."""
         with self._lock:
             if watch in self._watches:
                 self._watches.remove(watch)
@@ -208,7 +211,7 @@ class CallRegistry:
         forget_at = self._monotonic() + TOMBSTONE_MS / 1000 if is_ended else float("inf")
         if held is not None:
             self._add(held.summary, -1)
-        elif position is not None:  # from the stream: it began now, and was not read at our start
+        elif position is not None:  # from the stream: it began just now, after the reading at our start
             self._setups.note()
         self._entries[summary.call_id] = _Entry(partition, summary, is_confirmed=True, forget_at=forget_at)
         self._add(summary, 1)
@@ -226,7 +229,7 @@ class CallRegistry:
         ]
 
     def _lose(self, entry: _Entry) -> CallChanged:
-        """The record is gone without having been ended."""
+        """Mark a call as lost: its record is gone without an end."""
         lost = CallSummary()
         lost.CopyFrom(entry.summary)
         lost.state, lost.end_cause, lost.end_reason = CALL_STATE_ENDED, END_CAUSE_LOST, "its record is gone"
@@ -267,7 +270,7 @@ class CallRegistry:
 
 
 def newer_than(change: CallChanged, positions: dict[int, str]) -> bool:
-    """Whether a watcher at `positions` has not been told of `change` yet."""
+    """Return whether a watcher at `positions` has not received `change` yet."""
     if change.position is None:
         return True
     return order_of(change.position) > order_of(positions[change.partition])

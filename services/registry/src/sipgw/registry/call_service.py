@@ -1,4 +1,4 @@
-"""CallRegistryService: the call map over gRPC, and the wish to end a call."""
+"""CallRegistryService: the call map over gRPC, and requests to end a call."""
 
 import asyncio
 import contextlib
@@ -24,11 +24,11 @@ from sipgw.store import Store, StoreUnavailable
 
 CALL_SERVICE: Final = "sipgw.api.registry.v1.CallRegistryService"
 _BOOKMARK_PERIOD_S: Final = 30.0
-"""A watch without changes tells a later resource version, from which nothing has been trimmed yet."""
+"""How often a watch without changes gets a later resource version, one that is not trimmed yet."""
 
 
 class CallService(CallRegistryServiceServicer):
-    """Serves a CallRegistry; what is not in it yet is looked up in Redis."""
+    """Serves a CallRegistry; calls missing in it are looked up in Redis."""
 
     def __init__(self, store: Store, registry: CallRegistry, hangups: EdgeHangups, bans: EdgeBans) -> None:
         self._bans = bans
@@ -98,8 +98,9 @@ class CallService(CallRegistryServiceServicer):
         request: pb.WatchCallsRequest,
         context: "grpc.aio.ServicerContext[pb.WatchCallsRequest, pb.WatchCallsResponse]",
     ) -> AsyncIterator[pb.WatchCallsResponse]:
-        """Without a resource version: all calls in the first message, then the changes."""
-        await context.send_initial_metadata(())  # the watcher knows that it is attached, change or none
+        """Send all calls in the first message when there is no resource version, then the changes."""
+        # tells the watcher that it is attached, even before any change
+        await context.send_initial_metadata(())
         with metrics.WATCHES.track_inprogress():
             try:
                 async for response in self._watch(request.resource_version):
@@ -195,7 +196,7 @@ class CallService(CallRegistryServiceServicer):
     async def _catch_up(
         self, version: ResourceVersion, now: ResourceVersion
     ) -> AsyncGenerator[list[CallChanged], None]:
-        """What the streams hold between a client's version and the registry's. Raises WatchExpired."""
+        """Yield the stream's entries between a client's version and the registry's. Raises WatchExpired."""
         if version.epoch != now.epoch:
             raise WatchExpired("Redis lost data since this version")
         behind = {
@@ -213,7 +214,7 @@ class CallService(CallRegistryServiceServicer):
 
 
 def is_call_id(text: str) -> bool:
-    """Whether `text` may be a call id, of which the partition can be taken."""
+    """Return whether `text` may be a call id, so that it has a partition."""
     return len(text) == 32 and text.isascii() and text.isalnum() and not text.strip("0123456789abcdef")
 
 

@@ -1,6 +1,6 @@
 """CallWatch: the changes that one watcher has not taken yet, bounded.
 
-Overflow policy: a watcher that lags by more than the bound has expired and lists again.
+Overflow policy: a watch that lags by more than the bound expires, and its client lists again.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,7 @@ MAX_UNTAKEN: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class CallChanged:
-    """A call's newer state; `position` is its place in the stream, None when it was found by reading
-    records.
-    """
+    """A call's newer state; `position` is its place in the stream, None when found by reading records."""
 
     partition: int
     position: str | None
@@ -26,9 +24,7 @@ class CallChanged:
 
 
 class CallWatch:
-    """Thread-safe: the registry adds, the watcher takes. `notify` is called after each addition, in its
-    thread.
-    """
+    """Thread-safe: the registry adds, the watcher takes. `notify` is called in the adding thread."""
 
     def __init__(self, notify: Callable[[], None], max_untaken: int = MAX_UNTAKEN) -> None:
         self._notify = notify
@@ -47,14 +43,14 @@ class CallWatch:
         self._notify()
 
     def expire(self, why: str) -> None:
-        """No more changes: what was told before means nothing now."""
+        """End the watch: earlier changes are void."""
         with self._lock:
             self._expired = self._expired or why
             self._untaken.clear()
         self._notify()
 
     def take(self) -> list[CallChanged]:
-        """What was added since the last take. Raises WatchExpired."""
+        """Take the changes added since the last take. Raises WatchExpired."""
         with self._lock:
             if self._expired is not None:
                 raise WatchExpired(self._expired)

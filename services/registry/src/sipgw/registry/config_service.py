@@ -30,7 +30,7 @@ class ConfigService(ConfigServiceServicer):
         request: pb.GetConfigRequest,
         context: "grpc.aio.ServicerContext[pb.GetConfigRequest, pb.GetConfigResponse]",
     ) -> pb.GetConfigResponse:
-        """As Redis has it now; as last seen while Redis is away. NOT_FOUND when none was ever put."""
+        """Return the config in Redis; the last one seen while Redis is away. NOT_FOUND without any."""
         try:
             await self._configs.refresh()
         except StoreUnavailable as error:
@@ -59,8 +59,9 @@ class ConfigService(ConfigServiceServicer):
         request: pb.WatchConfigRequest,
         context: "grpc.aio.ServicerContext[pb.WatchConfigRequest, pb.WatchConfigResponse]",
     ) -> AsyncIterator[pb.WatchConfigResponse]:
-        """The config in force at once, then each newer one; one that was overtaken meanwhile is left out."""
-        await context.send_initial_metadata(())  # the watcher knows that it is attached, config or none
+        """Yield the config in force at once, then each newer one; configs replaced meanwhile are skipped."""
+        # tells the watcher that it is attached, even without a config
+        await context.send_initial_metadata(())
         seen: GatewayConfig | None = None
         while True:
             seen = await self._configs.newer_than(seen)

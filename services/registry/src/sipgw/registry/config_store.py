@@ -1,9 +1,7 @@
-"""ConfigStore: the gateway config in Redis, in order by (epoch, version), and the copy that survives a Redis
-that lost it.
+"""ConfigStore: the gateway config in Redis, ordered by (epoch, version), with a copy that survives data loss.
 
-An epoch is a line of versions: drawn when a config is put where none is, so that it begins with the time and
-a line begun after a loss is newer than the line that was lost. A registry that holds a newer config than
-Redis puts it back.
+An epoch is drawn when a config is put where there is none, and begins with the time: an epoch drawn after a
+loss is newer than the lost one. A registry that holds a newer config than Redis puts it back.
 """
 
 import asyncio
@@ -20,9 +18,7 @@ from sipgw.store import CONFIG_KEY, Script, Store, StoreUnavailable
 _POLL_PERIOD_S: Final = 0.25
 _EPOCH_LENGTH: Final = 16
 _HEAD_LENGTH: Final = _EPOCH_LENGTH + 16
-"""Of the stored value: epoch, then the version as 16 hex digits; text that orders as (epoch, version)
-does.
-"""
+"""The prefix of the stored value: epoch, then version as 16 hex digits; as text it orders by both."""
 
 _PUT: Final = Script(
     "put_config",
@@ -46,7 +42,7 @@ return 1
 
 
 class ConfigStore:
-    """Holds the newest config seen; `run` it as a task."""
+    """The newest config seen; `run` it as a task."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -56,7 +52,7 @@ class ConfigStore:
 
     @property
     def config(self) -> GatewayConfig | None:
-        """The config in force; also while Redis is away."""
+        """The config in force; known also while Redis is away."""
         return self._held
 
     async def newer_than(self, seen: GatewayConfig | None) -> GatewayConfig:
@@ -87,7 +83,7 @@ class ConfigStore:
         return wanted
 
     async def refresh(self) -> None:
-        """Take what Redis holds if it is newer; put back what we hold if that is. Raises StoreUnavailable."""
+        """Take Redis' config if it is newer; put ours back if that is newer. Raises StoreUnavailable."""
         stored = await self._store.command("GETRANGE", CONFIG_KEY, 0, _HEAD_LENGTH - 1)
         held = _head(self._held).encode() if self._held is not None else b""
         if stored > held:
@@ -99,14 +95,14 @@ class ConfigStore:
             self._log.warning("config_put_back", version=self._held.version, was_missing=put_back == 1)
 
     async def run(self) -> None:
-        """Look four times a second, for ever."""
+        """Refresh four times a second, for ever."""
         while True:
             with contextlib.suppress(StoreUnavailable):
                 await self.refresh()
             await asyncio.sleep(_POLL_PERIOD_S)
 
     def _take(self, config: GatewayConfig) -> None:
-        """The one place where what we hold changes: only to what is newer."""
+        """Replace our config by a newer one; nothing else changes it."""
         if self._held is not None and _head(config) <= _head(self._held):
             return
         self._held = config

@@ -1,4 +1,4 @@
-"""EdgeBans: the sources that edges keep out. Each edge judges by itself, so all are asked."""
+"""EdgeBans: the sources that edges ban. Each edge decides by itself, so all are asked."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,18 +16,18 @@ _TIMEOUT_S: Final = 1.5
 T = TypeVar("T")
 
 
-class NoSource(Exception):  # noqa: N818 - said of what was asked for
-    """What is to be lifted is no source."""
+class NoSource(Exception):
+    """The text to unban is no source address."""
 
 
 class EdgeBans:
-    """Asks all edges at once. Methods raise StoreUnavailable."""
+    """Asks all edges in parallel. Methods raise StoreUnavailable."""
 
     def __init__(self, edges: EdgeChannels) -> None:
         self._edges = edges
 
     async def list_all(self) -> pb.ListBansResponse:
-        """The bans of all edges, and the edges that did not answer."""
+        """Return the bans of all edges, and the edges that did not answer."""
         answers = await self._ask(
             lambda channel: EdgeServiceStub(channel).ListBans(edge.ListBansRequest(), timeout=_TIMEOUT_S)
         )
@@ -63,7 +63,7 @@ class EdgeBans:
 
 
 async def _answer_of(asked: Awaitable[T]) -> T | None:
-    """What an edge says; None when it does not answer."""
+    """Return an edge's answer; None when it does not answer."""
     try:
         return await asked
     except grpc.aio.AioRpcError as error:

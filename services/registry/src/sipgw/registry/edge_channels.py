@@ -1,4 +1,4 @@
-"""EdgeChannels: the edges that hold a lease, and a channel to each that was talked to."""
+"""EdgeChannels: the edges that hold a lease, and channels to those in use."""
 
 import grpc.aio
 
@@ -8,7 +8,7 @@ from sipgw.runtime.tls import TlsDirectory
 
 
 class EdgeChannels:
-    """`live` first: the channels of edges that are gone are closed by the next `of`."""
+    """Call `live` first: the next `of` closes the channels of edges that are gone."""
 
     def __init__(self, leases: EdgeLeases, *, tls: TlsDirectory | None = None) -> None:
         self._leases = leases
@@ -17,13 +17,13 @@ class EdgeChannels:
         self._channels: dict[str, grpc.aio.Channel] = {}
 
     async def live(self) -> list[EdgeLease]:
-        """The edges that hold a lease. Raises StoreUnavailable."""
+        """Return the edges that hold a lease. Raises StoreUnavailable."""
         leases = await self._leases.live()
         self._live = {lease.grpc_address for lease in leases}
         return leases
 
     async def of(self, lease: EdgeLease) -> grpc.aio.Channel:
-        """The channel to an edge."""
+        """Return the channel to an edge."""
         for gone in [known for known in self._channels if known not in self._live]:
             await self._channels.pop(gone).close()
         address = lease.grpc_address

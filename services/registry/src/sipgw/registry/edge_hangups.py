@@ -1,4 +1,4 @@
-"""EdgeHangups: asks the edge that owns a call to end it, by the address in its lease."""
+"""EdgeHangups: ask the edge that owns a call to end it, at the address in its lease."""
 
 from typing import Final
 
@@ -13,19 +13,22 @@ from sipgw.registry.edge_channels import EdgeChannels
 _TIMEOUT_S: Final = 2.0
 
 
-class EdgeGone(Exception):  # noqa: N818 - a state of the world
-    """The owner's lease has lapsed or it does not answer: ask again when another has claimed the call."""
+class EdgeGone(Exception):
+    """The owner's lease has lapsed or it does not answer.
+
+    Ask again once another edge has claimed the call.
+    """
 
 
 class EdgeHangups:
-    """Asks by the edges' channels."""
+    """Sends hang-ups over the edges' channels."""
 
     def __init__(self, calls: CallStore, edges: EdgeChannels) -> None:
         self._calls = calls
         self._edges = edges
 
     async def hang_up(self, session: CallSession, reason: str) -> bool:
-        """Whether an edge took the wish; False when the call has ended. Raises EdgeGone, StoreUnavailable."""
+        """Return whether an edge accepted; False for an ended call. Raises EdgeGone, StoreUnavailable."""
         if await self._ask(session, reason):
             return True
         current = await self._calls.load(session.call_id)

@@ -18,26 +18,26 @@ class RegistryError(Exception):
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.UNKNOWN
 
 
-class NotMaterialised(RegistryError):  # noqa: N818 - a state, no fault
+class NotMaterialised(RegistryError):
     """The calls have not been read from Redis yet."""
 
     code = grpc.StatusCode.UNAVAILABLE
 
 
-class WatchExpired(RegistryError):  # noqa: N818 - a state, no fault
-    """Changes after the given version can't be told any more."""
+class WatchExpired(RegistryError):
+    """Changes after the given version are not available any more."""
 
     code = grpc.StatusCode.OUT_OF_RANGE
 
 
-class BadResourceVersion(RegistryError):  # noqa: N818 - reads as what it is
-    """The text is no resource version of ours."""
+class BadResourceVersion(RegistryError):
+    """The text is none of our resource versions."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
 
 
-class ConfigVersionConflict(RegistryError):  # noqa: N818 - an outcome of a race
-    """Another config is in force than the caller expects."""
+class ConfigVersionConflict(RegistryError):
+    """The config in force is not the one that the caller expects."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
 

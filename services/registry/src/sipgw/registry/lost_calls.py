@@ -1,4 +1,4 @@
-"""LostCalls: ends, as `lost`, the calls that no edge claims after their owner's lease has lapsed."""
+"""LostCalls: end calls, as `lost`, that no edge claims after their owner's lease has lapsed."""
 
 import asyncio
 import time
@@ -15,12 +15,12 @@ from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.store import StoreUnavailable
 
 LOST_AFTER_S: Final = 60.0
-"""Edges claim within seconds; whoever is left after this has no edge at all, or one that can't."""
+"""Edges claim within seconds; a call left after this time has no edge that can claim it."""
 _PERIOD_S: Final = 1.0
 
 
 class LostCalls:
-    """`run` it as a task. Every replica does so: compare-and-set lets one of them end a call."""
+    """`run` it as a task, at every replica: compare-and-set lets only one of them end a call."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class LostCalls:
             await asyncio.sleep(_PERIOD_S)
 
     async def look(self) -> None:
-        """End what has been without a live owner for long enough, if we may judge that."""
+        """End calls without a live owner for long enough, if we may judge the leases."""
         live = {lease.identity for lease in await self._leases.live()}
         if not self._leases.may_judge() or self._registry.is_in_grace:
             self._unowned_since.clear()

@@ -1,7 +1,7 @@
-"""Materializer: keeps a CallRegistry true to Redis: reads every partition, then follows the streams.
+"""Materializer: keep a CallRegistry equal to Redis: read every partition, then follow the streams.
 
-One task does both, in turn, so that a reading and an entry of a stream never overtake one another. Every
-partition is read again each minute, so that what expired without an entry leaks nothing.
+One task does both, in turn, so that a reading and a stream entry never overtake one another. Every partition
+is read again each minute, so that records that expired without an entry leave no trace.
 """
 
 import asyncio
@@ -18,15 +18,13 @@ from sipgw.store import PARTITIONS, Store, StoreUnavailable
 REREAD_PERIOD_S: Final = 60.0
 _MAX_BLOCK_MS: Final = 500
 _PAUSE_S: Final = 0.01
-"""After each batch: entries gather, so that a busy gateway wakes us a hundred times a second and not for each
-save.
-"""
+"""The pause after each batch, so that a busy gateway wakes us a hundred times a second, not at each save."""
 _AWAY_PAUSE_S: Final = 0.25
 _PARTITIONS_AT_ONCE: Final = 4
 
 
 class Materializer:
-    """`run` it as a task, one for a registry."""
+    """`run` it as a task, one per registry."""
 
     def __init__(
         self,
@@ -36,7 +34,7 @@ class Materializer:
         on_ended: Callable[[set[int]], None] | None = None,
         reread_period_s: float = REREAD_PERIOD_S,
     ) -> None:
-        """`on_ended` hears in which partitions calls have ended."""
+        """Take `on_ended`, which is called with the partitions in which calls have ended."""
         self._store = store
         self._stream = CallStream(store)
         self._registry = registry
@@ -45,7 +43,7 @@ class Materializer:
         self._log = get_logger("sipgw.registry.materializer")
 
     async def run(self) -> None:
-        """Follow Redis for ever, through its absences and losses."""
+        """Follow Redis for ever, through outages and data losses."""
         while True:
             try:
                 await self._read_all()
@@ -54,7 +52,10 @@ class Materializer:
                 await asyncio.sleep(_AWAY_PAUSE_S)
 
     async def _read_all(self) -> None:
-        """Unless only the connection was lost and the epoch is the same: then the positions still hold."""
+        """Read every partition, unless only the connection was lost.
+
+        In the same epoch the positions still hold.
+        """
         epoch = self._store.epoch
         if epoch is None:
             raise StoreUnavailable("Redis has not answered yet")
@@ -66,7 +67,7 @@ class Materializer:
         self._log.info("calls_materialised", epoch=epoch, live=self._registry.count().live)
 
     async def _follow(self) -> None:
-        """Until the epoch changes."""
+        """Follow the streams until the epoch changes."""
         next_partition, reread_at = 0, time.monotonic()
         has_grace = self._registry.is_in_grace
         while self._store.epoch == self._registry.epoch:
@@ -93,9 +94,7 @@ class Materializer:
             self._on_ended(ended)
 
     async def _reread(self, partitions: Sequence[int]) -> None:
-        """A few partitions at a time: their records share one connection, where each command has its
-        second.
-        """
+        """Read a few partitions at a time: they share one connection, where each command has a second."""
         for first in range(0, len(partitions), _PARTITIONS_AT_ONCE):
             some = partitions[first : first + _PARTITIONS_AT_ONCE]
             for records in await asyncio.gather(*map(self._stream.read_partition, some)):

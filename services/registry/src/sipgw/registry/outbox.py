@@ -1,8 +1,8 @@
-"""Outbox: exports each ended call: its call record as a log line, its root span to the collector.
+"""Outbox: export each ended call: its call record as a log line, its root span to the collector.
 
-Every replica runs one: the group gives each end to one of them, and what a dead one left another exports.
-At least once, that is: a repeat has the same ids. A collector that is away costs the root span, never the
-record.
+Every replica runs one. The consumer group gives each end to one of them; another exports what a dead one
+left. This is at-least-once: a repeat has the same ids. While the collector is away root spans are lost, call
+records never.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from sipgw.runtime.telemetry.traces import RootSpan, export_root_spans, is_traci
 from sipgw.store import PARTITIONS, StoreProtocolError, StoreUnavailable
 
 TAKE_OVER_AFTER_MS: Final = 30_000
-"""Longer than a living replica can take: the exporter gives a collector 10 s."""
+"""Longer than a live replica can take: the exporter gives a collector 10 s."""
 _SWEEP_PERIOD_S: Final = 5.0
 _GATHER_S: Final = 0.05
 _AWAY_PAUSE_S: Final = 0.25
@@ -29,7 +29,7 @@ ExportRoots = Callable[[Sequence[RootSpan]], bool]
 
 
 class Outbox:
-    """`run` it as a task. `wake` tells of ends at once; what nobody tells of is found by the sweep."""
+    """`run` it as a task. `wake` reports ends at once; the sweep finds the others."""
 
     def __init__(
         self,
@@ -55,12 +55,12 @@ class Outbox:
         self._log = get_logger("sipgw.registry.outbox")
 
     def wake(self, partitions: Iterable[int]) -> None:
-        """Calls of these partitions have ended."""
+        """Note that calls of these partitions have ended."""
         self._woken.update(partitions)
         self._wake.set()
 
     async def run(self) -> None:
-        """Until `finish`, through Redis' absences."""
+        """Export until `finish`, through Redis' outages."""
         sweep_at = time.monotonic()
         try:
             while not self._is_closing:
@@ -73,7 +73,8 @@ class Outbox:
                     await asyncio.sleep(_AWAY_PAUSE_S)
                     continue
                 except StoreProtocolError as error:
-                    self._log.error("outbox_refused", error=str(error))  # by an ACL: others may serve it
+                    # refused by an ACL: other partitions may work
+                    self._log.error("outbox_refused", error=str(error))
                     sweep_at = time.monotonic() + self._sweep_period_s
                     self._woken.clear()
                 await self._wait_until(sweep_at)
@@ -81,7 +82,7 @@ class Outbox:
             self._has_ended.set()
 
     async def finish(self, timeout_s: float) -> None:
-        """End `run` after what it has in hand: that would else be exported twice."""
+        """End `run` after the present batch, which would be exported twice otherwise."""
         self._is_closing = True
         self._wake.set()
         try:
@@ -98,10 +99,10 @@ class Outbox:
             return
         self._wake.clear()
         if not self._is_closing:
-            await asyncio.sleep(_GATHER_S)  # a busy gateway's ends come in handfuls
+            await asyncio.sleep(_GATHER_S)  # let the ends of a busy gateway gather
 
     async def _sweep(self) -> None:
-        """Take over what was left, and look into every partition."""
+        """Take over entries left by others, and look into every partition."""
         left, waiting = await self._outbox.take_over(self._take_over_after_ms)
         metrics.OUTBOX_WAITING.set(waiting)
         if left:
@@ -111,16 +112,19 @@ class Outbox:
         self.wake(range(PARTITIONS))
 
     async def _export_woken(self) -> None:
-        """All that waits in the partitions that we were told of."""
+        """Export all entries in the partitions reported by `wake`."""
         while self._woken and not self._is_closing:
             partitions = frozenset(self._woken)
             ends = await self._outbox.take(partitions)
             self._woken -= partitions
-            self._woken.update(end.partition for end in ends)  # a full answer may not be all
+            self._woken.update(end.partition for end in ends)  # there may be more after a full answer
             await self._export(ends)
 
     async def _export(self, ends: Sequence[EndedCall]) -> None:
-        """Records, then root spans, then the acknowledgement, which is made up for when Redis went away."""
+        """Export records, then root spans, then acknowledge.
+
+        The acknowledgement is repeated after an outage.
+        """
         fresh = {(end.partition, end.entry_id): end for end in ends}
         fresh = {place: end for place, end in fresh.items() if place not in self._unacknowledged}
         for end in fresh.values():

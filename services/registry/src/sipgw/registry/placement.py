@@ -1,7 +1,7 @@
-"""Placement: which relay takes a call, decided in Redis by one script, so that any registry may be asked.
+"""Placement: the relay for a call, chosen in Redis by one script, so that any registry may be asked.
 
-A reservation holds room from Reserve until the relay reports the call, or until it expires. What a relay
-reports always wins: the registry never counts calls up and down.
+A reservation holds room from Reserve until the relay reports the call, or until it expires. A relay's report
+always wins: the registry never counts calls up and down.
 """
 
 from collections.abc import Iterable, Sequence
@@ -50,8 +50,9 @@ class Placements:
         self._keys = [relays_key("")]
 
     async def register(self, registration: RelayRegistration) -> None:
-        """Make a relay known; calls go to it from its first beat on. Its name's earlier incarnation gets no
-        more.
+        """Make a relay known; it gets calls from its first heartbeat on.
+
+        Its name's earlier incarnation gets no more.
         """
         rank = registration.ordinal * _LANES + registration.lane
         await self._store.run(
@@ -68,8 +69,9 @@ class Placements:
         )
 
     async def beat(self, registration: RelayRegistration, beat: Beat) -> bool | None:
-        """Renew a relay's lease for 3 s and take its report: whether it shall drain; None when it must
-        register.
+        """Renew a relay's lease for 3 s and store its report.
+
+        Return whether it shall drain; None when it must register.
         """
         reported = " ".join(beat.call_ids)
         args = [_key(registration), beat.used_units, int(beat.is_draining), beat.ports_free, reported]
@@ -78,10 +80,9 @@ class Placements:
         return None if answer is None else answer == b"1"
 
     async def reserve(self, call_id: str, cost_units: int, avoid: Iterable[str] = ()) -> Placed | NotPlaced:
-        """Hold room for a call on the first relay in order that has it; again for the same call: the same
-        relay.
+        """Hold room for a call on the first relay in order that has it; the same call gets the same relay.
 
-        `avoid`: incarnations that the call shall not go to; what one of them held for it is let go.
+        `avoid`: incarnations that the call shall not go to; room held there for it is freed.
         """
         answer: list[bytes] = await self._store.run(
             scripts.RESERVE, self._keys, [call_id, max(cost_units, 1), *avoid]
@@ -92,20 +93,23 @@ class Placements:
         return NotPlaced(reason, _RETRY_AFTER_S[reason])
 
     async def confirm(self, call_id: str, relay_incarnation: str, cost_units: int = 1) -> bool:
-        """The relay has the session: hold the room until it reports so. False when that relay is gone."""
+        """Hold the room, as the relay has the session, until the relay reports it.
+
+        Return False when that relay is gone.
+        """
         args = [call_id, relay_incarnation, max(cost_units, 1)]
         return await self._store.run(scripts.CONFIRM, self._keys, args) == 1
 
     async def release(self, call_id: str, relay_incarnation: str = "") -> None:
-        """Let go what is held for the call; nothing held is no error."""
+        """Free the room held for the call, if any."""
         await self._store.run(scripts.RELEASE, self._keys, [call_id, relay_incarnation])
 
     async def drain(self, name: str, *, is_draining: bool) -> bool:
-        """No new calls for the relay that lives under `name`, or calls again. False when there is none."""
+        """Stop or resume new calls for the live relay `name`. Return False when there is none."""
         return await self._store.run(scripts.DRAIN, self._keys, [name, int(is_draining)]) == 1
 
     async def relays(self) -> list[Relay]:
-        """Every relay that lives or was alive in the last minutes, in (ordinal, lane) order."""
+        """Return every relay that lives or lived in the last minutes, in (ordinal, lane) order."""
         rows: list[Any] = await self._store.run(scripts.LIST, self._keys)
         relays = [_relay(*row) for row in rows]
         return sorted(
@@ -114,7 +118,7 @@ class Placements:
 
 
 def lost_relays(relays: Iterable[Relay]) -> list[Relay]:
-    """Those that went silent unasked: not who drained before, nor who lives again under the same name."""
+    """Return relays that went silent, without those that drained before or live again under their name."""
     listed = list(relays)
     living = {one.registration.relay.name for one in listed if one.healthy}
     return [
@@ -125,7 +129,7 @@ def lost_relays(relays: Iterable[Relay]) -> list[Relay]:
 
 
 def units_taken(relay: Relay) -> int:
-    """How many units the relay takes in all: what it has, when its CPU is spent with these."""
+    """Return how many units the relay can use: all it has, or those in use when its CPU is exhausted."""
     return relay.used_units if relay.full else relay.registration.capacity_units
 
 

@@ -19,7 +19,7 @@ RELAY_LEASE_MS: Final = 3_000
 RESERVATION_MS: Final = 10_000
 CONFIRMED_MS: Final = 60_000
 KNOWN_MS: Final = 600_000
-"""How long a relay that is gone is still listed, not healthy."""
+"""How long a lost relay is still listed, as not healthy."""
 
 _CONSTANTS: Final = f"""
 local RELAY_LEASE_MS, RESERVATION_MS = {RELAY_LEASE_MS}, {RESERVATION_MS}
@@ -166,7 +166,7 @@ return redis.call('HGET', relay_key(relay), 'drain') or '0'
 )
 """ARGV: key, used units, draining, ports free, the reported call ids between spaces, their number, full.
 
-Nil: register first. Else "1" when the relay shall drain.
+Returns nil: register first. Otherwise "1" when the relay shall drain.
 """
 
 RESERVE: Final = _script(
@@ -242,9 +242,9 @@ end
 return 1
 """,
 )
-"""ARGV: call id, the relay's incarnation, units for when the reservation has expired.
+"""ARGV: call id, the relay's incarnation, units for an expired reservation.
 
-1 when that relay lives: the call is held until the relay's own report takes the reservation's place.
+Returns 1 when that relay lives: the call is held until the relay's report replaces the reservation.
 """
 
 RELEASE: Final = _script(
@@ -256,7 +256,7 @@ let_go(relay, ARGV[1], units)
 return 1
 """,
 )
-"""ARGV: call id, the relay's incarnation ("" for whichever has it)."""
+"""ARGV: call id, the relay's incarnation ("" for any)."""
 
 DRAIN: Final = _script(
     "drain_relay",
@@ -272,7 +272,7 @@ end
 return found
 """,
 )
-"""ARGV: name, 1 or 0. Drains the incarnation that lives; one that starts later under the name takes calls."""
+"""ARGV: name, 1 or 0. Drains the live incarnation; a later one under the name takes calls."""
 
 LIST: Final = _script(
     "list_relays",

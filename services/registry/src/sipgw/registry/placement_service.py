@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 PLACEMENT_SERVICE = "sipgw.api.registry.v1.PlacementService"
 _AWAY_RETRY_AFTER_S: Final = 2
 _BATCHES_AT_ONCE: Final = 32
-"""Of a stream; then it is not read until the first of them is answered."""
+"""How many batches of a stream may wait; then reading stops until the first is answered."""
 
 
 class PlacementService(PlacementServiceServicer):
-    """A batch's commands go to Redis in one write, in their order."""
+    """Sends a batch's commands to Redis in one write, in their order."""
 
     def __init__(self, placements: Placements) -> None:
         self._placements = placements
@@ -32,7 +32,7 @@ class PlacementService(PlacementServiceServicer):
         request_iterator: AsyncIterator[pb.PlaceRequest],
         context: "grpc.aio.ServicerContext[pb.PlaceRequest, pb.PlaceResponse]",
     ) -> AsyncIterator[pb.PlaceResponse]:
-        """Batches overlap: one that comes while another waits for Redis goes there at once."""
+        """Answer batches, which overlap: one that comes while another waits for Redis is sent at once."""
         await require_role(context, "edge")
         tasks = TaskGroupOwner("place")
         placing: asyncio.Queue[asyncio.Task[pb.PlaceResponse] | None] = asyncio.Queue(_BATCHES_AT_ONCE)

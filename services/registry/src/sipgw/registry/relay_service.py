@@ -1,4 +1,4 @@
-"""RelayRegistrationService: relays register, beat, are listed and drained."""
+"""RelayRegistrationService: relays register, send heartbeats, are listed and drained."""
 
 from collections.abc import AsyncIterator
 
@@ -18,7 +18,7 @@ RELAY_SERVICE = "sipgw.api.registry.v1.RelayRegistrationService"
 
 
 class RelayService(RelayRegistrationServiceServicer):
-    """Keeps nothing: the lease is in Redis, so a relay may beat to any replica."""
+    """The servicer. It keeps no state: the lease is in Redis, so a relay may use any replica."""
 
     def __init__(self, placements: Placements) -> None:
         self._placements = placements
@@ -29,7 +29,7 @@ class RelayService(RelayRegistrationServiceServicer):
         request_iterator: AsyncIterator[pb.HeartbeatRequest],
         context: "grpc.aio.ServicerContext[pb.HeartbeatRequest, pb.HeartbeatResponse]",
     ) -> AsyncIterator[pb.HeartbeatResponse]:
-        """Each beat is answered. A stream ends UNAVAILABLE when Redis does not take a beat."""
+        """Answer each heartbeat. The stream ends with UNAVAILABLE when Redis does not take one."""
         await require_role(context, "relay")
         registration: pb.RelayRegistration | None = None
         async for request in request_iterator:

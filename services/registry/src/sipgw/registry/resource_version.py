@@ -17,21 +17,21 @@ _MAX_BYTES: Final = 65536
 
 
 def order_of(position: str) -> tuple[int, int]:
-    """A stream position ("ms-seq") as what orders it. Raises ValueError."""
+    """Return the sort key of a stream position ("ms-seq"). Raises ValueError."""
     milliseconds, _, sequence = position.partition("-")
     return int(milliseconds), int(sequence)
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceVersion:
-    """`positions` has one entry a partition."""
+    """An epoch and `positions`, one per partition."""
 
     epoch: str
     positions: tuple[str, ...]
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read what `str` wrote. Raises BadResourceVersion."""
+        """Read a version written by `str`. Raises BadResourceVersion."""
         try:
             packed = zlib.decompressobj().decompress(base64.urlsafe_b64decode(text), _MAX_BYTES)
             form, epoch, *positions = packed.decode().split(" ")
@@ -48,6 +48,6 @@ class ResourceVersion:
         return base64.urlsafe_b64encode(packed).decode()
 
     def advanced(self, positions: dict[int, str]) -> Self:
-        """With later positions in some partitions."""
+        """Return the version with later positions in some partitions."""
         moved = [positions.get(partition, held) for partition, held in enumerate(self.positions)]
         return replace(self, positions=tuple(moved))

@@ -1,4 +1,4 @@
-"""SetupRate: how many calls began a second, over the last whole seconds; no more than a ring of counts."""
+"""SetupRate: how many calls began per second, over the last whole seconds, in a ring of counts."""
 
 from collections.abc import Callable
 from typing import Final
@@ -7,20 +7,20 @@ WINDOW_S: Final = 10
 
 
 class SetupRate:
-    """Notes events, tells their mean rate over the last `WINDOW_S` seconds that are over."""
+    """Counts events and reports their mean rate over the last `WINDOW_S` complete seconds."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._counts = [0] * (WINDOW_S + 1)  # one more: the second that still runs
+        self._counts = [0] * (WINDOW_S + 1)  # one more: the present second
         self._second = int(monotonic())
 
     def note(self) -> None:
-        """One more, now."""
+        """Count one event now."""
         self._turn()
         self._counts[self._second % len(self._counts)] += 1
 
     def per_second(self) -> float:
-        """The mean."""
+        """Return the mean."""
         self._turn()
         running = self._counts[self._second % len(self._counts)]
         return (sum(self._counts) - running) / WINDOW_S

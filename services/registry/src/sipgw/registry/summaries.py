@@ -1,11 +1,11 @@
-"""A call as lists show it, from its record."""
+"""A call as lists show it, made from its record."""
 
 from sipgw.api.calls.v1.session_pb2 import CallSession
 from sipgw.api.registry.v1.registry_pb2 import CallSummary
 
 
 def summary_of(session: CallSession) -> CallSummary:
-    """What a record, or a stream's shortened one, tells a list."""
+    """Make the summary from a record, or from a stream's shortened one."""
     return CallSummary(
         call_id=session.call_id,
         version=session.version,

@@ -14,7 +14,7 @@ class EdgeError(Exception):
     """Root of this package's errors."""
 
 
-class Rejected(EdgeError):  # noqa: N818 - the past tense reads better where it is caught
+class Rejected(EdgeError):
     """A request that gets a final response other than 2xx, which has `headers`.
 
     `detail` tells the log and the call's record what does not fit into `reason`.
@@ -35,7 +35,7 @@ class Rejected(EdgeError):  # noqa: N818 - the past tense reads better where it 
         self.detail = detail or reason or ""
 
 
-class CallOver(EdgeError):  # noqa: N818
+class CallOver(EdgeError):
     """The step came too late; `session` is the record as it stands, None when it is gone."""
 
     def __init__(self, call_id: str, session: calls.CallSession | None) -> None:
@@ -44,7 +44,7 @@ class CallOver(EdgeError):  # noqa: N818
         self.session = session
 
 
-class NotTaken(EdgeError):  # noqa: N818
+class NotTaken(EdgeError):
     """A relay does not take the call of `session`; `status` is that of its refusal, None if it did not
     answer.
     """
@@ -56,5 +56,5 @@ class NotTaken(EdgeError):  # noqa: N818
         self.status = status
 
 
-class RecordMissing(EdgeError):  # noqa: N818
+class RecordMissing(EdgeError):
     """Neither Redis nor this edge has the record."""

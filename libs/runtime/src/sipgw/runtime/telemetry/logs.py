@@ -1,4 +1,4 @@
-"""JSON lines on stderr, one event a line: structlog, and the standard library's loggers in the same form."""
+"""JSON lines on stderr, one event per line: structlog and the standard library's loggers in the same form."""
 
 import logging
 import sys
@@ -13,7 +13,7 @@ _FIRST = ("ts", "level", "service", "instance", "event")
 def configure_logging(
     service: str, *, level: str = "info", instance: str = "", stream: TextIO | None = None
 ) -> None:
-    """Log as `service` from `level` on, to `stream` or stderr. Call once, before the first line."""
+    """Log as `service` from `level` on, to `stream` or stderr. Call this once, before the first line."""
     number = logging.getLevelNamesMapping()[level.upper()]
     out = stream or sys.stderr
     shared = _processors(service, instance)
@@ -37,7 +37,7 @@ def configure_logging(
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
-    """A logger whose lines carry `logger=name`; `.bind(call_id=...)` adds fields for all its lines."""
+    """Return a logger whose lines carry `logger=name`; `.bind(call_id=...)` adds fields for all its lines."""
     return cast(FilteringBoundLogger, structlog.get_logger(logger_name=name))
 
 
@@ -46,7 +46,7 @@ def _processors(service: str, instance: str) -> list[Processor]:
 
     def add_fixed(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         for key, value in fixed.items():
-            if key in event:  # a field of the event's own may not hide who logs
+            if key in event:  # a field of the event must not replace the logger's own
                 event[f"event_{key}"] = event[key]
             event[key] = value
         return event
@@ -61,8 +61,8 @@ def _processors(service: str, instance: str) -> list[Processor]:
 
 
 def _order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """What people look for first stands first."""
-    if (name := event.pop("logger_name", None)) is not None:  # structlog keeps the word "logger" for itself
+    """Put the fields that people look for first at the front."""
+    if (name := event.pop("logger_name", None)) is not None:  # structlog uses the word "logger" itself
         event["logger"] = name
     ordered: dict[str, Any] = {key: event[key] for key in _FIRST if key in event}
     return ordered | dict(event)

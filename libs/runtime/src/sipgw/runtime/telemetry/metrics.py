@@ -1,6 +1,6 @@
-"""What services' metrics.py share: buckets, and a trace as the exemplar of an observation.
+"""Shared parts of the services' metrics.py: buckets, and a trace as the exemplar of an observation.
 
-Instruments themselves are prometheus_client's, in each service's own metrics.py; AdminServer serves them.
+The instruments are prometheus_client's, in each service's own metrics.py; AdminServer serves them.
 """
 
 import time
@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from sipgw.runtime.telemetry.traces import TraceIds
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""From a Redis round trip to a bot that takes its time."""
+"""From a Redis round trip to a slow bot."""
 
 
 def observe(histogram: Histogram, value: float, trace: TraceIds | None = None) -> None:
@@ -22,7 +22,7 @@ def observe(histogram: Histogram, value: float, trace: TraceIds | None = None) -
 
 @contextmanager
 def timed(histogram: Histogram, trace: TraceIds | None = None) -> Generator[None]:
-    """Observe how long the block takes, whatever becomes of it."""
+    """Observe how long the block takes, also when it raises."""
     begun = time.perf_counter()
     try:
         yield
@@ -36,7 +36,7 @@ def count(counter: Counter, trace: TraceIds | None = None, amount: float = 1) ->
 
 
 def reference_table(registry: CollectorRegistry, prefix: str) -> str:
-    """The instruments whose names begin so, as a table of docs/reference/metrics.md."""
+    """Return the instruments with this prefix as a table of docs/reference/metrics.md."""
     families = sorted(registry.collect(), key=lambda family: family.name)
     rows = [
         f"| `{family.name}{'_total' if family.type == 'counter' else ''}` | {family.type} |"

@@ -18,7 +18,7 @@ _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
 class SpanExport:
-    """Builds spans with ids that the caller chose and exports them in batches from a thread of its own."""
+    """Builds spans with ids chosen by the caller and exports them in batches from its own thread."""
 
     def __init__(self, service: str, instance: str) -> None:
         self._resource = Resource.create(
@@ -41,7 +41,7 @@ class SpanExport:
         self._processor.on_end(self._span(ids, parent, name, start_ns, end_ns, attributes, error))
 
     def send_now(self, roots: Sequence[RootSpan]) -> bool:
-        """Export root spans past the queue; waits for the collector's answer."""
+        """Export root spans past the queue and wait for the collector's answer."""
         spans = [
             self._span(root.ids, None, root.name, root.start_ns, root.end_ns, root.attributes, root.error)
             for root in roots
@@ -72,12 +72,12 @@ class SpanExport:
         )
 
     def shutdown(self) -> None:
-        """Export what is queued; a collector that does not answer is waited for `_SHUTDOWN_S` at most."""
+        """Export the queued spans; wait at most `_SHUTDOWN_S` for a collector that does not answer."""
         last_words = threading.Thread(target=self._processor.shutdown, daemon=True)
         last_words.start()
         last_words.join(_SHUTDOWN_S)
         if last_words.is_alive():
-            self._exporter.shutdown()  # aborts the call and its retries, so that no thread outlives this
+            self._exporter.shutdown()  # abort the call and its retries, so that no thread outlives this
             last_words.join(_SHUTDOWN_S)
 
 

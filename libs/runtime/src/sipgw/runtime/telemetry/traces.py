@@ -2,8 +2,8 @@
 
 The root span's ids are fixed when the call begins and stored in its record, so that any process can hang
 children below it and a registry, at the end, exports the root itself. The SDK's tracer can't be told a span's
-ids: finished spans are built here and handed to its batch processor. Without OTEL_EXPORTER_OTLP_ENDPOINT the
-SDK is never imported, and every call returns after one comparison.
+ids, so finished spans are built here and handed to its batch processor. Without OTEL_EXPORTER_OTLP_ENDPOINT
+the SDK is never imported, and every function returns after one comparison.
 """
 
 import os
@@ -30,7 +30,7 @@ class _Current:
 
 @dataclass(frozen=True, slots=True)
 class TraceIds:
-    """A span's place in a trace: `trace_id` 32 and `span_id` 16 lower-case hex digits."""
+    """The ids of a span and its trace: `trace_id` 32 and `span_id` 16 lower-case hex digits."""
 
     trace_id: str
     span_id: str
@@ -39,7 +39,10 @@ class TraceIds:
 
 @dataclass(frozen=True, slots=True)
 class RootSpan:
-    """A call's own span, under the ids fixed by `new_trace`: sent twice it is the same. Unix nanoseconds."""
+    """The span of a call, under the ids fixed by `new_trace`, so that a repeat is harmless.
+
+    Times are Unix nanoseconds.
+    """
 
     ids: TraceIds
     name: str
@@ -50,39 +53,40 @@ class RootSpan:
 
 
 def configure_tracing(service: str, instance: str) -> None:
-    """Export spans over OTLP/gRPC iff OTEL_EXPORTER_OTLP_ENDPOINT is set; its other variables count too."""
+    """Export spans over OTLP/gRPC if OTEL_EXPORTER_OTLP_ENDPOINT is set; honour its other variables too."""
     if not any(os.environ.get(name) for name in _ENDPOINT_VARIABLES):
         return
-    from sipgw.runtime.telemetry.spans import SpanExport  # the SDK costs 100 ms and 15 MB: only who asks pays
+    # the SDK costs 100 ms and 15 MB: import it only where it is used
+    from sipgw.runtime.telemetry.spans import SpanExport
 
     shutdown_tracing()
     _Current.export = SpanExport(service, instance)
 
 
 def shutdown_tracing() -> None:
-    """Send what is buffered and stop; at most a few seconds."""
+    """Send the buffered spans and stop, within a few seconds."""
     if _Current.export is not None:
         _Current.export.shutdown()
         _Current.export = None
 
 
 def is_tracing() -> bool:
-    """Whether this process exports spans: guards work that only feeds attributes."""
+    """Return whether this process exports spans; guards work that only computes attributes."""
     return _Current.export is not None
 
 
 def new_trace() -> TraceIds:
-    """Ids of a new root span; sampled when this process exports."""
+    """Return the ids of a new root span; sampled when this process exports."""
     return TraceIds(os.urandom(16).hex(), _new_span_id(), _Current.export is not None)
 
 
 def traceparent(ids: TraceIds) -> str:
-    """The W3C header for `ids`."""
+    """Return the W3C header for `ids`."""
     return f"00-{ids.trace_id}-{ids.span_id}-{'01' if ids.sampled else '00'}"
 
 
 def parse_traceparent(text: str) -> TraceIds | None:
-    """The ids of a W3C header; None when it is not one (W3C Trace Context §3.2.2: ignore it then)."""
+    """Return the ids of a W3C header; None for an invalid one (W3C Trace Context §3.2.2: ignore it)."""
     match = _TRACEPARENT.fullmatch(text)
     if match is None or (text.startswith("00-") and match.end(3) != len(text)):
         return None
@@ -100,7 +104,10 @@ def record_span(
     attributes: Mapping[str, AttributeValue] | None = None,
     error: str | None = None,
 ) -> TraceIds | None:
-    """Export a finished child of `parent`, times in unix nanoseconds. Gives its ids; when off, `parent`."""
+    """Export a finished child of `parent` and return its ids; when off, return `parent`.
+
+    Times are Unix nanoseconds.
+    """
     if _Current.export is None or parent is None or not parent.sampled:
         return parent
     ids = TraceIds(parent.trace_id, _new_span_id(), sampled=True)
@@ -109,9 +116,10 @@ def record_span(
 
 
 def export_root_spans(roots: "Sequence[RootSpan]") -> bool:
-    """Export finished root spans now, past the batches, and wait for the collector: whether it has them all.
+    """Export finished root spans now and return whether the collector has them all.
 
-    Blocks up to the exporter's time-out (10 s): call it from a thread. True when there is nothing to export.
+    This bypasses the batches and blocks up to the exporter's time-out (10 s): call it from a thread. True
+    when there is nothing to export.
     """
     export = _Current.export
     sampled = [root for root in roots if root.ids.sampled]
@@ -119,14 +127,14 @@ def export_root_spans(roots: "Sequence[RootSpan]") -> bool:
 
 
 def call_span(name: str, parent: TraceIds | None, **attributes: AttributeValue) -> "CallSpan":
-    """A context manager that records its block as a child of `parent`; an exception marks it failed."""
+    """Record the block as a child of `parent`; an exception marks it failed."""
     if _Current.export is None or parent is None or not parent.sampled:
         return CallSpan("", parent, {})
     return CallSpan(name, parent, attributes)
 
 
 class CallSpan:
-    """A span under way. `ids` is the parent for spans within, and what goes to other processes."""
+    """A span in progress. `ids` is the parent of spans within it, also in other processes."""
 
     __slots__ = ("_attributes", "_name", "_parent", "_start_ns", "ids")
 

@@ -1,4 +1,4 @@
-"""What identifies a transaction (RFC 3261 17.1.3, 17.2.3)."""
+"""The key of a transaction (RFC 3261 §17.1.3, §17.2.3)."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ class TransactionKey(NamedTuple):
     """`role` is "server" or "client"; an ACK has the key of its INVITE.
 
     Call-ID and CSeq are more than the RFC asks for: a client that uses one branch for several requests (as
-    those of RFC 4475 do) must not be answered with somebody else's response.
+    those of RFC 4475 do) must not get the response of another request.
     """
 
     role: str
@@ -24,10 +24,10 @@ class TransactionKey(NamedTuple):
 
 
 def server_key(request: SipRequest, *, method: str | None = None) -> TransactionKey:
-    """The server transaction that `request` belongs to; `method` stands in for its own (CANCEL looks for
-    INVITE).
+    """Return the key of the server transaction that `request` belongs to.
 
-    Without an RFC 3261 branch the fields of 17.2.3's second list take its place.
+    `method` replaces the request's own (CANCEL looks for INVITE). Without an RFC 3261 branch the fields of
+    RFC 3261 §17.2.3's second list identify the transaction.
     """
     via = request.via
     method = method or ("INVITE" if request.method == "ACK" else request.method)
@@ -38,6 +38,6 @@ def server_key(request: SipRequest, *, method: str | None = None) -> Transaction
 
 
 def client_key(message: SipRequest | SipResponse) -> TransactionKey:
-    """The client transaction of a request of ours, or of a response to it: branch and CSeq method."""
+    """Return the key of the client transaction of our request, or of a response: branch and CSeq method."""
     number, method = message.cseq
     return TransactionKey("client", message.via.branch or "", "", method, message.call_id, number)

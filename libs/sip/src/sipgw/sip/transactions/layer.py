@@ -1,7 +1,7 @@
-"""The transaction layer (RFC 3261 17, 18): datagrams, responses and the clock in; datagrams and events out.
+"""The transaction layer (RFC 3261 §17, §18): datagrams, responses and the clock in; datagrams and events out.
 
-It stamps received/rport, matches messages to transactions, runs the state tables, retransmits, answers what
-is malformed, and reports the rest. It opens no socket, reads no clock, and decides nothing about calls.
+It stamps received/rport, matches messages to transactions, runs the state tables, retransmits, responds to
+malformed requests, and reports the rest. It opens no socket, reads no clock, and decides nothing about calls.
 """
 
 import heapq
@@ -54,11 +54,11 @@ _OVERLOADED = (("Retry-After", "5"),)
 
 
 class Screening(Enum):
-    """What is to become of a request that begins a transaction."""
+    """What becomes of a request that would begin a transaction."""
 
     TAKE = "take"
     DROP = "drop"
-    """It leaves no trace and gets no answer."""
+    """Drop it: no state, no response."""
 
 
 def _take_all(_request: SipRequest, _source: Address, _now: float) -> Screening:
@@ -66,7 +66,10 @@ def _take_all(_request: SipRequest, _source: Address, _now: float) -> Screening:
 
 
 class TransactionLayer:
-    """All transactions of one endpoint. `token` gives a fresh random token at each call (branches, tags)."""
+    """All transactions of one endpoint.
+
+    `token` returns a fresh random token at each call (branches, tags).
+    """
 
     def __init__(
         self,
@@ -77,10 +80,11 @@ class TransactionLayer:
         limits: ParserLimits = DEFAULT_LIMITS,
         screen: Callable[[SipRequest, Address, float], Screening | SipResponse] = _take_all,
     ) -> None:
-        """Above `max_transactions` a new request gets 503 with Retry-After and leaves no trace.
+        """Take the limits and the screen of new requests.
 
-        `screen` is asked before a request begins a transaction. A response of it is sent once and nothing is
-        remembered (RFC 3261 8.2.7): no 100, no retransmission, and an ACK of it is nobody's.
+        Above `max_transactions` a new request gets 503 with Retry-After and leaves no trace. `screen` is
+        asked before a request begins a transaction. A response that it returns is sent once and nothing is
+        remembered (RFC 3261 §8.2.7): no 100, no retransmission, and an ACK of it matches nothing.
         """
         self._screen = screen
         self._values = timers or TimerValues()
@@ -99,7 +103,7 @@ class TransactionLayer:
     def receive_datagram(
         self, data: bytes, source: Address, now: float, received_on: Address | None = None
     ) -> None:
-        """Takes one datagram, or one framed message of a stream. Never raises for what is in it."""
+        """Take one datagram, or one framed message of a stream. Never raise for its contents."""
         if len(data) <= 8 and not data.strip(_KEEP_ALIVE):
             return
         try:
@@ -114,7 +118,7 @@ class TransactionLayer:
             self._receive_response(message, source, now)
 
     def transport_failed(self, key: TransactionKey, now: float) -> None:
-        """The transport could not send what this transaction gave it."""
+        """Report that the transport could not send for this transaction."""
         transaction = self._transactions.get(key)
         if transaction is not None:
             self._step(transaction, Input.TRANSPORT_ERROR, now)
@@ -122,7 +126,10 @@ class TransactionLayer:
     # in: the user
 
     def send_request(self, request: SipRequest, destination: Address, now: float) -> TransactionKey:
-        """Starts a client transaction. A top Via without branch gets one. ACK for 2xx goes by `send_raw`."""
+        """Start a client transaction.
+
+        A top Via without branch gets one. An ACK for a 2xx goes by `send_raw`.
+        """
         if request.method == "ACK":
             raise SipUsageError("an ACK is no transaction: send_raw")
         via = request.via
@@ -136,7 +143,10 @@ class TransactionLayer:
         return key
 
     def respond(self, key: TransactionKey, response: SipResponse, now: float) -> bool:
-        """Sends a response of a server transaction. False when it is gone or has had its final answer."""
+        """Send a response of a server transaction.
+
+        Return False when the transaction is gone or has had its final response.
+        """
         transaction = self._transactions.get(key)
         if transaction is None:
             return False
@@ -147,38 +157,38 @@ class TransactionLayer:
         return True
 
     def send_raw(self, message: SipRequest | SipResponse | bytes, destination: Address) -> None:
-        """Sends outside any transaction: ACKs for 2xx, 2xx again, answers kept in a record."""
+        """Send outside of any transaction: ACKs for 2xx, copies of a 2xx, responses kept in a record."""
         self._outbox.append((message if isinstance(message, bytes) else serialize(message), destination))
 
     def forget(self, key: TransactionKey) -> None:
-        """Drops a transaction without a word: it belongs to somebody else."""
+        """Drop a transaction silently: another edge owns it."""
         if key in self._transactions:
             self._remove(key)
 
     def has(self, key: TransactionKey) -> bool:
-        """Whether the transaction lives."""
+        """Return whether the transaction lives."""
         return key in self._transactions
 
     def request_of(self, key: TransactionKey) -> SipRequest | None:
-        """The request of a transaction that has no final response yet."""
+        """Return the request of a transaction that has no final response yet."""
         transaction = self._transactions.get(key)
         return transaction.request if transaction is not None else None
 
     def new_branch(self) -> str:
-        """A branch for a Via of ours."""
+        """Return a branch for our Via."""
         return f"{MAGIC_COOKIE}-{self._token()}"
 
     # in: the clock
 
     def next_timer(self) -> float | None:
-        """When `handle_timer` is due; None when nothing runs."""
+        """Return when `handle_timer` is due; None when no timer runs."""
         deadlines = self._deadlines
         while deadlines and self._timed(*deadlines[0]) is None:
             heapq.heappop(deadlines)
         return deadlines[0][0] if deadlines else None
 
     def handle_timer(self, now: float) -> None:
-        """Fires every timer that is due."""
+        """Fire every timer that is due."""
         deadlines = self._deadlines
         while deadlines and deadlines[0][0] <= now:
             entry = heapq.heappop(deadlines)
@@ -194,12 +204,12 @@ class TransactionLayer:
     # out
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Address]]:
-        """What is to be sent, in order; each once."""
+        """Take the datagrams to be sent, in order."""
         outbox, self._outbox = self._outbox, []
         return outbox
 
     def next_event(self) -> TransactionEvent | None:
-        """The oldest event not yet taken."""
+        """Take the oldest event."""
         return self._events.popleft() if self._events else None
 
     @property
@@ -207,11 +217,17 @@ class TransactionLayer:
         return len(self._transactions)
 
     def has_invite(self, call_id: str) -> bool:
-        """Whether an INVITE with this Call-ID has a server transaction, which ACK or CANCEL may be for."""
+        """Return whether an INVITE with this Call-ID has a server transaction.
+
+        If so, an ACK or a CANCEL may be for it.
+        """
         return f"invite {call_id}" in self._open_names
 
     def has_request(self, branch: str) -> bool:
-        """Whether a request of ours with this branch has a client transaction, which responses are for."""
+        """Return whether our request with this branch has a client transaction.
+
+        If so, a response may be for it.
+        """
         return f"branch {branch}" in self._open_names
 
     # inside
@@ -263,14 +279,14 @@ class TransactionLayer:
         self._step(transaction, _response_input(response), now, event=event)
 
     def _refuse(self, error: SipParseError, source: Address) -> bool:
-        """Answers a malformed request without state; whether that was possible."""
+        """Respond to a malformed request without state; return whether that was possible."""
         request = error.request
         if request is None or request.method == "ACK" or "Via" not in request.headers:
             return False
         try:
             stamp_source(request, source)
             destination = response_destination(request.via, source)
-        except SipParseError:  # the Via itself is what is malformed (RFC 4475 3.1.2.1): back to the sender
+        except SipParseError:  # the Via itself is malformed (RFC 4475 §3.1.2.1): respond to the sender
             destination = source
         response = make_response(request, error.status, error.reason, to_tag=self._token())
         self._outbox.append((serialize(response), destination))
@@ -353,7 +369,10 @@ class TransactionLayer:
             self._outbox.append((data, transaction.peer))
 
     def _timed(self, deadline: float, _number: int, key: TransactionKey, timer: Timer) -> Transaction | None:
-        """The transaction whose running timer this deadline is; None when it was stopped or started again."""
+        """Return the transaction whose running timer has this deadline.
+
+        None when the timer was stopped or started again.
+        """
         transaction = self._transactions.get(key)
         if transaction is None:
             return None
@@ -362,7 +381,7 @@ class TransactionLayer:
 
 
 def _open_name(key: TransactionKey) -> str | None:
-    """By what a message names the transaction before it has been parsed: see `has_invite`, `has_request`."""
+    """Return what names the transaction before parsing: see `has_invite` and `has_request`."""
     if key.role == "client":
         return f"branch {key.branch}"
     return f"invite {key.call_id}" if key.method == "INVITE" else None

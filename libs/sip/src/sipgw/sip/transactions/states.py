@@ -1,7 +1,7 @@
-"""The shape of a transaction state machine: a frozen table (state, input) → transition, filled over every
-pair.
+"""The shape of a transaction state machine: a frozen table (state, input) → transition.
 
-What a figure of RFC 3261 does not draw leaves the state as it is and does nothing.
+The table has every pair. A pair that a figure of RFC 3261 does not draw leaves the state as it is and does
+nothing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -51,13 +51,13 @@ class Input(Enum):
 
 
 class Action(Enum):
-    """What a transition does besides moving."""
+    """What a transition does besides changing the state."""
 
-    SEND = auto()  # the message that the input carries, and keep it for repetition
-    REPEAT = auto()  # what was sent last
-    SEND_TRYING = auto()  # a 100 of our own
-    SEND_ACK = auto()  # the ACK of a failure
-    PASS = auto()  # the message to the transaction user
+    SEND = auto()  # send the message that the input carries, and keep it for repetition
+    REPEAT = auto()  # send again what was sent last
+    SEND_TRYING = auto()  # send a 100
+    SEND_ACK = auto()  # send the ACK of a failure
+    PASS = auto()  # pass the message to the transaction user
     REPORT_ACK = auto()
     REPORT_TIMEOUT = auto()
     REPORT_TRANSPORT_ERROR = auto()
@@ -73,7 +73,7 @@ class Backoff(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """Where to go, what to do in order, which timers to start afresh, which to stop, which to run again."""
+    """The next state, the actions in order, and the timers to start afresh, to stop and to repeat."""
 
     state: State
     actions: tuple[Action, ...] = ()
@@ -88,7 +88,7 @@ Table: TypeAlias = "Mapping[tuple[State, Input], Transition]"
 def make_table(
     states: Iterable[State], inputs: Iterable[Input], drawn: Mapping[tuple[State, Input], Transition]
 ) -> Table:
-    """The frozen table with the `drawn` transitions and, for every other pair, none."""
+    """Return the frozen table with the `drawn` transitions and, for every other pair, none."""
     table = {(state, given): Transition(state) for state, given in product(states, inputs)}
     if not drawn.keys() <= table.keys():
         raise ValueError("a transition of a state or input that the machine does not have")

@@ -1,4 +1,4 @@
-"""One live transaction: which machine it is, where it stands, what it sent last, which timers run."""
+"""One live transaction: its machine, its state, what it sent last, and its running timers."""
 
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -34,7 +34,7 @@ def _no_timers() -> dict[Timer, tuple[float, float]]:
 class Transaction:
     """`peer` is where its messages go; `timers` maps each running timer to (deadline, interval).
 
-    `request` is dropped once it can no longer be needed: a settled transaction waits half a minute for stray
+    `request` is dropped once it is no longer needed: a settled transaction waits half a minute for stray
     copies.
     """
 
@@ -50,7 +50,7 @@ class Transaction:
     def start_timers(
         self, transition: Transition, values: TimerValues, now: float
     ) -> list[tuple[float, Timer]]:
-        """Stops, starts and repeats what `transition` says; the deadlines that are new."""
+        """Stop, start and repeat timers as `transition` says; return the new deadlines."""
         is_reliable = self.peer.is_reliable
         for timer in transition.stop:
             self.timers.pop(timer, None)
@@ -67,14 +67,14 @@ class Transaction:
         return [(now + interval, timer) for timer, interval in begun]
 
     def settle(self) -> None:
-        """Lets go of the request when the final answer is there."""
+        """Drop the request when there is a final response."""
         if self.state in _SETTLED:
             self.request = None
 
 
 _SETTLED = frozenset({State.COMPLETED, State.CONFIRMED, State.ACCEPTED})
 _UNRELIABLE_ONLY = frozenset({Timer.A, Timer.E, Timer.G})
-"""Retransmission is the transport's work over TCP and TLS (RFC 3261 17.1.1.2, 17.1.2.2, 17.2.1)."""
+"""The transport retransmits over TCP and TLS (RFC 3261 §17.1.1.2, §17.1.2.2, §17.2.1)."""
 
 
 def _next_interval(interval: float, backoff: Backoff, values: TimerValues) -> float:

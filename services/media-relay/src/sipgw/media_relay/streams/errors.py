@@ -6,7 +6,7 @@ BotUnavailable            try again, elsewhere if possible
 """
 
 
-class BotUnavailable(Exception):  # noqa: N818 - the outcome, as gRPC names it
+class BotUnavailable(Exception):
     """This attempt did not reach a bot. `str()` is the reason, for logs and for the edge."""
 
 

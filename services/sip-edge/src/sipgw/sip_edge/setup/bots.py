@@ -23,7 +23,7 @@ _CONFIRM_AFTER_S: Final = 3.0
 """Relays free an unconfirmed session after 10 s."""
 
 
-class NoBot(EdgeError):  # noqa: N818 - an outcome of one step
+class NoBot(EdgeError):
     """No bot takes the call."""
 
     def __init__(self, end: End) -> None:

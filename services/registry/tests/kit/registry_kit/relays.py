@@ -1,4 +1,4 @@
-"""For tests: relays that register and beat, and where calls are placed."""
+"""Relays for tests that register and send heartbeats, and checks of where calls are placed."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from sipgw.store import Store
 def relay(
     ordinal: int, lane: int = 0, *, capacity: int = 100, revision: str = "r1", incarnation: str = ""
 ) -> RelayRegistration:
-    """What a relay says of itself."""
+    """Return a relay's registration."""
     name = f"relay-{lane}-{ordinal}"
     registration = RelayRegistration(
         control_address=f"10.0.0.{ordinal}:{lane}",
@@ -31,25 +31,25 @@ def beat(
     ports: int = 1000,
     full: bool = False,
 ) -> Beat:
-    """A heartbeat with these calls."""
+    """Return a heartbeat with these calls."""
     return Beat(calls, len(calls) if used is None else used, draining, ports, full)
 
 
 async def join(placements: Placements, *registrations: RelayRegistration) -> None:
-    """Each registers and has its first beat heard."""
+    """Register each relay and send its first heartbeat."""
     for registration in registrations:
         await placements.register(registration)
         assert await placements.beat(registration, beat()) is False
 
 
 async def placed_on(placements: Placements, call_id: str, units: int = 1, avoid: Sequence[str] = ()) -> str:
-    """The relay that a call gets, or why none."""
+    """Reserve room for a call; return its relay, or why there is none."""
     outcome = await placements.reserve(call_id, units, avoid)
     return outcome.registration.relay.name if isinstance(outcome, Placed) else outcome.reason
 
 
 async def free_units(placements: Placements, name: str) -> int:
-    """Room that is left on a relay."""
+    """Return the room left on a relay."""
     for known in await placements.relays():
         if known.registration.relay.name == name:
             return known.registration.capacity_units - known.used_units
@@ -57,6 +57,6 @@ async def free_units(placements: Placements, name: str) -> int:
 
 
 async def lapse(store: Store, registration: RelayRegistration) -> None:
-    """What three seconds without a beat do."""
+    """Do to the leases what three seconds without a heartbeat do."""
     key = f"{registration.relay.name}/{registration.relay.incarnation}"
     await store.command("HSET", f"sipgw:{{relays}}:relay:{key}", "lease", 1)
