@@ -67,7 +67,7 @@ class LiveCall:
 
     @contextmanager
     def setting_up(self) -> Generator[None]:
-        """While the block brings the call to its answer."""
+        """Mark that the block brings the call to its answer."""
         self.is_setting_up = True
         try:
             yield
@@ -75,17 +75,17 @@ class LiveCall:
             self.is_setting_up = False
 
     def begin_move(self) -> bool:
-        """Note that a task is about to see the call's move through; False: another one does."""
+        """Note that a task is about to move the call; False: another task is moving it."""
         was_moving, self.is_moving = self.is_moving, True
         return not was_moving
 
     def end_move(self) -> None:
-        """Note that the task is over."""
+        """Note that the task which moved the call is over."""
         self.is_moving = False
 
     @contextmanager
     def transferring(self) -> "Generator[asyncio.Future[int]]":
-        """While the block awaits the final status of a transfer."""
+        """Mark that the block awaits the final status of a transfer."""
         self.transfer = asyncio.get_running_loop().create_future()
         try:
             yield self.transfer

@@ -24,7 +24,7 @@ from sipgw.sip_edge.media.relays import Relays
 _RETRY_S: Final = 0.1
 NoRoom = NoPlacement | RegistryUnreachable
 Wait = Callable[[NoRoom], Awaitable[float | None]]
-"""Gives the seconds until the next attempt; None: there is none."""
+"""Gives the seconds until the next attempt; None: no further attempt."""
 
 
 class Placements:
@@ -47,7 +47,7 @@ class Placements:
     async def place(
         self, call_id: str, cost_units: int, avoid: Iterable[str], wait: Wait
     ) -> registry.Placement:
-        """Reserve room on a relay whose incarnation is not in `avoid`, again for as long as `wait` says.
+        """Reserve room on a relay whose incarnation is not in `avoid`; try again as `wait` says.
 
         Raises the last NoPlacement or RegistryUnreachable.
         """
@@ -94,7 +94,7 @@ class Placements:
 
     @contextmanager
     def saving(self, call_id: str, placement: registry.Placement) -> Generator[None]:
-        """Release the reservation if the block can't save it: the call is over, or another edge has it."""
+        """Release the reservation if the block cannot save it: the call is over, or another edge has it."""
         try:
             yield
         except CallOver:
@@ -105,7 +105,7 @@ class Placements:
     def placing_elsewhere(
         self, left: NotTaken, anchor: calls.MediaAnchor, log: FilteringBoundLogger, *, step: str
     ) -> Generator[None]:
-        """While the block saves that the relay of `anchor`, which does not take the call, is left."""
+        """Leave the relay of `anchor`, which refused the call, once the block has saved another."""
         metrics.RELAY_REFUSALS.labels(step).inc()
         log.warning("relay_refused", relay=anchor.relay.name, reason=left.reason)
         yield

@@ -1,7 +1,7 @@
-"""What it means that a relay does not do what it is told.
+"""Interpret that a relay does not carry out a command.
 
-If it refuses a command as stale, the call's record has changed since: another edge has the call now, or it is
-over. Any other refusal, or none at all in time, means that the call has to go to another relay.
+If it refuses the command as stale, the call's record has changed since: another edge has the call now, or it
+is over. After any other refusal, or a timeout, the call has to go to another relay.
 """
 
 from collections.abc import AsyncGenerator
@@ -16,7 +16,7 @@ from sipgw.sip_edge.record.records import CallRecords
 
 @asynccontextmanager
 async def telling_relay(records: CallRecords, session: calls.CallSession) -> AsyncGenerator[None]:
-    """Raise CallOver where the block's command is refused as stale, NotTaken where it fails otherwise."""
+    """Raise CallOver if the block's command is refused as stale, NotTaken if it fails otherwise."""
     try:
         yield
     except RelayRefused as refused:

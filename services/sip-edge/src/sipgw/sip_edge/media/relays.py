@@ -156,12 +156,12 @@ class Relays:
 
     def _judge_silence(self, used: set[Identity]) -> None:
         links = {who: link for who in used if (link := self._links.get(who)) is not None}
-        answering = {who: link.heard_at for who, link in links.items() if link.answers_pings}
-        silent = self._judge.observe(answering, asyncio.get_running_loop().time())
+        heard_at = {who: link.heard_at for who, link in links.items() if link.answers_pings}
+        silent = self._judge.observe(heard_at, asyncio.get_running_loop().time())
         for who, link in links.items():
-            if who in silent or (who not in answering and self._says_nothing(who, link)):
+            if who in silent or (who not in heard_at and self._says_nothing(who, link)):
                 silence_s = self._judge.silence_s(who) or link.silent_s
-                self._note_silent(who, f"said nothing for {silence_s:.1f} s")
+                self._note_silent(who, f"was silent for {silence_s:.1f} s")
             elif who in self._silent and link.is_connected and not self._judge.silence_s(who):
                 self._attached(who, who)  # its stream has not broken yet
 
@@ -191,7 +191,7 @@ class Relays:
     def _attached(self, who: Identity, found: Identity) -> None:
         if found != who:
             self._lapsed.add(who)
-            asyncio.get_running_loop().call_soon(self._note_gone, who, f"{found} answers in its place")
+            asyncio.get_running_loop().call_soon(self._note_gone, who, f"{found} has its address now")
             return
         if who in self._silent:
             _log.info("relay_heard_again", relay=str(who))

@@ -96,10 +96,12 @@ class NewAddress:
                 await self._update(live, lambda draft: moving.offer_again(draft, session.move.retries + 1))
                 await asyncio.sleep(pause_s)
             case Gone():
-                end = End(calls.END_CAUSE_CALLER_HANGUP, f"the caller answers {outcome.status}: no such call")
+                end = End(
+                    calls.END_CAUSE_CALLER_HANGUP, f"the caller responds {outcome.status}: no such call"
+                )
                 await self._ending.end(live.call_id, end, as_owner=True)
             case Refused() | NotNow():
-                why = f"the caller answers {outcome.status} to our re-INVITE"
+                why = f"the caller responds {outcome.status} to our re-INVITE"
                 await self._ends.fail(live, session, why, "refused")
 
     async def _accepted(self, live: LiveCall, session: calls.CallSession, response: SipResponse) -> None:

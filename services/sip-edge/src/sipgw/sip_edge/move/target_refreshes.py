@@ -141,7 +141,7 @@ class TargetRefreshes:
             case Gone() | Refused(status=408):
                 await self._end(live, outcome.status)
             case Refused() | NotNow():
-                await self._drop(live, "refused", f"the caller answers {outcome.status}")
+                await self._drop(live, "refused", f"the caller responds {outcome.status}")
 
     async def _again(self, live: LiveCall, cseq: int, retries: int) -> None:
         await self._update(live, lambda draft: refreshing.offer_again(draft, cseq, retries))
@@ -149,9 +149,9 @@ class TargetRefreshes:
     async def _end(self, live: LiveCall, status: int) -> None:
         """End the call: 481, 408 and no response at all end the dialog (RFC 3261 §12.2.1.2)."""
         if status == _TIMED_OUT:
-            end = End(calls.END_CAUSE_LOST, "the caller does not answer our re-INVITE (408)")
+            end = End(calls.END_CAUSE_LOST, "the caller does not respond to our re-INVITE (408)")
         else:
-            end = End(calls.END_CAUSE_CALLER_HANGUP, f"the caller answers {status}: no such call")
+            end = End(calls.END_CAUSE_CALLER_HANGUP, f"the caller responds {status}: no such call")
         if await self._ending.end(live.call_id, end, as_owner=True):
             metrics.TARGET_REFRESHES.labels("ended").inc()
 

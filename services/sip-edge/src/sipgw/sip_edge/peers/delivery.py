@@ -1,7 +1,7 @@
 """Deliver a message to the edge that has its transaction.
 
 If that edge does not respond, this edge serves the message from the record. The record has the last response
-sent, so a retransmission can always be answered with it.
+sent, so a retransmission always gets it again.
 """
 
 from collections.abc import Sequence

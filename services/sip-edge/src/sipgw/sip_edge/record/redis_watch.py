@@ -27,7 +27,7 @@ class RedisWatch:
             while True:
                 await asyncio.sleep(_PROBE_S)
                 if not self._store.is_reachable:
-                    self._journal.open("no answer to a probe")
+                    self._journal.open("no reply to a probe")
                 await self._mend()
         finally:
             unsubscribe()

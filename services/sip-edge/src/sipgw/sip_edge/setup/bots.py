@@ -32,7 +32,9 @@ class NoBot(EdgeError):
 
 
 class Bots:
-    """Before the answer: `outcome` and `fall_back`; after it: `give_up` and `replace`."""
+    """Gives calls their bots. Before the answer: `outcome` and `fall_back`; after it: `give_up` and
+    `replace`.
+    """
 
     def __init__(
         self, process: Process, served: ServedCalls, media: MediaPlane, first_media: FirstMedia
@@ -65,7 +67,7 @@ class Bots:
         return await live.bot
 
     async def fall_back(self, live: LiveCall, session: calls.CallSession, why: str) -> calls.CallSession:
-        """Give a call whose bot does not come the next one. Raises NoBot, NotTaken."""
+        """Give a call whose bot does not come the next bot. Raises NoBot, NotTaken."""
         route = self._gateway.route(session.route)
         saved = await self._fallbacks.choose_next(live, session, why, self.ready_limit_ms(route))
         if saved is None:
@@ -78,7 +80,7 @@ class Bots:
         return saved
 
     async def give_up(self, live: LiveCall, session: calls.CallSession, why: str) -> None:
-        """Give a call that was answered, and whose bot has failed, the next one, or end it."""
+        """Give an answered call whose bot has failed the next bot, or end the call."""
         saved = await self._fallbacks.choose_next(live, session, why, 0)
         if saved is None:
             await refuse(self._ending, live, End(calls.END_CAUSE_BOT_LOST, why))

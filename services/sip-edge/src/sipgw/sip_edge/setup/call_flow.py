@@ -197,10 +197,10 @@ class CallFlow:
         return answered
 
     def _relay_lost(self, session: calls.CallSession, why: str) -> EdgeError:
-        """Tell what becomes of a call whose relay died while it rang: it is placed elsewhere.
+        """Make the error for a call whose relay died while it rang: it is placed elsewhere.
 
-        With early media the caller already has the relay's address, which a 200 may not change (RFC 3261
-        §13.2.1): such a call gets 503.
+        With early media the caller already has the relay's address, which a 200 may not change
+        (RFC 3261 §13.2.1): such a call gets 503.
         """
         if b"m=" in session.legs[0].invite.last_provisional:
             return Rejected(503, "Media Relay Lost", headers=self._retry_after)

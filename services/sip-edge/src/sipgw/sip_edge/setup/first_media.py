@@ -11,7 +11,7 @@ from sipgw.sip_edge.media.commands import MediaCommands
 
 
 class FirstMedia:
-    """Negotiates by the config as it stands."""
+    """Negotiates the media of new calls by the config in force."""
 
     def __init__(self, gateway: ConfigHolder, commands: MediaCommands) -> None:
         self._gateway = gateway
@@ -26,7 +26,9 @@ class FirstMedia:
         return media
 
     def of(self, live: LiveCall, session: calls.CallSession) -> relay.MediaSpec:
-        """Give the media that the INVITE asked for; it is in the record if another edge received it."""
+        """Give the media that the INVITE asked for, read from the record if another edge received
+        the INVITE.
+        """
         return live.media or _media_wanted(session.legs[0].remote_sdp, self._gateway.capabilities)
 
     def describe(self, session: calls.CallSession, anchor: calls.MediaAnchor) -> bytes:

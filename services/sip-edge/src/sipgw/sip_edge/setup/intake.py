@@ -53,7 +53,7 @@ class NewCalls:
 
 
 class _Wanted(NamedTuple):
-    """What an INVITE asks for, as far as it can be had; `refused` says what can't."""
+    """What an INVITE asks for, as far as it is available; `refused` says what is not."""
 
     decision: RouteDecision | None
     media: relay.MediaSpec | None

@@ -1,4 +1,4 @@
-"""End a call whose set-up can't go on."""
+"""End a call whose set-up cannot go on."""
 
 from sipgw.sip_edge.call.ending import CallEnding, End
 from sipgw.sip_edge.call.live_calls import LiveCall
@@ -6,7 +6,7 @@ from sipgw.store import StoreUnavailable
 
 
 async def refuse(ending: CallEnding, live: LiveCall, end: End) -> None:
-    """End the call. If that can't be saved, its deadline ends it."""
+    """End the call. If the end cannot be saved, the call's deadline ends it."""
     try:
         await ending.end(live.call_id, end, as_owner=True)
     except StoreUnavailable as error:

@@ -84,7 +84,7 @@ class LocalContact:
     port: int
 
     def take_host(self, host: str) -> None:
-        """Give this host from now on."""
+        """Replace the host from now on."""
         self.host = host
 
     def contact(self, call_id: str) -> str:
