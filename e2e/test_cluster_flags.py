@@ -18,7 +18,7 @@ from sipgw.control import RegistryClient, RegistryRefused, RegistryUnreachable
 from sipgw.runtime.testing import TestAuthority
 
 pytestmark = pytest.mark.system
-LOOKED_AGAIN_S = 1.2  # no event: files are looked at by the first handshake a second after the last look
+LOOKED_AGAIN_S = 1.2  # no event tells: a handshake reads the files again a second after the last time
 SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
@@ -81,7 +81,7 @@ async def test_authorities_are_rotated_under_a_call(cluster_gateway: Gateway, ph
         call.destination = gateway.sip(1)
         assert (await call.bye()).status == 200
     gateway.edges[1].kill()
-    gateway.start_edge(1)  # it knows the new authority alone
+    gateway.start_edge(1)  # it trusts the new authority alone
 
     async def takes_calls() -> bool:
         call = await phone.new_call("builtin", gateway.sip(1))

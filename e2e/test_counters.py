@@ -13,7 +13,7 @@ PROCESSES = {
     "registry": ROOT / "services/registry/src/sipgw/registry",
     "operator": ROOT / "operator/src/sipgw/operator",
 }
-INSTRUMENTS = {"relay": "instruments.py"}  # elsewhere metrics.py has them
+INSTRUMENTS = {"relay": "instruments.py"}  # other processes have them in metrics.py
 NOT_SHOWN = {
     ("edge", "tries"): "of one rescue: it sets the pause before the next",
     ("relay", "dropped_audio"): "a trunk's, from which audio_dropped_unacked is summed",

@@ -43,7 +43,7 @@ async def test_a_call_is_in_the_metrics_of_edge_relay_and_registry(
 
     async def has_moved() -> bool:
         after = await asyncio.to_thread(read, own_gateway)
-        # Records of the refused calls by which the gateway was found ready may still be on their way.
+        # Records of refused calls, which tested readiness, may still be on their way.
         return after["sipgw_relay_calls"] == 0 and all(after[name] > before[name] for name in ONE_CALL)
 
     await eventually(has_moved, 10)

@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 pytestmark = pytest.mark.system
-SLACK_NS = 250_000_000  # the root begins by Redis time: off by half of a stall while the edge asks for it
+SLACK_NS = 250_000_000  # the root span begins by Redis time: wrong by half of a stall in reading it
 SERVICES = {"edge", "relay", "bot", "registry"}
 SPANS = {
     *("transaction", "place", "allocate", "bot connect", "bot attach"),
@@ -98,7 +98,7 @@ async def test_a_call_whose_edge_died_in_the_midst_of_its_end_has_its_root_span_
         return any(not message.status and message.method == "BYE" for message in call.seen)
 
     await eventually(bye_came, 10)
-    traced_gateway.edges[0].kill()  # the end is saved, the caller has not answered
+    traced_gateway.edges[0].kill()  # the end is saved, the caller has not responded
     phone.is_deaf_to.clear()
     hanging_up.cancel()
     await asyncio.gather(hanging_up, return_exceptions=True)
@@ -162,7 +162,7 @@ async def test_edge_relay_and_bot_write_one_trace_with_one_root(
     except AssertionError:
         seen = sorted({(service, span.name) for service, span in collected})
         raise AssertionError(f"not all came of {SERVICES} and {SPANS}; what came: {seen}") from None
-    traced_gateway.stop()  # whatever its processes have still to export goes out
+    traced_gateway.stop()  # its processes export what they still have
     assert len({(span.trace_id, span.span_id) for span in roots()}) == 1, "one root, however often it is sent"
     root, spans = roots()[0], spans_of_trace()
     known = {span.span_id for _, span in spans}

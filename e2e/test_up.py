@@ -138,7 +138,7 @@ async def test_a_signal_before_it_is_ready_ends_what_has_started(up: Up) -> None
 async def test_killing_it_leaves_no_process_and_callers_get_their_bye(up: Up, alice: SipPhone) -> None:
     await up.start()
     call = await alice.call(uri_of(up.sip[0]))
-    await up.stop(signal.SIGKILL)  # returns when nobody has its standard output any more
+    await up.stop(signal.SIGKILL)  # returns when no process has its standard output any more
     await up.guard_gone()
     assert (await call.ended(patient(15))).by is EndedBy.PEER
     assert up.living == []

@@ -88,7 +88,7 @@ async def test_two_half_second_pauses_of_the_bot_leave_no_lasting_delay(
     await asyncio.sleep(0.5)
     delays = echoed_frames(audio, call.rtp)
     before = median([delay for frame, delay in delays if 20 <= frame < 45])
-    # What lasts is there in every half second; a machine that stood still for a moment is not.
+    # A lasting delay is there in every half second; a stall of the machine is not.
     half_seconds = [[d for frame, d in delays if 0 <= frame - start < 25] for start in range(250, 450, 25)]
     after = min(median(one) for one in half_seconds if len(one) >= 10)
     assert after - before < 0.040, f"{before * 1000:.0f} ms before the pauses, {after * 1000:.0f} ms after"

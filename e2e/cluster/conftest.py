@@ -43,8 +43,8 @@ VALUES: dict[str, Any] = {
         "resources": {"requests": {"cpu": "250m"}},
     }
 }
-"""What the tests' release has set: little room a relay, so that a few calls are many; little of a core, since
-six of them share a machine."""
+"""The values of the tests' release: little room in each relay, so that a few calls fill it, and little
+of a core, since six relays share a machine."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

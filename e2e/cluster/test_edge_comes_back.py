@@ -16,7 +16,7 @@ from sipgw.siptest import PhoneCall
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500, func_only=True)]
 CALLS = 9
-GAP_MS = 2000  # media passes no edge: what is heard is the machine's own noise
+GAP_MS = 2000  # media passes no edge, so a gap comes from a busy machine
 
 
 async def hold_refresh_and_hang_up(call: PhoneCall) -> None:
@@ -24,7 +24,7 @@ async def hold_refresh_and_hang_up(call: PhoneCall) -> None:
     await call.hold()
     await asyncio.sleep(0.5)
     await call.resume()
-    await call.reinvite()  # the same once more, as a session refresh is
+    await call.reinvite()  # the same description once more, as in a session refresh
     await asyncio.sleep(0.5)
     await call.hangup(10)
 

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400, func_only=True)]
 CALLS = 10
 RELAY_GAP_MS = 2000
 MOVE_GAP_MS = 500  # on purpose
-EDGE_GAP_MS = 2000  # media passes no edge: what is heard is the machine's own noise
+EDGE_GAP_MS = 2000  # media passes no edge, so a gap comes from a busy machine
 LONG_CALL_S = int(os.environ.get("SIPGW_E2E_LONG_CALL_S", "180"))
 
 
@@ -64,7 +64,7 @@ def _takes_new_calls(release: Release, timeout_s: float = 30) -> float:
         with Callers(release.edges()) as others:
             try:
                 others.dial(len(others.edges))
-            except Exception:  # whatever a caller may get in such a moment
+            except Exception:  # a caller may get any error at such a moment
                 return False
             return True
 

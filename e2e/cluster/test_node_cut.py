@@ -96,7 +96,7 @@ def _seconds_until_answered(edges: list[tuple[str, int]], began: float) -> float
         while time.monotonic() - began < 60:
             try:
                 others.dial(len(edges), per_second=50)
-            except Exception:  # whatever a caller may get in such a moment
+            except Exception:  # a caller may get any error at such a moment
                 time.sleep(0.2)
             else:
                 return time.monotonic() - began

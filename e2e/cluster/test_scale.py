@@ -11,7 +11,7 @@ from clusterkit.report import Report
 from resources import await_route, gateway, remove_all, route
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(480, func_only=True)]
-ROUNDS, MANY, FEW = 4, 14, 3  # more calls than three relays hold, a few of each round for the bot
+ROUNDS, MANY, FEW = 4, 14, 3  # more calls than three relays hold; a few of each round go to the bot
 
 
 @pytest.fixture(autouse=True)

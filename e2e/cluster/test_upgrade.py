@@ -18,7 +18,7 @@ from resources import await_route, gateway, remove_all, route
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500, func_only=True)]
 CALLS = 20
-RELAYS = 5  # two in the first lane, one in each other: nothing that a chart would say
+RELAYS = 5  # two in the first lane, one in each other, which no chart would render
 
 
 @pytest.fixture(autouse=True)

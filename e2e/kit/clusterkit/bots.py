@@ -82,7 +82,7 @@ def _manifests(name: str, image: str, replicas: int, environment: dict[str, str]
         "env": [{"name": key, "value": value} for key, value in environment.items()],
         "ports": [{"name": "grpc", "containerPort": PORT}],
         "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
-        "resources": {"requests": {"cpu": "500m"}},  # not what is left when the machine is busy
+        "resources": {"requests": {"cpu": "500m"}},  # so that a busy machine leaves it enough
         "volumeMounts": [{"name": "script", "mountPath": "/bot"}],
     }
     spec = {

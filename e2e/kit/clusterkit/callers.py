@@ -26,10 +26,10 @@ from sipgw.siptest.resolve import destination_of, local_address_towards
 
 _SECOND = 8000  # samples of PCMU, a byte each
 _SILENCE = b"\xff"
-_OWN = 32  # so many in a row are in nobody else's noise
+_OWN = 32  # that many samples in a row are in no other caller's noise
 T = TypeVar("T")
 _STANDSTILL_MS = 60.0
-_ALIVE_S = 1.5  # a call of which nothing came for so long is silent
+_ALIVE_S = 1.5  # a call that received nothing for so long is silent
 
 
 def noise() -> bytes:
@@ -213,7 +213,7 @@ class Callers:
             with contextlib.suppress(SipTestError):
                 await call.hangup(3)
                 return
-            call.phase = CallPhase.ANSWERED  # not ended: nobody answered the BYE
+            call.phase = CallPhase.ANSWERED  # not ended: no edge responded to the BYE
 
 
 async def _gather(acts: Sequence[Coroutine[Any, Any, None]]) -> None:

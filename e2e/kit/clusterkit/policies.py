@@ -6,7 +6,7 @@ from typing import Any
 from clusterkit.node_shell import NodeShell, Socket
 from clusterkit.release import Release
 
-_PROBED = {"health"}  # by the kubelet, which no policy keeps out
+_PROBED = {"health"}  # used by the kubelet, which no policy keeps out
 Json = dict[str, Any]
 
 

@@ -75,9 +75,9 @@ class PhoneCall:
     extra: tuple[str, ...] = ()
     media: Address = ("", 0)
     moves: list[Address] = field(default_factory=list)
-    """Where re-INVITEs of the gateway wanted the audio, copies not counted."""
+    """The addresses that the gateway's re-INVITEs named for audio, without copies."""
     reinvite_status: int | None = 200
-    """How those are answered; None: not at all."""
+    """The status of the responses to them; None: no response."""
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def offer(self, direction: str = "sendrecv") -> str:
@@ -242,7 +242,7 @@ class Phone(asyncio.DatagramProtocol):
         self.calls: dict[str, PhoneCall] = {}
         self.strays: list[Message] = []
         self.is_deaf_to: set[str] = set()
-        """Methods that are seen and not answered."""
+        """Methods that get no response."""
         self._transport: asyncio.DatagramTransport | None = None
 
     @classmethod
