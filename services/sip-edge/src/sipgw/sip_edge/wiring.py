@@ -152,18 +152,18 @@ class EdgeParts:
     async def _no_ack(self, call_id: str) -> None:
         await self.served.deadlines.no_ack(call_id)
 
-    async def _media_event(self, who: Identity, event: relay.MediaEvent) -> None:
-        await self.events.handle(who, event)
+    async def _media_event(self, identity: Identity, event: relay.MediaEvent) -> None:
+        await self.events.handle(identity, event)
 
-    def _relay_attached(self, who: Identity) -> None:
-        self.process.tasks.spawn(self.resumption.adopt_all_of(who), "adopt")
-        self.media.left_sessions.retry(who)
+    def _relay_attached(self, identity: Identity) -> None:
+        self.process.tasks.spawn(self.resumption.adopt_all_of(identity), "adopt")
+        self.media.left_sessions.retry(identity)
 
-    def _relay_silent(self, who: Identity) -> None:
-        self.reinviting.losses.note_silent(who)
+    def _relay_silent(self, identity: Identity) -> None:
+        self.reinviting.losses.note_silent(identity)
 
-    def _relay_gone(self, who: Identity) -> None:
-        self.reinviting.losses.note_gone(who)
+    def _relay_gone(self, identity: Identity) -> None:
+        self.reinviting.losses.note_gone(identity)
 
 
 def _authentication(process: Process, store: Store, guard: StrangerGuard) -> Authentication:

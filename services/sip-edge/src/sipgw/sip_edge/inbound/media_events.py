@@ -31,9 +31,9 @@ _DECLINES = frozenset({calls.END_CAUSE_BOT_HANGUP, calls.END_CAUSE_BOT_FINISHED}
 _ENDS = frozenset({"bot_failed", "bot_hangup", "bot_finished", "bot_silent", "media_timed_out"})
 
 
-def _has_call(session: calls.CallSession, who: Identity) -> bool:
+def _has_call(session: calls.CallSession, identity: Identity) -> bool:
     """Tell whether the call is on that relay or is moving there."""
-    return who in (identity_of(session.media.relay), identity_of(session.move.target.relay))
+    return identity in (identity_of(session.media.relay), identity_of(session.move.target.relay))
 
 
 Handle = Callable[[relay.MediaEvent, LiveCall], Awaitable[None]]
@@ -74,12 +74,12 @@ class MediaEvents:
             "digit_received": self._digit_received,
         }
 
-    async def handle(self, who: Identity, event: relay.MediaEvent) -> None:
-        """Save what an event of the relay `who` means."""
+    async def handle(self, identity: Identity, event: relay.MediaEvent) -> None:
+        """Save what an event of a relay means."""
         live = self._live.get(event.call_id)
         kind = event.WhichOneof("event") or ""
         if live is None and kind == "session_ended":
-            await self._log_late(event, who)
+            await self._log_late(event, identity)
             return
         handler = self._handlers.get(kind)
         session = self._records.copy_of(event.call_id)
@@ -88,13 +88,13 @@ class MediaEvents:
             live = live_of(session) if session is not None else None
         if live is None or session is None:
             return
-        if not _has_call(session, who):
+        if not _has_call(session, identity):
             if kind == "session_ended":
-                _log_totals(live.log, event.session_ended, who)
+                _log_totals(live.log, event.session_ended, identity)
         elif kind == "move_requested":
-            await self._moves.requested(live, who)
+            await self._moves.requested(live, identity)
         elif kind == "session_ended":
-            await self._session_ended(event, live, who)
+            await self._session_ended(event, live, identity)
         elif handler is not None:
             await handler(event, live)
 
@@ -162,28 +162,28 @@ class MediaEvents:
         target = event.transfer_requested.target
         self._tasks.spawn(self._transfers.transfer(live.call_id, target), "transfer", call_id=live.call_id)
 
-    async def _session_ended(self, event: relay.MediaEvent, live: LiveCall, who: Identity) -> None:
+    async def _session_ended(self, event: relay.MediaEvent, live: LiveCall, identity: Identity) -> None:
         """End the call whose session the relay ended by itself, rather than for an edge that
         ended the call.
         """
-        _log_totals(live.log, event.session_ended, who)
+        _log_totals(live.log, event.session_ended, identity)
         session = self._records.copy_of(live.call_id)
         if session is not None and session.state not in OVER:
             session = await self._records.reload(live.call_id)
-        if session is None or identity_of(session.media.relay) != who:
+        if session is None or identity_of(session.media.relay) != identity:
             return  # a move's target ended it: the move learns it from its next command there
         if session.state not in OVER:
             await self._end(
                 live, calls.END_CAUSE_RELAY_LOST, f"the relay ended the session: {event.session_ended.reason}"
             )
 
-    async def _log_late(self, event: relay.MediaEvent, who: Identity) -> None:
+    async def _log_late(self, event: relay.MediaEvent, identity: Identity) -> None:
         """Log the totals of a call that has ended here: the response to Release may have overtaken them."""
         session = None
         with contextlib.suppress(StoreUnavailable):
             session = await self._records.load(event.call_id)
         if session is not None and session.state == calls.CALL_STATE_ENDED:
-            _log_totals(log_of(session), event.session_ended, who)
+            _log_totals(log_of(session), event.session_ended, identity)
 
     async def _media_started(self, event: relay.MediaEvent, live: LiveCall) -> None:
         live.log.info("media_started", peer=f"{event.media_started.address}:{event.media_started.port}")
@@ -208,11 +208,11 @@ class MediaEvents:
         return session is not None and session.state in UNANSWERED
 
 
-def _log_totals(log: FilteringBoundLogger, ended: relay.SessionEnded, who: Identity) -> None:
+def _log_totals(log: FilteringBoundLogger, ended: relay.SessionEnded, identity: Identity) -> None:
     totals = ended.totals
     log.info(
         "media_ended",
-        relay=who.name,
+        relay=identity.name,
         reason=ended.reason,
         packets_received=totals.packets_received,
         packets_sent=totals.packets_sent,

@@ -51,7 +51,7 @@ class LeftSessions:
         """The relays that still have such sessions; streams to them are kept open."""
         now_s = self._loop.time()
         self._sessions = {key: left for key, left in self._sessions.items() if left.until_s > now_s}
-        return {who for who, _ in self._sessions}
+        return {identity for identity, _ in self._sessions}
 
     def release(
         self,
@@ -73,10 +73,10 @@ class LeftSessions:
             self._sessions[_key(left)] = left
         self._spawn(left)
 
-    def retry(self, who: Identity) -> None:
+    def retry(self, identity: Identity) -> None:
         """Release again what is left at a relay whose stream is connected again."""
         for (relay, _), left in list(self._sessions.items()):
-            if relay == who:
+            if relay == identity:
                 self._spawn(left)
 
     def _spawn(self, left: _LeftSession) -> None:

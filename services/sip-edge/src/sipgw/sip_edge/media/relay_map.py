@@ -35,8 +35,8 @@ class RelayMap:
 
     def beside(self, relays: Iterable[Identity]) -> set[Identity]:
         """Give all relays on the nodes of `relays`; none if every relay is on these nodes."""
-        nodes = {self._node(who) for who in relays} - {""}
-        found = {who for who in self._listed if self._node(who) in nodes}
+        nodes = {self._node(identity) for identity in relays} - {""}
+        found = {identity for identity in self._listed if self._node(identity) in nodes}
         return found if found < self._listed.keys() else set()
 
     def witness(self, used: Set[Identity], silent: Set[Identity]) -> calls.MediaAnchor | None:
@@ -45,17 +45,17 @@ class RelayMap:
         Whether it is silent too tells whether this edge's own network is at fault. A relay on the same node
         tells less, and is chosen only beside a single relay.
         """
-        nodes = {self._node(who) for who in used}
+        nodes = {self._node(identity) for identity in used}
         if not used or len(nodes) > 1:
             return None
-        free = [who for who in self._listed if who not in used and who not in silent]
-        elsewhere = [who for who in free if self._node(who) not in nodes]
+        free = [identity for identity in self._listed if identity not in used and identity not in silent]
+        elsewhere = [identity for identity in free if self._node(identity) not in nodes]
         beside = free if len(used) == 1 else []
-        for who in (*elsewhere, *beside):
-            found = self._listed[who]
+        for identity in (*elsewhere, *beside):
+            found = self._listed[identity]
             return calls.MediaAnchor(relay=found.relay, control_address=found.control_address)
         return None
 
-    def _node(self, who: Identity) -> str:
-        found = self._listed.get(who)
+    def _node(self, identity: Identity) -> str:
+        found = self._listed.get(identity)
         return found.node if found is not None else ""

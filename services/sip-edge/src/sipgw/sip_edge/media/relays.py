@@ -63,20 +63,20 @@ class Relays:
 
     def link(self, anchor: calls.MediaAnchor) -> RelayLink:
         """Give the stream to a relay, opening it if there is none."""
-        who = identity_of(anchor.relay)
-        link = self._links.get(who)
+        identity = identity_of(anchor.relay)
+        link = self._links.get(identity)
         if link is None:
-            link = self._links[who] = RelayLink(
+            link = self._links[identity] = RelayLink(
                 anchor.control_address,
                 self._me,
-                lambda event: self._callbacks.on_event(who, event),
-                expected=who,
-                on_attached=lambda found: self._attached(who, found),
-                on_refused=lambda: self._note_gone(who, "refuses connections"),
+                lambda event: self._callbacks.on_event(identity, event),
+                expected=identity,
+                on_attached=lambda found: self._attached(identity, found),
+                on_refused=lambda: self._note_gone(identity, "refuses connections"),
                 tls=self._tls,
             )
             link.open()
-        self._asked_at[who] = asyncio.get_running_loop().time()
+        self._asked_at[identity] = asyncio.get_running_loop().time()
         return link
 
     async def is_responsive(self, anchor: calls.MediaAnchor) -> bool:
@@ -84,29 +84,29 @@ class Relays:
 
         This is for calls whose edge is silent too, so that a shorter silence is proof enough.
         """
-        who = identity_of(anchor.relay)
+        identity = identity_of(anchor.relay)
         link = self.link(anchor)
-        if who in self._silent:
+        if identity in self._silent:
             return False
         try:
             async with asyncio.timeout(SUSPECT_AFTER_S):
                 await link.wait_connected()
         except TimeoutError:
-            self._note_silent(who, "is silent, as is the edge of its calls")
+            self._note_silent(identity, "is silent, as is the edge of its calls")
             return False
         if link.silent_s < SUSPECT_AFTER_S:
             return True
-        self._note_silent(who, f"was silent for {link.silent_s:.1f} s, as was the edge of its calls")
+        self._note_silent(identity, f"was silent for {link.silent_s:.1f} s, as was the edge of its calls")
         return False
 
-    def is_silent(self, who: Identity) -> bool:
+    def is_silent(self, identity: Identity) -> bool:
         """Tell whether a relay is silent now."""
-        return who in self._silent
+        return identity in self._silent
 
     @property
     def silent_incarnations(self) -> set[str]:
         """The relays that get no calls."""
-        return {who.incarnation for who in self._silent}
+        return {identity.incarnation for identity in self._silent}
 
     @property
     def doubtful_incarnations(self) -> set[str]:
@@ -114,11 +114,11 @@ class Relays:
         those on the nodes of silent relays.
         """
         suspects = self._silent | self._judge.suspects
-        return {who.incarnation for who in suspects | self._map.beside(suspects)}
+        return {identity.incarnation for identity in suspects | self._map.beside(suspects)}
 
-    def has_lapsed(self, who: Identity) -> bool:
+    def has_lapsed(self, identity: Identity) -> bool:
         """Tell whether a relay is silent and its lease has lapsed, or another incarnation has its address."""
-        return who in self._silent and who in self._lapsed
+        return identity in self._silent and identity in self._lapsed
 
     async def watch(self, in_use: Callable[[], set[Identity]]) -> None:
         """Judge relays, and close streams to relays without calls, for ever."""
@@ -137,7 +137,7 @@ class Relays:
             self._judged = used | self._witness_for(used)
             metrics.RELAYS_CONNECTED.set(sum(link.is_connected for link in self._links.values()))
             await self._close_unused(self._judged)
-            if doubted := {who for who in used if self._is_doubted(who)}:
+            if doubted := {identity for identity in used if self._is_doubted(identity)}:
                 await self._ask_for_leases(doubted)
             await asyncio.sleep(self._poll_s)
 
@@ -155,25 +155,27 @@ class Relays:
         self._links.clear()
 
     def _judge_silence(self, used: set[Identity]) -> None:
-        links = {who: link for who in used if (link := self._links.get(who)) is not None}
-        heard_at = {who: link.heard_at for who, link in links.items() if link.answers_pings}
+        links = {identity: link for identity in used if (link := self._links.get(identity)) is not None}
+        heard_at = {identity: link.heard_at for identity, link in links.items() if link.answers_pings}
         silent = self._judge.observe(heard_at, asyncio.get_running_loop().time())
-        for who, link in links.items():
-            if who in silent or (who not in heard_at and self._says_nothing(who, link)):
-                silence_s = self._judge.silence_s(who) or link.silent_s
-                self._note_silent(who, f"was silent for {silence_s:.1f} s")
-            elif who in self._silent and link.is_connected and not self._judge.silence_s(who):
-                self._attached(who, who)  # its stream has not broken yet
+        for identity, link in links.items():
+            if identity in silent or (identity not in heard_at and self._says_nothing(identity, link)):
+                silence_s = self._judge.silence_s(identity) or link.silent_s
+                self._note_silent(identity, f"was silent for {silence_s:.1f} s")
+            elif identity in self._silent and link.is_connected and not self._judge.silence_s(identity):
+                self._attached(identity, identity)  # its stream has not broken yet
 
-    def _says_nothing(self, who: Identity, link: RelayLink) -> bool:
+    def _says_nothing(self, identity: Identity, link: RelayLink) -> bool:
         """Judge a relay that returns no pings: its stream never connected, or it is of an older release."""
         if link.relay is None:
             return link.silent_s > _FIRST_ATTACH_S
-        return not link.is_connected and who in self._lapsed
+        return not link.is_connected and identity in self._lapsed
 
-    def _is_doubted(self, who: Identity) -> bool:
-        link = self._links.get(who)
-        return who in self._silent or (link is not None and not (link.is_connected or link.answers_pings))
+    def _is_doubted(self, identity: Identity) -> bool:
+        link = self._links.get(identity)
+        return identity in self._silent or (
+            link is not None and not (link.is_connected or link.answers_pings)
+        )
 
     async def _ask_for_leases(self, doubted: set[Identity]) -> None:
         try:
@@ -182,46 +184,50 @@ class Relays:
             }
         except ControlError:
             return  # without the registry, no lease is known to have lapsed
-        for who in doubted - healthy - self._lapsed:
-            if self._is_doubted(who):
-                self._lapsed.add(who)
-                if who in self._silent:
-                    self._note_gone(who, "its lease has lapsed")
+        for identity in doubted - healthy - self._lapsed:
+            if self._is_doubted(identity):
+                self._lapsed.add(identity)
+                if identity in self._silent:
+                    self._note_gone(identity, "its lease has lapsed")
 
-    def _attached(self, who: Identity, found: Identity) -> None:
-        if found != who:
-            self._lapsed.add(who)
-            asyncio.get_running_loop().call_soon(self._note_gone, who, f"{found} has its address now")
+    def _attached(self, identity: Identity, found: Identity) -> None:
+        if found != identity:
+            self._lapsed.add(identity)
+            asyncio.get_running_loop().call_soon(self._note_gone, identity, f"{found} has its address now")
             return
-        if who in self._silent:
-            _log.info("relay_heard_again", relay=str(who))
-        self._forget_doubts(who)
-        self._callbacks.on_attached(who)
+        if identity in self._silent:
+            _log.info("relay_heard_again", relay=str(identity))
+        self._forget_doubts(identity)
+        self._callbacks.on_attached(identity)
 
-    def _forget_doubts(self, who: Identity) -> None:
-        self._silent.discard(who)
-        self._lapsed.discard(who)
-        self._gone.discard(who)
+    def _forget_doubts(self, identity: Identity) -> None:
+        self._silent.discard(identity)
+        self._lapsed.discard(identity)
+        self._gone.discard(identity)
 
-    def _note_silent(self, who: Identity, why: str) -> None:
-        if who in self._links and who not in self._silent:
-            self._silent.add(who)
-            _log.warning("relay_silent", relay=str(who), reason=why)
-            self._callbacks.on_silent(who)
+    def _note_silent(self, identity: Identity, why: str) -> None:
+        if identity in self._links and identity not in self._silent:
+            self._silent.add(identity)
+            _log.warning("relay_silent", relay=str(identity), reason=why)
+            self._callbacks.on_silent(identity)
 
-    def _note_gone(self, who: Identity, why: str) -> None:
-        if who in self._links and who not in self._gone:
-            self._silent.add(who)
-            self._gone.add(who)
-            _log.warning("relay_lost", relay=str(who), reason=why)
-            self._callbacks.on_gone(who)
+    def _note_gone(self, identity: Identity, why: str) -> None:
+        if identity in self._links and identity not in self._gone:
+            self._silent.add(identity)
+            self._gone.add(identity)
+            _log.warning("relay_lost", relay=str(identity), reason=why)
+            self._callbacks.on_gone(identity)
 
     async def _close_unused(self, used: set[Identity]) -> None:
         """Close streams that are not used. One just asked for stays: a command on it is under way."""
         idle_since = asyncio.get_running_loop().time() - _KEPT_S
-        idle = [who for who in self._links if who not in used and self._asked_at[who] < idle_since]
-        for who in idle:
-            if not self._links[who].is_connected or self._links[who].relay != who:
-                self._forget_doubts(who)
-                del self._asked_at[who]
-                await self._links.pop(who).aclose()
+        idle = [
+            identity
+            for identity in self._links
+            if identity not in used and self._asked_at[identity] < idle_since
+        ]
+        for identity in idle:
+            if not self._links[identity].is_connected or self._links[identity].relay != identity:
+                self._forget_doubts(identity)
+                del self._asked_at[identity]
+                await self._links.pop(identity).aclose()

@@ -77,10 +77,10 @@ class Moves:
         self.relay_lost(live, session)
         return True
 
-    async def requested(self, live: LiveCall, who: Identity) -> None:
+    async def requested(self, live: LiveCall, identity: Identity) -> None:
         """Begin to move a call of a draining relay, which found a good moment."""
         session = self._records.copy_of(live.call_id)
-        if session is None or identity_of(session.media.relay) != who or session.refuses_move:
+        if session is None or identity_of(session.media.relay) != identity or session.refuses_move:
             return
         if session.state in ANSWERED and can_resume(session):
             await self._begin(live, session, _DRAIN_CAUSE)

@@ -103,21 +103,21 @@ class NewRelay:
         """Tell whether to ask for room again. Without room, a draining relay keeps the call, and a lost one
         may come back.
         """
-        who = identity_of(session.media.relay)
+        identity = identity_of(session.media.relay)
         if session.move.cause == _DRAIN_CAUSE:
             await self._ends.withdraw(live, f"no room elsewhere: {why}", "no_room")
             return False
         if await self._ends.is_back(session):
             await self._ends.withdraw(live, "its relay is back", "relay_back")
             return False
-        if self._now_ms() < session.move.deadline_ms or not self._is_hopeless(session, who):
+        if self._now_ms() < session.move.deadline_ms or not self._is_hopeless(session, identity):
             return True
         await self._ends.give_up(live, f"no other relay took it: {why}")
         return False
 
-    def _is_hopeless(self, session: calls.CallSession, who: Identity) -> bool:
+    def _is_hopeless(self, session: calls.CallSession, identity: Identity) -> bool:
         """Tell whether the relay is lost for good: silent, and its lease lapsed. Without a registry that is
         unknown.
         """
         late_ms = self._now_ms() - session.move.deadline_ms
-        return self._relays.has_lapsed(who) or late_ms > 2 * self._settings.times.relay_lost_s * 1000
+        return self._relays.has_lapsed(identity) or late_ms > 2 * self._settings.times.relay_lost_s * 1000

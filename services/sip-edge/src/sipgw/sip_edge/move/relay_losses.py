@@ -29,22 +29,22 @@ class RelayLosses:
         self._tasks = process.tasks
         self._hold_off_ms = int(process.settings.times.move_hold_off_s * 1000)
 
-    def note_silent(self, who: Identity) -> None:
+    def note_silent(self, identity: Identity) -> None:
         """Move the calls of a silent relay; those that have just moved follow when their time has come."""
         now_ms = self._moves.now_ms()
         waits_ms: list[int] = []
-        for session in self._calls_of(who):
+        for session in self._calls_of(identity):
             wait_ms = hold_off_ms(session, now_ms, self._hold_off_ms)
             if wait_ms:
                 waits_ms.append(wait_ms)
             else:
                 self._leave(session)
         if waits_ms:
-            self._tasks.spawn(self._look_again(who, min(waits_ms) / 1000), "hold off")
+            self._tasks.spawn(self._look_again(identity, min(waits_ms) / 1000), "hold off")
 
-    def note_gone(self, who: Identity) -> None:
+    def note_gone(self, identity: Identity) -> None:
         """Move every call of a relay that no longer exists."""
-        for session in self._calls_of(who):
+        for session in self._calls_of(identity):
             self._leave(session)
 
     def note_claimed(self, session: calls.CallSession) -> bool:
@@ -58,13 +58,13 @@ class RelayLosses:
         """Tell whether the relay of a call responds; one that does not is silent from now on."""
         return await self._relays.is_responsive(session.media)
 
-    async def _look_again(self, who: Identity, after_s: float) -> None:
+    async def _look_again(self, identity: Identity, after_s: float) -> None:
         await asyncio.sleep(after_s)
-        if self._relays.is_silent(who):
-            self.note_silent(who)
+        if self._relays.is_silent(identity):
+            self.note_silent(identity)
 
-    def _calls_of(self, who: Identity) -> list[calls.CallSession]:
-        return [session for session in self._records.owned if identity_of(session.media.relay) == who]
+    def _calls_of(self, identity: Identity) -> list[calls.CallSession]:
+        return [session for session in self._records.owned if identity_of(session.media.relay) == identity]
 
     def _leave(self, session: calls.CallSession) -> None:
         live = self._live.get(session.call_id)

@@ -32,17 +32,17 @@ class Edges:
 
     def named(self, branch_name: str | None) -> EdgeClient | None:
         """Give the client of the live edge with that name."""
-        return next((c for who, c in self._clients.items() if who.name == branch_name), None)
+        return next((c for identity, c in self._clients.items() if identity.name == branch_name), None)
 
     def note(self, leases: list[EdgeLease]) -> None:
         """Replace the live edges by those with these leases."""
         self._is_known = True
         found = {lease.identity: lease.grpc_address for lease in leases if lease.identity != self._me}
-        for who in [who for who in self._clients if who not in found]:
-            self._closing.append(self._clients.pop(who))
-        for who, address in found.items():
-            if who not in self._clients:
-                self._clients[who] = EdgeClient(address, tls=self._tls)
+        for identity in [identity for identity in self._clients if identity not in found]:
+            self._closing.append(self._clients.pop(identity))
+        for identity, address in found.items():
+            if identity not in self._clients:
+                self._clients[identity] = EdgeClient(address, tls=self._tls)
 
     def forget(self, edge: Identity) -> None:
         """Forget an edge whose lease has lapsed."""
