@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 
 from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.calls import EdgeLease
 from sipgw.runtime.settings import HostPort
 from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.sip_edge.call.ending import End
@@ -108,7 +109,7 @@ class EdgeApp:
             return parts.leases.run(
                 self._settings.identity,
                 address,
-                on_lapse=parts.sweeper.edge_lapsed,
+                on_lapse=self._edge_lapsed,
                 on_change=parts.edges.note,
             )
 
@@ -127,6 +128,11 @@ class EdgeApp:
         keep(parts.rescue.run, "rescue calls")
         keep(parts.stranded.watch, "stranded calls")
         keep(self._learn_secret, "secret")
+
+    async def _edge_lapsed(self, lease: EdgeLease) -> None:
+        _log.warning("edge_lapsed", edge=str(lease.identity))
+        self.parts.edges.forget(lease.identity)
+        self.parts.sweeper.wake()
 
     async def _learn_secret(self) -> None:
         """Get the keys of call ids and nonces before the first call needs them."""

@@ -112,7 +112,8 @@ class EdgeParts:
         flow = CallFlow(process, self.served, self.media, self.signalling, first_media, bots)
         self.reinviting = _reinviting(process, self.served, self.media, self.signalling)
         delivery = Delivery(settings.identity.name, records, sip, self.edges)
-        self.new_calls = _new_calls(process, self, records, first_media)
+        entry = _entry(process, self.authentication, self.guard)
+        self.new_calls = _new_calls(process, store, self.registry, records, entry, first_media)
         self.intake = Intake(process, self.served, self.signalling, flow, delivery, self.new_calls)
         cancels = Cancels(process, self.served, sip, delivery, self.intake, self.new_calls.ids)
         offers = Offers(process, self.served, self.media, self.signalling)
@@ -233,20 +234,27 @@ def _reinviting(
     return Reinviting(moves, refreshes, RelayLosses(process, served, media.relays, moves))
 
 
-def _new_calls(process: Process, parts: EdgeParts, records: CallRecords, first_media: FirstMedia) -> NewCalls:
+def _entry(process: Process, authentication: Authentication, guard: StrangerGuard) -> Entry:
     settings = process.settings
     headers = retry_after(settings.times.retry_after_s)
-    window = SetupWindow(settings.limits.window)
-    return NewCalls(
-        Entry(parts.authentication, parts.guard.ledger, window, headers),
-        CallLimits(
-            lambda: records.owned,
-            lambda: parts.registry.count_calls(except_owner=settings.identity.incarnation),
-            headers,
-        ),
-        CallIds(lambda: parts.store.shared_secret(_CALL_ID_SECRET)),
-        first_media,
+    return Entry(authentication, guard.ledger, SetupWindow(settings.limits.window), headers)
+
+
+def _new_calls(
+    process: Process,
+    store: Store,
+    registry: RegistryClient,
+    records: CallRecords,
+    entry: Entry,
+    first_media: FirstMedia,
+) -> NewCalls:
+    me, times = process.settings.identity, process.settings.times
+    limits = CallLimits(
+        lambda: records.owned,
+        lambda: registry.count_calls(except_owner=me.incarnation),
+        retry_after(times.retry_after_s),
     )
+    return NewCalls(entry, limits, CallIds(lambda: store.shared_secret(_CALL_ID_SECRET)), first_media)
 
 
 def _grpc(settings: EdgeSettings, sip: SipServer, served: ServedCalls, guard: StrangerGuard) -> GrpcServer:

@@ -24,7 +24,7 @@ WHEN_DUE: Final = {
     calls.CALL_STATE_ESTABLISHED: (calls.END_CAUSE_MAX_DURATION, "longest call duration reached"),
 }
 _OBEYED_WITHIN_MS: Final = 2000
-_log = get_logger("sipgw.sip_edge.deadlines")
+_log = get_logger("sipgw.sip_edge.app")
 
 
 class Deadlines:

@@ -3,7 +3,6 @@
 import asyncio
 from typing import Final
 
-from sipgw.calls import EdgeLease
 from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.sip_edge.inbound.claims import Claims, Owners
 from sipgw.store import StoreUnavailable
@@ -45,8 +44,6 @@ class Sweeper:
             await asyncio.sleep(_JUDGE_POLL_S)
         self._wake.set()
 
-    async def edge_lapsed(self, lease: EdgeLease) -> None:
-        """Claim the calls of an edge whose lease has lapsed."""
-        _log.warning("edge_lapsed", edge=str(lease.identity))
-        self._edges.forget(lease.identity)
+    def wake(self) -> None:
+        """Sweep at once: an edge is gone."""
         self._wake.set()
