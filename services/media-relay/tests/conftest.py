@@ -14,7 +14,7 @@ from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.media_relay.app import Relay
 from sipgw.media_relay.load.tick import TICK_S
 from sipgw.media_relay.pipeline.stage import Tick
-from sipgw.media_relay.settings import DrainTimes, RelaySettings
+from sipgw.media_relay.settings import DrainTimes, RelayEndpoints, RelayIdentity, RelaySettings, RtpSettings
 from sipgw.rtp import RtpPacket, RtpParseError
 from sipgw.runtime.free_ports import free_range, give_back
 from sipgw.runtime.settings import Identity
@@ -145,8 +145,11 @@ class Bench:
     def __init__(self, low, high, tmp_path, bots=None, *, bind="127.0.0.1", advertise="127.0.0.1"):
         self.loop = VirtualLoop()
         settings = RelaySettings(
-            *("relay-0", "127.0.0.1:0", bind, advertise, low, high, "", "", 0, 0, 0, ""),
-            drain=DrainTimes(1.0),
+            RelayIdentity("relay-0"),
+            RelayEndpoints("127.0.0.1:0"),
+            RtpSettings(bind, advertise, low, high),
+            DrainTimes(1.0),
+            capacity=0,
             media_timeout_s=30.0,
         )
         new_bots = None if bots is None else lambda speech: bots

@@ -6,7 +6,7 @@ import pytest
 
 from sipgw.media_relay.app import _port_pool
 from sipgw.media_relay.ports.local_ports import node_port_warning, overlap_warning
-from sipgw.media_relay.settings import DrainTimes, RelaySettings
+from sipgw.media_relay.settings import DrainTimes, RelayEndpoints, RelayIdentity, RelaySettings, RtpSettings
 
 
 @pytest.fixture
@@ -51,8 +51,14 @@ def test_ports_beside_node_ports_are_silent(low: int, high: int) -> None:
 
 def test_node_ports_are_a_relays_concern_on_a_node_of_a_cluster() -> None:
     def warnings(node: str) -> list[str]:
-        flags = ("r", "127.0.0.1:0", "127.0.0.1", "127.0.0.1", 32000, 32003, "", "", 0, 0, 0, "")
-        settings = RelaySettings(*flags, drain=DrainTimes(1.0), media_timeout_s=30.0, node=node)
+        settings = RelaySettings(
+            RelayIdentity("r", node=node),
+            RelayEndpoints("127.0.0.1:0"),
+            RtpSettings("127.0.0.1", "127.0.0.1", 32000, 32003),
+            DrainTimes(1.0),
+            capacity=0,
+            media_timeout_s=30.0,
+        )
         return [warning for warning in _port_pool(settings)[1] if "NodePort" in warning]
 
     assert warnings("") == []

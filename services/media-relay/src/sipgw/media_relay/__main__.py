@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sipgw.media_relay.app import run_relay
-from sipgw.media_relay.settings import DrainTimes, RelaySettings
+from sipgw.media_relay.settings import DrainTimes, RelayEndpoints, RelayIdentity, RelaySettings, RtpSettings
 from sipgw.runtime.errors import StartupError
 from sipgw.runtime.lifecycle import Lifecycle, run_service
 from sipgw.runtime.telemetry.logs import configure_logging
@@ -84,23 +84,12 @@ def relay(
     async def run(lifecycle: Lifecycle) -> int:
         low, high = _read_range(rtp_ports)
         settings = RelaySettings(
-            name=name,
-            listen=listen,
-            bind=_address(bind, "--bind"),
-            advertise=_address(advertise, "--advertise"),
-            first_port=low,
-            last_port=high,
-            registry=registry,
-            admin=admin,
-            ordinal=ordinal,
-            lane=lane,
-            capacity=capacity,
-            revision=revision,
+            identity=RelayIdentity(name, ordinal, lane, revision, node),
+            endpoints=RelayEndpoints(listen, registry, admin, health, tls_directory(tls_dir)),
+            rtp=RtpSettings(_address(bind, "--bind"), _address(advertise, "--advertise"), low, high),
             drain=_drain_times(drain_seconds, drain_deadline),
+            capacity=capacity,
             media_timeout_s=media_timeout,
-            health=health,
-            tls=tls_directory(tls_dir),
-            node=node,
         )
         return await run_relay(settings, lifecycle)
 

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from sipgw.api.config.v1 import config_pb2
     from sipgw.media_relay.bots.interface import BotSpeech, BotStage
     from sipgw.media_relay.pipeline.stage import Tick
-    from sipgw.media_relay.settings import RelaySettings
+    from sipgw.media_relay.settings import RelayEndpoints, RelaySettings
 
 MAX_ROWS: Final = 8192
 _OTHER_FILES: Final = 512
@@ -90,7 +90,7 @@ class Relay:
         self._settings = settings
         self.identity = identity
         pool, self.warnings = _port_pool(settings)
-        rows = min((settings.last_port - settings.first_port + 1) // 2, MAX_ROWS)
+        rows = min(settings.rtp.pairs, MAX_ROWS)
         self.warnings += _allow_sockets(rows)
         self.clock = TickClock(loop, self._on_tick)
         self.head_room = RelayHeadRoom(self.clock)
@@ -107,12 +107,12 @@ class Relay:
         reports = MediaReports(self.sessions, self.events, bots)
         turns = TurnStage(rows, reports.bot_responded)
         pipeline = MediaPipeline((recorder, pauses, turns, echo, self.bridge))
-        local = RelayAddresses(settings.first_port, settings.last_port)
+        local = RelayAddresses(settings.rtp.first_port, settings.rtp.last_port)
         self.plane = MediaPlane(pool, playout, pipeline, reports, local)
         parts = CallParts(self.sessions, self.events, bots, self.plane, recorder, turns)
         self._ending = Ending(parts)
         self.actions = BotActions(parts, self._ending, loop)
-        self._allocation = Allocation(parts, self.head_room, self.actions, settings.advertise)
+        self._allocation = Allocation(parts, self.head_room, self.actions, settings.rtp.advertise)
         self.commands = Commands(parts, self._allocation, self._ending)
         self.control = RelayControlServicer(identity, self.commands, self.events)
         self.drain = Drain(parts, pauses)
@@ -138,8 +138,7 @@ class Relay:
     @property
     def capacity_units(self) -> int:
         """The cost units that placement may put on this relay."""
-        settings = self._settings
-        return settings.capacity or (settings.last_port - settings.first_port + 1) // 2
+        return self._settings.capacity or self._settings.rtp.pairs
 
     def beat(self) -> Beat:
         return Beat(
@@ -158,7 +157,7 @@ class Relay:
     def advertise(self, address: str) -> None:
         """Tell new calls this address, and put their ports on it where it is this machine's."""
         self._allocation.advertise(address)
-        self.plane.pool.move_to(bind_address(self._settings.bind, address))
+        self.plane.pool.move_to(bind_address(self._settings.rtp.bind, address))
 
     def follow(self, gateway: config_pb2.GatewaySettings) -> None:
         """Take the times of a drain from the config, except those that the flags fix."""
@@ -196,9 +195,10 @@ async def run_relay(settings: RelaySettings, lifecycle: Lifecycle) -> int:
 
     Take no new calls and wait, within a bound, for the present ones.
     """
-    identity = new_identity(settings.name)
+    endpoints, rtp = settings.endpoints, settings.rtp
+    identity = new_identity(settings.identity.name)
     relay = Relay(settings, identity, asyncio.get_running_loop())
-    server = GrpcServer(settings.listen, tls=settings.tls)
+    server = GrpcServer(endpoints.listen, tls=endpoints.tls)
     server.add(
         relay.control,
         add_RelayControlServiceServicer_to_server,
@@ -209,16 +209,16 @@ async def run_relay(settings: RelaySettings, lifecycle: Lifecycle) -> int:
     relay.start()
     tasks = TaskGroupOwner("relay")
     registrar = None
-    if settings.registry:
+    if endpoints.registry:
         registrar = Registrar(relay, settings, control_port, relay.warnings)
         tasks.spawn(registrar.run(), "registrar")
-    probes = _probes(relay, settings, registrar)
+    probes = _probes(relay, endpoints, registrar)
     bound = await probes.start()
     lifecycle.freeze_heap()
-    host = HostPort.parse(settings.listen).host
+    host = HostPort.parse(endpoints.listen).host
     announce_ready(
         listen=str(HostPort(host, control_port)),
-        rtp=f"{settings.advertise}:{settings.first_port}-{settings.last_port}",
+        rtp=f"{rtp.advertise}:{rtp.first_port}-{rtp.last_port}",
         incarnation=identity.incarnation,
         **bound,
     )
@@ -243,7 +243,7 @@ async def _drain(relay: Relay, longest_s: float) -> None:
         _log.warning("drain_timed_out", calls=len(relay.sessions))
 
 
-def _probes(relay: Relay, settings: RelaySettings, registrar: Registrar | None) -> Probes:
+def _probes(relay: Relay, endpoints: RelayEndpoints, registrar: Registrar | None) -> Probes:
     """Make the probes.
 
     Live: the clock ticks. Ready: the registry knows the relay, so that a rolling update waits for it.
@@ -255,8 +255,8 @@ def _probes(relay: Relay, settings: RelaySettings, registrar: Registrar | None) 
 
     return Probes(
         Vitals(is_ready=is_ready, is_live=lambda: relay.is_ticking),
-        admin=HostPort.parse(settings.admin) if settings.admin else None,
-        health=HostPort.parse(settings.health) if settings.health else None,
+        admin=HostPort.parse(endpoints.admin) if endpoints.admin else None,
+        health=HostPort.parse(endpoints.health) if endpoints.health else None,
     )
 
 
@@ -275,10 +275,11 @@ def _allow_sockets(pairs: int) -> list[str]:
 
 def _port_pool(settings: RelaySettings) -> tuple[PortPool, list[str]]:
     """Make the pool of RTP ports; return it with warnings about the range."""
-    low, high = settings.first_port, settings.last_port
+    rtp = settings.rtp
+    low, high = rtp.first_port, rtp.last_port
     try:
         check_range(low, high)
-        bind = bind_address(settings.bind, settings.advertise)
+        bind = bind_address(rtp.bind, rtp.advertise)
         pool = PortPool(bind, low, high, random.SystemRandom())
         taken = pool.probe()
     except PortRangeError as error:
@@ -286,7 +287,7 @@ def _port_pool(settings: RelaySettings) -> tuple[PortPool, list[str]]:
     warnings: list[str] = []
     if taken:
         warnings.append(f"{len(taken)} pairs of RTP ports of {low}-{high} are taken, {taken[0]} the first")
-    overlaps = [overlap_warning(low, high), node_port_warning(low, high) if settings.node else ""]
+    overlaps = [overlap_warning(low, high), node_port_warning(low, high) if settings.identity.node else ""]
     warnings += filter(None, overlaps)
     for warning in warnings:
         _log.warning("rtp_ports_doubtful", reason=warning)

@@ -45,24 +45,51 @@ class DrainTimes:
 
 
 @dataclass(frozen=True, slots=True)
-class RelaySettings:
-    """The flags of the relay process."""
+class RelayIdentity:
+    """Which relay of the gateway this is."""
 
     name: str
-    listen: str
+    ordinal: int = 0
+    lane: int = 0
+    revision: str = ""
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RtpSettings:
+    """The addresses and ports of RTP. The range includes `last_port`."""
+
     bind: str
     advertise: str
     first_port: int
     last_port: int
-    registry: str
-    """Empty: none (a relay under test)."""
-    admin: str
-    ordinal: int
-    lane: int
-    capacity: int
-    revision: str
-    drain: DrainTimes
-    media_timeout_s: float
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs of ports the range has."""
+        return (self.last_port - self.first_port + 1) // 2
+
+
+@dataclass(frozen=True, slots=True)
+class RelayEndpoints:
+    """Where the relay listens and registers, each "host:port", and by which certificates."""
+
+    listen: str
+    registry: str = ""
+    """Empty: the relay registers nowhere (a relay under test)."""
+    admin: str = ""
     health: str = ""
     tls: TlsDirectory | None = None
-    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySettings:
+    """The flags of the relay process."""
+
+    identity: RelayIdentity
+    endpoints: RelayEndpoints
+    rtp: RtpSettings
+    drain: DrainTimes
+    capacity: int
+    """Cost units; 0: one for each pair of ports."""
+    media_timeout_s: float

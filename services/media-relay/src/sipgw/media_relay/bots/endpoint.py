@@ -42,6 +42,14 @@ class BotPod:
     def is_full(self) -> bool:
         return self._trunk is not None and self._trunk.is_open and self._trunk.is_full
 
+    def begin_call(self) -> None:
+        """Count one more call on the pod."""
+        self.calls += 1
+
+    def end_call(self) -> None:
+        """Count one call less on the pod."""
+        self.calls -= 1
+
     async def trunk(self) -> TrunkStream:
         """Return the open trunk; open it if there is none, once for all callers. Raises BotUnavailable."""
         if self._trunk is not None and self._trunk.is_open:

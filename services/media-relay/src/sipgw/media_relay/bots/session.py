@@ -236,7 +236,7 @@ class BotSession:
         self._attach_began_ns = time.time_ns()
         pod = await self._endpoint.choose(self._last_address, self._loop.time())
         self._pod = pod
-        pod.calls += 1
+        pod.begin_call()
         try:
             async with asyncio.timeout_at(self._deadline()):
                 self._stream = await self._attach(pod)
@@ -256,7 +256,7 @@ class BotSession:
                 pod.avoid(self._loop.time())
             raise
         finally:
-            pod.calls -= 1
+            pod.end_call()
             await self._detach(pod)
 
     async def _attach(self, pod: BotPod) -> CallStream:

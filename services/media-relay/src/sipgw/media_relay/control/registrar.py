@@ -61,8 +61,9 @@ class Registrar:
         self._registration = _registration(relay, settings, control_port, warnings)
         self._has_config = asyncio.Event()
         self._tasks = TaskGroupOwner("registrar")
+        endpoints = settings.endpoints
         self._heartbeat = RelayHeartbeat(
-            settings.registry, self._registration, relay.beat, relay.set_draining, tls=settings.tls
+            endpoints.registry, self._registration, relay.beat, relay.set_draining, tls=endpoints.tls
         )
 
     @property
@@ -76,10 +77,10 @@ class Registrar:
 
     async def run(self) -> None:
         """Follow the config and send heartbeats, for ever."""
-        client = RegistryClient(self._settings.registry, tls=self._settings.tls)
+        client = RegistryClient(self._settings.endpoints.registry, tls=self._settings.endpoints.tls)
         try:
             self._tasks.spawn(client.follow_config(self._take), "config")
-            if self._settings.node:
+            if self._settings.identity.node:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_FIRST_CONFIG_S):
                         await self._has_config.wait()
@@ -90,12 +91,13 @@ class Registrar:
 
     def _take(self, config: config_pb2.GatewayConfig) -> None:
         self._relay.follow(config.gateway)
-        address = config.gateway.advertised_addresses.get(self._settings.node) or self._settings.advertise
+        node = self._settings.identity.node
+        address = config.gateway.advertised_addresses.get(node) or self._settings.rtp.advertise
         self._has_config.set()
         if address == self._registration.advertised_address:
             return
         if not _is_address(address):
-            _log.error("advertised_address_refused", node=self._settings.node, address=address)
+            _log.error("advertised_address_refused", node=node, address=address)
             return
         _log.info("advertised_address_changed", address=address)
         self._relay.advertise(address)
@@ -109,20 +111,20 @@ class Registrar:
 def _registration(
     relay: RegisteredRelay, settings: RelaySettings, control_port: int, warnings: Sequence[str]
 ) -> registry_pb2.RelayRegistration:
-    me = relay.identity
+    me, place, rtp = relay.identity, settings.identity, settings.rtp
     return registry_pb2.RelayRegistration(
         relay=session_pb2.ProcessIdentity(name=me.name, incarnation=me.incarnation),
         control_address=_control_address(settings, control_port),
-        advertised_address=settings.advertise,
-        ordinal=settings.ordinal,
-        lane=settings.lane,
-        revision=settings.revision,
+        advertised_address=rtp.advertise,
+        ordinal=place.ordinal,
+        lane=place.lane,
+        revision=place.revision,
         capacity_units=relay.capacity_units,
         codecs=[config_pb2.AUDIO_CODEC_PCMU, config_pb2.AUDIO_CODEC_PCMA],
-        node=settings.node or platform.node(),
+        node=place.node or platform.node(),
         warnings=warnings,
-        rtp_first_port=settings.first_port,
-        rtp_last_port=settings.last_port,
+        rtp_first_port=rtp.first_port,
+        rtp_last_port=rtp.last_port,
     )
 
 
@@ -131,8 +133,8 @@ def _control_address(settings: RelaySettings, port: int) -> str:
 
     That is the listening host, or the advertised address if the relay listens on any.
     """
-    host = HostPort.parse(settings.listen).host
-    return str(HostPort(settings.advertise if host in ("0.0.0.0", "::") else host, port))
+    host = HostPort.parse(settings.endpoints.listen).host
+    return str(HostPort(settings.rtp.advertise if host in ("0.0.0.0", "::") else host, port))
 
 
 def _is_address(text: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sipgw.rtp.media_destination import Evidence, Reach, judge_destination
@@ -23,17 +23,17 @@ class Leg:
     endpoint: RtpEndpoint
     latch: SourceLatch
     media: MediaParameters
-    strange: int = 0
-    has_started: bool = False
-    is_muted: bool = False
+    strange: int = field(default=0, init=False)
+    has_started: bool = field(default=False, init=False)
+    is_muted: bool = field(default=False, init=False)
     """Whether nothing is sent, since the call may be elsewhere."""
-    acknowledged_host: str = ""
+    acknowledged_host: str = field(default="", init=False)
     """The host of the SDP whose answer the caller has acknowledged."""
-    reach: Reach = Reach.HELD
+    reach: Reach = field(default=Reach.HELD, init=False)
     """Whether RTP may go to its destination."""
-    may_report: bool = False
+    may_report: bool = field(default=False, init=False)
     """Whether RTCP may be sent: only where RTP goes freely, to a host that RTP may go to."""
-    _rtcp_candidate: Source | None = None
+    _rtcp_candidate: Source | None = field(default=None, init=False)
 
     def take_media(self, media: MediaParameters) -> None:
         """Apply media agreed anew. Another host has to be acknowledged anew."""
@@ -77,6 +77,10 @@ class Leg:
                 self.endpoint.send_reports_to(source)
             self._rtcp_candidate = source
         return True
+
+    def count_stranger(self) -> None:
+        """Count a packet from a source other than the caller."""
+        self.strange += 1
 
     def begin(self) -> bool:
         """Note a packet of the caller; return whether it is the first."""

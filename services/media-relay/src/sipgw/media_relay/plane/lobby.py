@@ -193,7 +193,7 @@ class Lobby:
         self._columns.receiver.receive(from_row, one, np.array([len(datagram)], np.int32), self._tick)
 
     def _count_stranger(self, leg: Leg) -> None:
-        leg.strange += 1
+        leg.count_stranger()
         self.strange += 1
 
 
