@@ -70,8 +70,6 @@ ALIVE = {
     "free_range": "free_ports lends to processes of a test",
     "transport_failed": "the transport error of RFC 3261 §17.1.4 and §17.2.4, an input of the state tables",
     "live_transactions": "tells a test that no transaction leaks",
-    "in_hand": "tells a test that no set-up leaks",
-    "remembered": "tells a test that the ledger stays bounded",
     "is_empty": "tells a test that a queue drains",
     "take_fraction_lost": "the scalar reading that the columns are compared with",
     # Open.

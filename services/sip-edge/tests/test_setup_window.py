@@ -39,7 +39,7 @@ def test_a_place_is_given_back_once() -> None:
     assert setup is not None
     setup.done(0.1, is_set_up=True)
     setup.done(0.2, is_set_up=False)
-    assert window.in_hand == 0
+    assert window._in_hand == 0
 
 
 def test_it_shrinks_to_the_least_while_every_setup_is_slow() -> None:

@@ -27,11 +27,6 @@ class SetupWindow:
         self._was_full = False
 
     @property
-    def in_hand(self) -> int:
-        """The number of places taken."""
-        return self._in_hand
-
-    @property
     def size(self) -> int:
         """The number of places."""
         return int(self._size)

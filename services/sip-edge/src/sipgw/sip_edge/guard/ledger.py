@@ -1,5 +1,6 @@
-"""Count what each source has cost; tell which sources are exempt, over budget or banned. Sans-I/O: `now` is
-an argument.
+"""Count what each source has cost; tell which sources are exempt, over budget or banned.
+
+Sans-I/O: `now` is an argument.
 
 UDP sources can be forged, so no live call depends on what is counted here: see `door` and `screen`.
 """
@@ -57,11 +58,6 @@ class StrangerLedger:
         self.bans = BanList(limits.bans)
         self.asks_passwords = False
         """Whether a source may prove by a password that it is a trunk."""
-
-    @property
-    def remembered(self) -> int:
-        """The number of entries held, of all kinds."""
-        return len(self._hosts) + len(self._requests) + len(self._strays) + len(self._proofs)
 
     def take_trunks(self, cidrs: Iterable[str], now: float, *, asks_passwords: bool) -> None:
         """Exempt the sources of trunks. Until this is called, every source is exempt."""
