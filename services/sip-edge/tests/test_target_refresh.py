@@ -207,8 +207,9 @@ async def test_an_offer_of_the_callers_meanwhile_gets_491_and_then_its_turn(
 async def test_the_next_edge_refreshes_anew_when_the_claimer_dies_in_the_midst(
     start_edge: StartEdge, a: TestEdge, b: TestEdge, relay: FakeRelay, caller: Caller
 ) -> None:
-    """The claimer dies with its re-INVITE sent. Had the caller's 200 been lost with it, the 200 would still
-    get its ACK.
+    """The claimer dies with its re-INVITE sent.
+
+    Had the caller's 200 been lost with it, the 200 would still get its ACK.
     """
     call = await established(a, caller)
     caller.statuses["INVITE"] = None

@@ -1,3 +1,4 @@
-"""The SIP edge: transports, transactions, dialogs, SDP, routing; the writer of `CallSession`. It never
-touches RTP.
+"""The SIP edge: transports, transactions, dialogs, SDP, routing; the writer of `CallSession`.
+
+It never touches RTP.
 """

@@ -45,8 +45,9 @@ class CallOver(EdgeError):
 
 
 class NotTaken(EdgeError):
-    """A relay does not take the call of `session`; `status` is that of its refusal, None if it did not
-    answer.
+    """A relay does not take the call of `session`.
+
+    `status` is that of its refusal; None: it did not respond.
     """
 
     def __init__(self, session: calls.CallSession, reason: str, status: int | None = None) -> None:

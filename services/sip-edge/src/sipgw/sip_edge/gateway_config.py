@@ -14,8 +14,9 @@ _DEFAULT_PTIME_MS: Final = 20
 
 
 def capabilities_of(gateway: config.GatewayConfig | None) -> MediaCapabilities:
-    """Give the codecs that the config allows, the preferred one first; all that we support if it
-    names none.
+    """Give the codecs that the config allows, the preferred one first.
+
+    If it names none, give all that we support.
     """
     settings = gateway.gateway if gateway is not None else config.GatewaySettings()
     codecs = tuple(CODECS[codec] for codec in settings.codecs if codec in CODECS)

@@ -26,8 +26,9 @@ class WrongPasswordLimits:
 
 @dataclass(frozen=True, slots=True)
 class BanLimits:
-    """Durations of bans. The first lasts `first_s`; after `forgotten_s` without a ban the next counts as a
-    first.
+    """Durations of bans.
+
+    The first lasts `first_s`; after `forgotten_s` without a ban the next counts as a first.
     """
 
     first_s: float = 60.0

@@ -44,8 +44,9 @@ class Handled:
 
 
 class FakeRelay(RelayControlServiceServicer):
-    """A relay: look at `sessions` and `handled`; `emit` events. `bot_ready` decides what follows
-    an Allocate.
+    """A relay: look at `sessions` and `handled`; `emit` events.
+
+    `bot_ready` decides what follows an Allocate.
     """
 
     def __init__(self, name: str = "relay-0", address: str = "192.0.2.10", *, node: str = "") -> None:

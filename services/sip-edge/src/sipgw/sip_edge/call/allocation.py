@@ -30,8 +30,10 @@ class Allocations:
         epoch: int = 0,
         continuation: relay.Continuation | None = None,
     ) -> relay.Allocate:
-        """Make the Allocate of a call. `epoch` is the bot's; 0: that of the record. Raises Rejected when the
-        config no longer has the call's route.
+        """Make the Allocate of a call.
+
+        `epoch` is the bot's; 0: that of the record. Raises Rejected when the config no longer has the call's
+        route.
         """
         route = self._gateway.route(session.route)
         if route is None:
@@ -66,8 +68,9 @@ class Allocations:
         )
 
     def elapsed_ms(self, session: calls.CallSession, now_ms: int) -> int:
-        """Give the time since the call's first audio, plus a margin, so that the bot's `seq`
-        never goes back.
+        """Give the time since the call's first audio, plus a margin.
+
+        The margin keeps the bot's `seq` from going back.
         """
         route = self._gateway.route(session.route)
         is_early = route is not None and route.early_media

@@ -58,8 +58,9 @@ class Deadlines:
         )
 
     async def obey(self, session: calls.CallSession) -> None:
-        """End a call whose state has lasted too long; `session` is the record as it was when the timer was
-        set.
+        """End a call whose state has lasted too long.
+
+        `session` is the record as it was when the timer was set.
         """
         cause, reason = WHEN_DUE[session.state]
         current = self._records.copy_of(session.call_id)

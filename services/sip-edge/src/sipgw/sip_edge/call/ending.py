@@ -65,8 +65,10 @@ EndChange = Callable[[calls.CallSession, Decision], bool]
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Why a call ends. `status` and `headers` are for the final response, if the INVITE has none yet; status
-    0: the cause decides.
+    """Why a call ends.
+
+    `status` and `headers` are for the final response, if the INVITE has none yet; status 0: the cause
+    decides.
     """
 
     cause: calls.EndCause.ValueType
@@ -188,8 +190,9 @@ class CallEnding:
             return b""
 
     async def _release(self, session: calls.CallSession) -> bool:
-        """Release the relay's session; False if the relay knows a higher owner epoch, so that this end is
-        stale.
+        """Release the relay's session.
+
+        False if the relay knows a higher owner epoch, so that this end is stale.
         """
         if not session.media.relay.incarnation:
             return True

@@ -17,8 +17,9 @@ class LostCalls:
         self._responses = signalling.responses
 
     def let_go(self, session: calls.CallSession) -> None:
-        """Stop all that runs here for a call; if its INVITE's transaction is here, send the saved final
-        response.
+        """Stop all that runs here for a call.
+
+        If its INVITE's transaction is here, send the saved final response.
         """
         self._responses.stop(session.call_id)
         live = self._live.remove(session.call_id)

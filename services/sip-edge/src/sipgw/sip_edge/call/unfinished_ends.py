@@ -12,7 +12,9 @@ EndAgain = Callable[[], Coroutine[None, None, object]]
 
 
 class UnfinishedEnds:
-    """For each call: the end that could not be saved, whether an end was saved here, and how many tasks are
+    """The ends of calls that are not carried out yet.
+
+    For each call: the end that could not be saved, whether an end was saved here, and how many tasks are
     carrying it out.
     """
 
@@ -23,8 +25,9 @@ class UnfinishedEnds:
 
     @contextmanager
     def saving(self, call_id: str, again: EndAgain, expected: tuple[type[Exception], ...]) -> Generator[None]:
-        """Mark that the block saves the end. If it raises an error that is not `expected`, the end stays
-        wanted.
+        """Mark that the block saves the end.
+
+        If it raises an error that is not `expected`, the end stays wanted.
         """
         self._wanted[call_id] = again
         try:

@@ -74,8 +74,9 @@ class InDialog:
             await self._without_record(event)
 
     async def ack(self, event: AckReceived) -> None:
-        """Take the ACK of a 2xx. It may have the SDP answer to our offer, or belong to another edge's
-        transaction.
+        """Take the ACK of a 2xx.
+
+        It may have the SDP answer to our offer, or belong to another edge's transaction.
         """
         request = event.request
         call_id = call_id_of_tag(request.to.tag)

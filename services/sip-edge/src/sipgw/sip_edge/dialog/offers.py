@@ -1,5 +1,4 @@
-"""Serve offers within a call: re-INVITE, UPDATE, and the SDP answer in an ACK (RFC 3261 §14, RFC 3311, RFC
-3264).
+"""Serve offers within a call (RFC 3261 §14, RFC 3311, RFC 3264): re-INVITE, UPDATE, and the answer in an ACK.
 
 Any edge serves them. Order: save the intent, modify the relay, save the result and the response, send it.
 """
@@ -60,8 +59,9 @@ class Offers:
         self._local = signalling.local
 
     async def reinvite(self, event: RequestReceived, session: calls.CallSession) -> None:
-        """Serve a re-INVITE, with an offer or asking for ours. If another edge served it before, it gets the
-        same response.
+        """Serve a re-INVITE, with an offer or asking for ours.
+
+        If another edge served it before, it gets the same response.
         """
         if _is_copy(event.request, session):
             self._respond_again(event, session)
@@ -86,8 +86,9 @@ class Offers:
         await self._exchange(event, session, is_invite=False)
 
     async def acknowledged(self, ack: SipRequest, session: calls.CallSession) -> None:
-        """Take the ACK of our 2xx. If it lacks the SDP answer to our offer, end the call (RFC 3261
-        §13.3.1.4).
+        """Take the ACK of our 2xx.
+
+        If it lacks the SDP answer to our offer, end the call (RFC 3261 §13.3.1.4).
         """
         number = ack.cseq.number
         leg = session.legs[0]
@@ -115,10 +116,10 @@ class Offers:
             await self._let_speak(saved)
 
     async def _let_speak(self, session: calls.CallSession) -> None:
-        """Tell the relay of the ACK, as it may hold the bot's voice until then; again if another command came
-        first.
+        """Tell the relay of the ACK, until which it may hold the bot's voice.
 
-        A relay that cannot be reached learns it from the next Adopt.
+        Tell it again if another command came first. A relay that cannot be reached learns it from the next
+        Adopt.
         """
         while True:
             try:
@@ -133,8 +134,9 @@ class Offers:
                 session = later
 
     async def _tell_relay(self, session: calls.CallSession, described: Described) -> None:
-        """Apply the SDP answer of the ACK. An ACK has no response, so media that cannot be served ends the
-        call with a BYE.
+        """Apply the SDP answer of the ACK.
+
+        An ACK has no response, so media that cannot be served ends the call with a BYE.
         """
         try:
             await self._media.modify(session, described.media)
@@ -192,8 +194,9 @@ class Offers:
     async def _intend(
         self, event: RequestReceived, session: calls.CallSession, *, is_invite: bool
     ) -> calls.CallSession:
-        """Save that the peer's offer is being served. Raises Rejected for offers that cross: 491, 500 (RFC
-        3261 §14.2).
+        """Save that the peer's offer is being served.
+
+        Raises Rejected for offers that cross: 491, 500 (RFC 3261 §14.2).
         """
         cseq, has_offer = event.request.cseq.number, bool(event.request.body)
         invite = invite_record(event) if is_invite else None

@@ -119,10 +119,9 @@ class Authentication:
     def challenge_of(
         self, gateway: config.GatewayConfig, request: SipRequest, source: str
     ) -> Rejected | None:
-        """Give the 401 or 400 for an INVITE without credentials for a fresh nonce; None: check its password
-        first.
+        """Give the 401 or 400 for an INVITE without credentials for a fresh nonce.
 
-        None also while the key of nonces is not known.
+        None: check its password first; also while the key of nonces is not known.
         """
         if self._known_key is None:
             return None
@@ -133,8 +132,7 @@ class Authentication:
         return None
 
     def has_challenged(self, realm: str, head: bytes, lowered: bytes, source: str) -> bool:
-        """Tell from the unparsed head of an INVITE whether it responds to a challenge that its source got
-        from this gateway.
+        """Tell from the unparsed head of an INVITE whether it responds to a challenge of this gateway.
 
         `lowered` is the head in lower case. True only for a nonce that this gateway made for the source;
         False proves nothing.
@@ -212,8 +210,9 @@ class Authentication:
 
 
 def _algorithms(trunks: list[config.Trunk], request: SipRequest) -> list[DigestAlgorithm]:
-    """Choose the algorithms to offer. The caller is not known yet; if its From user is a trunk's username, it
-    probably is that trunk.
+    """Choose the algorithms to offer.
+
+    The caller is not known yet; if its From user is a trunk's username, it probably is that trunk.
     """
     likely = [trunk for trunk in trunks if trunk.digest.username == user_of(request.from_.uri)]
     taken = {one for trunk in likely or trunks for one in trunk.digest.algorithms}
@@ -221,8 +220,9 @@ def _algorithms(trunks: list[config.Trunk], request: SipRequest) -> list[DigestA
 
 
 def _credentials_of(request: SipRequest, realm: str) -> Credentials | None:
-    """Give the credentials for our realm; a client that responds to every challenge puts the preferred
-    algorithm first.
+    """Give the credentials for our realm.
+
+    A client that responds to every challenge puts the preferred algorithm first.
     """
     try:
         found = [Credentials.parse(line) for line in request.headers.get_all("Authorization")]

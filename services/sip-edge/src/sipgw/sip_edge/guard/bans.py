@@ -1,5 +1,6 @@
-"""Bans of sources. A source that misbehaves again is banned for twice as long. Bounded memory; the caller
-gives the time.
+"""Bans of sources.
+
+A source that misbehaves again is banned for twice as long. Bounded memory; the caller gives the time.
 """
 
 from collections import OrderedDict

@@ -1,5 +1,6 @@
-"""Budgets: a count for each source in any period, and a rate for all together. Bounded memory; the caller
-gives the time.
+"""Budgets: a count for each source in any period, and a rate for all together.
+
+Bounded memory; the caller gives the time.
 """
 
 from collections import OrderedDict, deque

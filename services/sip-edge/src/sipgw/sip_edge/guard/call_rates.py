@@ -1,5 +1,6 @@
-"""Limit how many calls a trunk may begin in a second (`limits.callsPerSecond`); each edge counts
-by itself.
+"""Limit how many calls a trunk may begin in a second (`limits.callsPerSecond`).
+
+Each edge counts by itself.
 """
 
 from sipgw.api.config.v1 import config_pb2 as config

@@ -35,7 +35,8 @@ def read_nonces(head: bytes, lowered: bytes) -> list[str]:
 
 
 def _text(head: bytes, match: re.Match[bytes]) -> str:
-    """Give group 1 as it was written; searches run on lower case, because header names may be in
-    upper case.
+    """Give group 1 as it was written.
+
+    Searches run on lower case, because header names may be in upper case.
     """
     return head[match.start(1) : match.end(1)].strip().decode("utf-8", "replace")

@@ -19,9 +19,7 @@ _ELSEWHERE_PER_S = 100.0
 
 
 class Door:
-    """Decides about each datagram before it is parsed (`admits`), and counts messages that belong to no call
-    (`note`).
-    """
+    """Decides about each datagram before it is parsed, and counts messages that belong to no call."""
 
     def __init__(self, ledger: StrangerLedger, names: LiveNames) -> None:
         self._ledger = ledger
@@ -30,8 +28,9 @@ class Door:
         self._elsewhere = Rate(_ELSEWHERE_PER_S, _ELSEWHERE_PER_S)
 
     def admits(self, data: bytes, host: str, now: float) -> bool:
-        """Tell whether to read a datagram. What belongs to a live call is read in spite of any
-        ban or crowd.
+        """Tell whether to read a datagram.
+
+        What belongs to a live call is read in spite of any ban or crowd.
         """
         ledger = self._ledger
         if ledger.is_exempt(host, now):
@@ -67,6 +66,7 @@ class Door:
 
     def _stands_out(self, data: bytes, host: str, now: float) -> bool:
         """Tell whether to read a datagram while there are too many strangers: only if it belongs to a call.
+
         Count the others for their source.
         """
         look = self._glance.look(data, host)

@@ -1,5 +1,4 @@
-"""Decide about a new request before it has a transaction: take it, drop it, or refuse it without keeping
-state.
+"""Decide about a new request before it has a transaction: take it, drop it, or refuse it statelessly.
 
 A stranger's request that can only be refused gets one response and is forgotten (RFC 3261 §8.2.7, §26.3.2.4):
 no place in a window, no record, no Redis. A forged source gets no more than one response for each request.
@@ -84,8 +83,9 @@ class Screen:
         return rejection_response(request, rejected, to_tag=self._tag_of(request))
 
     def _tag_of(self, request: SipRequest) -> str:
-        """Make the To tag of a stateless response, which is the same for each copy of the request (RFC 3261
-        §8.2.7).
+        """Make the To tag of a stateless response.
+
+        It is the same for each copy of the request (RFC 3261 §8.2.7).
         """
         names = f"{request.call_id}\0{request.cseq.number}\0{request.via.branch}\0{request.from_.tag}"
         text = names.encode("utf-8", "surrogateescape")

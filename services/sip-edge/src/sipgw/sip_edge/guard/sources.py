@@ -10,8 +10,9 @@ _IPV6_SOURCE_BITS: Final = 64
 
 
 def address_of(host: str) -> IpAddress | None:
-    """Read the host of a socket address. IPv4 mapped into IPv6, as a dual-stack socket reports it, becomes
-    IPv4.
+    """Read the host of a socket address.
+
+    IPv4 mapped into IPv6, as a dual-stack socket reports it, becomes IPv4.
     """
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
@@ -45,7 +46,7 @@ class Networks:
     """A set of networks; one look-up for each different prefix length."""
 
     def __init__(self, cidrs: Iterable[str] = ()) -> None:
-        """Raises ValueError for text that is no address or network."""
+        """Parse the networks. Raises ValueError for text that is no address or network."""
         self._prefixes: dict[tuple[int, int], set[int]] = {}
         for cidr in cidrs:
             network = ipaddress.ip_network(cidr)

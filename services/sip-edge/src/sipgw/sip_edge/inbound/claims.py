@@ -139,10 +139,10 @@ class Claims:
         return self._records.copy_of(call_id) is not None and self._live.get(call_id) is None
 
     def _take_back(self, session: calls.CallSession) -> None:
-        """Serve a call that is ours by its record but unknown here, because Redis saved it and its reply was
-        lost.
+        """Serve a call that is ours by its record but unknown here.
 
-        If it was being set up, end it: its INVITE got 503.
+        Redis saved the record, and its reply was lost. If the call was being set up, end it: its INVITE got
+        503.
         """
         live = self._resumption.take_up(session)
         if session.state in UNANSWERED:

@@ -86,8 +86,9 @@ class Dispatcher:
             self._sip.forget(event.key)
 
     def _options(self, event: RequestReceived) -> None:
-        """Respond to OPTIONS outside a call. Carriers probe with it, so an edge that takes no new calls says
-        503.
+        """Respond to OPTIONS outside a call.
+
+        Carriers probe with it, so an edge that takes no new calls says 503.
         """
         if self._intake.is_stopping:
             self._respond(event, 503)

@@ -40,8 +40,10 @@ Handle = Callable[[relay.MediaEvent, LiveCall], Awaitable[None]]
 
 
 class MediaEvents:
-    """Handles the events of relay links. For a call that is not served here, an end is saved all the same and
-    the totals of an ended call are logged; other events are ignored.
+    """Handles the events of relay links.
+
+    For a call that is not served here, an end is saved all the same and the totals of an ended call are
+    logged; other events are ignored.
     """
 
     def __init__(
@@ -121,8 +123,9 @@ class MediaEvents:
         await self._end(live, calls.END_CAUSE_BOT_LOST, event.bot_failed.reason)
 
     async def _has_fallback(self, live: LiveCall, why: str) -> bool:
-        """Give the next bot to a call that was answered at once, before its bot was ready; False: there is
-        none.
+        """Give the next bot to a call that was answered at once, before its bot was ready.
+
+        False: there is none.
         """
         session = self._records.copy_of(live.call_id)
         if session is None:
@@ -163,8 +166,9 @@ class MediaEvents:
         self._tasks.spawn(self._transfers.transfer(live.call_id, target), "transfer", call_id=live.call_id)
 
     async def _session_ended(self, event: relay.MediaEvent, live: LiveCall, identity: Identity) -> None:
-        """End the call whose session the relay ended by itself, rather than for an edge that
-        ended the call.
+        """End the call whose session the relay ended by itself.
+
+        A session also ends because another edge ended the call: then there is nothing to do.
         """
         _log_totals(live.log, event.session_ended, identity)
         session = self._records.copy_of(live.call_id)

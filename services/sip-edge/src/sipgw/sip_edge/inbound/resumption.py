@@ -37,8 +37,9 @@ class Reinviting:
 
 
 class Resumption:
-    """Resumes claimed calls: `take_up` serves a call from its record, `go_on` resumes what is under way in
-    it.
+    """Resumes claimed calls.
+
+    `take_up` serves a call from its record, `go_on` resumes what is under way in it.
     """
 
     def __init__(
@@ -103,8 +104,9 @@ class Resumption:
         return self._losses.note_claimed(session) or await self._adopt(live, session)
 
     async def _adopt(self, live: LiveCall, session: calls.CallSession) -> bool:
-        """Have the session's media events sent here. If the relay does not know the session, move
-        the call.
+        """Have the session's media events sent here.
+
+        If the relay does not know the session, move the call.
         """
         try:
             await self._media.adopt(session)
@@ -124,8 +126,9 @@ class Resumption:
         return True
 
     async def adopt_all_of(self, relay_of_calls: Identity) -> None:
-        """Adopt our calls' sessions at a relay whose stream is connected again, so that their events come by
-        it.
+        """Adopt our calls' sessions at a relay whose stream is connected again.
+
+        Their events come by that stream from now on.
         """
         mine = [
             session

@@ -21,8 +21,9 @@ _log = get_logger("sipgw.sip_edge.stranded")
 
 
 class StrandedCalls:
-    """Claims the calls of silent edges and relays. `silent_s`: an edge that has returned no ping for so long
-    counts as silent.
+    """Claims the calls of silent edges and relays.
+
+    `silent_s`: an edge that has returned no ping for so long counts as silent.
     """
 
     def __init__(self, edges: Edges, claims: Claims, *, silent_s: float) -> None:

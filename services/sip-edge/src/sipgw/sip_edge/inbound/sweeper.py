@@ -37,8 +37,9 @@ class Sweeper:
                 _log.warning("sweep_failed", error=str(error))
 
     async def wake_when_judging(self) -> None:
-        """Sweep as soon as this edge may judge leases: after a restart of the only edge, its calls are
-        waiting.
+        """Sweep as soon as this edge may judge leases.
+
+        After a restart of the only edge, its calls are waiting.
         """
         while not self._may_judge():  # noqa: ASYNC110 - only time changes it
             await asyncio.sleep(_JUDGE_POLL_S)

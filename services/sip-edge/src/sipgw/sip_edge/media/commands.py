@@ -51,8 +51,9 @@ class MediaCommands:
         return self._relays.is_silent(identity_of(session.media.relay))
 
     async def acknowledge(self, session: calls.CallSession) -> None:
-        """Tell the relay that the caller acknowledged our response: media may go where its last description
-        says.
+        """Tell the relay that the caller acknowledged our response.
+
+        Media may go where the caller's last description says from now on.
         """
         await self._relays.link(session.media).acknowledge(
             session.call_id, generation=session.version, owner_epoch=session.owner_epoch

@@ -61,8 +61,9 @@ class LeftSessions:
         reason: str = "moved",
         moved: bool = True,
     ) -> None:
-        """Release the session of a call at `anchor`. `moved`: another relay has the call; else the call is
-        over.
+        """Release the session of a call at `anchor`.
+
+        `moved`: another relay has the call; else the call is over.
         """
         if not anchor.relay.incarnation:
             return

@@ -46,8 +46,9 @@ class MediaPeers:
         )
 
     def check(self, session: calls.CallSession, media: relay.MediaSpec) -> None:
-        """Check that media can ever go where the description says, or to the caller's source. Raises
-        Rejected(488).
+        """Check that media can ever go where the description says, or to the caller's source.
+
+        Raises Rejected(488).
         """
         source = session.legs[0].invite.source.address
         self.check_new(media, source, self._gateway.trunk(session.trunk))
@@ -89,8 +90,9 @@ def is_acknowledged(session: calls.CallSession) -> bool:
 
 
 def is_behind_nat(leg: calls.Leg, remote_address: str) -> bool:
-    """Tell whether SDP or Contact name a private address other than the source, or Via's sent-by
-    is private.
+    """Tell whether the caller names private addresses other than its source.
+
+    They stand in SDP, Contact, or Via's sent-by.
     """
     source = canonical_host(leg.invite.source.address)
     for named in (remote_address, _contact_host(leg.dialog.remote_target)):

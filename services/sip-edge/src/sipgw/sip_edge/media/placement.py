@@ -62,8 +62,9 @@ class Placements:
             await asyncio.sleep(pause_s)
 
     async def place_new(self, call_id: str, cost_units: int, avoid: Iterable[str]) -> registry.Placement:
-        """Place a new call. Retry for a while when the registry is away, or has just come back and knows no
-        relay with room yet.
+        """Place a new call.
+
+        Retry for a while when the registry is away, or has just come back and knows no relay with room yet.
         """
         now = asyncio.get_running_loop().time
         asked_at = now()

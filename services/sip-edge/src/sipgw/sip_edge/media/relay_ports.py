@@ -1,5 +1,7 @@
-"""The media ports of the relays, as the registry lists them. No call's audio may be sent there: two calls
-that name each other's ports would send each other audio for ever.
+"""The media ports of the relays, as the registry lists them.
+
+No call's audio may be sent there: two calls that name each other's ports would send each other audio for
+ever.
 """
 
 import asyncio

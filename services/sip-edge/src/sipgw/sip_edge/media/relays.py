@@ -110,8 +110,9 @@ class Relays:
 
     @property
     def doubtful_incarnations(self) -> set[str]:
-        """The relays that get a call only when no other has room: those that have just fallen silent, and
-        those on the nodes of silent relays.
+        """The relays that get a call only when no other has room.
+
+        They have just fallen silent, or are on the nodes of silent relays.
         """
         suspects = self._silent | self._judge.suspects
         return {identity.incarnation for identity in suspects | self._map.beside(suspects)}

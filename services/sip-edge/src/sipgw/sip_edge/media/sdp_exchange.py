@@ -83,8 +83,9 @@ def answer_with(
 
 
 def offer_with(capabilities: MediaCapabilities, session: calls.CallSession, version: int) -> Described:
-    """Make our offer of all codecs with the relay's ports of `session`; until the answer the relay expects
-    the first.
+    """Make our offer of all codecs with the relay's ports of `session`.
+
+    Until the answer arrives, the relay expects the first codec.
     """
     offer = make_offer(
         capabilities,

@@ -74,8 +74,9 @@ class SilenceJudge(Generic[KeyT]):
         return {relay for relay, listened in self._relays.items() if self._is_too_long(listened)}
 
     def _note_heard(self, heard_at: Mapping[KeyT, float], now: float) -> set[KeyT]:
-        """Give the relays heard since the last turn. A suspect's return clears the shared silence
-        of others.
+        """Give the relays heard since the last turn.
+
+        A suspect's return clears the shared silence of others.
         """
         for gone in self._relays.keys() - heard_at.keys():
             del self._relays[gone]
@@ -93,8 +94,10 @@ class SilenceJudge(Generic[KeyT]):
         return returned
 
     def _pardon(self, listened: _Listened) -> None:
-        """Forgive shared silence, and once also the rest; more often, and relays that come and go would keep
-        the calls of a dead relay on it.
+        """Forgive shared silence, and once also the rest.
+
+        If the rest were forgiven more often, relays that come and go would keep the calls of a dead relay on
+        it.
         """
         listened.shared_s = 0.0
         if not listened.is_pardoned:

@@ -36,8 +36,9 @@ class MoveEnds:
         return True
 
     async def fail(self, live: LiveCall, session: calls.CallSession, why: str, outcome: str) -> None:
-        """Give up a move. A relay that drains, or has come back, keeps the call; without any relay the call
-        ends.
+        """Give up a move.
+
+        A relay that drains, or has come back, keeps the call; without any relay the call ends.
         """
         if session.move.cause == calls.MOVE_CAUSE_DRAIN or await self.is_back(session):
             await self.withdraw(live, why, outcome)

@@ -38,8 +38,9 @@ _LOST_CAUSE: Final = calls.MOVE_CAUSE_RELAY_LOST
 
 
 class Moves:
-    """Moves calls. `relay_lost` and `requested` begin a move, `go_on` resumes one. One task at a time moves a
-    call.
+    """Moves calls.
+
+    `relay_lost` and `requested` begin a move, `go_on` resumes one. One task at a time moves a call.
 
     `now_ms` is Redis time.
     """
@@ -134,8 +135,9 @@ class Moves:
             live.end_move()
 
     async def _take_step(self, live: LiveCall, session: calls.CallSession) -> bool:
-        """Take one step; False: nothing is left to do here. If another change overtook it, look at the record
-        again.
+        """Take one step; False: nothing is left to do here.
+
+        If another change overtook it, look at the record again.
         """
         try:
             await self._steps[session.move.phase](live, session)

@@ -100,8 +100,9 @@ class NewRelay:
             )
 
     async def _may_try_again(self, live: LiveCall, session: calls.CallSession, why: str) -> bool:
-        """Tell whether to ask for room again. Without room, a draining relay keeps the call, and a lost one
-        may come back.
+        """Tell whether to ask for room again.
+
+        Without room, a draining relay keeps the call, and a lost one may come back.
         """
         identity = identity_of(session.media.relay)
         if session.move.cause == _DRAIN_CAUSE:
@@ -116,8 +117,9 @@ class NewRelay:
         return False
 
     def _is_hopeless(self, session: calls.CallSession, identity: Identity) -> bool:
-        """Tell whether the relay is lost for good: silent, and its lease lapsed. Without a registry that is
-        unknown.
+        """Tell whether the relay is lost for good: silent, and its lease lapsed.
+
+        Without a registry that is unknown.
         """
         late_ms = self._now_ms() - session.move.deadline_ms
         return self._relays.has_lapsed(identity) or late_ms > 2 * self._settings.times.relay_lost_s * 1000

@@ -83,15 +83,17 @@ class Reinvites:
         return outcome_of(response, is_owner=session.legs[0].direction == calls.LEG_DIRECTION_OUTBOUND)
 
     def acknowledge(self, session: calls.CallSession, saved: SavedInvite) -> None:
-        """Send the ACK of its 2xx, now and for each repeated 2xx, to the target that the record took from the
-        2xx.
+        """Send the ACK of its 2xx, now and for each repeated 2xx.
+
+        It goes to the target that the record took from the 2xx.
         """
         ack = own_ack(session, saved.cseq, self._local, self._sip.new_branch())
         self._sip.acknowledge(own_invite(session, saved, self._local).request, ack.request, ack.destination)
 
     def acknowledge_once(self, session: calls.CallSession, saved: SavedInvite) -> None:
-        """Send an ACK for a re-INVITE that another edge sent. A caller that sent a 200 waits for it; any
-        other ignores it.
+        """Send an ACK for a re-INVITE that another edge sent.
+
+        A caller that sent a 200 waits for it; any other ignores it.
         """
         ack = own_ack(session, saved.cseq, self._local, self._sip.new_branch())
         self._sip.send(ack.request, ack.destination)

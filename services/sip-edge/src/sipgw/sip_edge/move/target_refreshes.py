@@ -177,8 +177,9 @@ class TargetRefreshes:
             raise
 
     async def _settle(self, live: LiveCall, session: calls.CallSession) -> None:
-        """Acknowledge, and tell the relay of changed media. For a silent relay the move that waits for this
-        refresh does so at the next relay.
+        """Acknowledge, and tell the relay of changed media.
+
+        For a silent relay the move that waits for this refresh does so at the next relay.
         """
         self._reinvites.acknowledge(session, of_refresh(session))
         if session.refresh.changes_media and not self._media.is_silent(session):

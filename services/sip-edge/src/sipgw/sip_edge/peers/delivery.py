@@ -41,8 +41,9 @@ class Delivery:
         self._edges = edges
 
     async def invite_known(self, event: RequestReceived, session: calls.CallSession) -> None:
-        """Serve an INVITE whose call already has a record: a retransmission of one that another edge
-        received, or a merged request.
+        """Serve an INVITE whose call already has a record.
+
+        It is a retransmission of one that another edge received, or a merged request.
         """
         invite = session.legs[0].invite
         branch = event.request.via.branch or ""
@@ -77,8 +78,9 @@ class Delivery:
     async def deliver_to_any(
         self, call_id: str, message: SipRequest, source: Address, received_on: Address | None
     ) -> bool:
-        """Deliver a message to each edge in turn until one handles it, because without the record the owner
-        is unknown.
+        """Deliver a message to each edge in turn until one handles it.
+
+        Without the record its owner is unknown.
         """
         for other in self._edges.live:
             client = self._edges.client(other)

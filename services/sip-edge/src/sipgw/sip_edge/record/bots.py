@@ -6,8 +6,9 @@ from sipgw.sip_edge.record.states import HAS_SESSION
 
 
 def note_ready(draft: calls.CallSession, ready: relay.BotReady) -> bool:
-    """Note that the bot is ready, its address, and whether another relay can resume it. False:
-    already noted.
+    """Note that the bot is ready, its address, and whether another relay can resume it.
+
+    False: already noted.
     """
     bot = draft.bot
     if (bot.ready, bot.address, bot.can_resume) == (True, ready.address, ready.can_resume):

@@ -1,7 +1,7 @@
-"""Changes of the record by the end of a call: pure functions of a draft, False if the record forbids the
-change.
+"""Changes of the record by the end of a call: pure functions of a draft.
 
-Every state but ENDED → ENDING → ENDED. If two parties end a call at once, the later one finds it ENDING.
+They return False if the record forbids the change. Every state but ENDED → ENDING → ENDED. If two parties end
+a call at once, the later one finds it ENDING.
 """
 
 from collections.abc import Callable

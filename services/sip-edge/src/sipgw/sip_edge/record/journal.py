@@ -60,8 +60,9 @@ class Journal:
         return self._pending.get(call_id)
 
     async def replay(self, store: Publisher, note: Note) -> None:
-        """Publish everything, then close. Raises StoreUnavailable, and stays open, if Redis goes
-        away again.
+        """Publish everything, then close.
+
+        Raises StoreUnavailable, and stays open, if Redis goes away again.
         """
         while self._pending:
             waiting = list(self._pending.values())

@@ -1,8 +1,8 @@
-"""Changes of the record by the steps of a move: pure functions of a draft, False if the record forbids the
-change.
+"""Changes of the record by the steps of a move: pure functions of a draft.
 
-PLACING → ALLOCATING → OFFERING → SWITCHING → no move. A target that refuses the call leads back to PLACING,
-glare back to ALLOCATING; until SWITCHING a move can be withdrawn.
+They return False if the record forbids the change. PLACING → ALLOCATING → OFFERING → SWITCHING → no move. A
+target that refuses the call leads back to PLACING, glare back to ALLOCATING; until SWITCHING a move can be
+withdrawn.
 """
 
 from collections.abc import Callable
@@ -49,8 +49,9 @@ def begin(
     now_ms: int,
     limit_ms: int,
 ) -> bool:
-    """Note that the call has to leave the relay `left`. If that relay drained before and is lost now, the
-    move goes on.
+    """Note that the call has to leave the relay `left`.
+
+    If that relay drained before and is lost now, the move goes on.
     """
     if draft.state not in ANSWERED or draft.media.relay.incarnation != left:
         return False
@@ -67,8 +68,9 @@ def begin(
 
 
 def place(draft: calls.CallSession, placement: registry.Placement) -> bool:
-    """Note a relay with room as the target. The bot's epoch rises with each relay that may open
-    its stream.
+    """Note a relay with room as the target.
+
+    The bot's epoch rises with each relay that may open its stream.
     """
     if not is_in(draft, calls.MOVE_PHASE_PLACING):
         return False
@@ -101,8 +103,9 @@ def offer(
     generation: int,
     describe: Describe,
 ) -> bool:
-    """Note that the target has the session and our re-INVITE is about to be sent. Raises what `describe`
-    raises.
+    """Note that the target has the session and our re-INVITE is about to be sent.
+
+    Raises what `describe` raises.
     """
     if not is_in(draft, calls.MOVE_PHASE_ALLOCATING) or not is_quiet(draft):
         return False
@@ -119,8 +122,9 @@ def offer(
 
 
 def offer_again(draft: calls.CallSession, retries: int) -> bool:
-    """Note that our offer crossed one of the peer, or that this edge cannot repeat it: offer later, with the
-    next CSeq.
+    """Note that our offer has to be made later, with the next CSeq.
+
+    It crossed one of the peer, or this edge cannot repeat it.
     """
     if not is_in(draft, calls.MOVE_PHASE_OFFERING):
         return False

@@ -1,7 +1,7 @@
-"""Changes of the record by the peer's offers and ACKs: pure functions of a draft, False if the record forbids
-the change.
+"""Changes of the record by the peer's offers and ACKs: pure functions of a draft.
 
-An offer is begun, then settled or withdrawn. There is one at a time: the record has the pending one.
+They return False if the record forbids the change. An offer is begun, then settled or withdrawn. There is one
+at a time: the record has the pending one.
 """
 
 from dataclasses import dataclass

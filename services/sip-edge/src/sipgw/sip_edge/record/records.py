@@ -45,8 +45,9 @@ class Replaced:
 
 
 class CallRecords:
-    """The records. `on_lost` is called with an owned call that another edge owns now, or that has ended
-    elsewhere.
+    """The records.
+
+    `on_lost` is called with an owned call that another edge owns now, or that has ended elsewhere.
     """
 
     def __init__(
@@ -95,8 +96,9 @@ class CallRecords:
         return outcome
 
     async def load(self, call_id: str) -> calls.CallSession | None:
-        """Give the record: the copy of an owned call, else what Redis has; None: there is none. Raises
-        StoreUnavailable.
+        """Give the record: the copy of an owned call, else what Redis has; None: there is none.
+
+        Raises StoreUnavailable.
         """
         held = self._copies.get(call_id) or self._journal.get(call_id)
         if held is not None:

@@ -1,8 +1,7 @@
-"""Changes of the record by the steps of a target refresh: pure functions of a draft, False if the record
-forbids the change.
+"""Changes of the record by the steps of a target refresh: pure functions of a draft.
 
-WANTED → OFFERING → ACCEPTED → no refresh. Glare leads back to WANTED, and so does an edge at another address;
-until ACCEPTED a refresh can be dropped.
+They return False if the record forbids the change. WANTED → OFFERING → ACCEPTED → no refresh. Glare leads
+back to WANTED, and so does an edge at another address; until ACCEPTED a refresh can be dropped.
 """
 
 from sipgw.api.calls.v1 import session_pb2 as calls
@@ -16,8 +15,9 @@ def is_in(session: calls.CallSession, phase: calls.RefreshPhase.ValueType) -> bo
 
 
 def is_needed(session: calls.CallSession, *, known: str, contact: str) -> bool:
-    """Tell whether the caller knows another Contact of ours than `contact`. `known`: that one;
-    "": unknown.
+    """Tell whether the caller knows another Contact of ours than `contact`.
+
+    `known`: that one; "": unknown.
     """
     return session.state in ANSWERED and bool(known) and known != contact
 

@@ -1,7 +1,7 @@
-"""Changes of the record by the steps of a set-up: pure functions of a draft, False if the record forbids the
-change.
+"""Changes of the record by the steps of a set-up: pure functions of a draft.
 
-INVITED → PLACED → RINGING → ANSWERED. A relay that refuses the call or dies leads back to PLACED.
+They return False if the record forbids the change. INVITED → PLACED → RINGING → ANSWERED. A relay that
+refuses the call or dies leads back to PLACED.
 """
 
 from sipgw.api.calls.v1 import session_pb2 as calls

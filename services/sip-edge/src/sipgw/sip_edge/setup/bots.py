@@ -32,8 +32,9 @@ class NoBot(EdgeError):
 
 
 class Bots:
-    """Gives calls their bots. Before the answer: `outcome` and `fall_back`; after it: `give_up` and
-    `replace`.
+    """Gives calls their bots.
+
+    Before the answer: `outcome` and `fall_back`; after it: `give_up` and `replace`.
     """
 
     def __init__(
@@ -55,8 +56,9 @@ class Bots:
         return (limit_ms or _DEFAULT_READY_MS) + int(self._times.bot_ready_grace_s * 1000)
 
     async def outcome(self, live: LiveCall, session: calls.CallSession) -> BotOutcome:
-        """Wait until the bot is ready or has failed. A relay frees unconfirmed sessions, so a call that rings
-        for long is confirmed.
+        """Wait until the bot is ready or has failed.
+
+        A relay frees unconfirmed sessions, so a call that rings for long is confirmed.
         """
         await asyncio.wait([live.bot], timeout=_CONFIRM_AFTER_S)
         if not live.bot.done():

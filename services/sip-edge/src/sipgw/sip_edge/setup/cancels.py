@@ -38,8 +38,9 @@ class Cancels:
         self._call_ids = call_ids
 
     async def take(self, event: CancelReceived) -> None:
-        """Respond with 200 to the CANCEL, and with 487 to its INVITE unless that has a final response (RFC
-        3261 §9.2).
+        """Respond with 200 to the CANCEL, and with 487 to its INVITE (RFC 3261 §9.2).
+
+        The INVITE keeps a final response that it already has.
         """
         request = event.request
         try:

@@ -37,8 +37,9 @@ class Entry:
         self._retry_after = retry_after
 
     async def enter(self, gateway: config.GatewayConfig, event: RequestReceived, now: float) -> Entered:
-        """Admit an INVITE. Raises Rejected with the response to one that is not admitted, StoreUnavailable as
-        `trunk_of` does.
+        """Admit an INVITE.
+
+        Raises Rejected with the response to one that is not admitted, StoreUnavailable as `trunk_of` does.
         """
         trunk = await self._authentication.trunk_of(gateway, event)
         if trunk is None and gateway.trunks:

@@ -18,16 +18,18 @@ class FirstMedia:
         self._media = commands
 
     def wanted(self, offer: bytes, source: str, trunk: config.Trunk | None) -> relay.MediaSpec:
-        """Give the media that an INVITE from `source` asks for. Raises Rejected for media that cannot be
-        served.
+        """Give the media that an INVITE from `source` asks for.
+
+        Raises Rejected for media that cannot be served.
         """
         media = _media_wanted(offer, self._gateway.capabilities)
         self._media.check_new(media, source, trunk)
         return media
 
     def of(self, live: LiveCall, session: calls.CallSession) -> relay.MediaSpec:
-        """Give the media that the INVITE asked for, read from the record if another edge received
-        the INVITE.
+        """Give the media that the INVITE asked for.
+
+        It is read from the record if another edge received the INVITE.
         """
         return live.media or _media_wanted(session.legs[0].remote_sdp, self._gateway.capabilities)
 
@@ -43,6 +45,7 @@ class FirstMedia:
 
 def _media_wanted(remote_sdp: bytes, capabilities: MediaCapabilities) -> relay.MediaSpec:
     """Give the media that a relay is to carry: that of the caller's offer, or of ours if the INVITE has none.
+
     Raises Rejected.
     """
     if not remote_sdp:

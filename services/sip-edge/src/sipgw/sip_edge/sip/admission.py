@@ -27,8 +27,9 @@ def refusal_of(request: SipRequest, to_tag: str) -> SipResponse | None:
 
 
 def check_new_call(request: SipRequest) -> None:
-    """Check what a dialog-creating INVITE needs besides: a From tag and one Contact (RFC 3261 §8.1.1). Raises
-    Rejected.
+    """Check what a dialog-creating INVITE needs besides: a From tag and one Contact (RFC 3261 §8.1.1).
+
+    Raises Rejected.
     """
     if request.max_forwards == 0:
         raise Rejected(483)

@@ -121,8 +121,9 @@ class DialogRequests:
         body: bytes = b"",
         content_type: str | None = None,
     ) -> int:
-        """Send a request with the record's `local_cseq` and give its final status; 408 when there was no
-        response.
+        """Send a request with the record's `local_cseq` and give its final status.
+
+        408: there was no response.
         """
         leg = session.legs[0]
         dialog = dialog_of(leg.dialog)
@@ -172,12 +173,12 @@ def own_ack(session: calls.CallSession, cseq: int, local: LocalContact, branch: 
 
 
 def next_hop_address(dialog: Dialog, source: calls.Endpoint) -> Address:
-    """Give the destination of our request: the next hop if it is an IP address, else the source of the
-    INVITE.
+    """Give the destination of our request: the next hop, or the source of the INVITE.
 
-    A caller behind NAT names a private address in its Contact; without a proxy in between, only the source of
-    its INVITE reaches it. A host name in a Contact would need a resolver (RFC 3263), which this edge does not
-    have, so such a request goes to the source too.
+    The next hop is used if it is an IP address that can be reached. A caller behind NAT names a private
+    address in its Contact; without a proxy in between, only the source of its INVITE reaches it. A host name
+    in a Contact would need a resolver (RFC 3263), which this edge does not have, so such a request goes to
+    the source too.
     """
     hop = dialog.next_hop
     fallback = Address(source.transport or "UDP", source.address, source.port)

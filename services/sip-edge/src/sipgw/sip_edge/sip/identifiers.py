@@ -1,5 +1,6 @@
-"""Identifiers that name their owner: our To tag begins with the call id, our branches with the edge's name
-(docs/explanation/state-and-ownership.md).
+"""Identifiers that name their owner (docs/explanation/state-and-ownership.md).
+
+Our To tag begins with the call id, our branches with the edge's name.
 """
 
 import itertools
@@ -45,11 +46,11 @@ def is_branch_of(branch: str, edge: str) -> bool:
 
 
 def invite_call_key(from_tag: str, cseq: int) -> str:
-    """Make the key that, with the Call-ID, finds an INVITE for its CANCEL, its retransmissions and other
-    edges.
+    """Make the key that, with the Call-ID, finds the call of an INVITE.
 
-    It contains the CSeq: a caller that tries again with the same Call-ID and the next CSeq (RFC 3261
-    §8.1.3.5) makes another call, which must not meet the first call's tombstone or the relay's fence.
+    Its CANCEL, its retransmissions and other edges need it. It contains the CSeq: a caller that tries again
+    with the same Call-ID and the next CSeq (RFC 3261 §8.1.3.5) makes another call, which must not meet the
+    first call's tombstone or the relay's fence.
     """
     return f"{from_tag};{cseq}"
 

@@ -23,8 +23,9 @@ def address_of(endpoint: calls.Endpoint) -> Address:
 
 
 def contact_of_peer(leg: calls.Leg) -> str:
-    """Give the URI of our Contact that the peer has; "": unknown. Records of older releases have it in the
-    last 2xx only.
+    """Give the URI of our Contact that the peer has; "": unknown.
+
+    Records of older releases have it in the last 2xx only.
     """
     if leg.local_target or not leg.invite.last_final:
         return leg.local_target

@@ -41,8 +41,9 @@ class UdpListener:
         on_datagram: Callable[[bytes, Address], None],
         on_drained: Callable[[], None],
     ) -> None:
-        """Read datagrams: pass those that `admits` accepts to `on_datagram`, and call `on_drained` after each
-        batch.
+        """Read datagrams from now on.
+
+        `on_datagram` gets those that `admits` accepts; `on_drained` is called after each batch.
         """
         self._admits = admits
         self._on_datagram = on_datagram

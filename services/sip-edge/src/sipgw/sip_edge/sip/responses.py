@@ -35,8 +35,9 @@ class InviteResponseTemplate:
 
     @classmethod
     def from_record(cls, leg: calls.Leg, contact: str) -> "InviteResponseTemplate | None":
-        """Make the template for an INVITE that another edge received; None without a response in
-        the record.
+        """Make the template for an INVITE that another edge received.
+
+        None: the record has no response yet.
         """
         data = leg.invite.last_final or leg.invite.last_provisional
         message = parse_message(data) if data else None

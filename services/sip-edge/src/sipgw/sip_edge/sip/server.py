@@ -130,10 +130,10 @@ class SipServer:
     async def invite(
         self, request: SipRequest, destination: Address, *, patience_s: float
     ) -> SipResponse | None:
-        """Send an INVITE and give its final response; CANCEL it if only provisional ones came in
-        `patience_s`.
+        """Send an INVITE and give its final response.
 
-        A 2xx has to be acknowledged with `acknowledge`.
+        CANCEL it if only provisional ones came in `patience_s`. A 2xx has to be acknowledged with
+        `acknowledge`.
         """
         waiting = asyncio.ensure_future(self.request(request, destination))
         try:
@@ -270,8 +270,9 @@ class SipServer:
             self._arm()
 
     def _arm(self) -> None:
-        """Set the one timer. Its due time is kept beside it, as uvloop's handle has none once its time has
-        passed.
+        """Set the one timer.
+
+        Its due time is kept beside it, as uvloop's handle has none once its time has passed.
         """
         due_s = self._layer.next_timer()
         if self._timer is not None:
