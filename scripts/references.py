@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check that the repository stands on its own: references.py
+"""Check that the repository stands on its own: references.py.
 
 No file names a path outside of the repository. Every page of docs/ and every ADR that a line cites is there,
 and so are the files that a Markdown page links or names in backticks, as `libs/sip` or `sip_edge/record`.
@@ -54,7 +54,7 @@ def _faults_of(path: Path) -> Iterator[str]:
 
 
 def _cited(line: str, path: Path) -> Iterator[str]:
-    """What a line refers to and is not there."""
+    """Yield what a line refers to and is not there."""
     yield from (page for page in _PAGE.findall(line) if not (_ROOT / page).exists())
     yield from (f"ADR {number}" for number in _ADR.findall(line) if not [*_ADRS.glob(f"{number}-*.md")])
     if path.suffix == ".md":

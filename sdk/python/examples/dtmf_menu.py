@@ -10,6 +10,7 @@ RATE_HZ = 8000
 
 
 def tones(*notes_hz: float, ms: int = 150) -> np.ndarray:
+    """Make notes of `ms` each."""
     at = np.arange(RATE_HZ * ms // 1000) / RATE_HZ
     return np.concatenate([6000 * np.sin(2 * np.pi * hz * at) for hz in notes_hz]).astype(np.int16)
 
@@ -20,6 +21,7 @@ WRONG = tones(200)
 
 
 async def menu(call: Call) -> None:
+    """Serve one call."""
     speaking = asyncio.create_task(call.play(MENU))
     async for event in call.events():
         match event:

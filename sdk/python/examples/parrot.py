@@ -13,6 +13,7 @@ TONE = (8000 * np.sin(2 * np.pi * 880 * np.arange(RATE_HZ // 10) / RATE_HZ)).ast
 
 
 async def parrot(call: Call) -> None:
+    """Serve one call."""
     said: list[np.ndarray] = []
     quiet = 0
     answer: asyncio.Task[None] | None = None
@@ -34,6 +35,7 @@ async def parrot(call: Call) -> None:
 
 
 async def repeat(call: Call, speech: np.ndarray) -> None:
+    """Play a tone and the caller's words."""
     await call.play(TONE)
     await call.play(speech)
     await call.played()

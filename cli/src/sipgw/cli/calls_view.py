@@ -23,6 +23,7 @@ def state_of(call: CallSummary) -> str:
 
 
 def cause_of(call: CallSummary) -> str:
+    """Return why a call ended, in words."""
     words = EndCause.Name(call.end_cause).removeprefix("END_CAUSE_").lower().replace("_", " ")
     return f"{words}: {call.end_reason}" if call.end_reason else words
 
@@ -33,6 +34,7 @@ def printable(text: str) -> str:
 
 
 def has_ended(call: CallSummary) -> bool:
+    """Return whether the call is over."""
     return call.state == _ENDED
 
 

@@ -16,9 +16,14 @@ class CallsShow(Protocol):
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *_: object) -> None: ...
-    def say(self, line: str) -> None: ...
-    def changed(self, calls: Iterable[CallSummary], *, is_snapshot: bool) -> None: ...
-    def pressed(self, call_id: str, digit: str) -> None: ...
+    def say(self, line: str) -> None:
+        """Print a line."""
+
+    def changed(self, calls: Iterable[CallSummary], *, is_snapshot: bool) -> None:
+        """Show changed calls."""
+
+    def pressed(self, call_id: str, digit: str) -> None:
+        """Show a key press."""
 
 
 def show_for(title: str) -> CallsShow:
@@ -40,9 +45,11 @@ class Lines:
         pass
 
     def say(self, line: str) -> None:
+        """Print a line."""
         print(line, flush=True)
 
     def changed(self, calls: Iterable[CallSummary], *, is_snapshot: bool) -> None:
+        """Print a line for each new state."""
         for call in calls:
             if self._told.get(call.call_id) == call.state:
                 continue
@@ -55,6 +62,7 @@ class Lines:
             self.say(self._line(call))
 
     def pressed(self, call_id: str, digit: str) -> None:
+        """Print a line for the key."""
         self.say(f"call {call_id} digit {digit}")
 
 
@@ -76,9 +84,11 @@ class LiveTable:
         self._live.stop()
 
     def say(self, line: str) -> None:
+        """Print a line above the table."""
         self._live.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def changed(self, calls: Iterable[CallSummary], *, is_snapshot: bool) -> None:
+        """Redraw the table."""
         if is_snapshot:
             self._calls.clear()
         for call in calls:
@@ -90,6 +100,7 @@ class LiveTable:
                 self._calls[call.call_id] = call
 
     def pressed(self, call_id: str, digit: str) -> None:
+        """Redraw the table with the key."""
         self._digits[call_id] = self._digits.get(call_id, "") + digit
 
     def _render(self) -> RenderableType:

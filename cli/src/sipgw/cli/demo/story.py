@@ -61,6 +61,7 @@ class Listener:
         self._tell = tell
 
     def __call__(self, event: SupervisorEvent) -> None:
+        """Take an event of the supervisor."""
         match event:
             case ServiceStarted(name=name, pid=pid, seconds=seconds):
                 self._tell(f"{name} runs", f"pid {pid}, after {seconds:.1f} s")

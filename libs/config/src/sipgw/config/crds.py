@@ -35,6 +35,7 @@ class Column:
     is_wide: bool = False
 
     def as_schema(self) -> Schema:
+        """Return the column as a CRD writes it."""
         wide = {"priority": 1} if self.is_wide else {}
         return {"name": self.name, "type": self.type, "jsonPath": self.json_path, **wide}
 

@@ -30,6 +30,7 @@ class Rule:
     message: str
 
     def as_schema(self) -> dict[str, str]:
+        """Return the rule as a CRD writes it."""
         return {"rule": self.cel, "message": f"allowed: {self.message}"}
 
     def __get_pydantic_json_schema__(

@@ -17,7 +17,9 @@ from sipgw.config.regex import matches
 class HeaderValues(Protocol):
     """The headers of a request; sipgw.sip.Headers is one."""
 
-    def get_all(self, name: str, /) -> Sequence[str]: ...
+    def get_all(self, name: str, /) -> Sequence[str]:
+        """Return every line of this header."""
+        ...
 
 
 def match_trunk(config: pb.GatewayConfig, source_ip: str) -> pb.Trunk | None:

@@ -22,6 +22,7 @@ class Placed:
         return self.document.kind, self.document.metadata.name
 
     def problem(self, path: Path, field: str, found: str, allowed: str, hint: str = "") -> ConfigProblem:
+        """Describe a problem of this document."""
         return ConfigProblem(self.source.file, self.source.line_of(path), field, found, allowed, hint)
 
 

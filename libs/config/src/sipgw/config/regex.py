@@ -1,8 +1,8 @@
-"""Regular expressions with bounded matching time: a subset of RE2's syntax, with a bound on backtracking.
+r"""Regular expressions with bounded matching time: a subset of RE2's syntax, with a bound on backtracking.
 
 Python's ``re`` backtracks, so ``(a+)+x`` takes years on 40 letters. Here a pattern is walked once to count
 the ways it could be tried on a value of MAX_VALUE characters; too many is an error at load. The whole value
-has to match; ``\\d`` and ``\\w`` mean ASCII.
+has to match; ``\d`` and ``\w`` mean ASCII.
 """
 
 import re

@@ -37,9 +37,11 @@ class SealKey:
 
     @classmethod
     def random(cls) -> "SealKey":
+        """Draw a key."""
         return cls(secrets.token_bytes(MIN_KEY_BYTES))
 
     def seal(self, value: bytes, purpose: str) -> bytes:
+        """Seal a value for a purpose."""
         nonce = hmac.digest(self._nonce_key, purpose.encode() + b"\0" + value, "sha256")[:_NONCE_BYTES]
         return self._id + nonce + self._cipher.encrypt(nonce, value, purpose.encode())
 

@@ -31,6 +31,7 @@ class Secrets:
 
     @classmethod
     def of(cls, secrets: Iterable[Secret]) -> "Secrets":
+        """Collect Secrets by name."""
         return cls({secret.name: secret for secret in secrets})
 
     def password(self, reference: SecretReference) -> bytes:

@@ -10,7 +10,7 @@ _SHOWN = 2
 
 
 def match_in_words(route: BotRoute) -> str:
-    """Describe a match: ``trunk carrier, to +49*, from ~\\d+, X-Queue support``; ``any call``."""
+    r"""Describe a match: ``trunk carrier, to +49*, from ~\d+, X-Queue support``; ``any call``."""
     match = route.spec.match
     parts = [f"trunk {_few(match.trunks)}"] if match.trunks else []
     parts += [f"{name} {_value(value)}" for name, value in (("to", match.to), ("from", match.from_)) if value]

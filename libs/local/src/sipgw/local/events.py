@@ -7,6 +7,8 @@ from sipgw.local.service_log import LogLine
 
 @dataclass(frozen=True, slots=True)
 class ServiceStarted:
+    """A service is ready, at the addresses of `binds`."""
+
     name: str
     pid: int
     seconds: float
@@ -24,12 +26,16 @@ class ServiceCrashed:
 
 @dataclass(frozen=True, slots=True)
 class ServiceRestarted:
+    """A service that had crashed is ready again."""
+
     name: str
     pid: int
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceStopped:
+    """A service was ended by us."""
+
     name: str
     is_clean: bool
 

@@ -74,6 +74,7 @@ def _signal(process: psutil.Process, *, hard: bool) -> None:
 
 
 def main() -> None:
+    """Wait for the end of standard input, then end the run."""
     run_id, grace_s, scratch = sys.argv[1], float(sys.argv[2]), sys.argv[3]
     while os.read(0, 4096):
         pass

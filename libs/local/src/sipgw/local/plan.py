@@ -11,6 +11,7 @@ _ANY = "127.0.0.1:0"
 
 
 def redis_service(binary: Path, socket_path: Path) -> ServiceSpec:
+    """Return a Redis on a Unix socket."""
     return ServiceSpec(
         "redis",
         Stage.REDIS,
@@ -21,6 +22,7 @@ def redis_service(binary: Path, socket_path: Path) -> ServiceSpec:
 
 
 def registry_service(redis_url: str) -> ServiceSpec:
+    """Return the registry."""
     return ServiceSpec(
         "registry",
         Stage.REGISTRY,
@@ -31,6 +33,7 @@ def registry_service(redis_url: str) -> ServiceSpec:
 
 
 def echo_bot_service() -> ServiceSpec:
+    """Return the built-in echo bot."""
     return ServiceSpec(
         "bot",
         Stage.BOT,

@@ -20,6 +20,7 @@ class PortRange:
 
     @classmethod
     def parse(cls, text: str) -> "PortRange":
+        """Read "LOW-HIGH". Raises BadOptions."""
         low, dash, high = text.partition("-")
         if not (dash and low.strip().isdigit() and high.strip().isdigit()):
             raise BadOptions(f"RTP ports {text!r} are not LOW-HIGH, e.g. 20000-22399")
@@ -27,6 +28,7 @@ class PortRange:
 
     @classmethod
     def of(cls, low: int, high: int) -> "PortRange":
+        """Check and return the range low..high. Raises BadOptions."""
         low += low % 2
         if not 1024 <= low < high <= 65535:
             raise BadOptions(f"RTP ports {low}-{high}: need 1024 <= LOW < HIGH <= 65535")

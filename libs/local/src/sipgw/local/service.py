@@ -141,6 +141,7 @@ class ServiceProcess:
         return status in {0, -signal.SIGTERM}
 
     async def kill(self) -> None:
+        """Send SIGKILL and wait for the end."""
         if self._process is not None and self.is_running:
             _send(self._process.kill)
             await self._process.wait()

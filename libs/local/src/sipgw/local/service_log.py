@@ -43,6 +43,7 @@ class LogLine:
 
 
 def parse_line(text: str) -> LogLine:
+    """Read a line of a log."""
     if text.startswith("{"):
         try:
             record: object = json.loads(text)

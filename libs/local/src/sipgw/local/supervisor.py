@@ -65,6 +65,7 @@ class Supervisor:
         await asyncio.shield(asyncio.create_task(self.stop(), name="stop"))
 
     def service(self, name: str) -> ServiceProcess:
+        """Return the service of that name."""
         return self._services[name]
 
     @property

@@ -81,6 +81,7 @@ class ExcessWatch:
         return quiet | (impatient & self._turn[rows])
 
     def dropped(self, rows: Rows, count: BytesI64 | int) -> None:
+        """Note that `count` bytes of `rows` were dropped."""
         self.debt[rows] = np.maximum(self.debt[rows] - count, 0)
 
     def forgive(self, row: int) -> None:

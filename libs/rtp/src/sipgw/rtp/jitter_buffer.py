@@ -122,6 +122,7 @@ class JitterBuffer:
         return payload, concealed
 
     def peek(self, rows: Rows, length: int) -> BytesU8:
+        """Return the next `length` bytes of each row without taking them."""
         return self._ring.read(rows, self._head[rows], length)
 
     def skip(self, rows: Rows, length: int) -> None:

@@ -61,13 +61,17 @@ class Reach(Enum):
 class LocalAddresses(Protocol):
     """The addresses of the sending machine."""
 
-    def is_own(self, host: str) -> bool: ...
+    def is_own(self, host: str) -> bool:
+        """Return whether it is an address of this machine."""
+        ...
 
     def is_broadcast(self, host: str) -> bool:
         """Return whether it is the broadcast address of one of the machine's networks."""
         ...
 
-    def is_relay_port(self, port: int) -> bool: ...
+    def is_relay_port(self, port: int) -> bool:
+        """Return whether a relay of this machine uses the port."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

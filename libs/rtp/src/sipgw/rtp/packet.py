@@ -63,6 +63,7 @@ class RtpPacket:
         )
 
     def to_bytes(self) -> bytes:
+        """Serialize the packet."""
         first = _VERSION_2 | len(self.csrcs)
         first |= _EXTENSION if self.extension else 0
         first |= _PADDING if self.padding else 0

@@ -78,6 +78,7 @@ class SlotRing:
         return out
 
     def reset_row(self, row: int, value: int) -> None:
+        """Set all bytes of a row to `value`."""
         self._flat[row] = value
 
     def recode_row(self, row: int, table: BytesU8) -> None:

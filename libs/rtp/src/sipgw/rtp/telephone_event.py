@@ -36,6 +36,7 @@ class TelephoneEvent:
         return cls(event, bool(flags & 0x80), flags & 0x3F, duration)
 
     def to_bytes(self) -> bytes:
+        """Serialize the payload."""
         return struct.pack("!BBH", self.event, (0x80 if self.end else 0) | self.volume, self.duration)
 
     @property
@@ -120,6 +121,7 @@ class DtmfReceiver:
         self._ended.clear()
 
     def next_event(self) -> DigitEvent | None:
+        """Take the oldest event."""
         return self._events.popleft() if self._events else None
 
     def next_timer(self) -> float | None:
@@ -127,6 +129,7 @@ class DtmfReceiver:
         return self._pressed.heard_at + self._timeout_s if self._pressed else None
 
     def handle_timer(self, now: float) -> None:
+        """End a key whose packets have stopped."""
         due = self.next_timer()
         if due is not None and now >= due:
             self._end()

@@ -20,7 +20,9 @@ class SystemClock:
     """The machine's own clocks."""
 
     def monotonic(self) -> float:
+        """Return the monotonic clock in seconds."""
         return time.monotonic()
 
     def unix_ms(self) -> int:
+        """Return the wall clock in milliseconds since the epoch."""
         return time.time_ns() // 1_000_000

@@ -57,24 +57,31 @@ class RotatingChannel(grpc.aio.Channel):
             await channel.close(grace)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:  # noqa: FBT001, FBT002 - grpc's
+        """Return the present channel's state."""
         return self.current().get_state(try_to_connect)
 
     async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        """Wait for the present channel's next state."""
         await self.current().wait_for_state_change(last_observed_state)
 
     async def channel_ready(self) -> None:
+        """Wait until the present channel is ready."""
         await self.current().channel_ready()
 
     def unary_unary(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a method of this kind."""
         return _Method(self, "unary_unary", args, kwargs)
 
     def unary_stream(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a method of this kind."""
         return _Method(self, "unary_stream", args, kwargs)
 
     def stream_unary(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a method of this kind."""
         return _Method(self, "stream_unary", args, kwargs)
 
     def stream_stream(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a method of this kind."""
         return _Method(self, "stream_stream", args, kwargs)
 
 

@@ -43,6 +43,7 @@ class Direction(StrEnum):
 
     @staticmethod
     def of(*, sends: bool, receives: bool) -> "Direction":
+        """Return the direction that sends and receives so."""
         if sends:
             return Direction.SENDRECV if receives else Direction.SENDONLY
         return Direction.RECVONLY if receives else Direction.INACTIVE
@@ -57,6 +58,7 @@ class Attribute:
 
     @classmethod
     def parse(cls, text: str) -> "Attribute":
+        """Read the value of an ``a=`` line."""
         name, colon, value = text.partition(":")
         return cls(name, value if colon else None)
 

@@ -32,6 +32,7 @@ class Origin:
 
     @classmethod
     def parse(cls, line: NumberedLine) -> "Origin":
+        """Read an ``o=`` line."""
         words = line.value.split()
         if len(words) != 6:
             raise SdpParseError(line.number, f"o= has 6 words, found {len(words)}")
@@ -53,10 +54,12 @@ class Connection:
 
     @classmethod
     def of(cls, address: str) -> "Connection":
+        """Return the line for a unicast address."""
         return cls(address, address_type_of(address))
 
     @classmethod
     def parse(cls, line: NumberedLine) -> "Connection":
+        """Read a ``c=`` line."""
         words = line.value.split()
         if len(words) != 3 or words[0].upper() != "IN" or words[1].upper() not in ("IP4", "IP6"):
             raise SdpParseError(line.number, f"c= is 'IN IP4|IP6 <address>', found {line.value[:60]!r}")
@@ -164,6 +167,7 @@ class SessionDescription:
         )
 
     def to_bytes(self) -> bytes:
+        """Serialize the description in the order of RFC 8866 §5."""
         lines = [SdpLine("v", "0"), self.origin.line, SdpLine("s", self.name)]
         lines += _body_lines(self.connection, self.attributes, self.other_lines)
         for media in self.media:

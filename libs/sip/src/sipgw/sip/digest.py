@@ -27,6 +27,7 @@ class DigestAlgorithm(StrEnum):
     MD5 = "MD5"
 
     def hash(self, text: bytes) -> str:
+        """Return the digest of `text` in lower-case hex."""
         name = "md5" if self is DigestAlgorithm.MD5 else "sha256"
         return hashlib.new(name, text, usedforsecurity=False).hexdigest()
 

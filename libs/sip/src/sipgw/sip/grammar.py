@@ -63,7 +63,7 @@ def format_parameters(parameters: Mapping[str, str | None]) -> str:
 
 
 def unquote_string(text: str) -> str:
-    """Return the text of a quoted-string (RFC 3261 §25.1): `"a \\"b\\""` → `a "b"`."""
+    r"""Return the text of a quoted-string (RFC 3261 §25.1): `"a \"b\""` → `a "b"`."""
     inner = text[1:-1]
     return _ESCAPED_CHARACTER.sub(r"\1", inner) if "\\" in inner else inner
 

@@ -149,6 +149,7 @@ class Headers:
         return list(self._items)
 
     def copy(self) -> "Headers":
+        """Return an independent copy."""
         return Headers.from_lines(list(self._items))
 
     def parsed(self, what: str, parse: "Callable[[Headers], T]") -> T:

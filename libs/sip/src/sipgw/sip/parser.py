@@ -72,9 +72,9 @@ def parse_message(data: bytes, limits: ParserLimits = DEFAULT_LIMITS) -> SipRequ
 
 
 def _split_head(data: bytes, limits: ParserLimits) -> tuple[str, bytes, SipParseError | None]:
-    """Return the unfolded text before the empty line, the bytes after it, and the first fault.
+    r"""Return the unfolded text before the empty line, the bytes after it, and the first fault.
 
-    Lines of the text end in "\\n".
+    Lines of the text end in "\n".
     """
     if data[:1] in (b"\r", b"\n"):
         data = data.lstrip(b"\r\n")  # RFC 3261 §7.5

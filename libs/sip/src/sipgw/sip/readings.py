@@ -37,22 +37,27 @@ def _required(headers: Headers, name: str) -> str:
 
 
 def top_via(headers: Headers) -> Via:
+    """Read the first Via."""
     return Via.parse(split_commas(_required(headers, "Via"))[0])
 
 
 def vias(headers: Headers) -> tuple[Via, ...]:
+    """Read every Via."""
     return tuple(Via.parse(value) for value in headers.values("Via"))
 
 
 def from_(headers: Headers) -> NameAddress:
+    """Read From."""
     return NameAddress.parse(_required(headers, "From"), "From")
 
 
 def to(headers: Headers) -> NameAddress:
+    """Read To."""
     return NameAddress.parse(_required(headers, "To"), "To")
 
 
 def call_id(headers: Headers) -> str:
+    """Read Call-ID."""
     value = _required(headers, "Call-ID")
     if not _CALL_ID.fullmatch(value):
         raise SipParseError(400, "Malformed Call-ID")
@@ -60,6 +65,7 @@ def call_id(headers: Headers) -> str:
 
 
 def cseq(headers: Headers) -> CSeq:
+    """Read CSeq."""
     match = _CSEQ.fullmatch(_required(headers, "CSeq"))
     if match is None:
         raise SipParseError(400, "Malformed CSeq")
@@ -67,14 +73,17 @@ def cseq(headers: Headers) -> CSeq:
 
 
 def max_forwards(headers: Headers) -> int | None:
+    """Read Max-Forwards; None without it."""
     return optional_decimal(headers, "Max-Forwards", 255)
 
 
 def content_length(headers: Headers) -> int | None:
+    """Read Content-Length; None without it."""
     return optional_decimal(headers, "Content-Length", 2**31)
 
 
 def optional_decimal(headers: Headers, name: str, highest: int) -> int | None:
+    """Read a header of one decimal up to `highest`; None without it."""
     value = headers.get(name)
     return None if value is None else parse_decimal(value, name, highest)
 
@@ -90,10 +99,12 @@ def contacts(headers: Headers) -> tuple[NameAddress, ...]:
 
 
 def routes(headers: Headers) -> tuple[NameAddress, ...]:
+    """Read every Route."""
     return addresses(headers, "Route")
 
 
 def record_routes(headers: Headers) -> tuple[NameAddress, ...]:
+    """Read every Record-Route."""
     return addresses(headers, "Record-Route")
 
 

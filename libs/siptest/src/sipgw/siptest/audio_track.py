@@ -25,6 +25,7 @@ class AudioTrack:
     packets: list[TrackPacket] = field(default_factory=list[TrackPacket])
 
     def add(self, at_s: float, first_sample: int, samples: SamplesI16) -> None:
+        """Add a packet's audio."""
         self.packets.append(TrackPacket(at_s, first_sample, samples))
 
     @property

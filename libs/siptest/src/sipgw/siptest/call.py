@@ -22,6 +22,8 @@ Outgoing = OutgoingInvite | None
 
 
 class CallPhase(Enum):
+    """How far a call has come."""
+
     CALLING = "calling"
     RINGING = "ringing"
     ANSWERED = "answered"
@@ -29,6 +31,8 @@ class CallPhase(Enum):
 
 
 class EndedBy(Enum):
+    """Which side, or what, ended a call."""
+
     US = "us"
     PEER = "peer"
     REFUSED = "refused"
@@ -106,6 +110,7 @@ class PhoneCall:
         return self.outgoing.client.final if self.outgoing is not None else None
 
     def statistics(self) -> CallStatistics:
+        """Return the figures of the call so far."""
         return measure(self.media, self.times)
 
     # ---- waiting -------------------------------------------------------------------------------------------
@@ -127,6 +132,7 @@ class PhoneCall:
         await self.changes.until(lambda: self.phase is not CallPhase.CALLING, timeout_s, "ringing")
 
     async def ended(self, timeout_s: float = 10.0) -> CallEnd:
+        """Wait for the end of the call."""
         await self.changes.until(lambda: self.has_ended, timeout_s, "end of the call")
         assert self.end is not None
         return self.end
@@ -188,9 +194,11 @@ class PhoneCall:
             await self.hangup(timeout_s)
 
     async def hold(self) -> None:
+        """Put the peer on hold: we send and receive nothing."""
         await self.reinvite(Direction.SENDONLY)
 
     async def resume(self) -> None:
+        """End the hold."""
         await self.reinvite(Direction.SENDRECV)
 
     async def reinvite(self, direction: Direction | None = None, *, timeout_s: float = 5.0) -> SipResponse:
@@ -225,17 +233,20 @@ class PhoneCall:
     # ---- what the phone tells ------------------------------------------------------------------------------
 
     def became_ringing(self) -> None:
+        """Note a 180 or 183."""
         if self.phase is CallPhase.CALLING:
             self.phase = CallPhase.RINGING
         self.changes.notify()
 
     def became_answered(self) -> None:
+        """Note the 200."""
         if self.phase in {CallPhase.CALLING, CallPhase.RINGING}:
             self.phase = CallPhase.ANSWERED
             self.times.answered_s = time.monotonic()
         self.changes.notify()
 
     def ack_received(self, ack: SipRequest) -> None:
+        """Note the peer's ACK."""
         self.acks.append(ack)
         self.on_ack(ack)
         self.changes.notify()
@@ -250,15 +261,19 @@ class PhoneCall:
         task.add_done_callback(self._tasks.discard)
 
     def has_media(self, media: NegotiatedMedia) -> None:
+        """Apply negotiated media."""
         self.media.apply(media)
 
     def was_refused(self, status_line: str) -> None:
+        """End the call: the INVITE was refused."""
         self.finish(CallEnd(EndedBy.REFUSED, status_line))
 
     def had_no_answer(self) -> None:
+        """End the call: the INVITE timed out."""
         self.finish(CallEnd(EndedBy.TIMEOUT, "no final answer to INVITE"))
 
     def finish(self, end: CallEnd) -> None:
+        """End the call."""
         if not self.has_ended:
             self.phase = CallPhase.ENDED
             self.end = end

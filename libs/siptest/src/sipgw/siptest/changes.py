@@ -13,6 +13,7 @@ class Changes:
         self._waiting: set[asyncio.Future[None]] = set()
 
     def notify(self) -> None:
+        """Wake all that wait to check their condition."""
         for future in self._waiting:
             if not future.done():
                 future.set_result(None)

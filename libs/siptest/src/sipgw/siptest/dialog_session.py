@@ -25,6 +25,7 @@ class DialogSession:
         return self.dialog
 
     def towards(self, otherwise: Address | None = None) -> Address:
+        """Return the address for the dialog's requests."""
         if self.destination is not None:
             return Address("UDP", *self.destination)
         return otherwise or destination_of(self.live.next_hop)

@@ -77,6 +77,7 @@ class SipEndpoint(asyncio.DatagramProtocol):
     async def open(
         cls, host: str, port: int, on_event: Callable[[TransactionEvent], None], timers: TimerValues
     ) -> "SipEndpoint":
+        """Bind a socket."""
         loop = asyncio.get_running_loop()
         _, endpoint = await loop.create_datagram_endpoint(
             lambda: cls(on_event, timers), local_addr=(host, port)
@@ -84,11 +85,13 @@ class SipEndpoint(asyncio.DatagramProtocol):
         return endpoint
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
         self._transport = cast("asyncio.DatagramTransport", transport)
         name = cast("HostPort", transport.get_extra_info("sockname"))
         self.address = Address("UDP", name[0], name[1])
 
     def datagram_received(self, data: bytes, addr: HostPort) -> None:
+        """Record the datagram and give it to the layer."""
         now = time.monotonic()
         peer = (addr[0], addr[1])
         self.messages.append(SipTraffic(now, is_sent=False, data=data, peer=peer))
@@ -99,6 +102,7 @@ class SipEndpoint(asyncio.DatagramProtocol):
         """Ignore a closed port of the peer: the transaction's timer fires, as for a host that is off."""
 
     def close(self) -> None:
+        """Close the socket."""
         if self._timer is not None:
             self._timer.cancel()
         if self._transport is not None:
@@ -109,6 +113,7 @@ class SipEndpoint(asyncio.DatagramProtocol):
         return Via("UDP", self.address.host, self.address.port, {"rport": None})
 
     def new_branch(self) -> str:
+        """Return a branch for our Via."""
         return self._layer.new_branch()
 
     def send_request(
@@ -118,6 +123,7 @@ class SipEndpoint(asyncio.DatagramProtocol):
         on_response: Callable[[SipResponse], None] = lambda _: None,
         on_timeout: Callable[[], None] = lambda: None,
     ) -> ClientTransaction:
+        """Send a request in a new transaction."""
         key = self._layer.send_request(request, destination, time.monotonic())
         client = ClientTransaction(request, destination, key, on_response, on_timeout)
         self._clients[key] = client
@@ -125,10 +131,12 @@ class SipEndpoint(asyncio.DatagramProtocol):
         return client
 
     def respond(self, key: TransactionKey, response: SipResponse) -> None:
+        """Send a response of a server transaction."""
         self._layer.respond(key, response, time.monotonic())
         self._pump()
 
     def respond_unless_none(self, key: TransactionKey, response: SipResponse | None) -> None:
+        """Send a response, if there is one."""
         if response is not None:
             self.respond(key, response)
 

@@ -31,10 +31,12 @@ class IncomingCall:
         return self._received.key
 
     def ring(self, status: int = 180) -> None:
+        """Send a provisional response."""
         self._respond(status)
         self.call.became_ringing()
 
     def reject(self, status: int = 486) -> None:
+        """Send a final response that refuses the call."""
         self._is_final = True
         response = self._respond(status)
         self.call.finish(CallEnd(EndedBy.US, f"{response.status} {response.reason}"))
@@ -97,6 +99,7 @@ class IncomingCall:
         return response
 
     async def cancelled(self, timeout_s: float = 10.0) -> None:
+        """Wait for the caller's CANCEL."""
         await self.changes.until(lambda: self.is_cancelled, timeout_s, "CANCEL")
 
     def cancel_received(self) -> bool:

@@ -150,6 +150,7 @@ async def place_calls(
 
 
 def summarise_calls(outcomes: Sequence[CallOutcome]) -> LoadSummary:
+    """Summarise the outcomes of calls."""
     statistics = [outcome.statistics for outcome in outcomes]
     answers = [s.answer_time_ms for s in statistics if s.answer_time_ms is not None]
     echoes = [outcome.latency for outcome in outcomes if outcome.latency is not None]

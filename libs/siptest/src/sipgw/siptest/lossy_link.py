@@ -15,6 +15,8 @@ HostPort = tuple[str, int]
 
 
 class Direction(Enum):
+    """Which way a datagram goes."""
+
     TO_TARGET = "to target"
     TO_CLIENT = "to client"
 
@@ -75,6 +77,7 @@ class LossyLink:
         return name[0], name[1]
 
     async def aclose(self) -> None:
+        """Close all sockets."""
         for task in self._tasks:
             task.cancel()
         for transport in self._upstream.values():

@@ -61,15 +61,19 @@ class PhoneMedia:
         self._sender.start(media)
 
     def play(self, audio: Audio) -> int:
+        """Queue audio; return the sample of the sent track where it begins."""
         return self._sender.play(read_speech(audio) if isinstance(audio, Path) else audio)
 
     def send_digits(self, digits: str, *, duration_ms: int, gap_ms: int) -> None:
+        """Queue key presses."""
         self._sender.send_digits(digits, duration_ms=duration_ms, gap_ms=gap_ms)
 
     def stop_sending(self) -> None:
+        """Stop sending RTP."""
         self._sender.stop()
 
     def close(self) -> None:
+        """Stop sending and close the sockets."""
         self._sender.stop()
         for reader in self._readers:
             reader.close()

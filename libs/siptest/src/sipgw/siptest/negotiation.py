@@ -59,6 +59,7 @@ class Negotiation:
         return accept_answer(self._offer, SessionDescription.parse(answer), self.capabilities)
 
     def answer(self, offer: bytes) -> tuple[bytes, NegotiatedMedia]:
+        """Answer an offer; return the answer and the negotiated media."""
         self._version += 1
         answer = answer_offer(
             SessionDescription.parse(offer),

@@ -14,11 +14,20 @@ from sipgw.siptest.negotiation import CONTENT_TYPE, Negotiation
 class InviteProgress(Protocol):
     """The observer of an INVITE's progress."""
 
-    def became_ringing(self) -> None: ...
-    def became_answered(self) -> None: ...
-    def has_media(self, media: NegotiatedMedia) -> None: ...
-    def was_refused(self, status_line: str) -> None: ...
-    def had_no_answer(self) -> None: ...
+    def became_ringing(self) -> None:
+        """Note a 180 or 183."""
+
+    def became_answered(self) -> None:
+        """Note the 200."""
+
+    def has_media(self, media: NegotiatedMedia) -> None:
+        """Apply negotiated media."""
+
+    def was_refused(self, status_line: str) -> None:
+        """Note a final failure."""
+
+    def had_no_answer(self) -> None:
+        """Note that the INVITE timed out."""
 
 
 class OutgoingInvite:
@@ -45,6 +54,7 @@ class OutgoingInvite:
         self._is_settled = False
 
     def send(self, request: SipRequest, destination: Address) -> None:
+        """Send the INVITE."""
         self.client = self._session.endpoint.send_request(
             request, destination, self._on_response, self._on_timeout
         )
@@ -58,6 +68,7 @@ class OutgoingInvite:
         await self.changes.until(lambda: bool(self.client.responses), timeout_s, "response to INVITE")
 
     async def cancel(self, timeout_s: float = 5.0) -> None:
+        """Send a CANCEL and wait for its response."""
         await self.trying(timeout_s)
         if self.client.final is None:
             destination = self._session.towards(self.client.destination)

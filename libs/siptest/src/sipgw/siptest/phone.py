@@ -71,6 +71,7 @@ class SipPhone:
         user: str = "alice",
         timers: TimerValues = _RFC_TIMERS,
     ) -> "SipPhone":
+        """Open a phone on a free port."""
         phone = cls(user)
         phone._endpoint = await SipEndpoint.open(host, port, phone._on_event, timers)
         return phone

@@ -146,6 +146,7 @@ class ProbeSignal:
         self.positions: list[int] = [self._every // 4 + i * self._every for i in range(count)]
 
     def pcm(self) -> SamplesI16:
+        """Return the samples."""
         out = np.zeros(self._every * len(self.markers), dtype=np.int16)
         for position, marker in zip(self.positions, self.markers, strict=True):
             out[position : position + len(marker)] = marker

@@ -18,6 +18,8 @@ _MOST_EARLY = 500
 
 @dataclass(frozen=True, slots=True)
 class ReceivedPacket:
+    """An RTP packet with its time of arrival."""
+
     arrived_s: float
     source: HostPort
     packet: RtpPacket
@@ -57,6 +59,7 @@ class ReceivedAudio:
         self._sample = 0  # the place of `_last_timestamp` on the track
 
     def apply(self, media: NegotiatedMedia) -> None:
+        """Accept negotiated media."""
         self._media = media
         self._format = AudioFormat(Codec(media.codec), media.clock_rate_hz, media.ptime_ms)
         self.track.rate_hz = media.clock_rate_hz
@@ -65,6 +68,7 @@ class ReceivedAudio:
             self.receive(data, source, arrived_s)
 
     def receive(self, data: bytes, source: HostPort, arrived_s: float) -> None:
+        """Take a datagram."""
         media = self._media
         if media is None:
             if len(self._early) < _MOST_EARLY:

@@ -61,6 +61,7 @@ class RtpSender:
         return not self._keys
 
     def start(self, media: NegotiatedMedia) -> None:
+        """Begin to send, or go on with other media."""
         self._media = media
         self._format = AudioFormat(Codec(media.codec), media.clock_rate_hz, media.ptime_ms)
         self.track.rate_hz = media.clock_rate_hz
@@ -71,6 +72,7 @@ class RtpSender:
             self._tick()
 
     def stop(self) -> None:
+        """Stop sending."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -35,6 +35,7 @@ class CallStatistics:
 
 
 def measure(media: PhoneMedia, times: Times) -> CallStatistics:
+    """Return the figures of a call."""
     received = media.received
     answer_time_s = times.answer_time_s
     return CallStatistics(

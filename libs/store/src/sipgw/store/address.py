@@ -66,6 +66,7 @@ class Credentials(CredentialProvider):
             raise OSError(str(error)) from error
 
     async def get_credentials_async(self) -> Any:
+        """Return the same as `get_credentials`."""
         return self.get_credentials()
 
 

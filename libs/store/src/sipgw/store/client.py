@@ -42,17 +42,22 @@ _PARSED_REPLIES: Final = (
 class Closable(Protocol):
     """Something with connections to close."""
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Close the connections."""
 
 
 class Requests(Protocol):
     """Something that executes commands."""
 
-    async def request(self, args: tuple[Any, ...], timeout_s: float) -> Any: ...
+    async def request(self, args: tuple[Any, ...], timeout_s: float) -> Any:
+        """Execute a command within `timeout_s`."""
+        ...
 
-    def reset(self) -> None: ...
+    def reset(self) -> None:
+        """Connect anew."""
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Close the connections."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,16 +87,20 @@ class Keeper:
         self._tasks.spawn(self._keep(), "keeper")
 
     async def aclose(self) -> None:
+        """Stop the background task."""
         await self._tasks.aclose()
 
     def subscribe(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Call `callback(epoch)` at each change; return an unsubscriber."""
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback)
 
     def now_ms(self) -> int:
+        """Return Redis time by the last probe."""
         return int(time.monotonic() * 1000 + self._offset_ms)
 
     async def shared_secret(self, name: str) -> bytes:
+        """Return the secret `name`, drawn once by all processes."""
         held = self._secrets.get(name)
         if held is None:
             drawn = f"{self.now_ms():016x}".encode() + secrets.token_bytes(_SECRET_BYTES)

@@ -24,15 +24,25 @@ class LinkLost(Exception):
 class Connection(Protocol):
     """The part of redis-py's connection that we use: address, TLS, authentication, packing and parsing."""
 
-    def connect(self) -> Awaitable[None]: ...
+    def connect(self) -> Awaitable[None]:
+        """Connect and authenticate."""
+        ...
 
-    def disconnect(self, nowait: bool = False) -> Awaitable[None]: ...  # noqa: FBT001, FBT002
+    def disconnect(self, nowait: bool = False) -> Awaitable[None]:  # noqa: FBT001, FBT002
+        """Close the connection."""
+        ...
 
-    def pack_command(self, *args: Any) -> list[bytes]: ...
+    def pack_command(self, *args: Any) -> list[bytes]:
+        """Serialize a command."""
+        ...
 
-    def send_packed_command(self, command: Iterable[bytes]) -> Awaitable[None]: ...
+    def send_packed_command(self, command: Iterable[bytes]) -> Awaitable[None]:
+        """Write a serialized command."""
+        ...
 
-    def read_response(self, disable_decoding: bool = False) -> Awaitable[Any]: ...  # noqa: FBT001, FBT002
+    def read_response(self, disable_decoding: bool = False) -> Awaitable[Any]:  # noqa: FBT001, FBT002
+        """Read one reply."""
+        ...
 
 
 class Link:
@@ -70,6 +80,7 @@ class Link:
             self._line.lose("reset")
 
     async def aclose(self) -> None:
+        """Close the connection for good."""
         if self._line is not None:
             self._line.lose("closed")
             await self._line.finished.wait()

@@ -83,6 +83,7 @@ class RedisServer:
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
+        """Let a frozen process go on."""
         self._signal(signal.SIGCONT)
 
     def flush(self) -> None:

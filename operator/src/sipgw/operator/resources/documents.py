@@ -14,6 +14,7 @@ def key_of(body: Json) -> ObjectKey:
 
 
 def generation_of(body: Json) -> int:
+    """Return the generation of an object; 0 without one."""
     return int(body["metadata"].get("generation") or 0)
 
 

@@ -22,12 +22,14 @@ class Subject:
 
 
 def subject_of(body: Json) -> Subject:
+    """Return an object as the subject of events."""
     return Subject(
         body["apiVersion"], body["kind"], body["metadata"]["name"], body["metadata"].get("uid", "")
     )
 
 
 def subject_of_lane(lane: Lane) -> Subject:
+    """Return a lane's StatefulSet as the subject of events."""
     return Subject("apps/v1", "StatefulSet", lane.name, lane.uid)
 
 

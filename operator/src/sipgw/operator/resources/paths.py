@@ -15,18 +15,22 @@ def documents(namespace: str, kind: str, name: str = "") -> str:
 
 
 def secrets(namespace: str, name: str = "") -> str:
+    """Return the path of Secrets, or of one."""
     return _join(f"/api/v1/namespaces/{namespace}/secrets", name)
 
 
 def pods(namespace: str, name: str = "") -> str:
+    """Return the path of pods, or of one."""
     return _join(f"/api/v1/namespaces/{namespace}/pods", name)
 
 
 def events(namespace: str, name: str = "") -> str:
+    """Return the path of Events, or of one."""
     return _join(f"/api/v1/namespaces/{namespace}/events", name)
 
 
 def leases(namespace: str, name: str = "") -> str:
+    """Return the path of Leases, or of one."""
     return _join(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases", name)
 
 
@@ -37,6 +41,7 @@ def edge_sets(namespace: str) -> tuple[str, str]:
 
 
 def stateful_sets(namespace: str, name: str = "") -> str:
+    """Return the path of StatefulSets, or of one."""
     return _join(f"/apis/apps/v1/namespaces/{namespace}/statefulsets", name)
 
 

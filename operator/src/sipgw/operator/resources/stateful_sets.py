@@ -23,6 +23,7 @@ class Lane:
 
 
 def lane_name(release: str, lane: int) -> str:
+    """Return the name of a lane's StatefulSet."""
     return f"{release}-relay-{lane}"
 
 
@@ -43,6 +44,7 @@ def pods_asked(body: Json) -> int:
 
 
 def read_lane(body: Json) -> Lane:
+    """Read a StatefulSet."""
     status = part(body, "status")
     replicas = int(body["spec"].get("replicas", 1))
     # With OnDelete `currentRevision` never changes: use the count of updated pods.

@@ -30,9 +30,11 @@ class EchoServicer(voicebot_pb2_grpc.VoiceBotServicer):
     """Echoes over both RPCs."""
 
     async def StreamCall(self, request_iterator: object, context: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Echo one call."""
         await _echo_call(context)
 
     async def Trunk(self, request_iterator: object, context: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Echo many calls."""
         await _EchoTrunk(context).run()
 
 

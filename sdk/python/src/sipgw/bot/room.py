@@ -63,6 +63,7 @@ class PlayoutRoom:
         self._sent = position
 
     def limit_to(self, limit: int | None) -> None:
+        """Set the gateway's limit; None for no limit."""
         self._limit = limit
         self._notify()
 
@@ -72,6 +73,7 @@ class PlayoutRoom:
         self._notify()
 
     def close(self) -> None:
+        """End all waiting: the call is over."""
         self._is_closed = True
         self._notify()
 

@@ -20,9 +20,11 @@ _FLEETING = frozenset({"accept", "clear"})  # meaningless on a later stream
 class CallStream(Protocol):
     """The stream through which a call sends. Methods return at once and keep the order."""
 
-    def send_audio(self, data: bytes) -> None: ...
+    def send_audio(self, data: bytes) -> None:
+        """Send speech in the gateway's format."""
 
-    def send_action(self, action: pb.CallAction) -> None: ...
+    def send_action(self, action: pb.CallAction) -> None:
+        """Send an action."""
 
     def supersede(self) -> None:
         """Stop sending: a later stream has the call."""
@@ -75,6 +77,7 @@ class Speech:
         self.consumed_to(self.room.sent - unheard)
 
     def send_audio(self, data: bytes) -> None:
+        """Send speech, and keep it until it is heard."""
         self.room.take(len(data))
         self._heard_by_s = max(self._heard_by_s, _now_s()) + len(data) / self._bytes_a_second
         if self.keeps:
@@ -83,6 +86,7 @@ class Speech:
             self._stream.send_audio(data)
 
     def send_action(self, action: pb.CallAction) -> None:
+        """Send an action, and keep it if it has to last."""
         kind = action.WhichOneof("payload") or ""
         if self.keeps and (kind in _LASTING or (self._stream is None and kind not in _FLEETING)):
             self._unheard.append(_Said(self.room.sent, action))

@@ -55,6 +55,7 @@ class StreamCallSession:
     # -- CallStream
 
     def send_audio(self, data: bytes) -> None:
+        """Queue speech."""
         self._put(pb.CallAction(audio=pb.AudioChunk(data=data)))
         if self._has_marks:
             self._sent += len(data)
@@ -64,9 +65,11 @@ class StreamCallSession:
                 self._put(pb.CallAction(mark=pb.Mark(name=f"{_ROOM_MARK}{self._sent}")))
 
     def send_action(self, action: pb.CallAction) -> None:
+        """Queue an action."""
         self._put(action)
 
     def supersede(self) -> None:
+        """End the RPC: a later stream has the call."""
         self._is_superseded = True
         self._left.set()
 

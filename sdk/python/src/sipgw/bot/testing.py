@@ -113,6 +113,7 @@ class TestCaller:
             await _settle()
 
     async def hold(self, *, on: bool) -> None:
+        """Put the bot on hold, or end the hold."""
         await self.send(Hold(on))
 
     async def send(self, event: Event) -> None:

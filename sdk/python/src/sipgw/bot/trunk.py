@@ -54,6 +54,7 @@ class TrunkSession:
                 task.cancel()
 
     def send_audio(self, attached: "_TrunkCall", data: bytes) -> None:
+        """Queue speech of one call."""
         audio_format = attached.format
         self._composer.add_audio(
             attached.handle, data, format_id=audio_format.id, frame_bytes=audio_format.frame_bytes
@@ -61,6 +62,7 @@ class TrunkSession:
         self._wake.set()
 
     def send(self, action: pb.TrunkAction) -> None:
+        """Queue an action."""
         self._composer.add(action)
         self._wake.set()
 

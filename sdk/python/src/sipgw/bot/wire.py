@@ -15,15 +15,25 @@ END: object = cast("Any", grpc.aio).EOF  # returned by `read` when the gateway h
 class ServerContext(Protocol):
     """The part of grpc.aio.ServicerContext that we use; grpcio ships no types."""
 
-    def read(self) -> Awaitable[Any]: ...
+    def read(self) -> Awaitable[Any]:
+        """Read the next message, or END."""
+        ...
 
-    def write(self, message: Any) -> Awaitable[None]: ...
+    def write(self, message: Any) -> Awaitable[None]:
+        """Write a message."""
+        ...
 
-    def send_initial_metadata(self, metadata: Sequence[tuple[str, str]]) -> Awaitable[None]: ...
+    def send_initial_metadata(self, metadata: Sequence[tuple[str, str]]) -> Awaitable[None]:
+        """Send the initial metadata."""
+        ...
 
-    def abort(self, code: grpc.StatusCode, details: str) -> Awaitable[None]: ...
+    def abort(self, code: grpc.StatusCode, details: str) -> Awaitable[None]:
+        """End the RPC with an error."""
+        ...
 
-    def invocation_metadata(self) -> Sequence[tuple[str, str]] | None: ...
+    def invocation_metadata(self) -> Sequence[tuple[str, str]] | None:
+        """Return the client's metadata."""
+        ...
 
 
 class Acknowledger:
@@ -34,6 +44,7 @@ class Acknowledger:
         self._owed_since: float | None = None
 
     def received(self, *, items: int, acks: int, now: float) -> None:
+        """Count received items."""
         self.items += items
         if items > acks and self._owed_since is None:
             self._owed_since = now
@@ -43,4 +54,5 @@ class Acknowledger:
         return None if self._owed_since is None else self._owed_since + ACK_AFTER_S
 
     def sent(self) -> None:
+        """Note that an ack was sent."""
         self._owed_since = None

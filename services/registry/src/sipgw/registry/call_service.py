@@ -43,6 +43,7 @@ class CallService(CallRegistryServiceServicer):
         request: pb.GetCallRequest,
         context: "grpc.aio.ServicerContext[pb.GetCallRequest, pb.GetCallResponse]",
     ) -> pb.GetCallResponse:
+        """Return one call; NOT_FOUND without it."""
         found = self._registry.get(request.call_id)
         if found is None:
             found = await self._look_up(request.call_id, context)
@@ -55,6 +56,7 @@ class CallService(CallRegistryServiceServicer):
         request: pb.ListCallsRequest,
         context: "grpc.aio.ServicerContext[pb.ListCallsRequest, pb.ListCallsResponse]",
     ) -> pb.ListCallsResponse:
+        """Return all calls and the resource version from which to watch."""
         try:
             calls, version = self._registry.list(include_ended=request.include_ended)
         except RegistryError as error:
@@ -66,6 +68,7 @@ class CallService(CallRegistryServiceServicer):
         request: pb.CountCallsRequest,
         context: "grpc.aio.ServicerContext[pb.CountCallsRequest, pb.CountCallsResponse]",
     ) -> pb.CountCallsResponse:
+        """Return how many calls live."""
         if not self._registry.is_materialised:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the calls have not been read from Redis yet")
         counts = self._registry.count(except_owner=request.except_owner)
@@ -84,6 +87,7 @@ class CallService(CallRegistryServiceServicer):
         request: pb.ListEdgesRequest,
         context: "grpc.aio.ServicerContext[pb.ListEdgesRequest, pb.ListEdgesResponse]",
     ) -> pb.ListEdgesResponse:
+        """Return the edges that hold a lease."""
         try:
             leases = await self._edges.live()
         except StoreUnavailable as error:
@@ -115,6 +119,7 @@ class CallService(CallRegistryServiceServicer):
         request: pb.HangupCallRequest,
         context: "grpc.aio.ServicerContext[pb.HangupCallRequest, pb.HangupCallResponse]",
     ) -> pb.HangupCallResponse:
+        """Ask the owner edge to end a call."""
         await require_role(context, "operator")
         try:
             session = await self._calls.load(request.call_id) if is_call_id(request.call_id) else None
@@ -131,6 +136,7 @@ class CallService(CallRegistryServiceServicer):
         request: pb.ListBansRequest,
         context: "grpc.aio.ServicerContext[pb.ListBansRequest, pb.ListBansResponse]",
     ) -> pb.ListBansResponse:
+        """Return the banned sources of all edges."""
         try:
             return await self._bans.list_all()
         except StoreUnavailable as error:
@@ -141,6 +147,7 @@ class CallService(CallRegistryServiceServicer):
         request: pb.LiftBanRequest,
         context: "grpc.aio.ServicerContext[pb.LiftBanRequest, pb.LiftBanResponse]",
     ) -> pb.LiftBanResponse:
+        """Lift the bans of a source."""
         await require_role(context, "operator")
         try:
             lifted = await self._bans.lift(request.source)

@@ -34,6 +34,7 @@ class CallWatch:
         self._expired: str | None = None
 
     def add(self, changes: list[CallChanged]) -> None:
+        """Add changes; the watch expires when it holds too many."""
         with self._lock:
             if len(self._untaken) + len(changes) > self._max_untaken:
                 self._expired = "the watcher is too slow"

@@ -45,6 +45,7 @@ class ConfigService(ConfigServiceServicer):
         request: pb.PutConfigRequest,
         context: "grpc.aio.ServicerContext[pb.PutConfigRequest, pb.PutConfigResponse]",
     ) -> pb.PutConfigResponse:
+        """Put a config in force; FAILED_PRECONDITION when another version is."""
         await require_role(context, "operator")
         try:
             config = await self._configs.put(request.config, request.expected_version)

@@ -51,6 +51,7 @@ class RelayService(RelayRegistrationServiceServicer):
         request: pb.ListRelaysRequest,
         context: "grpc.aio.ServicerContext[pb.ListRelaysRequest, pb.ListRelaysResponse]",
     ) -> pb.ListRelaysResponse:
+        """Return all relays."""
         try:
             return pb.ListRelaysResponse(relays=await self._placements.relays())
         except StoreUnavailable as error:
@@ -61,6 +62,7 @@ class RelayService(RelayRegistrationServiceServicer):
         request: pb.DrainRelayRequest,
         context: "grpc.aio.ServicerContext[pb.DrainRelayRequest, pb.DrainRelayResponse]",
     ) -> pb.DrainRelayResponse:
+        """Drain a relay, or take it back; NOT_FOUND without it."""
         await require_role(context, "operator")
         try:
             is_found = await self._placements.drain(request.name, is_draining=request.drain)
