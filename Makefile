@@ -74,10 +74,12 @@ sipp:
 
 check: lint types dead declared imports proto-check crds-check images-check chart-check ## what CI runs first: lint, types, dead code, declared imports, import contracts, protos, CRDs, chart
 
-lint: setup ## ruff: rules and format; references that lead out of the repository
+RFC_UNLIKE := RFC [0-9]+,? ([sS]ection |[0-9]|[A-F]\.)|RFC-?[0-9]
+lint: setup ## ruff: rules and format; references that lead out of the repository, or to an RFC in another form
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@$(BIN)/python scripts/references.py
+	@! git grep -nE '$(RFC_UNLIKE)' -- . ':!libs/api' ':!*.lock' || { echo "write it as RFC 3264 §8.3.1"; exit 1; }
 
 types: setup ## basedpyright, strict
 	$(BIN)/basedpyright
