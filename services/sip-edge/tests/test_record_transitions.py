@@ -116,7 +116,7 @@ SETTLED: Final = Settled(
     remote_sdp=b"new",
     local_sdp=b"answer",
     is_changed=True,
-    offers=False,
+    has_offer=False,
     is_held=True,
     remote_target="sip:a@192.0.2.9",
     local_target=NEW_CONTACT,
@@ -198,7 +198,7 @@ TABLE: Final[dict[str, Row]] = {
     ),
     "offering.settle": Row(lambda d: offering.settle(d, SETTLED), ANSWERED),
     "offering.settle with our offer": Row(
-        lambda d: offering.settle(d, replace(SETTLED, is_changed=False, offers=True)), ANSWERED
+        lambda d: offering.settle(d, replace(SETTLED, is_changed=False, has_offer=True)), ANSWERED
     ),
     "offering.withdraw": Row(offering.withdraw, ANSWERED, given=their_offer),
     "offering.acknowledge the answer": Row(

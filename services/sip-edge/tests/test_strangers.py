@@ -92,8 +92,8 @@ async def test_a_source_of_no_trunk_is_refused_once_with_no_window_no_record_and
 ) -> None:
     use_trunks(edge, CARRIER)
     window = edge.app.intake._entry._window
-    window._in_hand = window.size  # full: whoever asks for a place gets 503
-    redis.stop()  # whoever asks Redis gets 503
+    window._in_hand = window.size  # full: a further call gets 503
+    redis.stop()  # a call that needs Redis gets 503
     invite = stranger.invite()
     refusal = await final(stranger, edge, invite)
     assert (refusal.status, refusal.reason) == (403, "No Trunk For This Source")

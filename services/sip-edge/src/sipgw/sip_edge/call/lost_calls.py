@@ -27,7 +27,7 @@ class LostCalls:
             return
         try:
             self._respond_from_record(live.invite_key, session.legs[0])
-        except Exception:  # the record is saved; that its INVITE can't be told must not undo that
+        except Exception:  # the record is saved, and stays so even if no response can be made
             metrics.STEPS_FAILED.labels("answer").inc()
             live.log.exception("end_step_failed", step="answer")
             self._sip.fail(live.invite_key, session.legs[0].dialog.local_tag)

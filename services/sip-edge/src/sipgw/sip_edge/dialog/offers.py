@@ -3,7 +3,7 @@
 Any edge serves them. Order: save the intent, modify the relay, save the result and the response, send it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sipgw.api.calls.v1 import session_pb2 as calls
@@ -35,8 +35,8 @@ class _Outcome:
     """What an offer led to: our description, and whether the relay's media changes."""
 
     described: Described
-    is_changed: bool
-    offers: bool = False
+    is_changed: bool = field(kw_only=True)
+    has_offer: bool = field(default=False, kw_only=True)
 
 
 class Offers:
@@ -101,7 +101,7 @@ class Offers:
             except Rejected as rejected:
                 await self._no_answer(session, rejected)
                 return
-        answered = Answer(ack.body, described.is_held) if described is not None else None
+        answered = Answer(ack.body, is_held=described.is_held) if described is not None else None
         saved = await self._records.update(
             session.call_id,
             lambda draft: offering.acknowledge(draft, number, answered, longest_ms=self._gateway.max_call_ms),
@@ -220,12 +220,14 @@ class Offers:
             if request.method == "UPDATE":
                 return _Outcome(Described(b"", relay.MediaSpec()), is_changed=False)
             offered = sdp_exchange.offer_with(self._gateway.capabilities, session, version)
-            return _Outcome(offered, is_changed=False, offers=True)
+            return _Outcome(offered, is_changed=False, has_offer=True)
         offer = sdp_exchange.read_offer(request.body)
         described = sdp_exchange.answer_with(offer, self._gateway.capabilities, session, version)
         self._media.check(session, described.media)
         if request.body == leg.remote_sdp and leg.local_sdp:
-            return _Outcome(Described(leg.local_sdp, described.media, described.is_held), is_changed=False)
+            return _Outcome(
+                Described(leg.local_sdp, described.media, is_held=described.is_held), is_changed=False
+            )
         return _Outcome(described, is_changed=True)
 
     def _ok(
@@ -252,7 +254,7 @@ class Offers:
             remote_sdp=request.body,
             local_sdp=outcome.described.sdp,
             is_changed=outcome.is_changed,
-            offers=outcome.offers,
+            has_offer=outcome.has_offer,
             is_held=outcome.described.is_held,
             remote_target=target_of(request),
             local_target=self._local.uri(session.call_id),

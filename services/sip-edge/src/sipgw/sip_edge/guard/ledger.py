@@ -7,7 +7,7 @@ UDP sources can be forged, so no live call depends on what is counted here: see 
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -35,7 +35,7 @@ class _Host:
     """The source of a socket address, as looked up last."""
 
     source: str
-    is_vouched_for: bool
+    is_vouched_for: bool = field(kw_only=True)
 
 
 class StrangerLedger:
@@ -129,5 +129,5 @@ class StrangerLedger:
             self._hosts.clear()
         address = address_of(host)
         is_vouched_for = address is not None and (address in self._trusted or address in self._of_trunks)
-        known = self._hosts[host] = _Host(source_of(host), is_vouched_for)
+        known = self._hosts[host] = _Host(source_of(host), is_vouched_for=is_vouched_for)
         return known

@@ -7,7 +7,7 @@ relay that was frozen or cut off is told when it comes back.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sipgw.api.calls.v1 import session_pb2 as calls
@@ -30,7 +30,7 @@ class _LeftSession:
     anchor: calls.MediaAnchor
     until_s: float
     reason: str
-    moved: bool
+    moved: bool = field(kw_only=True)
 
 
 class LeftSessions:
@@ -69,7 +69,7 @@ class LeftSessions:
             return
         kept = calls.MediaAnchor()
         kept.CopyFrom(anchor)
-        left = _LeftSession(session, kept, self._loop.time() + KEPT_S, reason, moved)
+        left = _LeftSession(session, kept, self._loop.time() + KEPT_S, reason, moved=moved)
         if len(self._sessions) < _MOST_KEPT:
             self._sessions[_key(left)] = left
         self._spawn(left)

@@ -4,7 +4,7 @@ The relay never sees SDP; the edge never sees RTP. The version of our descriptio
 change.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from sipgw.api.calls.v1 import session_pb2 as calls
@@ -45,7 +45,7 @@ class Described:
 
     sdp: bytes
     media: relay.MediaSpec
-    is_held: bool = False
+    is_held: bool = field(default=False, kw_only=True)
 
 
 def read_offer(body: bytes) -> SessionDescription:
@@ -199,7 +199,9 @@ def _answer(
         )
     except NoCommonCodec as error:
         raise not_acceptable(str(error)) from error
-    return Described(answer.session.to_bytes(), media_spec(answer.media), answer.media.is_held_by_peer)
+    return Described(
+        answer.session.to_bytes(), media_spec(answer.media), is_held=answer.media.is_held_by_peer
+    )
 
 
 def not_acceptable(why: str) -> Rejected:

@@ -4,7 +4,7 @@ They return False if the record forbids the change. An offer is begun, then sett
 at a time: the record has the pending one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from sipgw.api.calls.v1 import session_pb2 as calls
@@ -30,10 +30,10 @@ class Answer:
     """The SDP answer in an ACK."""
 
     sdp: bytes
-    is_held: bool
+    is_held: bool = field(kw_only=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
     """The result of an offer. Empty values leave those of the record as they are."""
 
@@ -42,7 +42,7 @@ class Settled:
     local_sdp: bytes
     is_changed: bool
     """The descriptions differ from those agreed before."""
-    offers: bool
+    has_offer: bool
     """Our response has an offer, which the ACK answers."""
     is_held: bool
     remote_target: str
@@ -95,11 +95,11 @@ def settle(draft: calls.CallSession, settled: Settled) -> bool:
     leg = draft.legs[0]
     if settled.is_changed:
         leg.remote_sdp = settled.remote_sdp
-    if settled.is_changed or settled.offers:
+    if settled.is_changed or settled.has_offer:
         leg.local_sdp, leg.local_sdp_version = settled.local_sdp, leg.local_sdp_version + 1
     if settled.remote_sdp:
         leg.on_hold = settled.is_held
-    leg.offer_pending = calls.OFFER_PENDING_LOCAL if settled.offers else calls.OFFER_PENDING_UNSPECIFIED
+    leg.offer_pending = calls.OFFER_PENDING_LOCAL if settled.has_offer else calls.OFFER_PENDING_UNSPECIFIED
     if settled.remote_target:
         leg.dialog.remote_target = settled.remote_target
     leg.local_target = settled.local_target
