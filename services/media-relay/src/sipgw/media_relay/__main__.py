@@ -116,6 +116,7 @@ def _address(text: str, flag: str) -> str:
 
 
 def main() -> None:
+    """Run the command line."""
     app()
 
 

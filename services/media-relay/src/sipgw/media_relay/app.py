@@ -122,12 +122,14 @@ class Relay:
         self._tick_number = 0
 
     def start(self) -> None:
+        """Start the writer of recordings and the clock."""
         sys.setswitchinterval(_SWITCH_S)  # how long the tick may wait for the thread that writes recordings
         self.writer.start()
         self.head_room.begin()
         self.clock.start()
 
     async def aclose(self) -> None:
+        """End all calls, tell their edges, and close everything."""
         self._ending.end_all("the relay is stopping")
         await asyncio.sleep(_LAST_WORDS_S)
         self.clock.stop()
@@ -141,6 +143,7 @@ class Relay:
         return self._settings.capacity or self._settings.rtp.pairs
 
     def beat(self) -> Beat:
+        """Return what the next heartbeat says."""
         return Beat(
             call_ids=self.sessions.call_ids,
             used_units=self.sessions.used_units,
@@ -164,6 +167,7 @@ class Relay:
         self.drain_times = self._settings.drain.following(gateway)
 
     def set_draining(self, drain: bool) -> None:  # noqa: FBT001 - RelayHeartbeat's callback
+        """Begin or stop giving calls away, as the registry says."""
         self.head_room.drain(on=drain)
         if drain:
             self.drain.begin(self._tick_number, self.drain_times.deadline_s)

@@ -34,23 +34,49 @@ class RelayParts(Protocol):
     """The parts of the relay that are read."""
 
     @property
-    def sessions(self) -> Sessions: ...
+    def sessions(self) -> Sessions:
+        """The table of calls."""
+        ...
+
     @property
-    def plane(self) -> MediaPlane: ...
+    def plane(self) -> MediaPlane:
+        """The media plane."""
+        ...
+
     @property
-    def clock(self) -> TickClock: ...
+    def clock(self) -> TickClock:
+        """The clock of the ticks."""
+        ...
+
     @property
-    def writer(self) -> RecordingWriter: ...
+    def writer(self) -> RecordingWriter:
+        """The writer of recordings."""
+        ...
+
     @property
-    def drain(self) -> Drain: ...
+    def drain(self) -> Drain:
+        """The drain."""
+        ...
+
     @property
-    def head_room(self) -> RelayHeadRoom: ...
+    def head_room(self) -> RelayHeadRoom:
+        """The judge of room for calls."""
+        ...
+
     @property
-    def bridge(self) -> BotStage: ...
+    def bridge(self) -> BotStage:
+        """The bot streams."""
+        ...
+
     @property
-    def events(self) -> EventLog: ...
+    def events(self) -> EventLog:
+        """The media events."""
+        ...
+
     @property
-    def capacity_units(self) -> int: ...
+    def capacity_units(self) -> int:
+        """The cost units that placement may use."""
+        ...
 
 
 Reading = tuple[str, "Callable[[RelayParts], float]"]
@@ -156,12 +182,14 @@ class RelayMetrics(Collector):
         self._parts = parts
 
     def describe(self) -> Iterator[Metric]:
+        """Yield the metrics without values."""
         for name, (text, _) in GAUGES.items():
             yield GaugeMetricFamily(f"sipgw_relay_{name}", text)
         for name, (text, _) in COUNTERS.items():
             yield CounterMetricFamily(f"sipgw_relay_{name}", text)
 
     def collect(self) -> Iterator[Metric]:
+        """Yield the metrics with their values of now."""
         if self._parts is None:
             yield from self.describe()
             return

@@ -1,3 +1,1 @@
-"""The bot streams: gateway side of voicebot.VoiceBot, over Trunk or StreamCall
-(docs/explanation/bot-protocol.md).
-"""
+"""The bot streams of calls: the gateway side of voicebot.VoiceBot (docs/explanation/bot-protocol.md)."""

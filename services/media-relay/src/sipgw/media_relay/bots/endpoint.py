@@ -40,6 +40,7 @@ class BotPod:
 
     @property
     def is_full(self) -> bool:
+        """Whether the pod's trunk has all the calls that the bot takes."""
         return self._trunk is not None and self._trunk.is_open and self._trunk.is_full
 
     def begin_call(self) -> None:
@@ -70,6 +71,7 @@ class BotPod:
         return channel
 
     def release_channel(self, channel: grpc.aio.Channel) -> None:
+        """Give back the room on a channel that `call_channel` returned."""
         self._call_channels = [
             (known, calls - 1 if known is channel else calls) for known, calls in self._call_channels
         ]
@@ -79,6 +81,7 @@ class BotPod:
         self.avoid_until = now + _AVOID_S
 
     async def aclose(self, reason: str) -> None:
+        """Close the pod's trunk and channels."""
         if self._opening is not None:
             self._opening.cancel()
         if self._trunk is not None:
@@ -122,9 +125,11 @@ class BotEndpoint:
         self._declared_until = 0.0
 
     def may_have_trunk(self, now: float) -> bool:
+        """Return whether Trunk is worth trying."""
         return now >= self._no_trunk_until
 
     def note_no_trunk(self, now: float) -> None:
+        """Note that the bot answered UNIMPLEMENTED to Trunk."""
         self._no_trunk_until = now + _NO_TRUNK_S
 
     def is_declared(self, now: float) -> bool:
@@ -132,6 +137,7 @@ class BotEndpoint:
         return now < self._declared_until
 
     def note_declared(self, now: float, *, declared: bool) -> None:
+        """Note whether a StreamCall bot declared itself."""
         self._declared_until = now + _DECLARED_S if declared else 0.0
 
     async def choose(self, preferred: str, now: float) -> BotPod:
@@ -152,6 +158,7 @@ class BotEndpoint:
         return min(willing, key=lambda pod: pod.calls)
 
     async def aclose(self, reason: str) -> None:
+        """Close every pod."""
         await asyncio.gather(*(pod.aclose(reason) for pod in self._pods.values()), *self._closing)
         self._pods.clear()
 

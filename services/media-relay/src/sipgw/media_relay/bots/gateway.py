@@ -112,9 +112,11 @@ class GrpcBotGateway:
                 trunk.send_frames(format_id, rows[chosen], seq[chosen], flags[chosen], payload[chosen])
 
     def send_digit(self, handle: int, digit: str, *, end: bool) -> None:
+        """Tell a call's bot of a key; see BotGateway."""
         self.send_event(handle, pb.CallEvent(dtmf=pb.DtmfEvent(digit=digit, end=end)))
 
     def send_event(self, handle: int, event: pb.CallEvent) -> None:
+        """Send an event to a call's bot; see BotGateway."""
         if (session := self._session(handle)) is not None:
             session.send_event(event)
 
@@ -139,6 +141,7 @@ class GrpcBotGateway:
             await pod.trunk()
 
     def close(self, handle: int, reason: str, *, moved: bool = False) -> None:
+        """End a call for its bot; see BotGateway."""
         session = self._session(handle)
         if session is None:
             return
@@ -148,6 +151,7 @@ class GrpcBotGateway:
         self._columns.close(row)
 
     async def aclose(self) -> None:
+        """Close every call and stream; see BotGateway."""
         for session in list(self._sessions):
             if session is not None:
                 self.close(session.handle, "the relay is stopping")
@@ -161,12 +165,14 @@ class GrpcBotGateway:
     # -- SpeechSink
 
     def receive_frames(self, rows: Rows, frames: PayloadU8, format_id: int) -> None:
+        """Pass frames of bots on; see SpeechSink."""
         audio_format = self._formats.format_of(format_id)
         if audio_format is not None:
             self._columns.delivered[rows] += np.uint64(frames.shape[1])
             self._speech.bot_audio(self._columns.handle[rows], frames, audio_format)
 
     def receive_speech(self, row: int, data: bytes | memoryview) -> None:
+        """Pass speech of a bot on; see SpeechSink."""
         session = self._sessions[row]
         if session is not None:
             self._columns.delivered[row] += np.uint64(len(data))

@@ -50,7 +50,9 @@ class BotListener(Protocol):
         """Drop unplayed speech within one frame, then send_event(Played{mark=name, cleared=True, ...})."""
         ...
 
-    def bot_send_dtmf(self, handle: int, digits: str, duration_ms: int) -> None: ...
+    def bot_send_dtmf(self, handle: int, digits: str, duration_ms: int) -> None:
+        """Send keys to the caller, after those under way."""
+        ...
 
     def bot_hangup(self, handle: int, reason: str, *, at_once: bool) -> None:
         """Hang up: at once, or when the speech before was played, at most 60 s later."""
@@ -102,7 +104,9 @@ class BotGateway(Protocol):
         """Send callers' audio: one frame for each row. Rows without a stream are dropped."""
         ...
 
-    def send_digit(self, handle: int, digit: str, *, end: bool) -> None: ...
+    def send_digit(self, handle: int, digit: str, *, end: bool) -> None:
+        """Tell the call's bot that the caller pressed a key, or with `end` released it."""
+        ...
 
     def send_event(self, handle: int, event: voicebot_pb2.CallEvent) -> None:
         """Send an event that the original protocol lacks; undeclared bots don't get it.
@@ -135,4 +139,6 @@ class BotStage(BotGateway, Stage, Protocol):
     """The bot streams as the relay has them: a stage of the pipeline, and a gateway for the calls."""
 
     @property
-    def counters(self) -> BotCounters: ...
+    def counters(self) -> BotCounters:
+        """Totals for the relay's metrics."""
+        ...

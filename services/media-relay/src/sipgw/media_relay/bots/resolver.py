@@ -25,6 +25,7 @@ def split_endpoint(endpoint: str) -> tuple[str, int]:
 
 
 def join_address(host: str, port: int) -> str:
+    """Write host and port as "host:port" or "[v6]:port"."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

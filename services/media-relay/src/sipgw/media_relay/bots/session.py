@@ -85,11 +85,13 @@ class BotSession:
 
     @property
     def row(self) -> int:
+        """The call's row in the columns."""
         return self.handle & int(ROW_MASK)
 
     # -- the gateway's side
 
     def send_event(self, event: pb.CallEvent) -> None:
+        """Send an event to the bot; keep keys while no bot is attached."""
         if self._stream is not None:
             self._stream.send_event(event)
         elif event.WhichOneof("payload") == "dtmf":
@@ -97,6 +99,7 @@ class BotSession:
             del self._held[:-_HELD_EVENTS]
 
     def give_credit(self) -> None:
+        """Tell the bot how much of its speech was consumed."""
         if self._stream is not None:
             self._stream.give_credit()
 
@@ -113,6 +116,7 @@ class BotSession:
     # -- the stream's side (AttachedCall)
 
     def became_ready(self, *, confirmed: bool) -> None:
+        """Report that the bot is ready; see AttachedCall."""
         if self._is_closed or self._pod is None:
             return
         if self._ready.done():
@@ -151,6 +155,7 @@ class BotSession:
             )
 
     def receive_action(self, action: pb.CallAction) -> None:
+        """Pass an action of the bot on; see AttachedCall."""
         if self._is_closed:
             return
         listener, handle = self.listener, self.handle
@@ -173,6 +178,7 @@ class BotSession:
                 pass  # accept, or an action of a newer bot
 
     def stream_ended(self, end: StreamEnd) -> None:
+        """Note how the stream ended; see AttachedCall."""
         if not self._end.done():
             self._end.set_result(end)
 

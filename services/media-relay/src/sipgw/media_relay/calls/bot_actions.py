@@ -39,6 +39,7 @@ class BotActions:
     def bot_ready(
         self, handle: int, *, confirmed: bool, address: str, protocol: str, can_resume: bool
     ) -> None:
+        """Tell the edge that the bot is ready; see BotListener."""
         if (session := self._sessions.session_of(handle)) is not None:
             cost = COST_STREAM_CALL if protocol == "stream_call" else COST_TRUNK
             session.note_ready(cost=cost, can_resume=can_resume)
@@ -50,6 +51,7 @@ class BotActions:
                 self._bots.tell(session, voicebot_pb2.CallEvent(answered=voicebot_pb2.Answered()))
 
     def bot_mark(self, handle: int, name: str) -> None:
+        """Tell the bot when its speech so far was played; see BotListener."""
         session = self._sessions.session_of(handle)
         if session is None:
             return
@@ -60,6 +62,7 @@ class BotActions:
         self._when_played(session, tell)
 
     def bot_clear(self, handle: int, name: str) -> None:
+        """Drop the bot's unplayed speech; see BotListener."""
         if (session := self._sessions.session_of(handle)) is not None:
             dropped = self._plane.playout.clear(session.row)
             row = np.array([session.row])
@@ -68,6 +71,7 @@ class BotActions:
             self._tell_played(session, name, cleared=True, dropped_bytes=dropped)
 
     def bot_send_dtmf(self, handle: int, digits: str, duration_ms: int) -> None:
+        """Send keys to the caller; see BotListener."""
         session = self._sessions.session_of(handle)
         if session is None:
             return
@@ -76,37 +80,47 @@ class BotActions:
             self._send_next_digits(session)
 
     def bot_hangup(self, handle: int, reason: str, *, at_once: bool) -> None:
+        """Have the edge hang up; see BotListener."""
+
         def hang_up(session: Session) -> None:
             self._events.tell(session, bot_hangup=pb.BotHangup(reason=reason))
 
         self._after_speech(handle, hang_up, at_once=at_once)
 
     def bot_transfer(self, handle: int, target: str, *, at_once: bool) -> None:
+        """Have the edge transfer the call; see BotListener."""
+
         def transfer(session: Session) -> None:
             self._events.tell(session, transfer_requested=pb.TransferRequested(target=target))
 
         self._after_speech(handle, transfer, at_once=at_once)
 
     def bot_finished(self, handle: int) -> None:
+        """Tell the edge that the bot has finished; see BotListener."""
+
         def finish(session: Session) -> None:
             self._events.tell(session, bot_finished=pb.BotFinished())
 
         self._after_speech(handle, finish, at_once=False)
 
     def bot_lost(self, handle: int, reason: str) -> None:
+        """Log the broken stream; see BotListener."""
         if (session := self._sessions.session_of(handle)) is not None:
             _log.warning("bot_lost", **session.log_ids, reason=reason)
 
     def bot_failed(self, handle: int, reason: str, *, before_ready: bool) -> None:
+        """Tell the edge that the bot failed; see BotListener."""
         if (session := self._sessions.session_of(handle)) is not None:
             _log.warning("bot_failed", **session.log_ids, reason=reason, before_ready=before_ready)
             self._events.tell(session, bot_failed=pb.BotFailed(reason=reason, before_ready=before_ready))
 
     def bot_superseded(self, handle: int) -> None:
+        """End the call here: another relay has it; see BotListener."""
         if (session := self._sessions.session_of(handle)) is not None:
             self._ending.end(session, "another relay has the call", moved=True)
 
     def bot_silent(self, handle: int, after_ms: int) -> None:
+        """Tell the edge that the bot is silent; see BotListener."""
         if (session := self._sessions.session_of(handle)) is not None:
             self._events.tell(session, bot_silent=pb.BotSilent(after_ms=after_ms))
 

@@ -41,6 +41,7 @@ class Drain:
 
     @property
     def is_active(self) -> bool:
+        """Whether calls are to leave."""
         return self._deadline_tick is not None
 
     def begin(self, tick_number: int, deadline_s: float) -> None:

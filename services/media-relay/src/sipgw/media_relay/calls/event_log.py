@@ -43,6 +43,7 @@ class EventLog:
             del self._sinks[edge]
 
     def is_attached(self, edge: str) -> bool:
+        """Return whether the edge is connected."""
         return edge in self._sinks
 
     def tell(self, session: Session, **event: object) -> None:
@@ -78,7 +79,7 @@ class EventLog:
         self.dropped += len(old)
 
     def _append(self, event: pb.MediaEvent, owner: str) -> None:
-        """Number and keep an event, and send it if its owner is connected."""
+        """Keep an event under the next number, and send it if its owner is connected."""
         self._last_id += 1
         event.event_id = self._last_id
         self._kept[self._last_id] = event

@@ -30,16 +30,19 @@ class MediaReports:
         self._bots = bots
 
     def media_started(self, row: int, source: Source) -> None:
+        """Tell the edge of the caller's first packet; see MediaListener."""
         if (session := self._sessions.at_row(row)) is not None:
             started = pb.MediaStarted(address=source.host, port=source.port)
             self._events.tell(session, media_started=started)
             _span_since_answer(session, "first packet", {"peer": f"{source.host}:{source.port}"})
 
     def digit_started(self, row: int, digit: str) -> None:
+        """Tell the bot of a pressed key; see MediaListener."""
         if (session := self._sessions.at_row(row)) is not None:
             self._bots.tell_digit(session, digit, end=False)
 
     def digit_ended(self, row: int, digit: str, duration_ms: int) -> None:
+        """Tell edge and bot of a released key; see MediaListener."""
         session = self._sessions.at_row(row)
         if session is None:
             return
@@ -51,6 +54,7 @@ class MediaReports:
         record_span("DTMF", session.trace, now_ns - duration_ms * 1_000_000, now_ns)
 
     def bot_heard(self, row: int) -> None:
+        """Tell the edge that the caller hears the bot; see MediaListener."""
         session = self._sessions.at_row(row)
         if session is None:
             return
@@ -68,6 +72,7 @@ class MediaReports:
             record_span("turn", session.trace, now_ns - int(response_s * 1e9), now_ns)
 
     def audio_consumed(self, rows: npt.NDArray[np.intp], total_bytes: npt.NDArray[np.int64]) -> None:
+        """Tell the bots of their consumed speech; see MediaListener."""
         self._bots.tell_consumed(self._sessions.handles.of_rows(rows), total_bytes)
 
 

@@ -98,10 +98,12 @@ class Session:
 
     @property
     def bot_endpoint(self) -> str:
+        """The bot's "host:port", or the name of the built-in echo."""
         return self.bot.endpoint if self.bot is not None else BUILTIN_ECHO
 
     @property
     def uplink_frame_ms(self) -> int:
+        """The length of the caller's frames, as the bot wants them."""
         return self.bot.bot_format.frame_ms if self.bot is not None else 20
 
     @property

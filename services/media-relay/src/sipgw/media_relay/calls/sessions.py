@@ -36,6 +36,7 @@ class Handles:
 
     @property
     def has_free(self) -> bool:
+        """Whether a row is free."""
         return bool(self._free)
 
     def take(self) -> int:
@@ -81,14 +82,17 @@ class Sessions:
 
     @property
     def now_s(self) -> float:
+        """The time of the loop's clock."""
         return self._now_s()
 
     @property
     def call_ids(self) -> list[str]:
+        """The ids of all calls."""
         return list(self._by_call)
 
     @property
     def used_units(self) -> int:
+        """The cost units of all calls."""
         return sum(session.cost for session in self._by_call.values())
 
     def add(self, session: Session) -> None:

@@ -36,18 +36,30 @@ class RegisteredRelay(Protocol):
     """The relay, as the registrar sees it."""
 
     @property
-    def identity(self) -> Identity: ...
+    def identity(self) -> Identity:
+        """The relay's name and incarnation."""
+        ...
 
     @property
-    def capacity_units(self) -> int: ...
+    def capacity_units(self) -> int:
+        """The cost units that placement may use."""
+        ...
 
-    def beat(self) -> Beat: ...
+    def beat(self) -> Beat:
+        """Return what the next heartbeat says."""
+        ...
 
-    def set_draining(self, drain: bool) -> None: ...  # noqa: FBT001 - RelayHeartbeat's callback
+    def set_draining(self, drain: bool) -> None:  # noqa: FBT001 - RelayHeartbeat's callback
+        """Begin or stop giving calls away."""
+        ...
 
-    def advertise(self, address: str) -> None: ...
+    def advertise(self, address: str) -> None:
+        """Tell this address to new calls."""
+        ...
 
-    def follow(self, gateway: config_pb2.GatewaySettings) -> None: ...
+    def follow(self, gateway: config_pb2.GatewaySettings) -> None:
+        """Apply the config's settings of the gateway."""
+        ...
 
 
 class Registrar:

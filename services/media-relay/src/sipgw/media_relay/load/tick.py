@@ -41,6 +41,7 @@ class TickClock:
 
     @property
     def number(self) -> int:
+        """The number of the present tick."""
         return self._number
 
     @property
@@ -54,14 +55,17 @@ class TickClock:
         return self._loop.time() - self._origin_s - self._number * TICK_S
 
     def start(self) -> None:
+        """Begin to tick."""
         self._schedule()
 
     def stop(self) -> None:
+        """Tick no more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def take_longest_s(self) -> float:
+        """Return the longest tick since the last call."""
         longest, self.longest_s = self.longest_s, 0.0
         return longest
 

@@ -19,10 +19,12 @@ TICK_MS: Final = 5
 
 
 def handle_of(row: int, generation: int) -> int:
+    """Return the handle of a row's use."""
     return (generation & 0xFFFF) << ROW_BITS | row
 
 
 def row_of(handle: int) -> int:
+    """Return the row of a handle."""
     return handle & 0xFFFF
 
 
@@ -45,9 +47,13 @@ class Stage(Protocol):
     instead (all its rows, changed or not).
     """
 
-    def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock: ...
+    def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
+        """Handle callers' frames; return the rows that others are to handle."""
+        ...
 
-    def downlink(self, block: FrameBlock, tick: Tick) -> FrameBlock: ...
+    def downlink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
+        """Handle frames for callers; return what to send."""
+        ...
 
 
 class Playout(Protocol):

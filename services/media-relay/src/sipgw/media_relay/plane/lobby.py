@@ -74,6 +74,7 @@ class Lobby:
             self._sweep.remove_hot(leg.endpoint.connected)
 
     def read_rtcp(self, row: int) -> None:
+        """Read one datagram of the call's RTCP socket."""
         leg = self._legs.of(row)
         try:
             datagram, address = leg.endpoint.pair.rtcp.recvfrom(SLOT)
@@ -88,6 +89,7 @@ class Lobby:
             self._count_stranger(leg)
 
     def read_rtp(self, row: int) -> None:
+        """Read one datagram of the call's unconnected RTP socket."""
         leg = self._legs.of(row)
         try:
             datagram, address = leg.endpoint.pair.rtp.recvfrom(SLOT)

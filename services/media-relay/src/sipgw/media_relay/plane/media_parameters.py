@@ -48,4 +48,5 @@ class MediaParameters:
 
     @property
     def is_symmetric(self) -> bool:
+        """Whether the caller may be latched to its source addresses."""
         return self.peer.latch.mode is not SymmetricMode.OFF

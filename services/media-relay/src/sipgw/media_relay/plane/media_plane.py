@@ -50,11 +50,17 @@ _REPORT_BYTES: Final = 480
 class MediaListener(Protocol):
     """Hears of the calls' media. Rows are those of open calls."""
 
-    def media_started(self, row: int, source: Source) -> None: ...
+    def media_started(self, row: int, source: Source) -> None:
+        """Note the caller's first packet."""
+        ...
 
-    def digit_started(self, row: int, digit: str) -> None: ...
+    def digit_started(self, row: int, digit: str) -> None:
+        """Note that the caller pressed a key."""
+        ...
 
-    def digit_ended(self, row: int, digit: str, duration_ms: int) -> None: ...
+    def digit_ended(self, row: int, digit: str, duration_ms: int) -> None:
+        """Note that the caller released a key."""
+        ...
 
     def bot_heard(self, row: int) -> None:
         """Note that the caller hears the bot for the first time."""
@@ -215,9 +221,11 @@ class MediaPlane:
         return self._tick_number * TICK_S
 
     def media_of(self, row: int) -> MediaParameters:
+        """Return the media agreed for the call on `row`."""
         return self._leg(row).media
 
     def strangers_of(self, row: int) -> int:
+        """Return how many packets the call got from strangers."""
         return self._leg(row).strange
 
     def on_tick(self, tick: Tick, missed: int) -> None:
@@ -233,6 +241,7 @@ class MediaPlane:
         self._follow_up(tick)
 
     def shutdown(self) -> None:
+        """Close all sockets."""
         self._sweep.close()
         self.pool.close()
 

@@ -45,6 +45,7 @@ class OutboundGate:
         return may_send
 
     def close(self, row: int) -> None:
+        """Forget the call on the row."""
         self._left.pop(row, None)
         self._ends_at.pop(row, None)
 

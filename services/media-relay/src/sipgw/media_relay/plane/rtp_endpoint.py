@@ -72,6 +72,7 @@ class RtpEndpoint:
         return early
 
     def disconnect(self) -> None:
+        """Close the connected socket, if there is one."""
         if self.connected is not None:
             self.connected.close()
             self.connected = None

@@ -21,6 +21,7 @@ class RelayAddresses:
     last_port: int
 
     def is_own(self, host: str) -> bool:
+        """Return whether the host is an address of this machine."""
         return is_own_address(host)
 
     def is_broadcast(self, host: str) -> bool:
@@ -38,6 +39,7 @@ class RelayAddresses:
         return False
 
     def is_relay_port(self, port: int) -> bool:
+        """Return whether the port is one of the relay's RTP ports."""
         return self.first_port <= port <= self.last_port
 
 

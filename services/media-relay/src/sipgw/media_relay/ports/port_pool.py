@@ -54,6 +54,7 @@ class PortPair:
 
     @property
     def rtcp_port(self) -> int:
+        """The port of RTCP."""
         return self.rtp_port + 1
 
     def end_call(self, heard: Barred | None, connected: socket.socket | None) -> None:
@@ -95,6 +96,7 @@ class PortPool:
 
     @property
     def resting(self) -> int:
+        """Pairs that rest after their call."""
         return len(self._resting)
 
     def move_to(self, bind: str) -> None:
@@ -166,6 +168,7 @@ class PortPool:
                 heapq.heappush(self._unrested, (resting.since_s + RESTED_S, port))
 
     def close(self) -> None:
+        """Close all sockets."""
         for resting in self._resting.values():
             self._forget(resting.pair)
         self._resting.clear()

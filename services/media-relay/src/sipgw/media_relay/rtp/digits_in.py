@@ -22,11 +22,13 @@ class DigitsIn:
         self._clock_hz: dict[int, int] = {}
 
     def configure(self, row: int, clock_rate_hz: int) -> None:
+        """Set the agreed clock rate of the row's telephone events."""
         if self._clock_hz.get(row) != clock_rate_hz:
             self._clock_hz[row] = clock_rate_hz
             self._receivers.pop(row, None)
 
     def close(self, row: int) -> None:
+        """Forget the row's keys."""
         self._receivers.pop(row, None)
         self._clock_hz.pop(row, None)
         self._pressed.discard(row)
@@ -40,6 +42,7 @@ class DigitsIn:
     def receive(
         self, row: int, payload: bytes, *, timestamp: int, sequence: int, marker: bool, now_s: float
     ) -> Iterator[DigitEvent]:
+        """Take an event packet; yield the keys that it begins or ends."""
         receiver = self._receivers.get(row)
         if receiver is None:
             receiver = self._receivers[row] = DtmfReceiver(self._clock_hz.get(row, 8000))

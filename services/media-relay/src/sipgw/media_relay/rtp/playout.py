@@ -93,6 +93,7 @@ class PlayoutQueue:
         return self._head[rows]
 
     def depth(self, rows: Rows) -> PositionsI64:
+        """Return the queued bytes of each row."""
         depth = self._end[rows] - self._head[rows]
         far = self._has_far[rows]
         if far.any():
@@ -123,6 +124,7 @@ class PlayoutQueue:
         self._queue(row, audio)
 
     def peek(self, rows: Rows, length: int) -> PayloadU8:
+        """Return the next `length` bytes of each row, which stay queued."""
         return self._near.read(rows, self._head[rows], length)
 
     def skip(self, rows: Rows, length: int) -> None:
@@ -174,6 +176,7 @@ class PlayoutQueue:
         return dropped
 
     def close(self, row: int) -> None:
+        """Forget what the row has queued."""
         self._far.pop(row, None)
         self._has_far[row] = False
         self._end[row] = self._head[row]

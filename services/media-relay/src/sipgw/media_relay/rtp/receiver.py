@@ -37,9 +37,13 @@ class ReceiverListener(Protocol):
 
     def on_event_packet(
         self, row: int, payload: bytes, *, timestamp: int, sequence: int, marker: bool
-    ) -> None: ...
+    ) -> None:
+        """Take a packet of telephone events."""
+        ...
 
-    def on_rtcp(self, row: int, datagram: bytes) -> None: ...
+    def on_rtcp(self, row: int, datagram: bytes) -> None:
+        """Take RTCP that came to the RTP port."""
+        ...
 
     def on_source_changed(self, row: int) -> None:
         """Note that the caller's stream began anew under another SSRC."""
@@ -84,6 +88,7 @@ class RtpReceiver:
         """Packets of a payload type that was not agreed."""
 
     def open(self, row: int, tick_number: int) -> None:
+        """Reset the row for a new call."""
         self.reception.reset(row)
         self._earlier[row] = ReceptionTotals(0, 0, 0.0)
         self.has_ssrc[row] = False
@@ -109,6 +114,7 @@ class RtpReceiver:
         self._recoding[row] = table
 
     def close(self, row: int) -> None:
+        """Accept nothing on the row."""
         for column in (self._payload_type, self._event_payload_type, self._former_payload_type):
             column[row] = NO_PAYLOAD_TYPE
         self._recoding.pop(row, None)
@@ -124,6 +130,7 @@ class RtpReceiver:
         return Heard(int(self.ssrc[row]), int(self._highest[row]), float(self.last_heard[row]) * tick_s)
 
     def totals(self, row: int) -> ReceptionTotals:
+        """Return the call's totals."""
         now, before = self.reception.totals(row), self._earlier[row]
         return ReceptionTotals(
             now.received + before.received,

@@ -49,6 +49,7 @@ class RtcpReports:
         """How many of our packets the caller reports as lost."""
 
     def start(self, row: int, tick_number: int) -> None:
+        """Begin to report for the row, unless it has begun."""
         if self._next[row] == NEVER:
             self._cname[row] = secrets.token_hex(8)
             self._next[row] = tick_number + INTERVAL_TICKS // 2 + secrets.randbelow(INTERVAL_TICKS)
@@ -56,6 +57,7 @@ class RtcpReports:
             self.round_trip_ms[row] = self.jitter_by_caller[row] = np.nan
 
     def close(self, row: int) -> None:
+        """Report no more for the row."""
         self._next[row] = NEVER
 
     def due(self, tick_number: int) -> list[int]:

@@ -43,12 +43,14 @@ class RtpSweep:
         self._views = [row.data for row in self.datagrams]
 
     def add_hot(self, connected: socket.socket, row: int) -> None:
+        """Read the call's connected socket from now on."""
         fd = connected.fileno()
         self._row_of_fd[fd] = row
         self._receive_of_fd[fd] = connected.recv_into
         self._hot.register(fd, select.EPOLLIN)
 
     def remove_hot(self, connected: socket.socket) -> None:
+        """Read the connected socket no more."""
         fd = connected.fileno()
         self._hot.unregister(fd)
         del self._receive_of_fd[fd]
@@ -59,6 +61,7 @@ class RtpSweep:
         self._cold.register(each.fileno(), select.EPOLLIN)
 
     def remove_cold(self, each: socket.socket) -> None:
+        """Read the socket no more."""
         self._cold.unregister(each.fileno())
         del self._cold_of_fd[each.fileno()]
 
@@ -87,6 +90,7 @@ class RtpSweep:
                     handler()
 
     def close(self) -> None:
+        """Close both epolls."""
         self._hot.close()
         self._cold.close()
 

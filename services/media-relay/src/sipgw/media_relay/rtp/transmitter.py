@@ -145,9 +145,11 @@ class Transmitter:
         return len(self._held)
 
     def is_held(self, row: int) -> bool:
+        """Return whether the row is held."""
         return row in self._held
 
     def close(self, row: int) -> None:
+        """Send nothing more for the row."""
         self._next[row] = NEVER
         self._forget_hold(row)
         self._send[row] = None
@@ -160,6 +162,7 @@ class Transmitter:
         self._has_digits[row] = True
 
     def is_sending_digits(self, row: int) -> bool:
+        """Return whether keys are being sent to the row's caller."""
         return bool(self._has_digits[row])
 
     def timestamp(self, row: int) -> int:

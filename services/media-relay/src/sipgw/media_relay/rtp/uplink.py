@@ -93,6 +93,7 @@ class Uplink:
             self._next[row] = tick_number + max(int(self._period[row]) - _PACKET_TICKS, 0)
 
     def close(self, row: int) -> None:
+        """Stop the row's clock."""
         self._next[row] = NEVER
 
     def _begin(self, row: int, tick_number: int) -> None:

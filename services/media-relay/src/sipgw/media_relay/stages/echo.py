@@ -21,9 +21,11 @@ class EchoStage:
         self._is_mine = np.zeros(rows, np.bool_)
 
     def open(self, row: int) -> None:
+        """Give the row's call the echo."""
         self._is_mine[row] = True
 
     def close(self, row: int) -> None:
+        """Take the echo from the row."""
         self._is_mine[row] = False
 
     def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
@@ -40,5 +42,6 @@ class EchoStage:
         return block.take(~mine)
 
     def downlink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
+        """Pass the block on unchanged; see Stage."""
         del tick
         return block

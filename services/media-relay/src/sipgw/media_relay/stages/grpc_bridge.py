@@ -64,11 +64,13 @@ class GrpcBridgeStage:
         return block.take(others)
 
     def downlink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
+        """Pass the block on unchanged; see Stage."""
         return block
 
     # -- BotGateway
 
     def open(self, handle: int, call: BotCall, listener: BotListener) -> None:
+        """Attach the call to a bot; see BotGateway."""
         if call.wire_format.frame_ms != call.bot_format.frame_ms:
             reason = (
                 f"frames of {call.bot_format.frame_ms} ms: the relay sends {call.wire_format.frame_ms} ms"
@@ -87,6 +89,7 @@ class GrpcBridgeStage:
         self._gateway.open(handle, replace(call, playout_limit_bytes=limit), listener)
 
     def change_codec(self, handle: int, codec: Codec) -> None:
+        """Convert to the caller's new codec; see BotGateway."""
         row = handle & int(ROW_MASK)
         if self._handle[row] != handle or self._conversion[row] == _NONE:
             return
@@ -96,6 +99,7 @@ class GrpcBridgeStage:
         self._conversion[row] = number
 
     def send_audio(self, block: FrameBlock) -> None:
+        """Convert and send callers' frames; see BotGateway."""
         rows = (block.rows & ROW_MASK).astype(np.intp)
         numbers = self._conversion[rows]
         for number in distinct(numbers):
@@ -104,30 +108,37 @@ class GrpcBridgeStage:
                 self._send(self._conversions[number], block, rows, None if chosen.all() else chosen)
 
     def send_digit(self, handle: int, digit: str, *, end: bool) -> None:
+        """Tell a call's bot of a key; see BotGateway."""
         self._gateway.send_digit(handle, digit, end=end)
 
     def send_event(self, handle: int, event: pb.CallEvent) -> None:
+        """Send an event to a call's bot; see BotGateway."""
         self._gateway.send_event(handle, event)
 
     def consumed(self, handles: HandlesU32, total_bytes: BytesU64) -> None:
+        """Pass on how much speech was consumed; see BotGateway."""
         rows = (handles & ROW_MASK).astype(np.intp)
         self._gateway.consumed(handles, total_bytes * self._bot_bytes[rows] // self._wire_bytes[rows])
 
     def warm(self, call: BotCall) -> None:
+        """Connect to a bot in advance; see BotGateway."""
         self._gateway.warm(call)
 
     def close(self, handle: int, reason: str, *, moved: bool = False) -> None:
+        """End a call for its bot; see BotGateway."""
         row = handle & int(ROW_MASK)
         if self._handle[row] == handle:
             self._conversion[row] = _NONE
         self._gateway.close(handle, reason, moved=moved)
 
     async def aclose(self) -> None:
+        """Close every call and stream; see BotGateway."""
         await self._gateway.aclose()
 
     # -- BotSpeech: from the bots
 
     def bot_audio(self, handles: HandlesU32, frames: PayloadU8, audio_format: AudioFormat) -> None:
+        """Convert frames of bots to wire format; see BotSpeech."""
         rows = (handles & ROW_MASK).astype(np.intp)
         numbers = self._conversion[rows]
         for number in distinct(numbers):
@@ -142,6 +153,7 @@ class GrpcBridgeStage:
                 self._speech.bot_audio(handles[chosen], wire_frames, conversion.wire)
 
     def bot_speech(self, handle: int, data: bytes | memoryview, audio_format: AudioFormat) -> None:
+        """Convert speech of a bot to wire format; see BotSpeech."""
         row = handle & int(ROW_MASK)
         if self._conversion[row] == _NONE:
             return

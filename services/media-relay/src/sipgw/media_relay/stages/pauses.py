@@ -44,11 +44,13 @@ class PauseStage:
         return (tick_number - int(self._last_speech[row])) * TICK_MS >= PAUSE_MS
 
     def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
+        """Note which callers speak; see Stage."""
         if self._is_listening:
             self._hear(block, block.flags & FrameFlag.CONCEALED == 0, tick)
         return block
 
     def downlink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
+        """Note which bots speak; see Stage."""
         if self._is_listening:
             self._hear(block, block.flags & FrameFlag.IDLE == 0, tick)
         return block

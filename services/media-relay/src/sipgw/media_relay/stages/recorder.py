@@ -99,10 +99,12 @@ class RecorderStage:
         self._writer.write(RecordingPiece(int(self._number[row]), 0, audio_format, None, None))
 
     def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
+        """Record the callers' side; see Stage."""
         self._keep(block, tick, _LEFT)
         return block
 
     def downlink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
+        """Record the bots' side; see Stage."""
         self._keep(block, tick, _RIGHT)
         return block
 

@@ -86,6 +86,7 @@ class RecordingWriter:
         self.failed = 0
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def begin(self, number: int, path: Path, rate_hz: int) -> None:
@@ -93,6 +94,7 @@ class RecordingWriter:
         self._queue.put(_Begin(number, path, rate_hz))
 
     def write(self, piece: RecordingPiece) -> None:
+        """Queue a piece; refuse and count it when the queue is full."""
         if piece.left is not None and self._queue.qsize() >= _QUEUED:
             self.refused += 1
             if not self._is_behind:

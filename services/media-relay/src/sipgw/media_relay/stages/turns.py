@@ -65,12 +65,14 @@ class TurnStage:
         self._has_asked[row] = False
 
     def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
+        """Note which callers speak; see Stage."""
         rows = block.rows[_speaks(block, block.flags & FrameFlag.CONCEALED == 0)]
         self._last_caller[rows] = tick.number
         self._has_asked[rows] = True
         return block
 
     def downlink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
+        """Note which bots begin to speak, and report answers; see Stage."""
         has_audio = block.flags & FrameFlag.IDLE == 0
         if has_audio.any():
             rows = block.rows[_speaks(block, has_audio)]

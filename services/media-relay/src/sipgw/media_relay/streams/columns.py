@@ -63,6 +63,7 @@ class CallColumns:
         self._position = np.zeros(MAX_ROWS, dtype=np.int64)
 
     def open(self, row: int, handle: int, *, format_id: int, limit: int) -> None:
+        """Reset the row for a new call."""
         self.handle[row] = handle
         self.is_open[row] = True
         self.stream[row] = NO_STREAM
@@ -73,6 +74,7 @@ class CallColumns:
         self.is_waiting[row] = False
 
     def close(self, row: int) -> None:
+        """Mark the row as free."""
         self.is_open[row] = False
         self.stream[row] = NO_STREAM
 

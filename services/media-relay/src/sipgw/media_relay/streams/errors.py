@@ -7,7 +7,7 @@ BotUnavailable            try again, elsewhere if possible
 
 
 class BotUnavailable(Exception):
-    """This attempt did not reach a bot. `str()` is the reason, for logs and for the edge."""
+    """An attempt did not reach a bot. `str()` is the reason, for logs and for the edge."""
 
 
 class TrunkUnimplemented(BotUnavailable):

@@ -54,9 +54,11 @@ class SendQueue(Generic[Item]):
 
     @property
     def is_empty(self) -> bool:
+        """Whether nothing is queued."""
         return not self._queued
 
     def add_event(self, item: Item, now: float, size: int) -> None:
+        """Queue an event. Events are never dropped."""
         self._queued.append(_Queued(item, now, is_audio=False, size=size))
         self._events_queued += 1
 
@@ -140,12 +142,15 @@ class ReceiveCount:
         self._owed_since: float | None = None
 
     def received(self, *, items: int, acks: int, now: float) -> None:
+        """Count a received message of this many items, some of them acks."""
         self.items += items
         if items > acks and self._owed_since is None:
             self._owed_since = now
 
     def due_at(self) -> float | None:
+        """Return when the ack is due; None when none is."""
         return None if self._owed_since is None else self._owed_since + self.ACK_AFTER_S
 
     def sent(self) -> None:
+        """Note that the ack was sent."""
         self._owed_since = None

@@ -47,6 +47,7 @@ class RpcStatus:
 
     @property
     def is_ok(self) -> bool:
+        """Whether the stream ended with OK."""
         return self.code is grpc.StatusCode.OK
 
     def __str__(self) -> str:
@@ -103,12 +104,14 @@ class BidiCall(Generic[Request, Response]):
             return {}
 
     async def done_writing(self) -> None:
+        """Half-close the stream."""
         try:
             await self._call.done_writing()
         except _WRITE_ERRORS:
             return
 
     def cancel(self) -> None:
+        """Cancel the stream."""
         self._call.cancel()
 
     def _ended(self, _call: object) -> None:

@@ -37,9 +37,13 @@ class AttachedCall(Protocol):
     """The call, as its stream sees it."""
 
     @property
-    def row(self) -> int: ...
+    def row(self) -> int:
+        """The call's row in the columns."""
+        ...
 
-    def became_ready(self, *, confirmed: bool) -> None: ...
+    def became_ready(self, *, confirmed: bool) -> None:
+        """Note that the bot is ready; `confirmed`: it has sent something itself."""
+        ...
 
     def receive_action(self, action: pb.CallAction) -> None:
         """Take anything but audio and accept, in order."""

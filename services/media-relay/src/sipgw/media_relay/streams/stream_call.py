@@ -123,10 +123,12 @@ class StreamCall:
         self._wake.set()
 
     def give_credit(self) -> None:
+        """Let the reader go on: there may be room again."""
         self._room.set()
 
     @property
     def can_resume(self) -> bool:
+        """Whether the bot declared `resume`."""
         return self._can_resume
 
     def close(self, reason: str, *, moved: bool = False) -> None:

@@ -78,10 +78,12 @@ class TrunkStream:
 
     @property
     def is_open(self) -> bool:
+        """Whether calls can be attached."""
         return self._hello.done() and not self._is_closing and not self.closed.is_set()
 
     @property
     def is_full(self) -> bool:
+        """Whether the bot has all the calls that it takes on this trunk."""
         return bool(self.max_calls) and len(self._calls) >= self.max_calls
 
     async def open(self, channel: grpc.aio.Channel) -> None:
@@ -151,6 +153,7 @@ class TrunkStream:
         self._sender.send_frames(format_id, self._wire_handle[rows], seq, flags, payload)
 
     def send_event(self, handle: int, event: pb.CallEvent) -> None:
+        """Send an event of a call; see CallStream."""
         self._sender.send(pb.TrunkEvent(event=pb.HandleEvent(handle=handle, event=event)))
 
     def give_credit(self, row: int) -> None:
@@ -330,14 +333,18 @@ class TrunkCall:
         self._handle = handle
 
     def send_event(self, event: pb.CallEvent) -> None:
+        """Send an event; see CallStream."""
         self._trunk.send_event(self._handle, event)
 
     @property
     def can_resume(self) -> bool:
+        """Whether the bot declared `resume`."""
         return self._trunk.can_resume
 
     def close(self, reason: str, *, moved: bool = False) -> None:
+        """End the call on this stream; see CallStream."""
         self._trunk.detach(self._row, self._handle, reason, moved=moved)
 
     def give_credit(self) -> None:
+        """Tell the bot of its consumed speech; see CallStream."""
         self._trunk.give_credit(self._row)

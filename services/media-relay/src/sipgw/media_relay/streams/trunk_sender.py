@@ -43,6 +43,7 @@ class TrunkSender:
 
     @property
     def is_overflowing(self) -> bool:
+        """Whether so many events wait that the stream must be given up."""
         return self._queue.is_overflowing
 
     def stalled_s(self, now: float) -> float:
@@ -105,6 +106,7 @@ class TrunkSender:
             await asyncio.wait_for(self._drained.wait(), timeout_s)
 
     def close(self) -> None:
+        """Cancel the timer of acks."""
         if self._ack_timer is not None:
             self._ack_timer.cancel()
 

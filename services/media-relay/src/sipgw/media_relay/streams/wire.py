@@ -48,12 +48,15 @@ class FormatIds:
         return number
 
     def format_of(self, number: int) -> AudioFormat | None:
+        """Return the format of an id; None for an unknown one."""
         return self._formats[number] if number < len(self._formats) else None
 
     def all_wire(self) -> list[pb.AudioFormat]:
+        """Return all formats in use, as messages."""
         return [self.wire(audio_format) for audio_format in self._ids]
 
     def wire(self, audio_format: AudioFormat) -> pb.AudioFormat:
+        """Return a format as a message."""
         return pb.AudioFormat(
             id=self.id_of(audio_format),
             codec=_CODECS[audio_format.codec],
