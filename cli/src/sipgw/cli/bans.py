@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 def bans(
     lift: Annotated[
-        str | None, typer.Option(metavar="SOURCE", help="Let a source in again; as the list shows it.")
+        str | None, typer.Option(metavar="SOURCE", help="Lift the ban of this source, as the list shows it.")
     ] = None,
     registry: RegistryFlag = None,
     tls_dir: TlsFlag = "",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a ban.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per ban.")] = False,
 ) -> None:
     """List the banned sources and why; or lift a ban."""
     from sipgw.control import ControlError

@@ -26,12 +26,12 @@ def call(
         float | None,
         typer.Option(min=0.0, help="Seconds from answer to BYE (default: as long as the audio)."),
     ] = None,
-    user: Annotated[str | None, typer.Option(help="User name, where the gateway asks for one.")] = None,
+    user: Annotated[str | None, typer.Option(help="User name, if the gateway asks for one.")] = None,
     password: Annotated[
-        str, typer.Option(envvar="SIPGW_PASSWORD", help="Its password; better given by the environment.")
+        str, typer.Option(envvar="SIPGW_PASSWORD", help="Its password; the environment variable is safer.")
     ] = "",
     patience: Annotated[
-        float, typer.Option(min=0.0, help="Seconds to try again for while the answer is 503, or none comes.")
+        float, typer.Option(min=0.0, help="Seconds to retry for while the response is 503, or none comes.")
     ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
 ) -> None:

@@ -17,8 +17,8 @@ def calls(
     registry: RegistryFlag = None,
     tls_dir: TlsFlag = "",
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show changes until Ctrl-C.")] = False,
-    ended: Annotated[bool, typer.Option("--ended", help="Also those that ended a short while ago.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a call.")] = False,
+    ended: Annotated[bool, typer.Option("--ended", help="Also list recently ended calls.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per call.")] = False,
 ) -> None:
     """List the calls of the gateway."""
     from sipgw.control import ControlError
@@ -34,8 +34,8 @@ def calls(
 
 
 def hangup(
-    call_id: Annotated[str, typer.Argument(help="As `sipgw calls` shows it; its first digits will do.")],
-    reason: Annotated[str, typer.Option(help="For the record.")] = "hung up by command",
+    call_id: Annotated[str, typer.Argument(help="Call id as `sipgw calls` shows it, or its first digits.")],
+    reason: Annotated[str, typer.Option(help="Reason in the call record.")] = "hung up by command",
     registry: RegistryFlag = None,
     tls_dir: TlsFlag = "",
 ) -> None:

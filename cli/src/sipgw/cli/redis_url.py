@@ -7,6 +7,6 @@ import typer
 RedisFlag = Annotated[
     str | None,
     typer.Option(
-        metavar="URL", envvar="SIPGW_REDIS_URL", help="A Redis that runs (default: one of our own)."
+        metavar="URL", envvar="SIPGW_REDIS_URL", help="URL of a running Redis (default: start one)."
     ),
 ]

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 RegistryFlag = Annotated[
     str | None,
     typer.Option(
-        envvar="SIPGW_REGISTRY", help="host:port of a registry; else the `sipgw up` of this machine."
+        envvar="SIPGW_REGISTRY", help="host:port of a registry (default: the `sipgw up` of this machine)."
     ),
 ]
 TlsFlag = Annotated[
     str,
     typer.Option(
-        "--tls-dir", envvar="SIPGW_TLS_DIR", help="ca.crt, tls.crt, tls.key to show it; empty: plaintext."
+        "--tls-dir",
+        envvar="SIPGW_TLS_DIR",
+        help="Directory of ca.crt, tls.crt, tls.key; empty: plaintext.",
     ),
 ]
 

@@ -23,7 +23,7 @@ _POLL_S = 0.5
 def relays(
     registry: RegistryFlag = None,
     tls_dir: TlsFlag = "",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a relay.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per relay.")] = False,
 ) -> None:
     """List the media relays: calls, room, and which are full or draining."""
     from sipgw.control import ControlError
@@ -46,10 +46,10 @@ def relays(
 
 
 def drain(
-    relay: Annotated[str, typer.Argument(help="As `sipgw relays` shows it.")],
-    undo: Annotated[bool, typer.Option("--undo", help="Take calls again; those there are stay.")] = False,
+    relay: Annotated[str, typer.Argument(help="Relay as `sipgw relays` shows it.")],
+    undo: Annotated[bool, typer.Option("--undo", help="Take new calls again; present calls stay.")] = False,
     wait: Annotated[
-        float, typer.Option(min=0, help="Seconds to wait until it has no call left; 0: do not wait.")
+        float, typer.Option(min=0, help="Seconds to wait until it has no calls; 0: do not wait.")
     ] = 0,
     registry: RegistryFlag = None,
     tls_dir: TlsFlag = "",

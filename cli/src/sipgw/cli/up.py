@@ -33,7 +33,7 @@ def up(
     ] = None,
     advertise: Annotated[
         str | None,
-        typer.Option(metavar="IP", help="Address told to callers (default: that of the default route)."),
+        typer.Option(metavar="IP", help="Address given to callers (default: that of the default route)."),
     ] = None,
     bot: Annotated[
         str | None,
@@ -45,11 +45,11 @@ def up(
         list[str] | None,
         typer.Option(
             metavar="CIDR",
-            help="Sources that may send as much as they like; this machine may anyway. Repeatable.",
+            help="Source that is never limited or banned; this machine never is. Repeatable.",
         ),
     ] = None,
     redis: RedisFlag = None,
-    no_recording: Annotated[bool, typer.Option("--no-recording", help="Record no call.")] = False,
+    no_recording: Annotated[bool, typer.Option("--no-recording", help="Record no calls.")] = False,
     recordings: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Where recordings go (default: ~/.local/state/sipgw/recordings)."),

@@ -25,24 +25,26 @@ async def serve(settings: OperatorSettings, lifecycle: Lifecycle) -> None:
 
 @_app.command()
 def run(
-    namespace: Annotated[str, typer.Option(help="The release's; nothing outside it is looked at but nodes.")],
+    namespace: Annotated[str, typer.Option(help="Namespace of the release; outside it only nodes are read.")],
     registry: Annotated[str, typer.Option(help="host:port of registry/v1.")],
-    release: Annotated[str, typer.Option(help="Name of the release, which names begin with.")] = "sipgw",
-    identity: Annotated[str, typer.Option(help="Of this replica; its pod's name.")] = "operator",
-    pki: Annotated[Pki, typer.Option(help="Who makes the certificates; off: the registry is plaintext.")] = (
+    release: Annotated[str, typer.Option(help="Name of the release, the prefix of its objects.")] = "sipgw",
+    identity: Annotated[str, typer.Option(help="Identity of this replica: its pod's name.")] = "operator",
+    pki: Annotated[Pki, typer.Option(help="Issuer of certificates; off: the registry uses plaintext.")] = (
         Pki.OPERATOR
     ),
     owner: Annotated[
-        str, typer.Option(help="Kind/name that Secrets and Lease are deleted with; empty: none.")
+        str, typer.Option(help="Kind/name of the owner of Secrets and Lease; empty: none.")
     ] = "default",
     redis_secret: Annotated[
         str,
         typer.Option(help="Secret with the password of the release's own Redis; empty: none."),
     ] = "",
-    nodes: Annotated[bool, typer.Option(help="Read nodes' addresses (needs a ClusterRole).")] = True,
-    lanes: Annotated[int, typer.Option(min=0, max=8, help="StatefulSets of relays; 0: as found.")] = 0,
-    sip_port: Annotated[int, typer.Option(help="The chart's, to tell ports that have no effect.")] = 5060,
-    rtp_ports: Annotated[str, typer.Option(help="LOW-HIGH of all lanes, likewise.")] = "20000-29599",
+    nodes: Annotated[bool, typer.Option(help="Read the nodes' addresses (needs a ClusterRole).")] = True,
+    lanes: Annotated[int, typer.Option(min=0, max=8, help="Relay StatefulSets; 0: as many as exist.")] = 0,
+    sip_port: Annotated[int, typer.Option(help="SIP port of the chart, to report ignored ports.")] = 5060,
+    rtp_ports: Annotated[
+        str, typer.Option(help="RTP ports of all lanes, LOW-HIGH, likewise.")
+    ] = "20000-29599",
     admin: Annotated[str, typer.Option(help="host:port of /metrics, /healthz and /readyz.")] = "",
     health: Annotated[str, typer.Option(help="host:port of gRPC health: liveness, readiness.")] = "",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",

@@ -12,14 +12,16 @@ PASS_SECONDS = Histogram(
 )
 PASSES = Counter("sipgw_operator_passes_total", "Passes of the reconcile", ["outcome"])
 CONFIG_PUTS = Counter("sipgw_operator_config_puts_total", "Configs put into the registry", ["outcome"])
-REFUSED_DOCUMENTS = Gauge("sipgw_operator_refused_documents", "Custom resources that can't be used", ["kind"])
-RELAYS = Gauge("sipgw_operator_relays", "Relays by what the operator makes of them", ["state"])
+REFUSED_DOCUMENTS = Gauge("sipgw_operator_refused_documents", "Custom resources that are refused", ["kind"])
+RELAYS = Gauge("sipgw_operator_relays", "Relays by their state for the operator", ["state"])
 RELAYS_TOGETHER = Gauge(
     "sipgw_operator_relays_together", "1 while all relays are on one node, or in one zone", ["in"]
 )
-ACTS = Counter("sipgw_operator_acts_total", "What was done", ["act", "outcome"])
+ACTS = Counter("sipgw_operator_acts_total", "Acts of the operator", ["act", "outcome"])
 CERTIFICATE_EXPIRY = Gauge(
-    "sipgw_operator_certificate_expiry_timestamp_seconds", "When a certificate of ours runs out", ["role"]
+    "sipgw_operator_certificate_expiry_timestamp_seconds",
+    "Expiry of the gateway's own certificates",
+    ["role"],
 )
 
 if __name__ == "__main__":
