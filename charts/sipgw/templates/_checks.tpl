@@ -1,4 +1,4 @@
-{{/* What no schema can say: values that contradict each other. Included once, by validate.yaml. */}}
+{{/* Checks that no schema can express: values that contradict each other. Included once, by validate.yaml. */}}
 {{- define "sipgw.checks" -}}
 {{- $redis := .Values.redis -}}
 {{- if and (not $redis.enabled) (not $redis.url) (not $redis.urlSecret.name) -}}
@@ -66,7 +66,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Notes that a port of the host is taken; fails when it was. */}}
+{{/* Note that a port of the host is taken; fail when it was taken before. */}}
 {{- define "sipgw.claimPort" -}}
 {{- $ports := index . 0 -}}
 {{- $port := int (index . 1) -}}

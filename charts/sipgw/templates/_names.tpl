@@ -3,7 +3,7 @@
 {{- default .Release.Name .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* Labels that select a component's pods; never change for a release. Called with (list $ "edge"). */}}
+{{/* Labels that select a component's pods; fixed for the life of a release. Called with (list $ "edge"). */}}
 {{- define "sipgw.selector" -}}
 {{- $root := index . 0 -}}
 app.kubernetes.io/name: sipgw
@@ -23,7 +23,7 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
 {{- end }}
 {{- end -}}
 
-{{/* Labels of a pod: without the chart's version, which would roll every pod at every release; Redis's without ours. */}}
+{{/* Labels of a pod, without the chart's version, which would roll every pod at every release; Redis has no version of ours. */}}
 {{- define "sipgw.podLabels" -}}
 {{- $root := index . 0 -}}
 {{ include "sipgw.selector" . }}
@@ -44,7 +44,7 @@ app.kubernetes.io/part-of: sipgw
 {{ $image.repository }}:{{ $image.tag | default $root.Values.image.tag | default $root.Chart.AppVersion }}
 {{- end -}}
 
-{{/* The registries, one by one: whose connection dies takes the next, and never asks a Service that still names the dead. */}}
+{{/* The address of each registry: a client whose connection dies takes the next one; a Service would still name the dead one. */}}
 {{- define "sipgw.registry" -}}
 {{ include "sipgw.fullname" . }}-registries.{{ .Release.Namespace }}.svc:{{ .Values.registry.ports.api }}
 {{- end -}}

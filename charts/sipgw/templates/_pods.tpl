@@ -1,4 +1,4 @@
-{{/* What the pods of several components share. */}}
+{{/* Shared parts of the pods of several components. */}}
 
 {{/* Over zones too, where there are any. Not as a spread constraint: a node without the zone's label would then count
 for none of them. All lanes of relays count as one. Called with (list $ "edge"). */}}
@@ -40,7 +40,7 @@ nodeSelector: {{- toYaml . | nindent 2 }}
 {{- with $values.tolerations }}
 tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- /* Redis is one, and its template is left as it was: a release of ours does not restart it. */}}
+{{- /* There is one Redis, whose template stays the same, so that a new release does not restart it. */}}
 {{- $affinity := ternary dict (include "sipgw.zoneAffinity" . | fromYaml) (eq (index . 1) "redis") }}
 {{- with merge (deepCopy $values.affinity) $affinity }}
 affinity: {{- toYaml . | nindent 2 }}
@@ -81,7 +81,7 @@ capabilities: {drop: [ALL]}
 {{- .Values.redis.passwordSecret.name | default (printf "%s-redis" (include "sipgw.fullname" .)) -}}
 {{- end -}}
 
-{{/* Where Redis is: SIPGW_REDIS_URL. Passwords and URLs with one come from files: nothing in them has to be encoded
+{{/* The address of Redis: SIPGW_REDIS_URL. Passwords, and URLs with one, come from files: nothing has to be encoded
 here, and a changed one is read at the next connection. */}}
 {{- define "sipgw.redisEnv" -}}
 {{- $redis := .Values.redis -}}
@@ -100,7 +100,7 @@ here, and a changed one is read at the next connection. */}}
 {{- end }}
 {{- end -}}
 
-{{/* Whether the password is apart from the URL: "true", or nothing. */}}
+{{/* Whether the password is separate from the URL: "true", or nothing. */}}
 {{- define "sipgw.hasRedisPassword" -}}
 {{- if or .Values.redis.enabled .Values.redis.passwordSecret.name }}true{{ end -}}
 {{- end -}}
@@ -158,7 +158,7 @@ here, and a changed one is read at the next connection. */}}
 {{- end }}
 {{- end -}}
 
-{{/* gRPC probes of the kubelet. Called with a port. A slow start is waited for; then readiness turns in seconds. */}}
+{{/* gRPC probes of the kubelet. Called with a port. They wait for a slow start; then readiness changes within seconds. */}}
 {{- define "sipgw.probes" -}}
 startupProbe:
   grpc: {port: {{ . }}, service: liveness}

@@ -46,7 +46,7 @@ spec:
         {{- include "sipgw.env" $root | nindent 8 }}
         - {name: POD_INDEX, valueFrom: {fieldRef: {fieldPath: "metadata.labels['apps.kubernetes.io/pod-index']"}}}
         {{- with $relay.extraEnv }}{{ toYaml . | nindent 8 }}{{ end }}
-      # Declared, so that the scheduler keeps a second relay of this lane off the node. RTP needs no declaration.
+      # Declared so that the scheduler keeps a second relay of this lane off the node. RTP ports need no declaration.
       ports:
         - {name: control, containerPort: {{ $control }}, hostPort: {{ $control }}}
         - {name: health, containerPort: {{ $health }}, hostPort: {{ $health }}}
@@ -62,7 +62,7 @@ spec:
     {{- with $relay.extraVolumes }}{{ toYaml . | nindent 4 }}{{ end }}
 {{- end -}}
 
-{{/* One text for all lanes that changes when the pods do: the registry fills the newest revision first. */}}
+{{/* A revision for all lanes that changes with the pods: the registry fills the newest revision first. */}}
 {{- define "sipgw.relayRevision" -}}
 {{- include "sipgw.relayPod" (dict "root" . "lane" 0 "revision" "") | sha256sum | trunc 10 -}}
 {{- end -}}
