@@ -29,6 +29,7 @@ ALIVE = {
     "exc": "an argument of asyncio's protocols and of __exit__",
     "Export": "a servicer's method: the name of the RPC",
     "on[A-Z]*": "callbacks of PJSIP",
+    "visit_[A-Z]*": "methods of ast.NodeVisitor",
     "stream_unary": "a method of grpc.aio.Channel",
     "get_credentials_async": "redis.CredentialProvider",
     "nowait": "an argument of redis.Connection",
