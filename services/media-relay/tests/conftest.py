@@ -1,7 +1,5 @@
 """A relay in virtual time over real sockets: loopback delivers at once, ticks are called by hand."""
 
-from __future__ import annotations
-
 import heapq
 import itertools
 import os

@@ -1,12 +1,10 @@
 """Bots of every kind on loopback, and a session side that records what it is told."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent import futures
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
@@ -17,15 +15,11 @@ from sipgw.api import voicebot_pb2 as pb
 from sipgw.api import voicebot_pb2_grpc
 from sipgw.audio import AudioFormat, Codec
 from sipgw.bot import BotServer
+from sipgw.bot.runner import Bot
 from sipgw.media_relay.pipeline import FrameBlock, Tick
 from sipgw.media_relay.stages.grpc_bridge import GrpcBridgeStage
 from sipgw.media_relay.streams.bot_call import BotCall
 from sipgw.runtime.patience import patient
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
-
-    from sipgw.bot.runner import Bot
 
 PCMU = AudioFormat(Codec.PCMU, 8000, 20)
 FRAME = PCMU.frame_bytes

@@ -1,7 +1,5 @@
 """Calls over real gRPC: trunk, StreamCall, the fallback between them, and what both carry."""
 
-from __future__ import annotations
-
 import asyncio
 
 import grpc

@@ -1,19 +1,14 @@
 """Wire format ↔ bot format: equal formats untouched, others the same sound, rows kept apart."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from sipgw.audio import AudioFormat, Codec, decode, encode
+from sipgw.bot import Call
 from sipgw.media_relay.bots.conversion import FormatConversion
 from sipgw.media_relay.streams.bot_call import BotProtocol
-
-if TYPE_CHECKING:
-    from sipgw.bot import Call
 
 PCMU, PCMA = AudioFormat(Codec.PCMU, 8000, 20), AudioFormat(Codec.PCMA, 8000, 20)
 PCM_8K, PCM_16K = AudioFormat(Codec.PCM16, 8000, 20), AudioFormat(Codec.PCM16, 16000, 20)

@@ -1,10 +1,7 @@
 """Bots that are absent, die, come back, refuse, stop reading."""
 
-from __future__ import annotations
-
 import asyncio
 import random
-from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -13,12 +10,10 @@ import sipgw.media_relay.bots.session as session_module
 import sipgw.media_relay.streams.trunk as trunk_module
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.api import voicebot_pb2_grpc
+from sipgw.bot import Call
 from sipgw.bot.echo import EchoServicer
 from sipgw.media_relay.streams.bot_call import BotProtocol
 from sipgw.runtime.patience import patient
-
-if TYPE_CHECKING:
-    from sipgw.bot import Call
 
 FRAME = 160
 BOTH = pytest.mark.parametrize("protocol", [BotProtocol.TRUNK, BotProtocol.STREAM_CALL])

@@ -1,7 +1,5 @@
 """The sending end of a trunk on a virtual clock: 200 ms un-acked, oldest audio dropped, events never."""
 
-from __future__ import annotations
-
 from hypothesis import given
 from hypothesis import strategies as st
 

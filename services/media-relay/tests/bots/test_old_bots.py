@@ -1,7 +1,5 @@
 """Bots written before this gateway: sync grpcio with a thread pool, StreamCall only, no added field known."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 

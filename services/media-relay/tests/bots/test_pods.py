@@ -1,16 +1,11 @@
 """Several pods behind one name: spread, failed over, preferred, full."""
 
-from __future__ import annotations
-
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import pytest
 
+from sipgw.bot import Call
 from sipgw.bot.echo import EchoServicer
-
-if TYPE_CHECKING:
-    from sipgw.bot import Call
 
 LOOPBACK_PODS = ("127.0.0.1", "127.0.0.2")
 

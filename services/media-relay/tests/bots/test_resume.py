@@ -1,7 +1,5 @@
 """Two relays and one bot on the SDK: a call that changes its relay is one conversation (both RPCs)."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest
@@ -22,7 +20,7 @@ class Bot:
         self.resumed = asyncio.Event()
         self.ended = asyncio.Event()
 
-    async def __aenter__(self) -> Bot:
+    async def __aenter__(self) -> "Bot":
         self.server = BotServer(self._handle, host="127.0.0.1", port=0)
         self.address = f"127.0.0.1:{await self.server.start()}"
         return self

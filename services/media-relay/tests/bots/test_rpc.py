@@ -1,7 +1,5 @@
 """What a bot says and how it ends its stream is read, whatever grpc.aio makes of our writes."""
 
-from __future__ import annotations
-
 import grpc
 import grpc.aio
 import pytest

@@ -1,7 +1,5 @@
 """The command line of the relay process (sipgw-relay)."""
 
-from __future__ import annotations
-
 import ipaddress
 from typing import Annotated
 

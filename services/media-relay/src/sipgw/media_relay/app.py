@@ -1,17 +1,18 @@
 """The relay process: build its parts, run them, and drain at SIGTERM."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 import resource
 import sys
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 from prometheus_client import REGISTRY
 
+from sipgw.api.config.v1 import config_pb2
 from sipgw.api.relay.v1.control_pb2_grpc import add_RelayControlServiceServicer_to_server
 from sipgw.control import Beat
+from sipgw.media_relay.bots.interface import BotSpeech, BotStage
 from sipgw.media_relay.calls.bot_actions import BotActions
 from sipgw.media_relay.calls.bot_speech import SpeechPlayer
 from sipgw.media_relay.calls.call_bots import CallBots
@@ -31,11 +32,13 @@ from sipgw.media_relay.load.head_room import RelayHeadRoom
 from sipgw.media_relay.load.tick import TICK_S, TickClock
 from sipgw.media_relay.metrics import RelayMetrics
 from sipgw.media_relay.pipeline.pipeline import MediaPipeline
+from sipgw.media_relay.pipeline.stage import Tick
 from sipgw.media_relay.plane.media_plane import MediaPlane
 from sipgw.media_relay.ports.local_addresses import RelayAddresses
 from sipgw.media_relay.ports.local_ports import node_port_warning, overlap_warning
 from sipgw.media_relay.ports.port_pool import PortPool, bind_address, check_range
 from sipgw.media_relay.rtp.playout import PlayoutQueue
+from sipgw.media_relay.settings import RelayEndpoints, RelaySettings
 from sipgw.media_relay.stages.echo import EchoStage
 from sipgw.media_relay.stages.grpc_bridge import GrpcBridgeStage
 from sipgw.media_relay.stages.pauses import PauseStage
@@ -50,14 +53,6 @@ from sipgw.runtime.settings import HostPort, Identity, new_identity
 from sipgw.runtime.tasks import TaskGroupOwner
 from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.runtime.vitals import Vitals
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sipgw.api.config.v1 import config_pb2
-    from sipgw.media_relay.bots.interface import BotSpeech, BotStage
-    from sipgw.media_relay.pipeline.stage import Tick
-    from sipgw.media_relay.settings import RelayEndpoints, RelaySettings
 
 MAX_ROWS: Final = 8192
 _OTHER_FILES: Final = 512

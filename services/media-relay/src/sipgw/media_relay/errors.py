@@ -5,8 +5,6 @@ RelayError
 └── SpecError          a command asks what the relay can't do: INVALID, the message names the field
 """
 
-from __future__ import annotations
-
 
 class RelayError(Exception):
     """Root of the relay's own errors."""

@@ -1,7 +1,5 @@
 """The histograms that the relay moves at the turns and the end of each call."""
 
-from __future__ import annotations
-
 from prometheus_client import Histogram
 
 from sipgw.runtime.telemetry.metrics import LATENCY_BUCKETS_S

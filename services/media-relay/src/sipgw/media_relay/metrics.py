@@ -3,31 +3,24 @@
 The tick pays nothing for them. The histograms are in `instruments`.
 """
 
-from __future__ import annotations
-
 import sys
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import REGISTRY, Collector
 
 # Importing it puts the calls' histograms into the registry, whose table this module prints.
 from sipgw.media_relay import instruments  # noqa: F401  # pyright: ignore[reportUnusedImport]
+from sipgw.media_relay.bots.interface import BotStage
+from sipgw.media_relay.calls.drain import Drain
+from sipgw.media_relay.calls.event_log import EventLog
+from sipgw.media_relay.calls.sessions import Sessions
+from sipgw.media_relay.load.head_room import RelayHeadRoom
+from sipgw.media_relay.load.tick import TickClock
+from sipgw.media_relay.plane.media_plane import MediaPlane
+from sipgw.media_relay.stages.recording_writer import RecordingWriter
 from sipgw.runtime.telemetry.metrics import reference_table
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from prometheus_client.core import Metric
-
-    from sipgw.media_relay.bots.interface import BotStage
-    from sipgw.media_relay.calls.drain import Drain
-    from sipgw.media_relay.calls.event_log import EventLog
-    from sipgw.media_relay.calls.sessions import Sessions
-    from sipgw.media_relay.load.head_room import RelayHeadRoom
-    from sipgw.media_relay.load.tick import TickClock
-    from sipgw.media_relay.plane.media_plane import MediaPlane
-    from sipgw.media_relay.stages.recording_writer import RecordingWriter
 
 
 class RelayParts(Protocol):

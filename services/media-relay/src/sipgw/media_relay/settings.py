@@ -1,13 +1,10 @@
 """RelaySettings: what the flags of the relay process say."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from sipgw.api.config.v1 import config_pb2
-    from sipgw.runtime.tls import TlsDirectory
+from sipgw.api.config.v1 import config_pb2
+from sipgw.runtime.tls import TlsDirectory
 
 _DEADLINE_S: Final = 60.0
 """The deadline until the config sets another."""
@@ -26,7 +23,7 @@ class DrainTimes:
     has_own_deadline: bool = False
     """Whether a flag set the deadline. A flag overrides the config."""
 
-    def following(self, gateway: config_pb2.GatewaySettings) -> DrainTimes:
+    def following(self, gateway: config_pb2.GatewaySettings) -> "DrainTimes":
         """Return these times with the config's deadline and grace.
 
         The config can't lengthen the process's time.

@@ -1,17 +1,12 @@
 """Convert blocks of rows between wire format and bot format: codecs by table, rates by a polyphase filter."""
 
-from __future__ import annotations
-
 from math import gcd
-from typing import TYPE_CHECKING
+from typing import Self
 
 import numpy as np
 
-from sipgw.audio import AudioFormat, decode, encode
+from sipgw.audio import AudioFormat, PayloadU8, RowIndices, SamplesI16, decode, encode
 from sipgw.audio.resample import PolyphaseResampler
-
-if TYPE_CHECKING:
-    from sipgw.audio import PayloadU8, RowIndices, SamplesI16
 
 
 class FormatConversion:
@@ -67,7 +62,7 @@ class FormatConversion:
         frames = np.frombuffer(joined[:whole], dtype=np.uint8)[np.newaxis, :]
         return self.to_wire(np.array([row]), frames).tobytes()
 
-    def go_on_from(self, other: FormatConversion, row: int) -> None:
+    def go_on_from(self, other: Self, row: int) -> None:
         """Take over the unconverted rest of a row that used another conversion until now."""
         self.reset(row)
         rest = other._rest.pop(row, None)

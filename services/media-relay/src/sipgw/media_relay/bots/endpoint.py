@@ -1,20 +1,15 @@
 """One bot endpoint ("host:port") and the pods behind it: choose a pod for a call."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
+
+import grpc.aio
 
 from sipgw.media_relay.bots.resolver import AddressBook, Resolve, resolve_by_system
 from sipgw.media_relay.streams.errors import BotUnavailable
 from sipgw.media_relay.streams.rpc import open_bot_channel
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import grpc.aio
-
-    from sipgw.media_relay.streams.trunk import TrunkStream
+from sipgw.media_relay.streams.trunk import TrunkStream
 
 _NO_TRUNK_S: Final = 60.0
 """How long UNIMPLEMENTED on Trunk is remembered. It is limited because a bot may be upgraded."""

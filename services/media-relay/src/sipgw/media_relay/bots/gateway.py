@@ -3,19 +3,20 @@
 It sits behind `GrpcBridgeStage`, which converts from and to the wire format.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from sipgw.api import voicebot_pb2 as pb
+from sipgw.audio import AudioFormat, PayloadU8
 from sipgw.media_relay.bots.endpoint import BotEndpoint
+from sipgw.media_relay.bots.interface import BotListener, BotSpeech
 from sipgw.media_relay.bots.resolver import Resolve, resolve_by_system
 from sipgw.media_relay.bots.session import BotSession
-from sipgw.media_relay.streams.bot_call import BotProtocol
+from sipgw.media_relay.streams.bot_call import BotCall, BotProtocol, BytesU64, HandlesU32
 from sipgw.media_relay.streams.columns import (
     MAX_ROWS,
     NO_STREAM,
@@ -32,13 +33,6 @@ from sipgw.media_relay.streams.parts import StreamParts
 from sipgw.media_relay.streams.trunk import TrunkStream
 from sipgw.media_relay.streams.wire import FormatIds
 from sipgw.runtime.tasks import TaskGroupOwner
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from sipgw.audio import AudioFormat, PayloadU8
-    from sipgw.media_relay.bots.interface import BotListener, BotSpeech
-    from sipgw.media_relay.streams.bot_call import BotCall, BytesU64, HandlesU32
 
 _CLOSE_TIMEOUT_S: Final = 3.0
 

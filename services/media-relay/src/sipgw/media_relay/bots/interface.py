@@ -4,18 +4,14 @@ All methods are plain calls on the relay's event loop: they return at once, neve
 peer's fault. A `handle` is `generation << 16 | row`; after `close` it is not used again.
 """
 
-from __future__ import annotations
+from typing import Protocol
 
-from typing import TYPE_CHECKING, Protocol
-
+from sipgw.api import voicebot_pb2
+from sipgw.audio import AudioFormat, Codec, PayloadU8
+from sipgw.media_relay.pipeline.block import FrameBlock
 from sipgw.media_relay.pipeline.stage import Stage
-
-if TYPE_CHECKING:
-    from sipgw.api import voicebot_pb2
-    from sipgw.audio import AudioFormat, Codec, PayloadU8
-    from sipgw.media_relay.pipeline.block import FrameBlock
-    from sipgw.media_relay.streams.bot_call import BotCall, BytesU64, HandlesU32
-    from sipgw.media_relay.streams.counters import BotCounters
+from sipgw.media_relay.streams.bot_call import BotCall, BytesU64, HandlesU32
+from sipgw.media_relay.streams.counters import BotCounters
 
 
 class BotSpeech(Protocol):

@@ -1,7 +1,5 @@
 """Resolve a bot's name to all its addresses: the A and AAAA records of a headless Service are its pods."""
 
-from __future__ import annotations
-
 import asyncio
 import ipaddress
 import socket

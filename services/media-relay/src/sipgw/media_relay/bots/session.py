@@ -1,17 +1,18 @@
 """The bot side of one call, run by a task: attach, become ready, break, attach again, end."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 import time
 from typing import TYPE_CHECKING, Final
 
 from sipgw.api import voicebot_pb2 as pb
-from sipgw.media_relay.streams.bot_call import BotProtocol
+from sipgw.media_relay.bots.endpoint import BotEndpoint, BotPod
+from sipgw.media_relay.bots.interface import BotListener
+from sipgw.media_relay.streams.bot_call import BotCall, BotProtocol
 from sipgw.media_relay.streams.columns import ROW_MASK
 from sipgw.media_relay.streams.errors import BotUnavailable, BotUnimplemented, TrunkUnimplemented
-from sipgw.media_relay.streams.stream import Broken, Finished, Superseded
+from sipgw.media_relay.streams.parts import StreamParts
+from sipgw.media_relay.streams.stream import Broken, CallStream, Finished, StreamEnd, Superseded
 from sipgw.media_relay.streams.stream_call import StreamCall
 from sipgw.media_relay.streams.wire import attach_epoch, config_of
 from sipgw.runtime.telemetry.logs import get_logger
@@ -19,12 +20,6 @@ from sipgw.runtime.telemetry.traces import parse_traceparent, record_span
 
 if TYPE_CHECKING:
     import grpc.aio
-
-    from sipgw.media_relay.bots.endpoint import BotEndpoint, BotPod
-    from sipgw.media_relay.bots.interface import BotListener
-    from sipgw.media_relay.streams.bot_call import BotCall
-    from sipgw.media_relay.streams.parts import StreamParts
-    from sipgw.media_relay.streams.stream import CallStream, StreamEnd
 
 _log = get_logger("sipgw.media_relay.bots")
 

@@ -1,24 +1,18 @@
 """BotActions: carries out on calls what their bots do: the `BotListener` of the bot streams."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+import asyncio
+from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 
 from sipgw.api import voicebot_pb2
 from sipgw.api.relay.v1 import control_pb2 as pb
-from sipgw.media_relay.calls.session import COST_STREAM_CALL, COST_TRUNK
+from sipgw.media_relay.calls.ending import Ending
+from sipgw.media_relay.calls.parts import CallParts
+from sipgw.media_relay.calls.session import COST_STREAM_CALL, COST_TRUNK, Session
+from sipgw.media_relay.rtp.playout import OnMark
 from sipgw.runtime.telemetry.logs import get_logger
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable
-
-    from sipgw.media_relay.calls.ending import Ending
-    from sipgw.media_relay.calls.parts import CallParts
-    from sipgw.media_relay.calls.session import Session
-    from sipgw.media_relay.rtp.playout import OnMark
 
 DRAIN_S: Final = 60.0
 _DIGITS_POLL_S: Final = 0.1

@@ -1,16 +1,11 @@
 """SpeechPlayer: plays what bots say to their callers: the `BotSpeech` of the bot streams."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from sipgw.audio import AudioFormat, PayloadU8
-    from sipgw.media_relay.calls.sessions import Sessions
-    from sipgw.media_relay.rtp.playout import PlayoutQueue
-    from sipgw.media_relay.streams.bot_call import HandlesU32
+from sipgw.audio import AudioFormat, PayloadU8
+from sipgw.media_relay.calls.sessions import Sessions
+from sipgw.media_relay.rtp.playout import PlayoutQueue
+from sipgw.media_relay.streams.bot_call import HandlesU32
 
 
 class SpeechPlayer:

@@ -1,23 +1,16 @@
 """CallBots: the bot of each call: a bot stream, or the built-in echo."""
 
-from __future__ import annotations
+import numpy as np
+import numpy.typing as npt
 
-from typing import TYPE_CHECKING
-
+from sipgw.api import voicebot_pb2
 from sipgw.api.relay.v1 import control_pb2 as pb
-from sipgw.media_relay.calls.session import BUILTIN_ECHO
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from sipgw.api import voicebot_pb2
-    from sipgw.audio import Codec
-    from sipgw.media_relay.bots.interface import BotGateway, BotListener
-    from sipgw.media_relay.calls.event_log import EventLog
-    from sipgw.media_relay.calls.session import Session
-    from sipgw.media_relay.stages.echo import EchoStage
-    from sipgw.media_relay.streams.bot_call import HandlesU32
+from sipgw.audio import Codec
+from sipgw.media_relay.bots.interface import BotGateway, BotListener
+from sipgw.media_relay.calls.event_log import EventLog
+from sipgw.media_relay.calls.session import BUILTIN_ECHO, Session
+from sipgw.media_relay.stages.echo import EchoStage
+from sipgw.media_relay.streams.bot_call import HandlesU32
 
 
 class CallBots:

@@ -4,20 +4,16 @@ So many calls a second are asked about. Calls that stay are asked about again. C
 and those whose bot is ending the call, are left to end by themselves.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from sipgw.api.relay.v1 import control_pb2 as pb
+from sipgw.media_relay.calls.parts import CallParts
+from sipgw.media_relay.calls.session import Session
 from sipgw.media_relay.pipeline.stage import TICK_MS
+from sipgw.media_relay.stages.pauses import PauseStage
 from sipgw.runtime.telemetry.logs import get_logger
-
-if TYPE_CHECKING:
-    from sipgw.media_relay.calls.parts import CallParts
-    from sipgw.media_relay.calls.session import Session
-    from sipgw.media_relay.stages.pauses import PauseStage
 
 PERIOD_TICKS: Final = 100 // TICK_MS
 MOST_A_PERIOD: Final = 2

@@ -1,16 +1,10 @@
 """Ending: end a call on this relay: free everything it has and tell its edge the totals."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from sipgw.api.relay.v1 import control_pb2 as pb
+from sipgw.media_relay.calls.parts import CallParts
 from sipgw.media_relay.calls.quality import observe_quality
+from sipgw.media_relay.calls.session import Session
 from sipgw.runtime.telemetry.logs import get_logger
-
-if TYPE_CHECKING:
-    from sipgw.media_relay.calls.parts import CallParts
-    from sipgw.media_relay.calls.session import Session
 
 _log = get_logger("sipgw.media_relay.sessions")
 

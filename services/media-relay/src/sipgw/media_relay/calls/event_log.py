@@ -1,16 +1,11 @@
 """EventLog: media events of calls, kept until acknowledged, sent to the edge that owns the call."""
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Iterable
+from typing import Final, Protocol
 
 from sipgw.api.relay.v1 import control_pb2 as pb
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sipgw.media_relay.calls.session import Session
+from sipgw.media_relay.calls.session import Session
 
 _MOST_KEPT: Final = 100_000
 

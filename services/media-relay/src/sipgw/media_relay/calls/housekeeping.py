@@ -1,16 +1,12 @@
 """Free sessions that no edge wants, and tell edges of silent callers, once a second."""
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sipgw.api.relay.v1 import control_pb2 as pb
-
-if TYPE_CHECKING:
-    from sipgw.media_relay.calls.ending import Ending
-    from sipgw.media_relay.calls.parts import CallParts
-    from sipgw.media_relay.calls.session import Session
+from sipgw.media_relay.calls.ending import Ending
+from sipgw.media_relay.calls.parts import CallParts
+from sipgw.media_relay.calls.session import Session
 
 UNCONFIRMED_S: Final = 10.0
 DOUBT_S: Final = 2.0

@@ -1,24 +1,19 @@
 """MediaReports: report a call's media to its edge, its bot, its trace and the metrics."""
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.media_relay import instruments
+from sipgw.media_relay.calls.call_bots import CallBots
+from sipgw.media_relay.calls.event_log import EventLog
+from sipgw.media_relay.calls.session import Session
+from sipgw.media_relay.calls.sessions import Sessions
+from sipgw.rtp.source_latch import Source
 from sipgw.runtime.telemetry.metrics import observe
 from sipgw.runtime.telemetry.traces import record_span
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from sipgw.media_relay.calls.call_bots import CallBots
-    from sipgw.media_relay.calls.event_log import EventLog
-    from sipgw.media_relay.calls.session import Session
-    from sipgw.media_relay.calls.sessions import Sessions
-    from sipgw.rtp.source_latch import Source
 
 
 class MediaReports:

@@ -1,17 +1,13 @@
 """CallParts: the bundle that every class acting on calls is given."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from sipgw.media_relay.calls.call_bots import CallBots
-    from sipgw.media_relay.calls.event_log import EventLog
-    from sipgw.media_relay.calls.sessions import Sessions
-    from sipgw.media_relay.plane.media_plane import MediaPlane
-    from sipgw.media_relay.stages.recorder import RecorderStage
-    from sipgw.media_relay.stages.turns import TurnStage
+from sipgw.media_relay.calls.call_bots import CallBots
+from sipgw.media_relay.calls.event_log import EventLog
+from sipgw.media_relay.calls.sessions import Sessions
+from sipgw.media_relay.plane.media_plane import MediaPlane
+from sipgw.media_relay.stages.recorder import RecorderStage
+from sipgw.media_relay.stages.turns import TurnStage
 
 
 @dataclass(frozen=True, slots=True)

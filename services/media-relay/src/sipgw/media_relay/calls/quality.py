@@ -1,17 +1,13 @@
 """Report to the metrics, at a call's end, how it sounded in both directions by RTP and RTCP."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sipgw.media_relay import instruments
+from sipgw.media_relay.plane.media_plane import MediaPlane
 from sipgw.rtp.voice_quality import mean_opinion_score, mouth_to_ear_ms
 from sipgw.runtime.telemetry.metrics import observe
-
-if TYPE_CHECKING:
-    from sipgw.media_relay.plane.media_plane import MediaPlane
-    from sipgw.runtime.telemetry.traces import TraceIds
+from sipgw.runtime.telemetry.traces import TraceIds
 
 LEAST_PACKETS: Final = 100
 """Two seconds of packets. From fewer, a share of lost packets says nothing."""

@@ -1,18 +1,14 @@
 """Session: the state of one call on this relay, apart from the media plane's columns."""
 
-from __future__ import annotations
-
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from pathlib import Path
+from typing import Final, TypeAlias
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sipgw.audio import Codec
-    from sipgw.media_relay.plane.media_parameters import MediaParameters
-    from sipgw.media_relay.streams.bot_call import BotCall
-    from sipgw.runtime.telemetry.traces import TraceIds
+from sipgw.audio import Codec
+from sipgw.media_relay.plane.media_parameters import MediaParameters
+from sipgw.media_relay.streams.bot_call import BotCall
+from sipgw.runtime.telemetry.traces import TraceIds
 
 BUILTIN_ECHO: Final = "builtin:echo"
 COST_TRUNK: Final = 1

@@ -3,23 +3,17 @@
 A row is reused under another handle, so that what arrives late for an earlier call finds no session.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
+from sipgw.media_relay.calls.session import Fence, Session
 from sipgw.media_relay.pipeline.stage import handle_of, row_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    import numpy.typing as npt
-
-    from sipgw.media_relay.calls.session import Fence, Session
-    from sipgw.media_relay.streams.bot_call import HandlesU32
+from sipgw.media_relay.streams.bot_call import HandlesU32
 
 _REMEMBERED: Final = 10_000
 """How many released calls have their fence remembered."""

@@ -1,21 +1,16 @@
 """Allocation: give a call its row, ports and bot, or another bot where the first was never ready."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from sipgw.api.relay.v1 import control_pb2 as pb
-from sipgw.media_relay.calls.session import Seat, Session
+from sipgw.media_relay.bots.interface import BotListener
+from sipgw.media_relay.calls.parts import CallParts
+from sipgw.media_relay.calls.session import CallSpec, Fence, Seat, Session
 from sipgw.media_relay.control.results import refused
 from sipgw.media_relay.control.specs import read_bot, read_call
 from sipgw.media_relay.pipeline.stage import row_of
+from sipgw.media_relay.ports.port_pool import PortPair
 from sipgw.runtime.telemetry.logs import get_logger
-
-if TYPE_CHECKING:
-    from sipgw.media_relay.bots.interface import BotListener
-    from sipgw.media_relay.calls.parts import CallParts
-    from sipgw.media_relay.calls.session import CallSpec, Fence
-    from sipgw.media_relay.ports.port_pool import PortPair
 
 _log = get_logger("sipgw.media_relay.sessions")
 

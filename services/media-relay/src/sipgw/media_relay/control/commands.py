@@ -3,23 +3,18 @@
 Commands are idempotent and fenced: one below the (owner epoch, generation) that a call has seen is STALE.
 """
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING
 
 from sipgw.api import voicebot_pb2
 from sipgw.api.relay.v1 import control_pb2 as pb
+from sipgw.media_relay.calls.ending import Ending
+from sipgw.media_relay.calls.parts import CallParts
+from sipgw.media_relay.calls.session import Fence, Session
+from sipgw.media_relay.control.allocation import Allocation
 from sipgw.media_relay.control.media_changes import MediaChanges
 from sipgw.media_relay.control.results import done, refused
 from sipgw.media_relay.control.specs import read_media
 from sipgw.media_relay.errors import SpecError
-
-if TYPE_CHECKING:
-    from sipgw.media_relay.calls.ending import Ending
-    from sipgw.media_relay.calls.parts import CallParts
-    from sipgw.media_relay.calls.session import Fence, Session
-    from sipgw.media_relay.control.allocation import Allocation
 
 
 class Commands:

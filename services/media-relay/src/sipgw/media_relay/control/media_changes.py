@@ -1,19 +1,12 @@
 """MediaChanges: put into effect the media that an edge and a caller agreed anew."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from sipgw.api import voicebot_pb2
-from sipgw.audio import recoding_table
+from sipgw.audio import AudioFormat, recoding_table
+from sipgw.media_relay.calls.parts import CallParts
+from sipgw.media_relay.calls.session import Session
+from sipgw.media_relay.plane.media_parameters import MediaParameters
 from sipgw.rtp.media_destination import Reach
 from sipgw.runtime.telemetry.logs import get_logger
-
-if TYPE_CHECKING:
-    from sipgw.audio import AudioFormat
-    from sipgw.media_relay.calls.parts import CallParts
-    from sipgw.media_relay.calls.session import Session
-    from sipgw.media_relay.plane.media_parameters import MediaParameters
 
 _log = get_logger("sipgw.media_relay.sessions")
 

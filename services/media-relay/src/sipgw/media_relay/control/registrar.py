@@ -4,28 +4,21 @@ The advertised address is that of the flags unless the config has one for this n
 external addresses, the pod does not. New sessions use the new address; the control address stays.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import ipaddress
 import platform
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 from sipgw.api.calls.v1 import session_pb2
 from sipgw.api.config.v1 import config_pb2
 from sipgw.api.registry.v1 import registry_pb2
-from sipgw.control import RegistryClient, RelayHeartbeat
-from sipgw.runtime.settings import HostPort
+from sipgw.control import Beat, RegistryClient, RelayHeartbeat
+from sipgw.media_relay.settings import RelaySettings
+from sipgw.runtime.settings import HostPort, Identity
 from sipgw.runtime.tasks import TaskGroupOwner
 from sipgw.runtime.telemetry.logs import get_logger
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sipgw.control import Beat
-    from sipgw.media_relay.settings import RelaySettings
-    from sipgw.runtime.settings import Identity
 
 _FIRST_CONFIG_S: Final = 2.0
 """How long to wait for the first config, so that the first call already has the right address."""

@@ -1,7 +1,5 @@
 """Make the results of commands."""
 
-from __future__ import annotations
-
 from sipgw.api.relay.v1 import control_pb2 as pb
 
 

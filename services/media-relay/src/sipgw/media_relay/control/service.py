@@ -3,25 +3,19 @@
 Commands come in batches; results and media events go back in batches.
 """
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
 
 import grpc.aio
 
 from sipgw.api.calls.v1 import session_pb2
 from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.api.relay.v1.control_pb2_grpc import RelayControlServiceServicer
+from sipgw.media_relay.calls.event_log import EventLog
+from sipgw.media_relay.control.commands import Commands
+from sipgw.runtime.settings import Identity
 from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.runtime.tls import require_role
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from sipgw.media_relay.calls.event_log import EventLog
-    from sipgw.media_relay.control.commands import Commands
-    from sipgw.runtime.settings import Identity
 
 SERVICE_NAME = "sipgw.api.relay.v1.RelayControlService"
 _MOST_EVENTS = 1000

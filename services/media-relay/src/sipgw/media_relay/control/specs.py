@@ -1,7 +1,5 @@
 """Read the specs of relay/v1 commands into values that the media plane and the bot streams take."""
 
-from __future__ import annotations
-
 import ipaddress
 from pathlib import Path
 

@@ -3,14 +3,10 @@
 A process that has used up its quota stands still until the next period begins, on however many cores.
 """
 
-from __future__ import annotations
-
 import math
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Final
 
 _MEMBERSHIP: Final = Path("/proc/self/cgroup")
 _MOUNT: Final = Path("/sys/fs/cgroup")

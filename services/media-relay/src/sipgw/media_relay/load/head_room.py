@@ -5,18 +5,13 @@ calls; a draining one gives them away. It may use one core, since one thread doe
 container has less.
 """
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 from sipgw.media_relay.load.cpu_limit import read_cpu_limit
+from sipgw.media_relay.load.tick import TickClock
 from sipgw.runtime.telemetry.logs import get_logger
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sipgw.media_relay.load.tick import TickClock
 
 MOST_TICK_LOAD: Final = 0.8
 """The most that ticks may take, as a share of the CPU that the relay may use."""

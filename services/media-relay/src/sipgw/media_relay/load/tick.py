@@ -1,15 +1,11 @@
 """TickClock: the clock of the media plane, 5 ms a tick, on the event loop."""
 
-from __future__ import annotations
-
+import asyncio
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 from sipgw.media_relay.pipeline.stage import TICK_MS, Tick
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable
 
 TICK_S: Final = TICK_MS / 1000
 _ROUNDING_S: Final = 0.0005

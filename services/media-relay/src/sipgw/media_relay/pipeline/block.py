@@ -1,18 +1,13 @@
 """FrameBlock: one frame of audio for each of n calls in one format, as stages pass it on."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import IntFlag
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from sipgw.audio import decode, encode
-
-if TYPE_CHECKING:
-    from sipgw.audio import AudioFormat, PayloadU8, SamplesI16
+from sipgw.audio import AudioFormat, PayloadU8, SamplesI16, decode, encode
 
 RowsU32: TypeAlias = npt.NDArray[np.uint32]
 """Row indices of calls, shape (n,), each at most once in a block."""
@@ -72,7 +67,7 @@ class FrameBlock:
         self.flags[which] = FrameFlag.NONE
         self._pcm = None
 
-    def take(self, which: Mask | npt.NDArray[np.intp]) -> FrameBlock:
+    def take(self, which: Mask | npt.NDArray[np.intp]) -> "FrameBlock":
         """Return a block of some rows only (by mask or position). Rows are copied."""
         return FrameBlock(
             self.format,

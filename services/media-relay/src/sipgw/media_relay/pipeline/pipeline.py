@@ -1,14 +1,9 @@
 """MediaPipeline: a Chain of Responsibility over blocks of frames."""
 
-from __future__ import annotations
+from collections.abc import Sequence
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sipgw.media_relay.pipeline.block import FrameBlock
-    from sipgw.media_relay.pipeline.stage import Stage, Tick
+from sipgw.media_relay.pipeline.block import FrameBlock
+from sipgw.media_relay.pipeline.stage import Stage, Tick
 
 
 class MediaPipeline:

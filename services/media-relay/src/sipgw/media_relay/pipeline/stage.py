@@ -4,14 +4,11 @@ A call is known by its row in the columns (below 65536) and, across time, by its
 row).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
-if TYPE_CHECKING:
-    from sipgw.audio import PayloadU8
-    from sipgw.media_relay.pipeline.block import FrameBlock, RowsU32
+from sipgw.audio import PayloadU8
+from sipgw.media_relay.pipeline.block import FrameBlock, RowsU32
 
 ROW_BITS: Final = 16
 UPLINK_FRAME_MS: Final = 20

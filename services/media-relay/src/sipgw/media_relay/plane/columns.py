@@ -1,14 +1,10 @@
 """Columns: the columnar parts that the lobby hands packets to."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from sipgw.media_relay.rtp.receiver import RtpReceiver
-    from sipgw.media_relay.rtp.rtcp_reports import RtcpReports
-    from sipgw.media_relay.rtp.uplink import Uplink
+from sipgw.media_relay.rtp.receiver import RtpReceiver
+from sipgw.media_relay.rtp.rtcp_reports import RtcpReports
+from sipgw.media_relay.rtp.uplink import Uplink
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,12 @@
 """Leg: the caller's side of one open row beside its columns: sockets, latch, where media may go."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from sipgw.rtp.media_destination import Evidence, Reach, judge_destination
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sipgw.media_relay.plane.media_parameters import MediaParameters
-    from sipgw.media_relay.plane.rtp_endpoint import RtpEndpoint
-    from sipgw.rtp.media_destination import LocalAddresses
-    from sipgw.rtp.source_latch import Source, SourceLatch
+from sipgw.media_relay.plane.media_parameters import MediaParameters
+from sipgw.media_relay.plane.rtp_endpoint import RtpEndpoint
+from sipgw.rtp.media_destination import Evidence, LocalAddresses, Reach, judge_destination
+from sipgw.rtp.source_latch import Source, SourceLatch
 
 
 @dataclass(slots=True)

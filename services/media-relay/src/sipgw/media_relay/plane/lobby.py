@@ -3,26 +3,19 @@
 Few datagrams come here: a caller's first ones, those of strangers, and RTCP.
 """
 
-from __future__ import annotations
-
 import struct
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import numpy as np
 
 from sipgw.media_relay.load.tick import TICK_S
 from sipgw.media_relay.pipeline.stage import Tick
-from sipgw.media_relay.rtp.rtp_sweep import SLOT
+from sipgw.media_relay.plane.columns import Columns
+from sipgw.media_relay.plane.leg import Leg, Legs
+from sipgw.media_relay.plane.media_parameters import MediaParameters
+from sipgw.media_relay.rtp.rtp_sweep import SLOT, RtpSweep
 from sipgw.rtp.source_latch import Arrival, Source, Verdict, canonical_host
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    from sipgw.media_relay.plane.columns import Columns
-    from sipgw.media_relay.plane.leg import Leg, Legs
-    from sipgw.media_relay.plane.media_parameters import MediaParameters
-    from sipgw.media_relay.rtp.rtp_sweep import RtpSweep
 
 _RTP_START: Final = struct.Struct("!BBHII")
 

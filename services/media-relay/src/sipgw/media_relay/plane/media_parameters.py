@@ -1,16 +1,10 @@
 """MediaParameters: the media agreed for one call."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from sipgw.rtp.source_latch import SymmetricMode
-
-if TYPE_CHECKING:
-    from sipgw.audio import AudioFormat
-    from sipgw.rtp.media_destination import DestinationRules
-    from sipgw.rtp.source_latch import LatchRules, Source
+from sipgw.audio import AudioFormat
+from sipgw.rtp.media_destination import DestinationRules
+from sipgw.rtp.source_latch import LatchRules, Source, SymmetricMode
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,40 +5,34 @@ the pipeline and the downlink to the callers; then handles what followed. This m
 are in the parts.
 """
 
-from __future__ import annotations
-
 import functools
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from sipgw.audio import AudioFormat, recoding_table
 from sipgw.media_relay.load.tick import TICK_S
+from sipgw.media_relay.pipeline.pipeline import MediaPipeline
+from sipgw.media_relay.pipeline.stage import Tick
 from sipgw.media_relay.plane.columns import Columns
 from sipgw.media_relay.plane.leg import Leg, Legs
 from sipgw.media_relay.plane.lobby import Lobby
+from sipgw.media_relay.plane.media_parameters import MediaParameters
 from sipgw.media_relay.plane.outbound_gate import OutboundGate
 from sipgw.media_relay.plane.rtp_endpoint import RtpEndpoint
+from sipgw.media_relay.ports.port_pool import PortPair, PortPool
 from sipgw.media_relay.rtp.digits_in import DigitsIn
+from sipgw.media_relay.rtp.playout import PlayoutQueue
 from sipgw.media_relay.rtp.receiver import NO_PAYLOAD_TYPE, RtpReceiver
 from sipgw.media_relay.rtp.rtcp_reports import RtcpReports
 from sipgw.media_relay.rtp.rtp_sweep import RtpSweep
 from sipgw.media_relay.rtp.transmitter import Transmitter
 from sipgw.media_relay.rtp.uplink import Uplink
 from sipgw.rtp.jitter_buffer import JitterBuffer
+from sipgw.rtp.media_destination import LocalAddresses, Reach
 from sipgw.rtp.source_latch import Source, SourceLatch
-from sipgw.rtp.telephone_event import DigitStarted, DtmfSender
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from sipgw.media_relay.pipeline.pipeline import MediaPipeline
-    from sipgw.media_relay.pipeline.stage import Tick
-    from sipgw.media_relay.plane.media_parameters import MediaParameters
-    from sipgw.media_relay.ports.port_pool import PortPair, PortPool
-    from sipgw.media_relay.rtp.playout import PlayoutQueue
-    from sipgw.rtp.media_destination import LocalAddresses, Reach
-    from sipgw.rtp.telephone_event import DigitEvent
+from sipgw.rtp.telephone_event import DigitEvent, DigitStarted, DtmfSender
 
 _POOL_SWEEP_TICKS: Final = 20
 _ROUNDS: Final = 3

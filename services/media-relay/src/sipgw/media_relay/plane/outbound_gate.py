@@ -4,17 +4,13 @@ Held audio stays in the playout queue: it is neither dropped nor counted as play
 trusted gets a bounded number of packets in all; nothing is counted for any other.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
+from sipgw.media_relay.rtp.playout import PlayoutQueue
+from sipgw.media_relay.rtp.transmitter import Transmitter
 from sipgw.rtp.media_destination import LIMITED_PACKETS, Reach
-
-if TYPE_CHECKING:
-    from sipgw.media_relay.rtp.playout import PlayoutQueue
-    from sipgw.media_relay.rtp.transmitter import Transmitter
 
 _FOR_SPEECH: Final = LIMITED_PACKETS // 2
 """How many packets of a LIMITED destination are kept for the bot's speech.

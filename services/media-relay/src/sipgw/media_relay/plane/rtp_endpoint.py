@@ -6,18 +6,13 @@ only, and sending and receiving cost half. The lobby is first bound exclusively,
 noticed. Both allow sharing only while the second one is bound, so that no other process can join them.
 """
 
-from __future__ import annotations
-
 import contextlib
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    from sipgw.media_relay.ports.port_pool import Barred, PortPair
-    from sipgw.rtp.source_latch import Source
+from sipgw.media_relay.ports.port_pool import Barred, PortPair
+from sipgw.rtp.source_latch import Source
 
 _MOST_EARLY = 64
 """The most datagrams taken that came between bind and connect."""

@@ -3,8 +3,6 @@
 Asked before media is sent anywhere.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import socket
 from dataclasses import dataclass

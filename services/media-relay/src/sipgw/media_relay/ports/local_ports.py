@@ -5,8 +5,6 @@ find no port. Reserved ports (ip_local_reserved_ports) are given only to program
 for a NodePort go to its Service, on every node.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Final
 

@@ -7,24 +7,19 @@ keep the port: each next call bars its address and SSRC until the port was silen
 hold are skipped.
 """
 
-from __future__ import annotations
-
 import heapq
+import random
 import select
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sipgw.media_relay.errors import PortRangeError
 from sipgw.media_relay.ports.local_addresses import is_own_address
+from sipgw.rtp.source_latch import Source
 
-if TYPE_CHECKING:
-    import random
-    from collections.abc import Iterator
-
-    from sipgw.rtp.source_latch import Source
-
-    Barred = tuple[Source, int]  # with the SSRC
+Barred = tuple[Source, int]  # with the SSRC
 
 SILENT_S: Final = 1.0
 RESTED_S: Final = 10.0

@@ -1,15 +1,8 @@
 """DigitsIn: the keys that callers press (RFC 4733). A call without keys costs nothing."""
 
-from __future__ import annotations
+from collections.abc import Iterator
 
-from typing import TYPE_CHECKING
-
-from sipgw.rtp.telephone_event import DigitStarted, DtmfReceiver
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sipgw.rtp.telephone_event import DigitEvent
+from sipgw.rtp.telephone_event import DigitEvent, DigitStarted, DtmfReceiver
 
 
 class DigitsIn:

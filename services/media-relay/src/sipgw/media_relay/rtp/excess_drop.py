@@ -1,20 +1,14 @@
 """Drop the frames that `sipgw.rtp.excess` finds to be excess, at the head of queues, quiet ones first."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from sipgw.audio import decode
+from sipgw.audio import AudioFormat, PayloadU8, decode
+from sipgw.rtp.excess import ExcessWatch
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from sipgw.audio import AudioFormat, PayloadU8
-    from sipgw.rtp.excess import ExcessWatch
-
-    Rows = npt.NDArray[np.integer]
+Rows = npt.NDArray[np.integer]
 
 QUIET_LEVEL: Final = 330
 """Mean absolute sample of a quiet frame: -40 dBFS."""

@@ -4,24 +4,19 @@ The near term (1.28 s) is in columns; the rest waits in a byte queue of the call
 sit at positions of the queue and fire when everything before them was played or dropped.
 """
 
-from __future__ import annotations
-
 from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
+from sipgw.audio import PayloadU8
 from sipgw.rtp.excess import IMPATIENCE_S, PATIENCE_S, ExcessWatch
 from sipgw.rtp.slot_ring import SlotRing
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from sipgw.audio import PayloadU8
-
-    Rows = npt.NDArray[np.integer]
-    Mask = npt.NDArray[np.bool_]
-    PositionsI64 = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.integer]
+Mask = npt.NDArray[np.bool_]
+PositionsI64 = npt.NDArray[np.int64]
 
 LIMIT_BYTES: Final = 65536
 FULL_BYTES: Final = LIMIT_BYTES * 3 // 4

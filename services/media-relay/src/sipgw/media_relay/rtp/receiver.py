@@ -3,28 +3,22 @@
 Audio goes into the jitter buffer. Keys (RFC 4733) and RTCP on the RTP port take the slow path, one by one.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
+from sipgw.audio import PayloadU8
+from sipgw.media_relay.pipeline.stage import Tick
 from sipgw.media_relay.rtp.rtp_sweep import SLOT
-from sipgw.rtp.packet_batch import HEADER_BYTES, is_rtcp, parse_batch
+from sipgw.rtp.jitter_buffer import JitterBuffer
+from sipgw.rtp.packet_batch import HEADER_BYTES, PacketBatch, is_rtcp, parse_batch
 from sipgw.rtp.reception_table import ReceptionTable
 from sipgw.rtp.source_latch import Heard
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from sipgw.audio import PayloadU8
-    from sipgw.media_relay.pipeline.stage import Tick
-    from sipgw.rtp.jitter_buffer import JitterBuffer
-    from sipgw.rtp.packet_batch import PacketBatch
-
-    Rows = npt.NDArray[np.int32]
-    Mask = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.int32]
+Mask = npt.NDArray[np.bool_]
 
 NO_PAYLOAD_TYPE: Final = 255
 _CLOCK_HZ: Final = 8000

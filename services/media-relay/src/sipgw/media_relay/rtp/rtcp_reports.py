@@ -1,14 +1,14 @@
 """RtcpReports: send reports (RFC 3550 §6.4) every five seconds a call, and read the caller's."""
 
-from __future__ import annotations
-
 import secrets
 import time
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from sipgw.media_relay.pipeline.stage import TICK_MS
+from sipgw.media_relay.rtp.receiver import RtpReceiver
+from sipgw.media_relay.rtp.transmitter import Transmitter
 from sipgw.media_relay.rtp.uplink import NEVER
 from sipgw.rtp.rtcp import (
     Goodbye,
@@ -23,10 +23,6 @@ from sipgw.rtp.rtcp import (
     parse_rtcp,
     round_trip_s,
 )
-
-if TYPE_CHECKING:
-    from sipgw.media_relay.rtp.receiver import RtpReceiver
-    from sipgw.media_relay.rtp.transmitter import Transmitter
 
 INTERVAL_TICKS: Final = 5000 // TICK_MS
 

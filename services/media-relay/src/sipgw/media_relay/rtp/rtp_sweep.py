@@ -4,20 +4,14 @@ There are two epolls: connected sockets (hot: the callers' RTP, as columns) and 
 RTCP, one by one, a bounded number a tick), so that strangers who flood a lobby harm no call.
 """
 
-from __future__ import annotations
-
 import operator
 import select
-from typing import TYPE_CHECKING, Final, cast
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any, Final, cast
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Iterator
-    from typing import Any
-
-    import numpy.typing as npt
+import numpy.typing as npt
 
 SLOT: Final = 2048
 """A datagram that fills the slot was longer; no audio packet is."""

@@ -5,35 +5,28 @@ time, the sequence by one (RFC 3550 §5.1), so that no delay stays. Keys (RFC 47
 which waits.
 """
 
-from __future__ import annotations
-
 import operator
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 import numpy as np
+import numpy.typing as npt
 
+from sipgw.audio import AudioFormat
 from sipgw.media_relay.pipeline.block import FrameBlock, FrameFlag
-from sipgw.media_relay.pipeline.stage import TICK_MS
+from sipgw.media_relay.pipeline.pipeline import MediaPipeline
+from sipgw.media_relay.pipeline.stage import TICK_MS, Tick
 from sipgw.media_relay.rtp.excess_drop import drop_excess
+from sipgw.media_relay.rtp.playout import PlayoutQueue
 from sipgw.media_relay.rtp.uplink import NEVER
 from sipgw.rtp.packet import RtpPacket
 from sipgw.rtp.packet_batch import HEADER_BYTES, write_headers
+from sipgw.rtp.telephone_event import DtmfSender
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy.typing as npt
-
-    from sipgw.audio import AudioFormat
-    from sipgw.media_relay.pipeline.pipeline import MediaPipeline
-    from sipgw.media_relay.pipeline.stage import Tick
-    from sipgw.media_relay.rtp.playout import PlayoutQueue
-    from sipgw.rtp.telephone_event import DtmfSender
-
-    Rows = npt.NDArray[np.intp]
-    Send = Callable[[Any], object]
+Rows = npt.NDArray[np.intp]
+Send = Callable[[Any], object]
 
 MOST_LATE: Final = 2
 _BATCH: Final = 2048

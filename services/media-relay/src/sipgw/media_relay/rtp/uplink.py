@@ -6,26 +6,20 @@ flagged CONCEALED, and uses a sequence number. After a stall a call catches up o
 than 200 ms is left out as a jump of the sequence.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
+from sipgw.audio import AudioFormat
 from sipgw.media_relay.pipeline.block import FrameBlock, FrameFlag
-from sipgw.media_relay.pipeline.stage import TICK_MS, UPLINK_FRAME_MS
+from sipgw.media_relay.pipeline.pipeline import MediaPipeline
+from sipgw.media_relay.pipeline.stage import TICK_MS, UPLINK_FRAME_MS, Tick
 from sipgw.media_relay.rtp.excess_drop import drop_excess
+from sipgw.media_relay.rtp.receiver import RtpReceiver
+from sipgw.rtp.jitter_buffer import JitterBuffer
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from sipgw.audio import AudioFormat
-    from sipgw.media_relay.pipeline.pipeline import MediaPipeline
-    from sipgw.media_relay.pipeline.stage import Tick
-    from sipgw.media_relay.rtp.receiver import RtpReceiver
-    from sipgw.rtp.jitter_buffer import JitterBuffer
-
-    Rows = npt.NDArray[np.intp]
+Rows = npt.NDArray[np.intp]
 
 NEVER: Final = 1 << 60
 PATIENCE_TICKS: Final = 3

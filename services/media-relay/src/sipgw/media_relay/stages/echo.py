@@ -1,16 +1,9 @@
 """EchoStage: plays the caller's audio back, byte for byte: the bot `builtin:echo`."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from sipgw.media_relay.pipeline.block import FrameFlag
-
-if TYPE_CHECKING:
-    from sipgw.media_relay.pipeline.block import FrameBlock
-    from sipgw.media_relay.pipeline.stage import Playout, Tick
+from sipgw.media_relay.pipeline.block import FrameBlock, FrameFlag
+from sipgw.media_relay.pipeline.stage import Playout, Tick
 
 
 class EchoStage:

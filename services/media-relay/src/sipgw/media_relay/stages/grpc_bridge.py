@@ -4,28 +4,23 @@ The calls' side uses wire format; bots have their own codec and rate. Whole bloc
 formats are equal, bytes are passed on unchanged.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
+from sipgw.api import voicebot_pb2 as pb
+from sipgw.audio import AudioFormat, Codec, PayloadU8
 from sipgw.media_relay.bots.conversion import FormatConversion
 from sipgw.media_relay.bots.gateway import GrpcBotGateway
+from sipgw.media_relay.bots.interface import BotListener, BotSpeech
 from sipgw.media_relay.bots.resolver import Resolve, resolve_by_system
+from sipgw.media_relay.pipeline.block import FrameBlock
+from sipgw.media_relay.pipeline.stage import Tick
+from sipgw.media_relay.streams.bot_call import BotCall, BytesU64, HandlesU32
 from sipgw.media_relay.streams.columns import MAX_ROWS, ROW_MASK, Rows, distinct
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from sipgw.api import voicebot_pb2 as pb
-    from sipgw.audio import AudioFormat, Codec, PayloadU8
-    from sipgw.media_relay.bots.interface import BotListener, BotSpeech
-    from sipgw.media_relay.pipeline.block import FrameBlock
-    from sipgw.media_relay.pipeline.stage import Tick
-    from sipgw.media_relay.streams.bot_call import BotCall, BytesU64, HandlesU32
-    from sipgw.media_relay.streams.counters import BotCounters
+from sipgw.media_relay.streams.counters import BotCounters
 
 _NONE: Final = -1
 

@@ -1,20 +1,13 @@
 """PauseStage: since when neither caller nor bot has spoken, for each call. It works only during a drain."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from sipgw.audio.level import dbov
-from sipgw.media_relay.pipeline.block import FrameFlag
-from sipgw.media_relay.pipeline.stage import TICK_MS
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from sipgw.media_relay.pipeline.block import FrameBlock
-    from sipgw.media_relay.pipeline.stage import Tick
+from sipgw.media_relay.pipeline.block import FrameBlock, FrameFlag
+from sipgw.media_relay.pipeline.stage import TICK_MS, Tick
 
 SPEECH_DBOV: Final = -45.0
 """A quiet voice. The noise of a line is below."""

@@ -4,25 +4,17 @@ Half a second of audio gathers in columns, then the call's piece goes to the wri
 shorter, depending on the row, so that calls which began together do not all hand over in one tick.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
-from sipgw.media_relay.pipeline.stage import TICK_MS
-from sipgw.media_relay.stages.recording_writer import RecordingPiece
+from sipgw.audio import AudioFormat, PayloadU8
+from sipgw.media_relay.pipeline.block import FrameBlock
+from sipgw.media_relay.pipeline.stage import TICK_MS, Tick
+from sipgw.media_relay.stages.recording_writer import RecordingPiece, RecordingWriter
 from sipgw.rtp.slot_ring import SLOT_BYTES, SlotRing
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    from sipgw.audio import AudioFormat, PayloadU8
-    from sipgw.media_relay.pipeline.block import FrameBlock
-    from sipgw.media_relay.pipeline.stage import Tick
-    from sipgw.media_relay.stages.recording_writer import RecordingWriter
 
 PIECE: Final = 4000
 """Half a second, in bytes of one channel."""

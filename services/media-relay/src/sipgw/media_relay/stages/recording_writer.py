@@ -5,26 +5,20 @@ nothing. Each piece is flushed with the sizes in the header: whenever the proces
 to its last piece. A disk that fails costs the recording, which is logged once, and never the call.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import queue
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from io import BufferedWriter
+from pathlib import Path
+from typing import Final, TypeAlias
 
 import numpy as np
 
-from sipgw.audio import decode
+from sipgw.audio import AudioFormat, PayloadU8, decode
 from sipgw.audio.wav import WavWriter
 from sipgw.runtime.telemetry.logs import get_logger
-
-if TYPE_CHECKING:
-    from io import BufferedWriter
-    from pathlib import Path
-
-    from sipgw.audio import AudioFormat, PayloadU8
 
 _CHANNELS: Final = 2
 _QUEUED: Final = 8192

@@ -4,25 +4,17 @@ It looks at one byte in sixteen of each frame, undecoded: in G.711 the byte itse
 Overlapping speech is no turn.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from sipgw.audio import Codec, g711
-from sipgw.media_relay.pipeline.block import FrameFlag
-from sipgw.media_relay.pipeline.stage import TICK_MS
+from sipgw.media_relay.pipeline.block import FrameBlock, FrameFlag
+from sipgw.media_relay.pipeline.stage import TICK_MS, Tick
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy.typing as npt
-
-    from sipgw.media_relay.pipeline.block import FrameBlock
-    from sipgw.media_relay.pipeline.stage import Tick
-
-    Mask = npt.NDArray[np.bool_]
+Mask = npt.NDArray[np.bool_]
 
 SPEECH_MAGNITUDE: Final = 400
 """The loudest inspected sample of a quiet voice. The noise of a line is below."""

@@ -1,18 +1,13 @@
 """BotCall: the facts of a call that the bot streams need; and the types of columns of handles."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sipgw.audio import AudioFormat, Codec
+from sipgw.audio import AudioFormat, Codec
 
 # One handle per row, uint32, shape (n,).
 HandlesU32 = npt.NDArray[np.uint32]
@@ -59,6 +54,6 @@ class BotCall:
     playout_limit_bytes: int = 65536
     """Wire bytes that may wait unplayed. `consumed` gives room back."""
 
-    def with_wire_codec(self, codec: Codec) -> BotCall:
+    def with_wire_codec(self, codec: Codec) -> "BotCall":
         """Return the call with another codec on the caller's side."""
         return replace(self, wire_format=replace(self.wire_format, codec=codec))

@@ -1,14 +1,11 @@
 """CallColumns: what the bot streams know of each row: its stream, its format, its unplayed speech."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from sipgw.media_relay.streams.bot_call import BytesU64, HandlesU32
+from sipgw.media_relay.streams.bot_call import BytesU64, HandlesU32
 
 # Row indices, intp, shape (n,).
 Rows = npt.NDArray[np.intp]

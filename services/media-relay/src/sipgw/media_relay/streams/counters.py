@@ -1,7 +1,5 @@
 """The counters of the bot streams, read by the relay's metrics."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

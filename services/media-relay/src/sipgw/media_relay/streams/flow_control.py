@@ -5,8 +5,6 @@ end keeps at most 200 ms of audio un-acked. Events are never dropped, and the or
 go before an event is dropped.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar

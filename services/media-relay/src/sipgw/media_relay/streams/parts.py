@@ -1,15 +1,11 @@
 """StreamParts: what all streams to bots share."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from sipgw.media_relay.streams.columns import CallColumns
-    from sipgw.media_relay.streams.counters import BotCounters
-    from sipgw.media_relay.streams.stream import SpeechSink
-    from sipgw.media_relay.streams.wire import FormatIds
+from sipgw.media_relay.streams.columns import CallColumns
+from sipgw.media_relay.streams.counters import BotCounters
+from sipgw.media_relay.streams.stream import SpeechSink
+from sipgw.media_relay.streams.wire import FormatIds
 
 
 @dataclass(frozen=True, slots=True)

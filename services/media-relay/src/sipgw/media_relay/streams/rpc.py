@@ -6,17 +6,13 @@ which runs when it arrives. A write that fails before that also runs the callbac
 grpc: what the bot said before its end must still be read then, and its own status follows.
 """
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 import grpc
 import grpc.aio
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")

@@ -1,14 +1,11 @@
 """The interface between a call's attachment and the stream that carries it, whichever RPC that is."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
-if TYPE_CHECKING:
-    from sipgw.api import voicebot_pb2 as pb
-    from sipgw.audio import PayloadU8
-    from sipgw.media_relay.streams.columns import Rows
+from sipgw.api import voicebot_pb2 as pb
+from sipgw.audio import PayloadU8
+from sipgw.media_relay.streams.columns import Rows
 
 
 @dataclass(frozen=True, slots=True)

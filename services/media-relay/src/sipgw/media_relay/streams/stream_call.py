@@ -5,26 +5,21 @@ a write blocks, the writer keeps the newest 200 ms of audio and every event. Rea
 has no room for speech, so that the bot's own writes block.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import grpc
 
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.api import voicebot_pb2_grpc
+from sipgw.media_relay.streams.bot_call import BotCall
 from sipgw.media_relay.streams.columns import NO_STREAM, OWN_STREAM
 from sipgw.media_relay.streams.errors import BotUnavailable, BotUnimplemented
+from sipgw.media_relay.streams.parts import StreamParts
 from sipgw.media_relay.streams.rpc import BidiCall, RpcStatus
-from sipgw.media_relay.streams.stream import Broken, Finished, Superseded
+from sipgw.media_relay.streams.stream import AttachedCall, Broken, Finished, StreamEnd, Superseded
 from sipgw.media_relay.streams.wire import FEATURES_KEY, RESUME, SUPERSEDED
-
-if TYPE_CHECKING:
-    from sipgw.media_relay.streams.bot_call import BotCall
-    from sipgw.media_relay.streams.parts import StreamParts
-    from sipgw.media_relay.streams.stream import AttachedCall, StreamEnd
 
 DECLARE_GRACE_S: Final = 0.1
 """How long a bot that never declared itself has to do so before it counts as ready."""

@@ -4,31 +4,25 @@ A wire handle is `uses << 16 | row`: the row finds everything by array look-up, 
 this stream, keeps a handle from being used twice.
 """
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import grpc
 import numpy as np
+import numpy.typing as npt
 
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.api import voicebot_pb2_grpc
+from sipgw.audio import PayloadU8
+from sipgw.media_relay.streams.bot_call import BotCall
 from sipgw.media_relay.streams.columns import MAX_ROWS, ROW_MASK, Rows, listed
 from sipgw.media_relay.streams.errors import BotUnavailable, TrunkUnimplemented
+from sipgw.media_relay.streams.parts import StreamParts
 from sipgw.media_relay.streams.rpc import BidiCall
-from sipgw.media_relay.streams.stream import Broken, Finished, Superseded
+from sipgw.media_relay.streams.stream import AttachedCall, Broken, Finished, StreamEnd, Superseded
 from sipgw.media_relay.streams.trunk_sender import TrunkSender
 from sipgw.media_relay.streams.wire import FEATURES, RESUME, attach_epoch
 from sipgw.runtime.telemetry.logs import get_logger
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from sipgw.audio import PayloadU8
-    from sipgw.media_relay.streams.bot_call import BotCall
-    from sipgw.media_relay.streams.parts import StreamParts
-    from sipgw.media_relay.streams.stream import AttachedCall, StreamEnd
 
 _log = get_logger("sipgw.media_relay.bots.trunk")
 
@@ -118,7 +112,7 @@ class TrunkStream:
             raise TrunkUnimplemented(f"bot at {self.address} has no Trunk")
         raise BotUnavailable(f"bot at {self.address}: {status}")
 
-    def attach(self, attached: AttachedCall, call: BotCall, config: pb.Config, attaches: int) -> TrunkCall:
+    def attach(self, attached: AttachedCall, call: BotCall, config: pb.Config, attaches: int) -> "TrunkCall":
         """Start a call. Raises BotUnavailable when this stream can't take it."""
         row = attached.row
         if not self.is_open or self.is_full or self._uses[row] == _MAX_USES:

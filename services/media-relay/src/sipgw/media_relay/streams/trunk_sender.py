@@ -3,22 +3,18 @@
 Acks of the bot's messages, and room given back to its calls, go along with what is queued.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 
 from sipgw.api import voicebot_pb2 as pb
+from sipgw.audio import PayloadU8
+from sipgw.media_relay.streams.counters import BotCounters
 from sipgw.media_relay.streams.flow_control import ReceiveCount, SendQueue
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from sipgw.audio import PayloadU8
-    from sipgw.media_relay.streams.counters import BotCounters
-    from sipgw.media_relay.streams.rpc import BidiCall
+from sipgw.media_relay.streams.rpc import BidiCall
 
 _MESSAGE_BYTES: Final = 512 * 1024
 """The contract allows 1 MiB."""

@@ -1,14 +1,10 @@
 """Formats, features and facts of a call, as messages of voicebot.proto."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.audio import AudioFormat, Codec
-
-if TYPE_CHECKING:
-    from sipgw.media_relay.streams.bot_call import BotCall
+from sipgw.media_relay.streams.bot_call import BotCall
 
 FEATURES_KEY: Final = "sipgw-features"
 # What this gateway understands of a bot, said in Config and Hello.

@@ -28,8 +28,13 @@ _ENDING_LASTS_S: Final = 40.0
 class OwnerIndex(Protocol):
     """The part of the call store that claims use."""
 
-    async def owners(self, partition: int) -> dict[str, Identity]: ...
-    async def owned_by(self, identity: Identity, partition: int) -> list[calls.CallSession]: ...
+    async def owners(self, partition: int) -> dict[str, Identity]:
+        """Return the live calls of a partition with the owner of each."""
+        ...
+
+    async def owned_by(self, identity: Identity, partition: int) -> list[calls.CallSession]:
+        """Return the live calls of a partition that `identity` owns."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ class EdgeService(EdgeServiceServicer):
         request: pb.DeliverRequest,
         context: "grpc.aio.ServicerContext[pb.DeliverRequest, pb.DeliverResponse]",
     ) -> pb.DeliverResponse:
+        """Handle a SIP message that another edge received for a call or transaction of ours."""
         await require_role(context, "edge")
         try:
             message = parse_message(request.message)
@@ -66,6 +67,7 @@ class EdgeService(EdgeServiceServicer):
         request: pb.HangupRequest,
         context: "grpc.aio.ServicerContext[pb.HangupRequest, pb.HangupResponse]",
     ) -> pb.HangupResponse:
+        """End a call of ours."""
         await require_role(context, "registry", "operator")
         end = End(calls.END_CAUSE_OPERATOR, request.reason or "hung up by the operator")
         try:
@@ -81,6 +83,7 @@ class EdgeService(EdgeServiceServicer):
         request: pb.ListBansRequest,
         context: "grpc.aio.ServicerContext[pb.ListBansRequest, pb.ListBansResponse]",
     ) -> pb.ListBansResponse:
+        """List the sources that this edge bans."""
         await require_role(context, "registry", "operator")
         return pb.ListBansResponse(bans=self._guard.list_bans())
 
@@ -89,6 +92,7 @@ class EdgeService(EdgeServiceServicer):
         request: pb.LiftBanRequest,
         context: "grpc.aio.ServicerContext[pb.LiftBanRequest, pb.LiftBanResponse]",
     ) -> pb.LiftBanResponse:
+        """Lift the bans of a source."""
         await require_role(context, "registry", "operator")
         try:
             return pb.LiftBanResponse(found=self._guard.lift(request.source))

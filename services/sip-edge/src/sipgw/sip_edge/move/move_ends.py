@@ -60,6 +60,7 @@ class MoveEnds:
         live.log.info("move_withdrawn", cause=cause_name(before), reason=why, relay=saved.media.relay.name)
 
     async def give_up(self, live: LiveCall, why: str) -> None:
+        """End the call: its relay is lost and `why` tells that no other can take it."""
         session = self._records.copy_of(live.call_id)
         if session is None:
             return

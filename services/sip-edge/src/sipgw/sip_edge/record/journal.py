@@ -22,9 +22,17 @@ Note = Callable[[calls.CallSession], None]
 class Publisher(Protocol):
     """The part of the call store that the journal uses."""
 
-    async def load(self, call_id: str) -> calls.CallSession | None: ...
-    async def end(self, session: calls.CallSession) -> calls.CallSession: ...
-    async def restore(self, session: calls.CallSession) -> calls.CallSession: ...
+    async def load(self, call_id: str) -> calls.CallSession | None:
+        """Return the record in Redis; None without one."""
+        ...
+
+    async def end(self, session: calls.CallSession) -> calls.CallSession:
+        """Save a record as a tombstone."""
+        ...
+
+    async def restore(self, session: calls.CallSession) -> calls.CallSession:
+        """Publish a record after data loss."""
+        ...
 
 
 class Journal:

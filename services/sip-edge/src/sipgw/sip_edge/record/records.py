@@ -28,12 +28,29 @@ Change = Callable[[calls.CallSession], bool]
 class CallRecordStore(Protocol):
     """The part of `sipgw.calls.CallStore` that the records use."""
 
-    async def create(self, session: calls.CallSession) -> Created | Existing: ...
-    async def load(self, call_id: str) -> calls.CallSession | None: ...
-    async def save(self, session: calls.CallSession) -> calls.CallSession: ...
-    async def end(self, session: calls.CallSession) -> calls.CallSession: ...
-    async def restore(self, session: calls.CallSession) -> calls.CallSession: ...
-    async def claim(self, session: calls.CallSession, new_owner: Identity) -> calls.CallSession: ...
+    async def create(self, session: calls.CallSession) -> Created | Existing:
+        """Create a record unless the call id has one."""
+        ...
+
+    async def load(self, call_id: str) -> calls.CallSession | None:
+        """Return the record in Redis; None without one."""
+        ...
+
+    async def save(self, session: calls.CallSession) -> calls.CallSession:
+        """Save a record if its version is still that in Redis."""
+        ...
+
+    async def end(self, session: calls.CallSession) -> calls.CallSession:
+        """Save a record as a tombstone."""
+        ...
+
+    async def restore(self, session: calls.CallSession) -> calls.CallSession:
+        """Publish a record after data loss."""
+        ...
+
+    async def claim(self, session: calls.CallSession, new_owner: Identity) -> calls.CallSession:
+        """Make `new_owner` the owner of a record."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +100,7 @@ class CallRecords:
         return self._copies.get(call_id)
 
     async def create(self, session: calls.CallSession) -> Created | Existing:
-        """Make a record. Raises StoreUnavailable: no call begins without one."""
+        """Create a record unless the call id has one."""
         if self.is_away:
             raise StoreUnavailable("Redis is away")
         try:
@@ -96,10 +113,7 @@ class CallRecords:
         return outcome
 
     async def load(self, call_id: str) -> calls.CallSession | None:
-        """Give the record: the copy of an owned call, else what Redis has; None: there is none.
-
-        Raises StoreUnavailable.
-        """
+        """Return the record in Redis; None without one."""
         held = self._copies.get(call_id) or self._journal.get(call_id)
         if held is not None:
             return held
@@ -148,7 +162,7 @@ class CallRecords:
             raise CallOver(call_id, base)
 
     async def claim(self, session: calls.CallSession) -> calls.CallSession | None:
-        """Become the owner of a call; None: another edge was faster."""
+        """Make `new_owner` the owner of a record."""
         async with self._lock(session.call_id):
             try:
                 claimed = await self._store.claim(session, self._me)

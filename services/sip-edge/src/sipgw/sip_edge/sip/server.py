@@ -35,8 +35,12 @@ _log = get_logger("sipgw.sip_edge.server")
 class Door(Protocol):
     """Decides which datagrams are read."""
 
-    def admits(self, data: bytes, host: str, now: float) -> bool: ...
-    def note(self, event: TransactionEvent, now: float) -> None: ...
+    def admits(self, data: bytes, host: str, now: float) -> bool:
+        """Return whether to read a datagram."""
+        ...
+
+    def note(self, event: TransactionEvent, now: float) -> None:
+        """Note an event of the transaction layer."""
 
 
 @dataclass(slots=True)
