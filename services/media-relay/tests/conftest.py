@@ -21,7 +21,7 @@ IDLE = b"\xff" * 160
 
 
 class VirtualLoop:
-    """What the relay needs of a loop, in virtual time."""
+    """A loop in virtual time, as far as the relay needs one."""
 
     def __init__(self):
         self.now = 0.0
@@ -41,7 +41,7 @@ class VirtualLoop:
 
 
 class FakeBots:
-    """The bot streams: takes audio, says what a test wants said."""
+    """Bot streams that note everything."""
 
     def __init__(self):
         self.calls, self.closed, self.events, self.digits, self.blocks = {}, {}, [], [], []

@@ -1,4 +1,4 @@
-"""What a call leaves in the relay's metrics, and what the metrics say of its parts."""
+"""The metrics that a call moves, and those read from the relay's parts."""
 
 import secrets
 import time
@@ -21,7 +21,7 @@ def value(name, **labels):
 
 
 class Change:
-    """How much the samples grew since it was made."""
+    """How much the samples have grown since this was made."""
 
     def __init__(self, *names):
         self._before = {name: self._all(name) for name in names}

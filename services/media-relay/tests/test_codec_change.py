@@ -43,7 +43,7 @@ def in_a_call_of_pcmu(bench):
 
 
 def heard(phone):
-    """What is not silence, of packets in the new codec."""
+    """Return the audio, without silence, of packets in the new codec."""
     packets = phone.received()
     assert {packet.payload_type for packet in packets} == {8}
     return [packet.payload for packet in packets if packet.payload != ALAW_SILENCE * 160]
@@ -58,7 +58,7 @@ def test_the_call_goes_on_in_the_new_codec(bench):
 
 
 def test_what_comes_in_the_old_codec_meanwhile_is_heard_too(bench):
-    """The caller goes on in it until our answer is there."""
+    """The caller sends the former codec until it has our answer."""
     phone = in_a_call_of_pcmu(bench)
     change(bench, phone)
     said = [in_pcma(payload) for payload in talk(bench, phone, 3, payload_type=0)]

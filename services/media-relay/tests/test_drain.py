@@ -235,7 +235,7 @@ def test_without_an_edge_a_caller_that_goes_on_sending_here_gets_its_call_back(b
 
 
 def test_a_caller_that_sends_elsewhere_after_a_stall_hears_no_more_of_this_relay(bench):
-    """What it had sent before waits in the socket, and is no proof."""
+    """Packets sent before the stall wait in the socket and prove nothing."""
     phone = bench.phone()
     bench.call(phone)
     talk(bench, phone, 20)

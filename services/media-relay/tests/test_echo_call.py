@@ -210,7 +210,7 @@ def test_a_caller_behind_nat_is_latched_after_the_window(bench):
 
 
 def test_on_any_address_media_comes_and_goes_by_the_advertised_one(make_bench):
-    """The route to this caller has 127.0.0.1 for a local address, which is not what the SDP says."""
+    """The route to this caller has the local address 127.0.0.1, which the SDP does not name."""
     bench = make_bench(bind="0.0.0.0", advertise="127.0.0.2")
     phone = bench.phone()
     bench.call(phone)
@@ -226,7 +226,7 @@ def test_on_any_address_media_comes_and_goes_by_the_advertised_one(make_bench):
 
 
 def test_an_address_advertised_later_has_the_ports_of_new_calls(make_bench):
-    """By the config, where the node has two of its own: the one in the SDP must be the one that listens."""
+    """The config names one of the node's two addresses: the socket must be on the address in the SDP."""
     bench = make_bench(bind="0.0.0.0", advertise="127.0.0.1")
     bench.relay.advertise("127.0.0.2")
     phone = bench.phone()

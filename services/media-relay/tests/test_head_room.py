@@ -78,7 +78,7 @@ def test_the_log_says_once_that_the_relay_is_full_and_once_that_it_has_room():
 
 @pytest.fixture
 def cgroup(tmp_path):
-    """Makes the kernel's files: the membership, and what is mounted."""
+    """Make the kernel's files: the membership, and the mounted groups."""
 
     def make(membership, **files):
         (tmp_path / "cgroup").write_text(membership)

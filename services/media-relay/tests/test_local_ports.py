@@ -1,4 +1,4 @@
-"""RTP ports among those that others get: said with the cure, unless they are reserved."""
+"""RTP ports that other programs may get are reported with the cure, unless they are reserved."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Whose packets a call listens to, and whom its bot's voice is sent to: over real sockets.
+"""Which sources a call accepts, and where its bot's voice is sent: over real sockets.
 
 Loopback addresses stand for hosts of the Internet here: 127.0.0.1 signals, the others are strangers to it.
 """
@@ -58,7 +58,7 @@ def call(bench, phone, *, start=True, **facts):
 
 
 def say(bench, session, text):
-    """The bot says so many different frames; gives them."""
+    """Have the bot say this many different frames; return them."""
     said = [bytes([1 + n % 100]) * 160 for n in range(text)]
     for frame in said:
         bench.speech.bot_audio(

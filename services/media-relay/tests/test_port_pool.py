@@ -1,4 +1,4 @@
-"""Which port a call gets, and ports whose last caller never stops talking."""
+"""The port that a call gets, and ports whose last caller never stops sending."""
 
 import itertools
 import random
@@ -15,7 +15,7 @@ from sipgw.rtp.source_latch import Source
 
 @pytest.fixture
 def talker(bench):
-    """A phone of nobody's call."""
+    """A phone without a call."""
     return bench.phone()
 
 
@@ -85,14 +85,14 @@ def make_pool(port_range):
 
 
 def give_back(pool, pairs, now_s):
-    """Release, and let nobody talk for a second."""
+    """Release the pair, and let it be silent for a second."""
     for pair in pairs:
         pool.release(pair, now_s)
     pool.sweep(now_s + SILENT_S)
 
 
 def draw(pool, count, now_s=0.0):
-    """The RTP ports of so many calls, which then end."""
+    """Return the RTP ports of this many calls, which then end."""
     pairs = [pool.acquire(now_s) for _ in range(count)]
     give_back(pool, pairs, now_s)
     return [pair.rtp_port for pair in pairs]
@@ -186,7 +186,7 @@ steps = st.lists(
 
 
 class PoolModel:
-    """What a pool of 5 pairs must do, by the rules, beside one that does it over real sockets."""
+    """A model of a pool of 5 pairs, compared with a pool over real sockets."""
 
     def __init__(self, low, high, seed):
         self.pool = PortPool("127.0.0.1", low, high, random.Random(seed))
@@ -226,7 +226,7 @@ class PoolModel:
             self.released[port] = self.heard[port] = self.now
 
     def talk(self, which):
-        """Somebody talks on to a port that rests."""
+        """Someone sends to a port that rests."""
         if self.heard:
             port = sorted(self.heard)[which % len(self.heard)]
             self.talks.add(port)

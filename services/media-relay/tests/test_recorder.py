@@ -1,4 +1,4 @@
-"""Recordings: what is where in the file, and what a bad disk costs."""
+"""Recordings: the positions of audio in the file, and the effect of a bad disk."""
 
 import errno
 import threading
@@ -50,7 +50,7 @@ def converse(stage, frames, *, first=0, row=1):
 
 
 def written(writer):
-    """Until all that was given is in the files."""
+    """Wait until everything is in the files."""
     writer.close()
     writer.close = lambda: None
 
@@ -158,7 +158,7 @@ def test_a_name_that_is_taken_is_never_overwritten(writer, tmp_path):
 
 
 class InColumns(RecorderStage):
-    """The stage with the ring's columns, slot by slot: what the slices of a row must equal."""
+    """The stage with the ring's columns, slot by slot: the oracle for the slices of a row."""
 
     def _flush(self, row, length):
         pair, at = np.array([2 * row, 2 * row + 1]), np.full(2, self._flushed[row])

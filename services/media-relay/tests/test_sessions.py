@@ -253,7 +253,7 @@ async def test_an_edge_commands_and_hears_over_grpc(bench):
 
 
 async def test_a_stream_meant_for_the_relay_before_it_neither_ends_calls_nor_takes_events(bench):
-    """The same edge's two streams to one address: only the one that means this incarnation is served."""
+    """One edge opens two streams to one address: only the one meant for this incarnation is served."""
     server = GrpcServer("127.0.0.1:0")
     me, edge = Identity("relay-0", "i2"), Identity("edge-7", "x")
     servicer = RelayControlServicer(me, bench.relay.commands, bench.relay.events)

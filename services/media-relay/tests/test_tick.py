@@ -1,4 +1,4 @@
-"""TickClock: what liveness is judged by, and how much of a core the ticks take."""
+"""TickClock: the lag that liveness is judged by, and the share of a core that ticks take."""
 
 import math
 
@@ -10,7 +10,7 @@ from sipgw.media_relay.load.tick import TICK_S, TickClock
 
 
 class Loop:
-    """Time by hand; the timer that was set last is kept."""
+    """A clock moved by hand. It keeps the timer that was set last."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -66,7 +66,7 @@ def steps(packets):
 
 
 def lateness(got):
-    """Packet times by which each packet left after its own; the first is on time."""
+    """By how many packet times each packet was late; the first is on time."""
     (first_tick, first), *_ = got
     return [
         (tick - first_tick - ((packet.timestamp - first.timestamp) & 0xFFFFFFFF) / 40) / 4

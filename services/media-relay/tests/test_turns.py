@@ -13,7 +13,7 @@ SPEECH, NOISE, NOTHING = 3000, 60, 0
 
 
 class Talk:
-    """Two calls, a frame each 20 ms: how loud the callers are, how loud the bots."""
+    """Two calls with a frame every 20 ms; the test says how loud callers and bots are."""
 
     def __init__(self, codec=Codec.PCMU):
         self.turns = []

@@ -14,14 +14,14 @@ ROW, ROWS = 1, 3
 
 
 class Receiver:
-    """The column of it that the uplink reads."""
+    """The receiver's column that the uplink reads."""
 
     def __init__(self):
         self.last_audio = np.zeros(ROWS, np.int64)
 
 
 class Bot:
-    """A stage that takes everything, and when."""
+    """A stage that takes all rows and notes when."""
 
     def __init__(self):
         self.frames = []  # (tick, seq, first byte or None when concealed)

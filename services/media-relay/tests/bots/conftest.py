@@ -1,4 +1,4 @@
-"""Bots of every kind on loopback, and a session side that records what it is told."""
+"""Bots of every kind on loopback, and a session side that records its calls."""
 
 import asyncio
 from collections import defaultdict
@@ -118,7 +118,7 @@ class Sessions:
 
 
 class Relay:
-    """The bridge with its recorded sessions, and a caller's mouth."""
+    """The bridge with recorded sessions, and callers' audio."""
 
     def __init__(self, **options: object) -> None:
         self.sessions = Sessions()
@@ -139,7 +139,7 @@ class Relay:
         self.bridge.open(handle, replace(call, **changes), self.sessions)
 
     def speak(self, frames: dict[int, bytes], wire: AudioFormat = PCMU) -> None:
-        """One frame of each caller."""
+        """Send one frame of each caller."""
         rows = np.array([handle & 0xFFFF for handle in frames], dtype=np.uint32)
         count = len(frames)
         payload = np.frombuffer(b"".join(frames.values()), dtype=np.uint8).reshape(count, wire.frame_bytes)
@@ -245,7 +245,7 @@ async def sdk_bots() -> AsyncIterator[Callable]:
 
 
 class OldBot:
-    """A bot of the time before this gateway: sync grpcio, a thread pool, only the old names."""
+    """A bot written before this gateway: sync grpcio, a thread pool, and the original fields only."""
 
     def __init__(self, handler: Callable, workers: int) -> None:
         self.seen: list[pb.CallEvent] = []

@@ -19,7 +19,7 @@ FRAME = 160
 
 
 class NoTrunk(EchoServicer):
-    """Answers UNIMPLEMENTED on Trunk, and counts the asking."""
+    """Answer UNIMPLEMENTED on Trunk, and count the attempts."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -155,7 +155,7 @@ async def test_a_burst_of_20_s_passes_whole_by_credit(relay, protocol, sdk_bots)
 
 
 async def test_a_row_used_again_never_hears_the_old_calls_bot(relay, bots):
-    """The caller hung up, the row has a new call; what the old bot still says is dropped and counted."""
+    """After a hang-up the row has a new call: late speech of the old bot is dropped and counted."""
     late = asyncio.Event()
     items: asyncio.Queue[pb.TrunkEvent] = asyncio.Queue()
 

@@ -138,7 +138,7 @@ async def test_ok_means_finished_even_while_the_caller_speaks(relay, protocol, s
 
 
 class DeafTrunk(voicebot_pb2_grpc.VoiceBotServicer):
-    """Accepts every call and then reads and acks no more."""
+    """Accept every call, then stop reading and acking."""
 
     def __init__(self) -> None:
         self.release = asyncio.Event()
@@ -238,7 +238,7 @@ async def test_digits_pressed_while_the_bot_is_away_are_not_lost(relay, bots, sd
 
 
 class Babbling(voicebot_pb2_grpc.VoiceBotServicer):
-    """Accepts, and then says everything that the contract forbids, and at last one good frame."""
+    """Accept, send everything that the contract forbids, and at last one good frame."""
 
     async def Trunk(self, request_iterator, context):
         await context.write(pb.TrunkActions(items=[pb.TrunkAction(hello=pb.Hello())]))
@@ -284,7 +284,7 @@ def nonsense(rng: random.Random, good: int) -> pb.TrunkAction:
 
 
 async def test_what_a_bot_may_not_say_harms_no_call(relay, bots):
-    """Wrong lengths, unknown handles and formats, strangers' ends, mad acks: dropped and counted."""
+    """Wrong lengths, unknown handles, others' ends and absurd acks are dropped and counted."""
     bad, good = await bots(Babbling()), await bots(EchoServicer())
     relay.open(0, good.address)  # row 0: a handle of 0 must not find it
     await relay.sessions.told_of("ready", 0)

@@ -110,7 +110,7 @@ async def test_hangup_follows_all_of_a_20_s_burst(relay, old_bots):
 
 
 async def test_reading_stops_at_the_playout_limit_and_the_bots_write_blocks(relay, old_bots):
-    """The bot says 60 s as fast as it can; while nothing is played it gets stuck in its own write."""
+    """The bot sends 60 s of speech as fast as it can. While nothing is played, its own write blocks."""
     written = [0]
 
     def talk(bot, events, context):
@@ -161,7 +161,7 @@ async def test_a_stream_that_stops_reading_does_not_silence_the_others(relay, ol
 
 
 async def test_a_bot_that_says_much_and_ends_is_heard_to_the_end_while_the_caller_speaks(relay, old_bots):
-    """Its stream ends long before its speech is played, and the caller's words can't be written any more."""
+    """The stream ends long before the speech is played, and callers' audio can't be written any more."""
     second = b"\x55" * 8000
 
     def says_20_s(_bot, events, _context):

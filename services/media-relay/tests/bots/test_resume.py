@@ -54,7 +54,7 @@ def facts(protocol: BotProtocol, epoch: int, address: str = "") -> dict[str, obj
 
 
 async def goes_on(relay, handle: int) -> None:
-    """What the caller says comes back, after what the bot says again: the test is faster than ears."""
+    """The caller's audio comes back after the speech that the bot repeats."""
     relay._seq += 100
     for number in range(10):
         frame = bytes([number + 1]) * FRAME
@@ -71,7 +71,7 @@ async def within(awaitable: object) -> None:
 async def test_the_new_relay_goes_on_with_the_conversation_and_the_old_one_is_superseded(
     new_relay, protocol: BotProtocol
 ):
-    """Nobody told the old relay: it was frozen, or cut off. The bot does."""
+    """The old relay, frozen or cut off, learns of the move from the bot."""
     old, new = new_relay(), new_relay()
     async with Bot() as bot:
         old.open(1, bot.address, **facts(protocol, 1))
@@ -128,7 +128,7 @@ async def test_another_instance_of_the_bot_is_not_told_that_it_resumes(new_relay
 
 
 async def test_an_old_bot_gets_hangup_even_when_its_call_moves(relay, old_bots):
-    """It knows nothing of moves: the other relay's stream is another call to it."""
+    """Such a bot knows no moves: it takes the other relay's stream for another call."""
     bot = old_bots()
     relay.open(1, bot.address, protocol=BotProtocol.STREAM_CALL)
     await relay.sessions.told_of("ready", 1)

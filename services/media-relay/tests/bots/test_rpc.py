@@ -1,4 +1,4 @@
-"""What a bot says and how it ends its stream is read, whatever grpc.aio makes of our writes."""
+"""A bot's messages and status are read, whatever grpc.aio makes of failed writes."""
 
 import grpc
 import grpc.aio
