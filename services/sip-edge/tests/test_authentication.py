@@ -100,9 +100,9 @@ async def test_who_knows_the_password_gets_a_call_of_its_trunk(
     assert {one.realm for one in attempt.challenges} == {"test"}
     ok = await attempt.send(attempt.next(algorithm=algorithm))
     assert ok.status == 200
-    session = edge.app.records.copy_of((ok.to.tag or "")[:32])
-    assert session is not None
-    assert session.trunk == "pbx"
+    record = edge.app.records.copy_of((ok.to.tag or "")[:32])
+    assert record is not None
+    assert record.trunk == "pbx"
 
 
 async def test_an_invite_that_is_challenged_is_no_call(edge: TestEdge, caller: Caller) -> None:
@@ -189,9 +189,9 @@ async def test_a_source_of_a_trunk_is_not_asked(
     caller.send(invite, edge.sip)
     ok = await caller.response(invite)
     assert ok.status == 200
-    session = edge.app.records.copy_of((ok.to.tag or "")[:32])
-    assert session is not None
-    assert session.trunk == "lan"
+    record = edge.app.records.copy_of((ok.to.tag or "")[:32])
+    assert record is not None
+    assert record.trunk == "lan"
 
 
 async def test_who_guesses_too_often_is_not_listened_to(start_edge, key_file: Path, caller: Caller) -> None:

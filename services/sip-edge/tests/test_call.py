@@ -12,16 +12,16 @@ from sipgw.sip import SipRequest, make_cancel
 
 
 def state_of(edge: TestEdge, call_id: str) -> int | None:
-    session = edge.app.records.copy_of(call_id)
-    return session.state if session is not None else None
+    record = edge.app.records.copy_of(call_id)
+    return record.state if record is not None else None
 
 
 async def tombstone(edge: TestEdge, call_id: str) -> calls.CallSession:
     await edge.until(lambda: edge.app.records.copy_of(call_id) is None)
-    session = await edge.app.records.load(call_id)
-    assert session is not None
-    assert session.state == calls.CALL_STATE_ENDED
-    return session
+    record = await edge.app.records.load(call_id)
+    assert record is not None
+    assert record.state == calls.CALL_STATE_ENDED
+    return record
 
 
 async def ringing(edge: TestEdge, relay: FakeRelay, caller: Caller) -> tuple[SipRequest, str]:
@@ -260,7 +260,7 @@ async def test_record_route_makes_the_route_set_of_our_bye(
 
 async def test_all_steps_of_a_call_share_one_trace(edge: TestEdge, relay: FakeRelay, caller: Caller) -> None:
     call = await CallerDialog.established(caller, edge.sip)
-    session = edge.app.records.copy_of(call.call_id)
-    assert session is not None
+    record = edge.app.records.copy_of(call.call_id)
+    assert record is not None
     traceparent = relay.sessions[call.call_id].spec.traceparent
-    assert traceparent.split("-")[1:3] == [session.trace.trace_id, session.trace.root_span_id]
+    assert traceparent.split("-")[1:3] == [record.trace.trace_id, record.trace.root_span_id]

@@ -26,7 +26,7 @@ def with_fallback(gateway: config.GatewayConfig) -> None:
 
 
 def endpoints(edge: TestEdge) -> list[str]:
-    return sorted(session.bot.endpoint for session in edge.app.records.owned)
+    return sorted(record.bot.endpoint for record in edge.app.records.owned)
 
 
 async def final_of(caller: Caller, edge: TestEdge) -> tuple[int, str | None]:
@@ -80,9 +80,9 @@ async def test_a_refused_call_leaves_a_record_that_says_why(edge: TestEdge, call
     caller.send(invite, edge.sip)
     refusal = await caller.response(invite)
     ack_failure(caller, invite, refusal, edge.sip)
-    session = await edge.app.records.load((refusal.to.tag or "")[:32])
-    assert session is not None
-    assert (session.end_cause, session.end_reason) == (calls.END_CAUSE_REJECTED, "Route Is Full")
+    record = await edge.app.records.load((refusal.to.tag or "")[:32])
+    assert record is not None
+    assert (record.end_cause, record.end_reason) == (calls.END_CAUSE_REJECTED, "Route Is Full")
 
 
 async def test_without_the_registrys_word_the_own_calls_count(

@@ -17,8 +17,8 @@ async def established(edge: TestEdge, caller: Caller) -> CallerDialog:
 
 
 def _state(edge: TestEdge, call: CallerDialog) -> int | None:
-    session = edge.app.records.copy_of(call.call_id)
-    return session.state if session is not None else None
+    record = edge.app.records.copy_of(call.call_id)
+    return record.state if record is not None else None
 
 
 async def test_hangup_ends_a_call_with_a_bye(edge: TestEdge, caller: Caller) -> None:

@@ -37,9 +37,9 @@ async def test_the_fallback_takes_the_call_on_the_same_port(
     asked = tried(relay)
     assert asked[0] == OWN
     assert asked[1] in (FIRST, SECOND)
-    session = edge.app.records.copy_of(call.call_id)
-    assert session is not None
-    assert (session.bot.endpoint, session.bot.ready) == (asked[1], True)
+    record = edge.app.records.copy_of(call.call_id)
+    assert record is not None
+    assert (record.bot.endpoint, record.bot.ready) == (asked[1], True)
     spec = relay.sessions[call.call_id].spec.bot
     assert (spec.endpoint, spec.tls, spec.epoch) == (asked[1], asked[1] == FIRST, 1)
     assert str(relay.sessions[call.call_id].rtp_port).encode() in call.ok.body
@@ -78,9 +78,9 @@ async def test_answered_at_once_and_no_bot_at_all_is_a_bye(
     call = await CallerDialog.established(caller, edge.sip)
     await caller.peer_request("BYE")
     await edge.until(lambda: not len(edge.app.live))
-    session = await edge.app.records.load(call.call_id)
-    assert session is not None
-    assert session.end_cause == calls.END_CAUSE_BOT_LOST
+    record = await edge.app.records.load(call.call_id)
+    assert record is not None
+    assert record.end_cause == calls.END_CAUSE_BOT_LOST
 
 
 async def test_a_bot_lost_in_the_midst_of_a_call_has_no_fallback(

@@ -39,13 +39,13 @@ async def established(caller: Caller, edge: TestEdge) -> CallerDialog:
 
 async def until_state(edge: TestEdge, call_id: str, state: int) -> calls.CallSession:
     async def is_reached() -> bool:
-        session = await edge.app.records.load(call_id)
-        return session is not None and session.state == state
+        record = await edge.app.records.load(call_id)
+        return record is not None and record.state == state
 
     await eventually(is_reached)
-    session = await edge.app.records.load(call_id)
-    assert session is not None
-    return session
+    record = await edge.app.records.load(call_id)
+    assert record is not None
+    return record
 
 
 def byes(caller: Caller) -> list[object]:

@@ -133,8 +133,8 @@ async def test_a_move_that_leaves_a_target_for_another_releases_it(
         relay.emit(call.call_id, move_requested=relay_api.MoveRequested())
         await edge.until(lambda: not relay.sessions and not other_relay.sessions)
         assert set(third.sessions) == {call.call_id}
-        session = edge.app.records.copy_of(call.call_id)
-        assert session is not None
-        assert session.state == calls.CALL_STATE_ESTABLISHED
+        record = edge.app.records.copy_of(call.call_id)
+        assert record is not None
+        assert record.state == calls.CALL_STATE_ESTABLISHED
     finally:
         await third.stop()

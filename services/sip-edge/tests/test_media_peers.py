@@ -71,13 +71,13 @@ def test_a_network_of_nearly_all_ipv6_is_nobodys():
 
 
 def test_an_answer_is_acknowledged_by_the_ack_of_the_last_invite():
-    session = calls.CallSession(state=calls.CALL_STATE_ANSWERED)
-    session.legs.add()
-    assert not is_acknowledged(session)
-    session.state, session.legs[0].invite.ack_seen = calls.CALL_STATE_ESTABLISHED, True
-    assert is_acknowledged(session)
-    session.legs[0].invite.ack_seen = False  # a re-INVITE is under way
-    assert not is_acknowledged(session)
+    record = calls.CallSession(state=calls.CALL_STATE_ANSWERED)
+    record.legs.add()
+    assert not is_acknowledged(record)
+    record.state, record.legs[0].invite.ack_seen = calls.CALL_STATE_ESTABLISHED, True
+    assert is_acknowledged(record)
+    record.legs[0].invite.ack_seen = False  # a re-INVITE is under way
+    assert not is_acknowledged(record)
 
 
 RELAYS = [("192.0.2.10", 20000, 22399), ("192.0.2.10", 22400, 24799), ("192.0.2.11", 20000, 22399)]

@@ -289,9 +289,9 @@ async def test_a_held_call_stays_held(
     await edge.until(lambda: relay_of(edge, call) == "relay-1")
     media = other_relay.sessions[call.call_id].media
     assert media.direction == relay_api.MEDIA_DIRECTION_RECVONLY
-    session = copy_of(edge, call)
-    assert session is not None
-    assert session.legs[0].on_hold
+    record = copy_of(edge, call)
+    assert record is not None
+    assert record.legs[0].on_hold
 
 
 async def test_a_caller_that_hangs_up_during_the_move_leaves_nothing_behind(

@@ -19,7 +19,7 @@ ALLOCATED = relay.Allocated(address="192.0.2.2", rtp_port=30000, rtcp_port=30001
 Step = Callable[[calls.CallSession], bool]
 
 
-def session(phase: int = NONE, cause: int = calls.MOVE_CAUSE_DRAIN) -> calls.CallSession:
+def record(phase: int = NONE, cause: int = calls.MOVE_CAUSE_DRAIN) -> calls.CallSession:
     """Make an established call on relay "old", with its move brought to `phase` by the steps themselves."""
     made = calls.CallSession(call_id="0" * 32, state=calls.CALL_STATE_ESTABLISHED, version=5)
     made.media.relay.CopyFrom(calls.ProcessIdentity(name="old", incarnation="o"))
@@ -43,7 +43,7 @@ STEPS: dict[str, Step] = {
         branch="z9hG4bK-e-1-1",
         contact="sip:c@192.0.2.3",
         generation=5,
-        describe=lambda session, at, version: sdp_exchange.moved(session, at, version).sdp,
+        describe=lambda record, at, version: sdp_exchange.moved(record, at, version).sdp,
     ),
     "offer_again": lambda d: moving.offer_again(d, 1),
     "accept": lambda d: moving.accept(d, d.move.cseq, SDP, contact="sip:a@192.0.2.9", is_held=False),
@@ -66,7 +66,7 @@ TABLE = {
 @pytest.mark.parametrize("phase", [NONE, PLACING, ALLOCATING, OFFERING, SWITCHING])
 @pytest.mark.parametrize("name", list(STEPS))
 def test_each_step_leads_from_its_phase_to_the_next_and_from_no_other(name: str, phase: int) -> None:
-    draft = session(phase)
+    draft = record(phase)
     if name == "begin" and phase == SWITCHING:
         return  # begins anew: below
     assert STEPS[name](draft) == ((name, phase) in TABLE)
@@ -76,13 +76,13 @@ def test_each_step_leads_from_its_phase_to_the_next_and_from_no_other(name: str,
 @pytest.mark.parametrize("name", list(STEPS))
 @pytest.mark.parametrize("phase", [PLACING, ALLOCATING, OFFERING, SWITCHING])
 def test_no_step_touches_a_call_that_ends(name: str, phase: int) -> None:
-    draft = session(phase)
+    draft = record(phase)
     draft.state = calls.CALL_STATE_ENDING
     assert not STEPS[name](draft)
 
 
 def test_until_the_caller_has_answered_the_call_is_on_its_old_relay() -> None:
-    draft = session(OFFERING)
+    draft = record(OFFERING)
     assert draft.media.relay.name == "old"
     assert draft.bot.epoch == 1
     assert draft.legs[0].offer_pending == calls.OFFER_PENDING_LOCAL
@@ -98,7 +98,7 @@ def test_until_the_caller_has_answered_the_call_is_on_its_old_relay() -> None:
 
 
 def test_a_withdrawn_move_leaves_the_description_as_it_was_but_not_the_cseq() -> None:
-    draft = session(OFFERING)
+    draft = record(OFFERING)
     STEPS["withdraw"](draft)
     assert draft.legs[0].local_sdp == SDP
     assert draft.legs[0].offer_pending == calls.OFFER_PENDING_UNSPECIFIED
@@ -108,7 +108,7 @@ def test_a_withdrawn_move_leaves_the_description_as_it_was_but_not_the_cseq() ->
 
 @pytest.mark.parametrize("field", ["ack", "offer", "state"])
 def test_no_offer_while_another_invite_is_under_way(field: str) -> None:
-    draft = session(ALLOCATING)
+    draft = record(ALLOCATING)
     if field == "ack":
         draft.legs[0].invite.ack_seen = False
     elif field == "offer":
@@ -119,7 +119,7 @@ def test_no_offer_while_another_invite_is_under_way(field: str) -> None:
 
 
 def test_a_drain_that_turns_into_a_death_goes_on_where_it_is() -> None:
-    draft = session(OFFERING)
+    draft = record(OFFERING)
     assert moving.begin(draft, calls.MOVE_CAUSE_RELAY_LOST, "o", now_ms=2000, limit_ms=500)
     assert (draft.move.phase, draft.move.cause) == (OFFERING, calls.MOVE_CAUSE_RELAY_LOST)
     assert draft.move.deadline_ms == 2500
@@ -127,7 +127,7 @@ def test_a_drain_that_turns_into_a_death_goes_on_where_it_is() -> None:
 
 
 def test_a_target_that_dies_at_the_last_moment_is_left_again_and_not_for_the_first_relay() -> None:
-    draft = session(SWITCHING)
+    draft = record(SWITCHING)
     assert moving.begin(draft, calls.MOVE_CAUSE_RELAY_LOST, "n", now_ms=2000, limit_ms=500)
     assert draft.move.phase == PLACING
     assert list(draft.move.avoid) == ["o"]
@@ -136,5 +136,5 @@ def test_a_target_that_dies_at_the_last_moment_is_left_again_and_not_for_the_fir
 
 
 def test_who_left_another_relay_is_not_moved() -> None:
-    draft = session()
+    draft = record()
     assert not moving.begin(draft, calls.MOVE_CAUSE_RELAY_LOST, "x", now_ms=1, limit_ms=1)

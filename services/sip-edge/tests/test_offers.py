@@ -11,9 +11,9 @@ from sipgw.api.relay.v1 import control_pb2 as relay_api
 
 
 def leg_of(edge: TestEdge, call: CallerDialog) -> calls.Leg:
-    session = edge.app.records.copy_of(call.call_id)
-    assert session is not None
-    return session.legs[0]
+    record = edge.app.records.copy_of(call.call_id)
+    assert record is not None
+    return record.legs[0]
 
 
 async def established(edge: TestEdge, caller: Caller, **fields: object) -> CallerDialog:

@@ -42,11 +42,11 @@ class HeldSave:
         self._save = edge.app.records._store.save
         monkeypatch.setattr(edge.app.records._store, "save", self)
 
-    async def __call__(self, session: calls.CallSession) -> calls.CallSession:
-        if self._holds(session):
+    async def __call__(self, record: calls.CallSession) -> calls.CallSession:
+        if self._holds(record):
             self.reached.set()
             await self.go.wait()
-        return await self._save(session)
+        return await self._save(record)
 
 
 Hold = Callable[[Holds], HeldSave]
@@ -88,14 +88,14 @@ async def all_sent_so_far(caller: Caller, edge: TestEdge) -> None:
 
 
 def state_of(edge: TestEdge, call: CallerDialog) -> int | None:
-    session = edge.app.records.copy_of(call.call_id)
-    return session.state if session is not None else None
+    record = edge.app.records.copy_of(call.call_id)
+    return record.state if record is not None else None
 
 
 async def held_by_redis(records: CallStore, call_id: str) -> calls.CallSession:
-    session = await records.load(call_id)
-    assert session is not None
-    return session
+    record = await records.load(call_id)
+    assert record is not None
+    return record
 
 
 async def test_a_call_has_its_record_before_it_is_placed(

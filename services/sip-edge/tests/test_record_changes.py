@@ -15,7 +15,7 @@ CHANGING: Final = frozenset(
     | {"Clear", "ClearField", "CopyFrom", "MergeFrom", "MergeFromString", "ParseFromString", "SetInParent"}
 )
 """Methods of messages and of their repeated fields and maps."""
-RECORDS: Final = frozenset({"draft", "session", "saved", "leg"})
+RECORDS: Final = frozenset({"draft", "record", "saved", "leg"})
 """Whatever has such a name is taken for a record or a part of one, unless it is made on the spot."""
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Found: TypeAlias = tuple[str, int]
@@ -111,8 +111,8 @@ class Changes(ast.NodeVisitor):
 
 
 def _makes_message(value: ast.expr) -> bool:
-    """`calls.CallSession(...)` makes a record, `session.legs.add(...)` a part of one that was made."""
-    return isinstance(value, ast.Call) and ast.unparse(value.func).startswith(("calls.", "session.legs.add"))
+    """`calls.CallSession(...)` makes a record, `record.legs.add(...)` a part of one that was made."""
+    return isinstance(value, ast.Call) and ast.unparse(value.func).startswith(("calls.", "record.legs.add"))
 
 
 def changes_in(source: str, path: str = "") -> list[Found]:
@@ -153,10 +153,10 @@ def test_the_records_own_modules_change_it_in_functions_that_take_a_draft(path: 
         "def f():\n def change(draft):\n  draft.state = 1",
         "def f():\n def change(it: calls.CallSession) -> bool:\n  it.media.Clear()",
         "def f():\n def change(draft):\n  leg = draft.legs[0]\n  leg.dialog.local_cseq += 1",
-        "def f(session):\n def g():\n  session.move.avoid.append(1)",
+        "def f(record):\n def g():\n  record.move.avoid.append(1)",
         "lambda draft: draft.media.CopyFrom(anchor)",
         "lambda draft: setattr(draft, 'state', 1)",
-        "async def f(self):\n session = await self._records.load(1)\n session.state = 1",
+        "async def f(self):\n record = await self._records.load(1)\n record.state = 1",
         "def f(draft):\n bot, leg = draft.bot, draft.legs[0]\n bot.ready, leg.on_hold = True, False",
         "def note(binding: calls.BotBinding): binding.ready = True",
         "def f(draft):\n for leg in draft.legs:\n  leg.on_hold = True",
@@ -172,9 +172,9 @@ def test_the_check_finds_a_change(source: str) -> None:
     "source",
     [
         "def f(): update(lambda draft: moving.place(draft, placement))",
-        "def f():\n session = calls.CallSession()\n session.state = 1",
-        "def f(session):\n anchor = calls.MediaAnchor()\n anchor.CopyFrom(session.media)",
-        "def f(session): self._ending_since[session.call_id] = session.deadline_ms",
+        "def f():\n record = calls.CallSession()\n record.state = 1",
+        "def f(record):\n anchor = calls.MediaAnchor()\n anchor.CopyFrom(record.media)",
+        "def f(record): self._ending_since[record.call_id] = record.deadline_ms",
     ],
 )
 def test_the_check_lets_pass_what_changes_no_record(source: str) -> None:

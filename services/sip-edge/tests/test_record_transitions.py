@@ -48,32 +48,32 @@ BOT: Final = "bot:1"
 
 def made(state: int, move: int = NO_MOVE, refresh: int = NO_REFRESH) -> calls.CallSession:
     """A call in `state`, which it may have reached with a move and a target refresh in these phases."""
-    session = calls.CallSession(call_id="0" * 32, version=5, state=calls.CallState.ValueType(state))
-    session.bot.endpoint, session.bot.epoch = BOT, 1
-    session.deadline_ms = 500
-    leg = session.legs.add(local_sdp=b"ours", remote_sdp=b"theirs", local_sdp_version=1)
+    record = calls.CallSession(call_id="0" * 32, version=5, state=calls.CallState.ValueType(state))
+    record.bot.endpoint, record.bot.epoch = BOT, 1
+    record.deadline_ms = 500
+    leg = record.legs.add(local_sdp=b"ours", remote_sdp=b"theirs", local_sdp_version=1)
     leg.local_target = OUR_CONTACT
     leg.dialog.local_cseq, leg.dialog.remote_cseq = REFRESH_CSEQ, THEIR_CSEQ
     leg.invite.cseq, leg.invite.branch = THEIR_CSEQ, "z9hG4bKa"
     if state != calls.CALL_STATE_INVITED:
-        session.media.CopyFrom(ANCHORS[FIRST])
+        record.media.CopyFrom(ANCHORS[FIRST])
     if state not in UNANSWERED:
-        session.answered_ms = 400
+        record.answered_ms = 400
         leg.invite.ack_seen = state != calls.CALL_STATE_ANSWERED
     if move != NO_MOVE:
-        session.move.phase, session.move.cause = calls.MovePhase.ValueType(move), calls.MOVE_CAUSE_DRAIN
-        session.move.cseq = MOVE_CSEQ
+        record.move.phase, record.move.cause = calls.MovePhase.ValueType(move), calls.MOVE_CAUSE_DRAIN
+        record.move.cseq = MOVE_CSEQ
         if move != PLACING:
-            session.move.target.CopyFrom(ANCHORS[SECOND])
-            session.move.epoch = 2
+            record.move.target.CopyFrom(ANCHORS[SECOND])
+            record.move.epoch = 2
         if move == SWITCHING:
-            session.media.CopyFrom(ANCHORS[SECOND])
-            session.move.left.CopyFrom(ANCHORS[FIRST])
+            record.media.CopyFrom(ANCHORS[SECOND])
+            record.move.left.CopyFrom(ANCHORS[FIRST])
     if refresh != NO_REFRESH:
-        session.refresh.phase, session.refresh.cseq = calls.RefreshPhase.ValueType(refresh), REFRESH_CSEQ
+        record.refresh.phase, record.refresh.cseq = calls.RefreshPhase.ValueType(refresh), REFRESH_CSEQ
     if move == OFFERING or refresh == REFRESHING:
         leg.offer_pending = calls.OFFER_PENDING_LOCAL
-    return session
+    return record
 
 
 def every_draft() -> Iterator[calls.CallSession]:
@@ -110,7 +110,7 @@ class Row:
 PLACEMENT: Final = registry.Placement(relay=ANCHORS[SECOND].relay, control_address="192.0.2.2:1")
 ALLOCATED: Final = relay.Allocated(address="192.0.2.2", rtp_port=30000, rtcp_port=30001)
 READY: Final = relay.BotReady(address="192.0.2.7:9", can_resume=True)
-DECISION: Final = ending.Decision(calls.END_CAUSE_BOT_HANGUP, "done", 486, lambda session: b"SIP/2.0 486")
+DECISION: Final = ending.Decision(calls.END_CAUSE_BOT_HANGUP, "done", 486, lambda record: b"SIP/2.0 486")
 HANGUP: Final = replace(DECISION, cause=calls.END_CAUSE_CALLER_HANGUP)
 SETTLED: Final = Settled(
     remote_sdp=b"new",
@@ -156,7 +156,7 @@ move_offer = partial(
     branch="z9hG4bKc",
     contact=NEW_CONTACT,
     generation=5,
-    describe=lambda session, anchor, version: b"offer",
+    describe=lambda record, anchor, version: b"offer",
 )
 move_accept = partial(moving.accept, answer=b"answer", contact="sip:a@192.0.2.9", is_held=False)
 refresh_accept = partial(refreshing.accept, answer=b"answer", target="sip:a@192.0.2.9", is_held=False)
@@ -346,11 +346,11 @@ def test_no_sequence_of_transitions_undoes_what_is_final(start: calls.CallSessio
             assert draft.end_cause == before.end_cause
 
 
-def copy_of(session: calls.CallSession) -> calls.CallSession:
+def copy_of(record: calls.CallSession) -> calls.CallSession:
     copy = calls.CallSession()
-    copy.CopyFrom(session)
+    copy.CopyFrom(record)
     return copy
 
 
-def bytes_of(session: calls.CallSession) -> bytes:
-    return session.SerializeToString(deterministic=True)
+def bytes_of(record: calls.CallSession) -> bytes:
+    return record.SerializeToString(deterministic=True)

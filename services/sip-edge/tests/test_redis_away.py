@@ -17,8 +17,8 @@ async def established(caller: Caller, edge: TestEdge) -> CallerDialog:
 
 
 def _state(edge: TestEdge, call: CallerDialog) -> int | None:
-    session = edge.app.records.copy_of(call.call_id)
-    return session.state if session is not None else None
+    record = edge.app.records.copy_of(call.call_id)
+    return record.state if record is not None else None
 
 
 async def _away(edge: TestEdge, redis: RedisServer) -> None:

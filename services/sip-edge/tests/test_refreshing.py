@@ -16,7 +16,7 @@ NONE, WANTED, OFFERING, ACCEPTED = (calls.RefreshPhase.ValueType(number) for num
 Step = Callable[[calls.CallSession], bool]
 
 
-def session(phase: int = NONE) -> calls.CallSession:
+def record(phase: int = NONE) -> calls.CallSession:
     """Make an established call whose caller has OLD, with its refresh brought to `phase` by the steps
     themselves.
     """
@@ -55,7 +55,7 @@ TABLE = {
 @pytest.mark.parametrize("phase", [NONE, WANTED, OFFERING, ACCEPTED])
 @pytest.mark.parametrize("name", list(STEPS))
 def test_each_step_leads_from_its_phase_to_the_next_and_from_no_other(name: str, phase: int) -> None:
-    draft = session(phase)
+    draft = record(phase)
     assert STEPS[name](draft) == ((name, phase) in TABLE)
     assert draft.refresh.phase == TABLE.get((name, phase), phase)
 
@@ -63,13 +63,13 @@ def test_each_step_leads_from_its_phase_to_the_next_and_from_no_other(name: str,
 @pytest.mark.parametrize("name", list(STEPS))
 @pytest.mark.parametrize("phase", [NONE, WANTED, OFFERING, ACCEPTED])
 def test_no_step_touches_a_call_that_ends(name: str, phase: int) -> None:
-    draft = session(phase)
+    draft = record(phase)
     draft.state = calls.CALL_STATE_ENDING
     assert not STEPS[name](draft)
 
 
 def test_the_offer_is_the_description_last_agreed_and_its_version_stays() -> None:
-    draft = session(ACCEPTED)
+    draft = record(ACCEPTED)
     assert draft.refresh.offer == draft.legs[0].local_sdp == SDP
     assert draft.legs[0].local_sdp_version == 3
     assert not draft.refresh.changes_media
@@ -78,7 +78,7 @@ def test_the_offer_is_the_description_last_agreed_and_its_version_stays() -> Non
 
 
 def test_until_the_caller_has_answered_it_has_the_old_contact() -> None:
-    draft = session(OFFERING)
+    draft = record(OFFERING)
     assert contact_of_peer(draft.legs[0]) == OLD
     assert draft.legs[0].offer_pending == calls.OFFER_PENDING_LOCAL
     STEPS["drop"](draft)
@@ -87,12 +87,12 @@ def test_until_the_caller_has_answered_it_has_the_old_contact() -> None:
 
 
 def test_an_answer_of_another_re_invite_is_none() -> None:
-    draft = session(OFFERING)
+    draft = record(OFFERING)
     assert not refreshing.accept(draft, draft.refresh.cseq + 1, THEIRS, target="", is_held=False)
 
 
 def test_nothing_is_wanted_where_the_caller_has_the_contact() -> None:
-    draft = session()
+    draft = record()
     assert not want(draft, OLD)
     draft.legs[0].local_target = ""
     assert not want(draft, NEW), "what the caller has is not known"
@@ -100,14 +100,14 @@ def test_nothing_is_wanted_where_the_caller_has_the_contact() -> None:
 
 @pytest.mark.parametrize("phase", [calls.MOVE_PHASE_PLACING, calls.MOVE_PHASE_ALLOCATING])
 def test_a_move_that_has_its_relay_goes_first(phase: calls.MovePhase.ValueType) -> None:
-    draft = session(WANTED)
+    draft = record(WANTED)
     draft.move.phase = phase
     assert STEPS["offer"](draft) == (phase == calls.MOVE_PHASE_PLACING)
 
 
 @pytest.mark.parametrize("field", ["ack", "offer", "state", "move"])
 def test_no_offer_while_another_invite_is_under_way(field: str) -> None:
-    draft = session(WANTED)
+    draft = record(WANTED)
     if field == "ack":
         draft.legs[0].invite.ack_seen = False
     elif field == "offer":
@@ -120,16 +120,16 @@ def test_no_offer_while_another_invite_is_under_way(field: str) -> None:
 
 
 def test_a_move_waits_for_the_ack_of_a_refresh() -> None:
-    assert is_quiet(session(WANTED))
-    assert not is_quiet(session(OFFERING))
-    assert not is_quiet(session(ACCEPTED))
-    draft = session(ACCEPTED)
+    assert is_quiet(record(WANTED))
+    assert not is_quiet(record(OFFERING))
+    assert not is_quiet(record(ACCEPTED))
+    draft = record(ACCEPTED)
     STEPS["settle"](draft)
     assert is_quiet(draft)
 
 
 def test_a_record_of_an_older_release_names_the_contact_in_its_200() -> None:
-    leg = session().legs[0]
+    leg = record().legs[0]
     leg.local_target = ""
     leg.invite.last_final = (
         b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKa\r\nFrom: <sip:a@x>;tag=1\r\n"

@@ -90,12 +90,12 @@ async def test_no_codec_in_common_gets_488_and_a_tombstone(edge: TestEdge, calle
     assert refusal.status == 488
     ack_failure(caller, invite, refusal, edge.sip)
     await edge.until(lambda: not len(edge.app.live))
-    session = await edge.app.records.load((refusal.to.tag or "")[:32])
-    assert session is not None
-    assert (session.state, session.sip_status) == (calls.CALL_STATE_ENDED, 488)
-    assert session.end_reason == "it offers G729 telephone-event, and PCMU PCMA are carried"
-    assert session.end_reason in (refusal.headers.get("Warning") or "")
-    assert session.end_cause == calls.END_CAUSE_REJECTED
+    record = await edge.app.records.load((refusal.to.tag or "")[:32])
+    assert record is not None
+    assert (record.state, record.sip_status) == (calls.CALL_STATE_ENDED, 488)
+    assert record.end_reason == "it offers G729 telephone-event, and PCMU PCMA are carried"
+    assert record.end_reason in (refusal.headers.get("Warning") or "")
+    assert record.end_cause == calls.END_CAUSE_REJECTED
 
 
 async def test_broken_sdp_gets_400(edge: TestEdge, caller: Caller) -> None:
@@ -113,9 +113,9 @@ async def test_no_route_gets_404_and_its_record_says_who_called_whom(
     caller.send(invite, edge.sip)
     refusal = await caller.response(invite)
     assert refusal.status == 404
-    session = await edge.app.records.load((refusal.to.tag or "")[:32])
-    assert session is not None
-    assert (session.from_display, session.to_display, session.route) == ("alice", "bot", "")
+    record = await edge.app.records.load((refusal.to.tag or "")[:32])
+    assert record is not None
+    assert (record.from_display, record.to_display, record.route) == ("alice", "bot", "")
 
 
 async def test_a_source_of_no_trunk_gets_403(edge: TestEdge, caller: Caller) -> None:

@@ -11,8 +11,8 @@ from sipgw.api.relay.v1 import control_pb2 as relay_api
 
 
 def state_of(edge: TestEdge, call: CallerDialog) -> int | None:
-    session = edge.app.records.copy_of(call.call_id)
-    return session.state if session is not None else None
+    record = edge.app.records.copy_of(call.call_id)
+    return record.state if record is not None else None
 
 
 async def established(edge: TestEdge, caller: Caller) -> CallerDialog:
@@ -112,6 +112,6 @@ async def test_a_bot_that_never_reports_is_given_up(
 
 
 def _copy(edge: TestEdge, call: CallerDialog) -> calls.CallSession:
-    session = edge.app.records.copy_of(call.call_id)
-    assert session is not None
-    return session
+    record = edge.app.records.copy_of(call.call_id)
+    assert record is not None
+    return record

@@ -80,16 +80,16 @@ def burying(edge: TestEdge, patch: Patch) -> None:
 
 
 async def by_the_caller(edge: TestEdge, caller: Caller, relay: FakeRelay, call_id: str) -> None:
-    session = edge.app.records.copy_of(call_id)
-    assert session is not None
-    invite = next(one for one in caller.invites if (one.call_id == session.legs[0].dialog.sip_call_id))
-    method = "BYE" if session.answered_ms else "CANCEL"
+    record = edge.app.records.copy_of(call_id)
+    assert record is not None
+    invite = next(one for one in caller.invites if (one.call_id == record.legs[0].dialog.sip_call_id))
+    method = "BYE" if record.answered_ms else "CANCEL"
     if method == "CANCEL":
         caller.send(make_cancel(invite), edge.sip)
         return
     bye = caller.request(
         "BYE",
-        to=f"<sip:bot@127.0.0.1>;tag={session.legs[0].dialog.local_tag}",
+        to=f"<sip:bot@127.0.0.1>;tag={record.legs[0].dialog.local_tag}",
         from_=str(invite.from_),
         call_id=invite.call_id,
         cseq=2,

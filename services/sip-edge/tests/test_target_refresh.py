@@ -45,11 +45,11 @@ async def is_refreshed(edge: TestEdge, call: CallerDialog, within_s: float = 10.
     """Tell whether the caller has the Contact of `edge` and no refresh is under way."""
 
     def holds() -> bool:
-        session = copy_of(edge, call)
+        record = copy_of(edge, call)
         return (
-            session is not None
-            and session.legs[0].local_target.endswith(f":{edge.sip.port}")
-            and not session.HasField("refresh")
+            record is not None
+            and record.legs[0].local_target.endswith(f":{edge.sip.port}")
+            and not record.HasField("refresh")
         )
 
     await edge.until(holds, within_s)
@@ -112,9 +112,9 @@ async def test_a_held_call_is_offered_as_it_is(
     invite = await caller.peer_request("INVITE")
     assert invite.body == held.body
     await is_refreshed(b, call)
-    session = copy_of(b, call)
-    assert session is not None
-    assert session.legs[0].on_hold
+    record = copy_of(b, call)
+    assert record is not None
+    assert record.legs[0].on_hold
 
 
 async def test_an_answer_with_other_media_reaches_the_relay(
@@ -297,9 +297,9 @@ async def test_a_silent_relay_is_not_told_what_the_callers_answer_changed(
     told: list[str] = []
     modify = MediaCommands.modify
 
-    async def note(self: MediaCommands, session: calls.CallSession, media: MediaSpec) -> None:
-        told.append(session.media.relay.name)
-        await modify(self, session, media)
+    async def note(self: MediaCommands, record: calls.CallSession, media: MediaSpec) -> None:
+        told.append(record.media.relay.name)
+        await modify(self, record, media)
 
     monkeypatch.setattr(MediaCommands, "modify", note)
     stranded = await established(a, caller)

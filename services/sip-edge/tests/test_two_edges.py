@@ -27,9 +27,9 @@ async def b(start_edge, a: TestEdge) -> TestEdge:
 
 
 async def record(edge: TestEdge, call_id: str) -> calls.CallSession:
-    session = await edge.app.records.load(call_id)
-    assert session is not None
-    return session
+    record = await edge.app.records.load(call_id)
+    assert record is not None
+    return record
 
 
 async def until_state(edge: TestEdge, call_id: str, state: int) -> calls.CallSession:
@@ -59,8 +59,8 @@ async def ringing(relay: FakeRelay, caller: Caller, a: TestEdge) -> tuple[SipReq
 async def test_an_ack_to_the_other_edge_reaches_the_owner(a: TestEdge, b: TestEdge, caller: Caller) -> None:
     call = await CallerDialog.answered(caller, a.sip)
     call.ack(b.sip)
-    session = await until_state(b, call.call_id, calls.CALL_STATE_ESTABLISHED)
-    assert session.owner.name == "edge-a"
+    record = await until_state(b, call.call_id, calls.CALL_STATE_ESTABLISHED)
+    assert record.owner.name == "edge-a"
     assert not a.app.responses.acked(call.call_id, 1), "the owner would go on repeating its 200"
 
 

@@ -9,7 +9,7 @@ import pytest
 EDGE = Path(__file__).parents[1] / "src/sipgw/sip_edge"
 REGISTRY = Path(__file__).parents[2] / "registry/src/sipgw/registry"
 MOST_ARGUMENTS = 6
-MESSAGES = {"session", "leg", "anchor"}
+MESSAGES = {"record", "leg", "anchor"}
 """Names of protobuf messages that are being built; `record` alone changes those that are saved."""
 
 

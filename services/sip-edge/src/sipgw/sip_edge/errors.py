@@ -36,23 +36,23 @@ class Rejected(EdgeError):
 
 
 class CallOver(EdgeError):
-    """The step came too late; `session` is the record as it stands, None when it is gone."""
+    """The step came too late; `record` is the record as it stands, None when it is gone."""
 
-    def __init__(self, call_id: str, session: calls.CallSession | None) -> None:
+    def __init__(self, call_id: str, record: calls.CallSession | None) -> None:
         super().__init__(call_id)
         self.call_id = call_id
-        self.session = session
+        self.record = record
 
 
 class NotTaken(EdgeError):
-    """A relay does not take the call of `session`.
+    """A relay does not take the call of `record`.
 
     `status` is that of its refusal; None: it did not respond.
     """
 
-    def __init__(self, session: calls.CallSession, reason: str, status: int | None = None) -> None:
+    def __init__(self, record: calls.CallSession, reason: str, status: int | None = None) -> None:
         super().__init__(reason)
-        self.session = session
+        self.record = record
         self.reason = reason
         self.status = status
 

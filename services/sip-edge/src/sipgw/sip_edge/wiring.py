@@ -144,8 +144,8 @@ class EdgeParts:
     def _task_crashed(self, task: str) -> None:
         self.rescue.note_crash(task)
 
-    def _call_lost(self, session: calls.CallSession) -> None:
-        self.lost.let_go(session)
+    def _call_lost(self, record: calls.CallSession) -> None:
+        self.lost.let_go(record)
 
     def _serves(self, call_id: str) -> bool:
         return self.served.live.get(call_id) is not None or self.served.records.copy_of(call_id) is not None

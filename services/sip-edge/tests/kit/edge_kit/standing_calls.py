@@ -14,8 +14,8 @@ def copy_of(edge: TestEdge, call: CallerDialog) -> calls.CallSession | None:
 
 def relay_of(edge: TestEdge, call: CallerDialog) -> str:
     """Give the name of the call's relay; "" while it moves to another."""
-    session = copy_of(edge, call)
-    return session.media.relay.name if session is not None and not session.HasField("move") else ""
+    record = copy_of(edge, call)
+    return record.media.relay.name if record is not None and not record.HasField("move") else ""
 
 
 async def established(edge: TestEdge, caller: Caller, **fields: Any) -> CallerDialog:
@@ -23,8 +23,8 @@ async def established(edge: TestEdge, caller: Caller, **fields: Any) -> CallerDi
     call = await CallerDialog.established(caller, edge.sip, **fields)
 
     def stands() -> bool:
-        session = copy_of(edge, call)
-        return session is not None and session.state == calls.CALL_STATE_ESTABLISHED
+        record = copy_of(edge, call)
+        return record is not None and record.state == calls.CALL_STATE_ESTABLISHED
 
     await edge.until(stands)
     return call

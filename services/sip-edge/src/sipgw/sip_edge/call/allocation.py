@@ -24,7 +24,7 @@ class Allocations:
 
     def of(
         self,
-        session: calls.CallSession,
+        record: calls.CallSession,
         media: relay.MediaSpec,
         *,
         epoch: int = 0,
@@ -35,10 +35,10 @@ class Allocations:
         `epoch` is the bot's; 0: that of the record. Raises Rejected when the config no longer has the call's
         route.
         """
-        route = self._gateway.route(session.route)
+        route = self._gateway.route(record.route)
         if route is None:
             raise Rejected(404, "Route Is Gone")
-        bot = session.bot
+        bot = record.bot
         recording = self._gateway.recording_directory if route.record else ""
         number = epoch or bot.epoch
         return relay.Allocate(
@@ -54,31 +54,31 @@ class Allocations:
                 reconnect_limit_ms=route.bot_reconnect_limit_ms,
                 epoch=number,
                 resume_token=bot.resume_token,
-                to=session.to_display,
-                route=session.route,
-                trunk=session.trunk,
+                to=record.to_display,
+                route=record.route,
+                trunk=record.trunk,
                 sip_headers=bot.sip_headers,
                 preferred_address=bot.address,
-                **{"from": session.from_display},
+                **{"from": record.from_display},
             ),
             recording=relay.RecordingSpec(path=recording, part=number) if recording else None,
-            traceparent=traceparent(trace_of(session)),
-            early_media=route.early_media and not session.answered_ms,
+            traceparent=traceparent(trace_of(record)),
+            early_media=route.early_media and not record.answered_ms,
             continuation=continuation,
         )
 
-    def elapsed_ms(self, session: calls.CallSession, now_ms: int) -> int:
+    def elapsed_ms(self, record: calls.CallSession, now_ms: int) -> int:
         """Give the time since the call's first audio, plus a margin.
 
         The margin keeps the bot's `seq` from going back.
         """
-        route = self._gateway.route(session.route)
+        route = self._gateway.route(record.route)
         is_early = route is not None and route.early_media
-        since_ms = max(0, now_ms - (session.created_ms if is_early else session.answered_ms))
+        since_ms = max(0, now_ms - (record.created_ms if is_early else record.answered_ms))
         return since_ms + since_ms // _CLOCK_DRIFT + _MARGIN_MS
 
-    def cost_units(self, session: calls.CallSession) -> int:
+    def cost_units(self, record: calls.CallSession) -> int:
         """Give the cost of the call to a relay, in units of a trunk PCMU call."""
-        route = self._gateway.route(session.route)
+        route = self._gateway.route(record.route)
         is_stream_call = route is not None and route.protocol == config.BOT_PROTOCOL_STREAM_CALL
         return STREAM_CALL_COST if is_stream_call else TRUNK_PCMU_COST

@@ -38,44 +38,44 @@ class Deadlines:
         self._live = live
         self._ending = ending
 
-    def arm(self, session: calls.CallSession) -> None:
+    def arm(self, record: calls.CallSession) -> None:
         """Replace the call's timer by that of its present state; none if the record has no deadline."""
-        live = self._live.get(session.call_id)
+        live = self._live.get(record.call_id)
         if live is None:
             return
         timer = None
-        if session.deadline_ms and session.state in WHEN_DUE:
-            delay_s = max(0, session.deadline_ms - self._now_ms()) / 1000
-            timer = asyncio.get_running_loop().call_later(delay_s, self._fire, session)
+        if record.deadline_ms and record.state in WHEN_DUE:
+            delay_s = max(0, record.deadline_ms - self._now_ms()) / 1000
+            timer = asyncio.get_running_loop().call_later(delay_s, self._fire, record)
         live.set_timer(timer)
 
-    def is_overdue(self, session: calls.CallSession) -> bool:
+    def is_overdue(self, record: calls.CallSession) -> bool:
         """Tell whether a call goes on although its deadline passed a while ago."""
         return bool(
-            session.deadline_ms
-            and session.state in WHEN_DUE
-            and self._now_ms() > session.deadline_ms + _OBEYED_WITHIN_MS
+            record.deadline_ms
+            and record.state in WHEN_DUE
+            and self._now_ms() > record.deadline_ms + _OBEYED_WITHIN_MS
         )
 
-    async def obey(self, session: calls.CallSession) -> None:
+    async def obey(self, record: calls.CallSession) -> None:
         """End a call whose state has lasted too long.
 
-        `session` is the record as it was when the timer was set.
+        `record` is the record as it was when the timer was set.
         """
-        cause, reason = WHEN_DUE[session.state]
-        current = self._records.copy_of(session.call_id)
-        if current is None or current.state != session.state:
+        cause, reason = WHEN_DUE[record.state]
+        current = self._records.copy_of(record.call_id)
+        if current is None or current.state != record.state:
             return
-        is_ringing = session.state == calls.CALL_STATE_RINGING
-        status = no_bot_status(self._gateway.route(session.route)) if is_ringing else 0
-        await self._end(session.call_id, End(cause, reason, status), as_owner=True)
+        is_ringing = record.state == calls.CALL_STATE_RINGING
+        status = no_bot_status(self._gateway.route(record.route)) if is_ringing else 0
+        await self._end(record.call_id, End(cause, reason, status), as_owner=True)
 
     async def no_ack(self, call_id: str) -> None:
         """End a call whose 2xx was repeated for 64*T1 and never acknowledged."""
         await self._end(call_id, End(calls.END_CAUSE_NO_ACK, "no ACK for our 200"))
 
-    def _fire(self, session: calls.CallSession) -> None:
-        self._tasks.spawn(self.obey(session), "deadline", call_id=session.call_id)
+    def _fire(self, record: calls.CallSession) -> None:
+        self._tasks.spawn(self.obey(record), "deadline", call_id=record.call_id)
 
     async def _end(self, call_id: str, end: End, *, as_owner: bool = False) -> None:
         try:

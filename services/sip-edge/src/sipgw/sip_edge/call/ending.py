@@ -114,142 +114,140 @@ class CallEnding:
         """
         status = end.status or STATUS_BEFORE_ANSWER.get(end.cause, 503)
         decision = Decision(
-            end.cause, end.reason, status, lambda session: self._final_of(session, status, end.headers)
+            end.cause, end.reason, status, lambda record: self._final_of(record, status, end.headers)
         )
 
         async def again() -> None:
-            session = await self.decide(call_id, end, as_owner=as_owner, change=change)
-            if session is not None:
-                await self.carry_out(session)
+            record = await self.decide(call_id, end, as_owner=as_owner, change=change)
+            if record is not None:
+                await self.carry_out(record)
 
         try:
             with self.unfinished.saving(call_id, again, (CallOver, RecordMissing, StoreUnavailable)):
-                session = await self._records.update(
+                record = await self._records.update(
                     call_id, lambda draft: change(draft, decision), as_owner=as_owner, known=known
                 )
         except (CallOver, RecordMissing):
             return None
-        log_of(session).info(
+        log_of(record).info(
             "call_ending",
             cause=end_cause_name(end.cause),
             reason=end.reason,
-            status=session.sip_status or None,
+            status=record.sip_status or None,
         )
-        return session
+        return record
 
     async def end(self, call_id: str, end: End, *, as_owner: bool = False) -> bool:
         """End a call now; False: something else had ended it. Raises StoreUnavailable."""
-        session = await self.decide(call_id, end, as_owner=as_owner)
-        if session is None:
+        record = await self.decide(call_id, end, as_owner=as_owner)
+        if record is None:
             return False
-        await self.carry_out(session)
+        await self.carry_out(record)
         return True
 
-    def end_soon(self, session: calls.CallSession) -> None:
+    def end_soon(self, record: calls.CallSession) -> None:
         """Carry out a saved end in the background."""
-        self._tasks.spawn(self.carry_out(session), "end call", call_id=session.call_id)
+        self._tasks.spawn(self.carry_out(record), "end call", call_id=record.call_id)
 
-    async def carry_out(self, session: calls.CallSession) -> None:
+    async def carry_out(self, record: calls.CallSession) -> None:
         """Release the relay, tell the peer, bury the record. Safe to repeat."""
-        with self.unfinished.carrying_out(session.call_id):
-            if session.end_cause in PEER_HAS_LEFT:
-                await self._take_step(session, "answer", self._send_final(session))
-                await self._take_step(session, "release", self._release(session))
-            elif await self._take_step(session, "release", self._release(session)) is False:
+        with self.unfinished.carrying_out(record.call_id):
+            if record.end_cause in PEER_HAS_LEFT:
+                await self._take_step(record, "answer", self._send_final(record))
+                await self._take_step(record, "release", self._release(record))
+            elif await self._take_step(record, "release", self._release(record)) is False:
                 return
-            elif session.answered_ms:
-                await self._take_step(session, "bye", self._send_bye(session))
+            elif record.answered_ms:
+                await self._take_step(record, "bye", self._send_bye(record))
             else:
-                await self._take_step(session, "answer", self._send_final(session))
-            await self._bury(session)
+                await self._take_step(record, "answer", self._send_final(record))
+            await self._bury(record)
 
     async def _take_step(
-        self, session: calls.CallSession, name: str, step: Awaitable[bool | None]
+        self, record: calls.CallSession, name: str, step: Awaitable[bool | None]
     ) -> bool | None:
         """Take a step and give its result; None if it fails, so that the call still ends for the caller."""
         try:
             return await step
         except Exception:  # the outermost handler of a step
             metrics.STEPS_FAILED.labels(name).inc()
-            log_of(session).exception("end_step_failed", step=name)
+            log_of(record).exception("end_step_failed", step=name)
             return None
 
-    def _final_of(self, session: calls.CallSession, status: int, headers: HeaderFields) -> bytes:
+    def _final_of(self, record: calls.CallSession, status: int, headers: HeaderFields) -> bytes:
         """Make the final response to an INVITE that has none yet; empty if it cannot be made."""
-        call_id = session.call_id
+        call_id = record.call_id
         live = self._live.get(call_id)
         template = live.template if live is not None else None
         try:
             template = template or InviteResponseTemplate.from_record(
-                session.legs[0], self._local.contact(call_id)
+                record.legs[0], self._local.contact(call_id)
             )
             return serialize(template.build(status, headers=headers)) if template is not None else b""
         except Exception:  # the call still ends, and its INVITE gets a plain 500
             metrics.STEPS_FAILED.labels("answer").inc()
-            log_of(session).exception("end_step_failed", step="answer")
+            log_of(record).exception("end_step_failed", step="answer")
             return b""
 
-    async def _release(self, session: calls.CallSession) -> bool:
+    async def _release(self, record: calls.CallSession) -> bool:
         """Release the relay's session.
 
         False if the relay knows a higher owner epoch, so that this end is stale.
         """
-        if not session.media.relay.incarnation:
+        if not record.media.relay.incarnation:
             return True
-        self._placements.release_soon(session.call_id, session.media.relay.incarnation)
-        for anchor in (session.move.target, session.move.left):
-            if anchor.relay.incarnation not in {"", session.media.relay.incarnation}:
-                self._placements.end_at(session, anchor, "the call is over")
-        reason = session.end_reason or end_cause_name(session.end_cause)
-        if session.end_cause == calls.END_CAUSE_RELAY_LOST:
-            self._placements.end_at(session, session.media, reason)  # the relay may come back
+        self._placements.release_soon(record.call_id, record.media.relay.incarnation)
+        for anchor in (record.move.target, record.move.left):
+            if anchor.relay.incarnation not in {"", record.media.relay.incarnation}:
+                self._placements.end_at(record, anchor, "the call is over")
+        reason = record.end_reason or end_cause_name(record.end_cause)
+        if record.end_cause == calls.END_CAUSE_RELAY_LOST:
+            self._placements.end_at(record, record.media, reason)  # the relay may come back
             return True
         try:
-            await self._media.release(session, reason)
+            await self._media.release(record, reason)
         except RelayRefused as refused:
             if refused.status == relay.COMMAND_STATUS_STALE and self._records.is_away:
-                log_of(session).warning("end_is_stale", message=refused.message)
-                self._live.remove(session.call_id)
+                log_of(record).warning("end_is_stale", message=refused.message)
+                self._live.remove(record.call_id)
                 return False
         except ControlError as error:
-            log_of(session).warning("release_unanswered", error=str(error))
-            self._placements.end_at(session, session.media, reason)
+            log_of(record).warning("release_unanswered", error=str(error))
+            self._placements.end_at(record, record.media, reason)
         return True
 
-    async def _send_final(self, session: calls.CallSession) -> None:
-        if session.answered_ms:
-            self._responses.stop(session.call_id)
+    async def _send_final(self, record: calls.CallSession) -> None:
+        if record.answered_ms:
+            self._responses.stop(record.call_id)
             return
-        invite = session.legs[0].invite
-        live = self._live.get(session.call_id)
+        invite = record.legs[0].invite
+        live = self._live.get(record.call_id)
         key = live.invite_key if live is not None else None
-        final = InviteResponseTemplate.from_record(session.legs[0], "") if invite.last_final else None
+        final = InviteResponseTemplate.from_record(record.legs[0], "") if invite.last_final else None
         if final is None:
             if key is not None:
-                self._responses.fail(key, session.legs[0].dialog.local_tag)
+                self._responses.fail(key, record.legs[0].dialog.local_tag)
             return
         response: SipResponse = final.response
         destination = response_destination(response.via, address_of(invite.source))
-        self._responses.send(session.call_id, response, key, destination)
+        self._responses.send(record.call_id, response, key, destination)
         if live is not None:
-            attributes = {"sip.method": "INVITE", "sip.status": session.sip_status}
+            attributes = {"sip.method": "INVITE", "sip.status": record.sip_status}
             record_span("transaction", live.trace, live.began_ns, time.time_ns(), attributes)
 
-    async def _send_bye(self, session: calls.CallSession) -> None:
-        reason = _REASONS.get(session.end_cause)
-        if session.end_cause != calls.END_CAUSE_NO_ACK:
+    async def _send_bye(self, record: calls.CallSession) -> None:
+        reason = _REASONS.get(record.end_cause)
+        if record.end_cause != calls.END_CAUSE_NO_ACK:
             # RFC 3261 §15: no BYE before the ACK of our 2xx or its timeout
-            await self._responses.settled(session.call_id)
-        self._responses.stop(session.call_id)
-        with call_span("bye", trace_of(session), by="gateway") as span:
-            status = await self._requests.send(
-                session, "BYE", headers=(("Reason", reason),) if reason else ()
-            )
+            await self._responses.settled(record.call_id)
+        self._responses.stop(record.call_id)
+        with call_span("bye", trace_of(record), by="gateway") as span:
+            status = await self._requests.send(record, "BYE", headers=(("Reason", reason),) if reason else ())
             span.set("sip.status", status)
 
-    async def _bury(self, session: calls.CallSession) -> None:
+    async def _bury(self, record: calls.CallSession) -> None:
         try:
-            ended = await self._records.update(session.call_id, ending.bury, known=session)
+            ended = await self._records.update(record.call_id, ending.bury, known=record)
         except (EdgeError, StoreUnavailable):
             pass
         else:
@@ -265,4 +263,4 @@ class CallEnding:
                 answered=bool(ended.answered_ms),
                 duration_ms=ended.ended_ms - ended.answered_ms if ended.answered_ms else 0,
             )
-        self._live.remove(session.call_id)
+        self._live.remove(record.call_id)

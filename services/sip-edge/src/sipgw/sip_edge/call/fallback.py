@@ -23,15 +23,15 @@ class Fallbacks:
         self._now_ms = now_ms
 
     async def choose_next(
-        self, live: LiveCall, session: calls.CallSession, why: str, limit_ms: int
+        self, live: LiveCall, record: calls.CallSession, why: str, limit_ms: int
     ) -> calls.CallSession | None:
         """Save the next bot, and while the call rings a new deadline; None if there is no other bot.
 
         Raises CallOver, StoreUnavailable.
         """
-        route = self._gateway.route(session.route)
-        failed = session.bot.endpoint
-        chosen = next_endpoint(route, session.call_id, failed) if route is not None else None
+        route = self._gateway.route(record.route)
+        failed = record.bot.endpoint
+        chosen = next_endpoint(route, record.call_id, failed) if route is not None else None
         if chosen is None:
             return None
         saved = await self._records.update(
@@ -40,7 +40,7 @@ class Fallbacks:
                 draft, failed=failed, chosen=chosen, ringing_until_ms=self._now_ms() + limit_ms
             ),
             as_owner=True,
-            known=session,
+            known=record,
         )
         live.await_bot_again()
         live.log.warning("bot_fallback", failed=failed, next=chosen, reason=why)

@@ -148,16 +148,16 @@ class LiveCalls:
             await waiter.wait()
 
 
-def trace_of(session: calls.CallSession) -> TraceIds:
+def trace_of(record: calls.CallSession) -> TraceIds:
     """Read the root span of a call from its record."""
-    return TraceIds(session.trace.trace_id, session.trace.root_span_id, session.trace.sampled)
+    return TraceIds(record.trace.trace_id, record.trace.root_span_id, record.trace.sampled)
 
 
-def live_of(session: calls.CallSession) -> LiveCall:
+def live_of(record: calls.CallSession) -> LiveCall:
     """Make the local state of a call that is not served here, for a single action."""
-    return LiveCall(call_id=session.call_id, trace=trace_of(session), template=None, destination=None)
+    return LiveCall(call_id=record.call_id, trace=trace_of(record), template=None, destination=None)
 
 
-def log_of(session: calls.CallSession) -> FilteringBoundLogger:
+def log_of(record: calls.CallSession) -> FilteringBoundLogger:
     """Give a logger that names the call of a record and its trace."""
-    return _log.bind(call_id=session.call_id, trace_id=session.trace.trace_id)
+    return _log.bind(call_id=record.call_id, trace_id=record.trace.trace_id)

@@ -16,21 +16,21 @@ class LostCalls:
         self._sip = signalling.sip
         self._responses = signalling.responses
 
-    def let_go(self, session: calls.CallSession) -> None:
+    def let_go(self, record: calls.CallSession) -> None:
         """Stop all that runs here for a call.
 
         If its INVITE's transaction is here, send the saved final response.
         """
-        self._responses.stop(session.call_id)
-        live = self._live.remove(session.call_id)
-        if live is None or live.invite_key is None or session.answered_ms:
+        self._responses.stop(record.call_id)
+        live = self._live.remove(record.call_id)
+        if live is None or live.invite_key is None or record.answered_ms:
             return
         try:
-            self._respond_from_record(live.invite_key, session.legs[0])
+            self._respond_from_record(live.invite_key, record.legs[0])
         except Exception:  # the record is saved, and stays so even if no response can be made
             metrics.STEPS_FAILED.labels("answer").inc()
             live.log.exception("end_step_failed", step="answer")
-            self._sip.fail(live.invite_key, session.legs[0].dialog.local_tag)
+            self._sip.fail(live.invite_key, record.legs[0].dialog.local_tag)
 
     def _respond_from_record(self, invite: TransactionKey, leg: calls.Leg) -> None:
         """Send the final response that another edge saved, because the transaction is here."""

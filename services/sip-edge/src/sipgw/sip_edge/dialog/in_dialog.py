@@ -63,9 +63,9 @@ class InDialog:
         """Serve a request that has a To tag."""
         request = event.request
         try:
-            session = await self._session_of(request)
-            _check_order(session, request)
-            await self._serve[request.method](event, session)
+            record = await self._session_of(request)
+            _check_order(record, request)
+            await self._serve[request.method](event, record)
         except Rejected as rejected:
             self._sip.respond(event.key, rejection_response(request, rejected))
         except (CallOver, RecordMissing):
@@ -84,70 +84,68 @@ class InDialog:
             return
         is_ours = self._responses.acked(call_id, request.cseq.number)
         try:
-            session = await self._records.load(call_id)
-            if session is None or not is_of_dialog(session.legs[0].dialog, request):
+            record = await self._records.load(call_id)
+            if record is None or not is_of_dialog(record.legs[0].dialog, request):
                 return
-            if not is_ours and await self._delivery.deliver(
-                session, request, event.source, event.received_on
-            ):
+            if not is_ours and await self._delivery.deliver(record, request, event.source, event.received_on):
                 return
-            if session.legs[0].invite.cseq < request.cseq.number:
+            if record.legs[0].invite.cseq < request.cseq.number:
                 # Another edge served the re-INVITE, so our copy of the record is old.
-                session = await self._records.reload(call_id)
-            if session is not None and session.state not in OVER:
-                await self._offers.acknowledged(request, session)
+                record = await self._records.reload(call_id)
+            if record is not None and record.state not in OVER:
+                await self._offers.acknowledged(request, record)
         except (CallOver, RecordMissing):
             return
         except StoreUnavailable:
             if not is_ours:
                 await self._delivery.deliver_to_any(call_id, request, event.source, event.received_on)
 
-    async def _bye(self, event: RequestReceived, session: calls.CallSession) -> None:
+    async def _bye(self, event: RequestReceived, record: calls.CallSession) -> None:
         request = event.request
         number = request.cseq.number
         end = End(calls.END_CAUSE_CALLER_HANGUP, "the caller hung up")
         ended = None
-        with call_span("bye", trace_of(session), by="caller"):
-            if session.state not in OVER:
+        with call_span("bye", trace_of(record), by="caller"):
+            if record.state not in OVER:
                 ended = await self._ending.decide(
-                    session.call_id, end, change=partial(ending.hang_up, cseq=number), known=session
+                    record.call_id, end, change=partial(ending.hang_up, cseq=number), known=record
                 )
             self._sip.respond(event.key, response_to(request, 200))
             if ended is not None:
                 await self._ending.carry_out(ended)
 
-    async def _info(self, event: RequestReceived, session: calls.CallSession) -> None:
-        _check_live(session)
+    async def _info(self, event: RequestReceived, record: calls.CallSession) -> None:
+        _check_live(record)
         if event.request.body:  # RFC 6086: no INFO body is understood; digits arrive as RTP events
             raise Rejected(415, headers=(ACCEPT, ACCEPT_ENCODING))  # the types accepted (RFC 3261 §21.4.13)
-        await self._seen(event.request, session)
+        await self._seen(event.request, record)
         self._sip.respond(event.key, response_to(event.request, 200))
 
-    async def _options(self, event: RequestReceived, session: calls.CallSession) -> None:
-        _check_live(session)
-        await self._seen(event.request, session)
+    async def _options(self, event: RequestReceived, record: calls.CallSession) -> None:
+        _check_live(record)
+        await self._seen(event.request, record)
         self._sip.respond(event.key, response_to(event.request, 200, headers=OPTIONS_HEADERS))
 
-    async def _notify(self, event: RequestReceived, session: calls.CallSession) -> None:
-        _check_live(session)
-        if await self._delivery.deliver(session, event.request, event.source, event.received_on):
+    async def _notify(self, event: RequestReceived, record: calls.CallSession) -> None:
+        _check_live(record)
+        if await self._delivery.deliver(record, event.request, event.source, event.received_on):
             self._sip.forget(event.key)
             return
-        await self._transfers.notified(event, session)
+        await self._transfers.notified(event, record)
 
-    async def _seen(self, request: SipRequest, session: calls.CallSession) -> None:
+    async def _seen(self, request: SipRequest, record: calls.CallSession) -> None:
         number = request.cseq.number
         with contextlib.suppress(CallOver):  # a copy of the last request changes nothing
             await self._records.update(
-                session.call_id, lambda draft: sequencing.note_request(draft, number), known=session
+                record.call_id, lambda draft: sequencing.note_request(draft, number), known=record
             )
 
     async def _session_of(self, request: SipRequest) -> calls.CallSession:
         call_id = call_id_of_tag(request.to.tag)
-        session = await self._records.load(call_id) if call_id is not None else None
-        if session is None or not is_of_dialog(session.legs[0].dialog, request):
+        record = await self._records.load(call_id) if call_id is not None else None
+        if record is None or not is_of_dialog(record.legs[0].dialog, request):
             raise Rejected(481)
-        return session
+        return record
 
     async def _without_record(self, event: RequestReceived) -> None:
         """Deliver a request to the edge that has a copy of the call's record, because Redis is away."""
@@ -159,18 +157,18 @@ class InDialog:
             self._sip.respond(event.key, try_later(request, self._settings.times.retry_after_s))
 
 
-def _check_order(session: calls.CallSession, request: SipRequest) -> None:
+def _check_order(record: calls.CallSession, request: SipRequest) -> None:
     """Check the CSeq (RFC 3261 §12.2.2) and that the call goes on. Raises Rejected.
 
     A lower CSeq than the last gets 500; an ended call takes only the BYE that ended it.
     """
-    order = cseq_order(request.cseq.number, session.legs[0].dialog.remote_cseq)
+    order = cseq_order(request.cseq.number, record.legs[0].dialog.remote_cseq)
     if order is CSeqOrder.OUT_OF_ORDER:
         raise Rejected(500, "CSeq Out Of Order")
-    if session.state == calls.CALL_STATE_ENDED and (request.method != "BYE" or order is CSeqOrder.NEW):
+    if record.state == calls.CALL_STATE_ENDED and (request.method != "BYE" or order is CSeqOrder.NEW):
         raise Rejected(481)
 
 
-def _check_live(session: calls.CallSession) -> None:
-    if session.state in OVER:
+def _check_live(record: calls.CallSession) -> None:
+    if record.state in OVER:
         raise Rejected(481)

@@ -58,64 +58,64 @@ class Offers:
         self._gateway = process.gateway
         self._local = signalling.local
 
-    async def reinvite(self, event: RequestReceived, session: calls.CallSession) -> None:
+    async def reinvite(self, event: RequestReceived, record: calls.CallSession) -> None:
         """Serve a re-INVITE, with an offer or asking for ours.
 
         If another edge served it before, it gets the same response.
         """
-        if _is_copy(event.request, session):
-            self._respond_again(event, session)
+        if _is_copy(event.request, record):
+            self._respond_again(event, record)
             return
         self._sip.respond(event.key, response_to(event.request, 100))
         try:
-            await self._exchange(event, session, is_invite=True)
+            await self._exchange(event, record, is_invite=True)
         except CallOver as over:
-            if over.session is None or not _is_copy(event.request, over.session):
+            if over.record is None or not _is_copy(event.request, over.record):
                 raise
-            self._respond_again(event, over.session)
+            self._respond_again(event, over.record)
 
-    def _respond_again(self, event: RequestReceived, session: calls.CallSession) -> None:
+    def _respond_again(self, event: RequestReceived, record: calls.CallSession) -> None:
         """Send the saved final response, without a transaction, because another edge serves this INVITE."""
         self._sip.forget(event.key)
-        last_final = session.legs[0].invite.last_final
+        last_final = record.legs[0].invite.last_final
         if last_final:
             self._sip.send(last_final, response_destination(event.request.via, event.source))
 
-    async def update(self, event: RequestReceived, session: calls.CallSession) -> None:
+    async def update(self, event: RequestReceived, record: calls.CallSession) -> None:
         """Serve an UPDATE, with an offer or only as a target refresh."""
-        await self._exchange(event, session, is_invite=False)
+        await self._exchange(event, record, is_invite=False)
 
-    async def acknowledged(self, ack: SipRequest, session: calls.CallSession) -> None:
+    async def acknowledged(self, ack: SipRequest, record: calls.CallSession) -> None:
         """Take the ACK of our 2xx.
 
         If it lacks the SDP answer to our offer, end the call (RFC 3261 §13.3.1.4).
         """
         number = ack.cseq.number
-        leg = session.legs[0]
+        leg = record.legs[0]
         if leg.invite.cseq != number or leg.invite.ack_seen:
             return
         described = None
         if leg.offer_pending == calls.OFFER_PENDING_LOCAL:
             try:
-                described = self._read_answer(ack, session)
+                described = self._read_answer(ack, record)
             except Rejected as rejected:
-                await self._no_answer(session, rejected)
+                await self._no_answer(record, rejected)
                 return
         answered = Answer(ack.body, is_held=described.is_held) if described is not None else None
         saved = await self._records.update(
-            session.call_id,
+            record.call_id,
             lambda draft: offering.acknowledge(draft, number, answered, longest_ms=self._gateway.max_call_ms),
-            known=session,
+            known=record,
         )
         self._deadlines.arm(saved)
-        if session.state == calls.CALL_STATE_ANSWERED:
+        if record.state == calls.CALL_STATE_ANSWERED:
             log_of(saved).info("call_established")
         if described is not None:
             await self._tell_relay(saved, described)
         elif wants_acknowledgement(saved):
             await self._let_speak(saved)
 
-    async def _let_speak(self, session: calls.CallSession) -> None:
+    async def _let_speak(self, record: calls.CallSession) -> None:
         """Tell the relay of the ACK, until which it may hold the bot's voice.
 
         Tell it again if another command came first. A relay that cannot be reached learns it from the next
@@ -123,45 +123,45 @@ class Offers:
         """
         while True:
             try:
-                await self._media.acknowledge(session)
+                await self._media.acknowledge(record)
                 return
             except ControlError as error:
                 is_stale = isinstance(error, RelayRefused) and error.status == relay.COMMAND_STATUS_STALE
-                later = await self._records.reload(session.call_id) if is_stale else None
-                if later is None or later.version == session.version or not is_acknowledged(later):
-                    log_of(session).info("acknowledge_failed", error=str(error))
+                later = await self._records.reload(record.call_id) if is_stale else None
+                if later is None or later.version == record.version or not is_acknowledged(later):
+                    log_of(record).info("acknowledge_failed", error=str(error))
                     return
-                session = later
+                record = later
 
-    async def _tell_relay(self, session: calls.CallSession, described: Described) -> None:
+    async def _tell_relay(self, record: calls.CallSession, described: Described) -> None:
         """Apply the SDP answer of the ACK.
 
         An ACK has no response, so media that cannot be served ends the call with a BYE.
         """
         try:
-            await self._media.modify(session, described.media)
+            await self._media.modify(record, described.media)
         except RelayRefused as refused:
             if refused.status != relay.COMMAND_STATUS_STALE:  # otherwise the call and its media have moved on
                 end = End(calls.END_CAUSE_RELAY_LOST, f"the relay did not take the answer: {refused}")
-                await self._ending.end(session.call_id, end)
+                await self._ending.end(record.call_id, end)
         except RelayUnreachable as error:
             # A dead relay's successor gets the record's media; a late relay latches to the caller.
-            log_of(session).warning("modify_failed", error=str(error))
+            log_of(record).warning("modify_failed", error=str(error))
 
-    def _read_answer(self, ack: SipRequest, session: calls.CallSession) -> Described:
+    def _read_answer(self, ack: SipRequest, record: calls.CallSession) -> Described:
         if not ack.body:
             raise Rejected(488, "no answer in the ACK")
-        described = sdp_exchange.accept(session.legs[0].local_sdp, ack.body, self._gateway.capabilities)
-        self._media.check(session, described.media)
+        described = sdp_exchange.accept(record.legs[0].local_sdp, ack.body, self._gateway.capabilities)
+        self._media.check(record, described.media)
         return described
 
-    async def _no_answer(self, session: calls.CallSession, rejected: Rejected) -> None:
+    async def _no_answer(self, record: calls.CallSession, rejected: Rejected) -> None:
         end = End(calls.END_CAUSE_REJECTED, f"no usable answer to our offer: {rejected}")
-        await self._ending.end(session.call_id, end)
+        await self._ending.end(record.call_id, end)
 
-    async def _exchange(self, event: RequestReceived, session: calls.CallSession, *, is_invite: bool) -> None:
+    async def _exchange(self, event: RequestReceived, record: calls.CallSession, *, is_invite: bool) -> None:
         request = event.request
-        intended = await self._intend(event, session, is_invite=is_invite)
+        intended = await self._intend(event, record, is_invite=is_invite)
         try:
             outcome = self._negotiate(request, intended)
             if outcome.is_changed:
@@ -192,7 +192,7 @@ class Offers:
             self._sip.respond(event.key, ok)
 
     async def _intend(
-        self, event: RequestReceived, session: calls.CallSession, *, is_invite: bool
+        self, event: RequestReceived, record: calls.CallSession, *, is_invite: bool
     ) -> calls.CallSession:
         """Save that the peer's offer is being served.
 
@@ -202,28 +202,28 @@ class Offers:
         invite = invite_record(event) if is_invite else None
         try:
             return await self._records.update(
-                session.call_id,
+                record.call_id,
                 lambda draft: offering.begin(draft, cseq, invite, has_offer=has_offer),
-                known=session,
+                known=record,
             )
         except CallOver as over:
-            found = offering.obstacle_to(over.session, cseq, invite) if over.session is not None else None
+            found = offering.obstacle_to(over.record, cseq, invite) if over.record is not None else None
             if found is None or found is Obstacle.COPY:
                 raise
             raise _refusal(found) from None
 
-    def _negotiate(self, request: SipRequest, session: calls.CallSession) -> _Outcome:
-        leg = session.legs[0]
+    def _negotiate(self, request: SipRequest, record: calls.CallSession) -> _Outcome:
+        leg = record.legs[0]
         version = leg.local_sdp_version + 1
         if not request.body:
             # A re-INVITE without an offer gets ours: the same media with a new version.
             if request.method == "UPDATE":
                 return _Outcome(Described(b"", relay.MediaSpec()), is_changed=False)
-            offered = sdp_exchange.offer_with(self._gateway.capabilities, session, version)
+            offered = sdp_exchange.offer_with(self._gateway.capabilities, record, version)
             return _Outcome(offered, is_changed=False, has_offer=True)
         offer = sdp_exchange.read_offer(request.body)
-        described = sdp_exchange.answer_with(offer, self._gateway.capabilities, session, version)
-        self._media.check(session, described.media)
+        described = sdp_exchange.answer_with(offer, self._gateway.capabilities, record, version)
+        self._media.check(record, described.media)
         if request.body == leg.remote_sdp and leg.local_sdp:
             return _Outcome(
                 Described(leg.local_sdp, described.media, is_held=described.is_held), is_changed=False
@@ -231,20 +231,20 @@ class Offers:
         return _Outcome(described, is_changed=True)
 
     def _ok(
-        self, request: SipRequest, session: calls.CallSession, outcome: _Outcome, *, is_invite: bool
+        self, request: SipRequest, record: calls.CallSession, outcome: _Outcome, *, is_invite: bool
     ) -> SipResponse:
         return response_to(
             request,
             200,
             headers=(ALLOW,),
-            contact=self._local.contact(session.call_id),
+            contact=self._local.contact(record.call_id),
             body=outcome.described.sdp if is_invite or request.body else b"",
         )
 
     async def _settle(
         self,
         request: SipRequest,
-        session: calls.CallSession,
+        record: calls.CallSession,
         outcome: _Outcome,
         ok: SipResponse,
         *,
@@ -257,21 +257,21 @@ class Offers:
             has_offer=outcome.has_offer,
             is_held=outcome.described.is_held,
             remote_target=target_of(request),
-            local_target=self._local.uri(session.call_id),
+            local_target=self._local.uri(record.call_id),
             final=serialize(ok) if is_invite else b"",
-            generation=session.version,
+            generation=record.version,
         )
         return await self._records.update(
-            session.call_id, lambda draft: offering.settle(draft, settled), known=session
+            record.call_id, lambda draft: offering.settle(draft, settled), known=record
         )
 
-    async def _withdraw(self, session: calls.CallSession) -> None:
-        await self._records.update(session.call_id, offering.withdraw, known=session)
+    async def _withdraw(self, record: calls.CallSession) -> None:
+        await self._records.update(record.call_id, offering.withdraw, known=record)
 
 
-def _is_copy(request: SipRequest, session: calls.CallSession) -> bool:
+def _is_copy(request: SipRequest, record: calls.CallSession) -> bool:
     """Tell whether the request is the INVITE in the record."""
-    return offering.is_copy(session, request.cseq.number, request.via.branch or "")
+    return offering.is_copy(record, request.cseq.number, request.via.branch or "")
 
 
 def _refusal(obstacle: Obstacle) -> Rejected:

@@ -51,15 +51,15 @@ class Transfers:
     async def transfer(self, call_id: str, target: str) -> None:
         """Ask the caller to call `target`; wait for the outcome and act on it."""
         live = self._live.get(call_id)
-        session = self._records.copy_of(call_id)
-        if live is None or session is None:
+        record = self._records.copy_of(call_id)
+        if live is None or record is None:
             return
-        refer_to = self._refer_to(target, session)
+        refer_to = self._refer_to(target, record)
         if refer_to is None:
-            await self._inform(session, 400, f"{target!r} is no SIP URI or number")
+            await self._inform(record, 400, f"{target!r} is no SIP URI or number")
             return
         if live.transfer is not None:
-            await self._inform(session, 491, "a transfer is under way")
+            await self._inform(record, 491, "a transfer is under way")
             return
         with (
             live.transferring() as outcome,
@@ -69,7 +69,7 @@ class Transfers:
             span.set("sip.status", status)
         await self._conclude(call_id, status)
 
-    async def notified(self, event: RequestReceived, session: calls.CallSession) -> None:
+    async def notified(self, event: RequestReceived, record: calls.CallSession) -> None:
         """Take a NOTIFY, whose sipfrag body has a status line of the transfer."""
         request = event.request
         if (request.headers.get("Event") or "").partition(";")[0].strip().lower() != "refer":
@@ -79,23 +79,23 @@ class Transfers:
             raise Rejected(400, "No Status Line")
         self._sip.respond(event.key, response_to(request, 200))
         status = int(match[1])
-        live = self._live.get(session.call_id)
+        live = self._live.get(record.call_id)
         if live is not None and live.transfer is not None:
             if status >= 200 and not live.transfer.done():
                 live.transfer.set_result(status)
         elif status >= 200:
             # The edge that sent the REFER is gone, so this one tells the bot the outcome.
-            await self._conclude(session.call_id, status)
+            await self._conclude(record.call_id, status)
 
     async def _refer(self, live: LiveCall, refer_to: str, outcome: "asyncio.Future[int]") -> int:
         """Give the final status of the transfer, or of the REFER if that was refused."""
-        session = await self._records.update(live.call_id, sequencing.number_request, as_owner=True)
-        log_of(session).info("transfer_asked", target=refer_to)
+        record = await self._records.update(live.call_id, sequencing.number_request, as_owner=True)
+        log_of(record).info("transfer_asked", target=refer_to)
         headers = (
             ("Refer-To", f"<{refer_to}>"),
             ("Referred-By", self._local.contact(live.call_id)),
         )
-        status = await self._requests.send(session, "REFER", headers=headers)
+        status = await self._requests.send(record, "REFER", headers=headers)
         if status >= 300:
             return status
         try:
@@ -106,12 +106,12 @@ class Transfers:
 
     async def _conclude(self, call_id: str, status: int) -> None:
         try:
-            session = await self._records.load(call_id)
-            if session is None or session.state not in ANSWERED:
+            record = await self._records.load(call_id)
+            if record is None or record.state not in ANSWERED:
                 return
             is_accepted = 200 <= status < 300
-            log_of(session).info("transfer_concluded", status=status, accepted=is_accepted)
-            await self._inform(session, status, "")
+            log_of(record).info("transfer_concluded", status=status, accepted=is_accepted)
+            await self._inform(record, status, "")
             if is_accepted:
                 await self._ending.end(call_id, End(calls.END_CAUSE_TRANSFERRED, "transferred"))
         except (EdgeError, StoreUnavailable) as error:
@@ -119,20 +119,20 @@ class Transfers:
             if live is not None:
                 live.log.warning("transfer_not_concluded", error=str(error))
 
-    async def _inform(self, session: calls.CallSession, status: int, reason: str) -> None:
+    async def _inform(self, record: calls.CallSession, status: int, reason: str) -> None:
         outcome = relay.Inform(
             transfer_accepted=200 <= status < 300, transfer_status=status, transfer_reason=reason
         )
-        with call_span("inform", trace_of(session), status=status):
+        with call_span("inform", trace_of(record), status=status):
             try:
-                await self._media.inform(session, outcome)
+                await self._media.inform(record, outcome)
             except ControlError as error:
-                log_of(session).warning("inform_failed", error=str(error))
+                log_of(record).warning("inform_failed", error=str(error))
 
-    def _refer_to(self, target: str, session: calls.CallSession) -> str | None:
+    def _refer_to(self, target: str, record: calls.CallSession) -> str | None:
         """Make the Refer-To URI: a URI as it is, a number at the domain that the caller came from."""
         if _NUMBER.fullmatch(target):
-            host = session.legs[0].invite.source.address
+            host = record.legs[0].invite.source.address
             return f"sip:{target}@{f'[{host}]' if ':' in host else host}"
         try:
             uri = parse_uri(target)

@@ -77,7 +77,7 @@ class Claims:
         """
         room = asyncio.Semaphore(_PARALLEL)
         # Looked through once: an edge has thousands of calls, in 64 partitions.
-        owned = [session.call_id for session in self._records.owned]
+        owned = [record.call_id for record in self._records.owned]
         calls_of: dict[int, list[str]] = {partition: [] for partition in range(PARTITIONS)}
         for call_id in owned:
             calls_of[partition_of(call_id)].append(call_id)
@@ -102,8 +102,8 @@ class Claims:
         gone = {owner for owner in owners.values() if owner not in alive}
         if gone and rendezvous_owner(f"p{partition}", alive) == self._me:
             for edge in gone:
-                for session in await self._index.owned_by(edge, partition):
-                    await self._claim(session)
+                for record in await self._index.owned_by(edge, partition):
+                    await self._claim(record)
 
     async def claim_stranded(self, edge: Identity) -> None:
         """Claim the calls of a silent edge whose relay is silent too.
@@ -117,9 +117,9 @@ class Claims:
         owners = await asyncio.gather(*map(self._index.owners, mine))
         for partition, found in zip(mine, owners, strict=True):
             if edge in found.values():
-                for session in await self._index.owned_by(edge, partition):
-                    if session.state in HAS_SESSION and not await self._losses.is_responsive(session):
-                        await self._claim(session)
+                for record in await self._index.owned_by(edge, partition):
+                    if record.state in HAS_SESSION and not await self._losses.is_responsive(record):
+                        await self._claim(record)
 
     async def _reconcile(self, owned: list[str], owners: dict[str, Identity]) -> None:
         """Make the calls served here agree with the owner index; the record decides.
@@ -127,52 +127,52 @@ class Claims:
         `owned`: the calls of the partition that were this edge's when the sweep began.
         """
         for call_id in owned:
-            session = self._records.copy_of(call_id)
-            if session is None:
+            record = self._records.copy_of(call_id)
+            if record is None:
                 continue
             if owners.get(call_id) != self._me:
                 await self._records.reload(call_id)
-            elif session.state == calls.CALL_STATE_ENDING:
-                self._finish_if_stuck(session)
+            elif record.state == calls.CALL_STATE_ENDING:
+                self._finish_if_stuck(record)
         for call_id in [one for one, owner in owners.items() if owner == self._me]:
             if self._records.copy_of(call_id) is None and not self._records.is_away:
-                session = await self._records.reload(call_id)
-                if session is not None and self._is_orphan(call_id):
-                    self._take_back(session)
+                record = await self._records.reload(call_id)
+                if record is not None and self._is_orphan(call_id):
+                    self._take_back(record)
 
     def _is_orphan(self, call_id: str) -> bool:
         return self._records.copy_of(call_id) is not None and self._live.get(call_id) is None
 
-    def _take_back(self, session: calls.CallSession) -> None:
+    def _take_back(self, record: calls.CallSession) -> None:
         """Serve a call that is ours by its record but unknown here.
 
         Redis saved the record, and its reply was lost. If the call was being set up, end it: its INVITE got
         503.
         """
-        live = self._resumption.take_up(session)
-        if session.state in UNANSWERED:
+        live = self._resumption.take_up(record)
+        if record.state in UNANSWERED:
             end = End(calls.END_CAUSE_REJECTED, "its set-up broke off with Redis")
-            self._tasks.spawn(self._ending.end(session.call_id, end), "take back", call_id=live.call_id)
+            self._tasks.spawn(self._ending.end(record.call_id, end), "take back", call_id=live.call_id)
         else:
-            self._tasks.spawn(self._resumption.go_on(live, session), "take back", call_id=live.call_id)
+            self._tasks.spawn(self._resumption.go_on(live, record), "take back", call_id=live.call_id)
 
-    def _finish_if_stuck(self, session: calls.CallSession) -> None:
+    def _finish_if_stuck(self, record: calls.CallSession) -> None:
         """Carry out the end of our call, if the edge that saved the end may have died before it did so."""
         now = asyncio.get_running_loop().time()
-        since = self._ending_since.setdefault(session.call_id, now)
+        since = self._ending_since.setdefault(record.call_id, now)
         if now - since > _ENDING_LASTS_S:
-            del self._ending_since[session.call_id]
-            self._ending.end_soon(session)
+            del self._ending_since[record.call_id]
+            self._ending.end_soon(record)
 
-    async def _claim(self, session: calls.CallSession) -> None:
-        claimed = await self._records.claim(session)
+    async def _claim(self, record: calls.CallSession) -> None:
+        claimed = await self._records.claim(record)
         if claimed is None:
             return
         metrics.TAKEN_OVER.inc()
         live = self._resumption.take_up(claimed)
         live.log.info(
             "call_taken_over",
-            from_edge=str(identity_of(session.owner)),
+            from_edge=str(identity_of(record.owner)),
             state=state_name(claimed.state),
         )
         self._tasks.spawn(self._resumption.go_on(live, claimed), "go on", call_id=live.call_id)

@@ -71,12 +71,12 @@ class EdgeService(EdgeServiceServicer):
         await require_role(context, "registry", "operator")
         end = End(calls.END_CAUSE_OPERATOR, request.reason or "hung up by the operator")
         try:
-            session = await self._ending.decide(request.call_id, end)
+            record = await self._ending.decide(request.call_id, end)
         except StoreUnavailable:
-            session = None
-        if session is not None:
-            self._ending.end_soon(session)
-        return pb.HangupResponse(found=session is not None)
+            record = None
+        if record is not None:
+            self._ending.end_soon(record)
+        return pb.HangupResponse(found=record is not None)
 
     async def ListBans(
         self,

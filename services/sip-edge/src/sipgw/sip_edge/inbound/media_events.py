@@ -31,9 +31,9 @@ _DECLINES = frozenset({calls.END_CAUSE_BOT_HANGUP, calls.END_CAUSE_BOT_FINISHED}
 _ENDS = frozenset({"bot_failed", "bot_hangup", "bot_finished", "bot_silent", "media_timed_out"})
 
 
-def _has_call(session: calls.CallSession, identity: Identity) -> bool:
+def _has_call(record: calls.CallSession, identity: Identity) -> bool:
     """Tell whether the call is on that relay or is moving there."""
-    return identity in (identity_of(session.media.relay), identity_of(session.move.target.relay))
+    return identity in (identity_of(record.media.relay), identity_of(record.move.target.relay))
 
 
 Handle = Callable[[relay.MediaEvent, LiveCall], Awaitable[None]]
@@ -84,13 +84,13 @@ class MediaEvents:
             await self._log_late(event, identity)
             return
         handler = self._handlers.get(kind)
-        session = self._records.copy_of(event.call_id)
+        record = self._records.copy_of(event.call_id)
         if live is None and kind in _ENDS:
-            session = await self._records.load(event.call_id)
-            live = live_of(session) if session is not None else None
-        if live is None or session is None:
+            record = await self._records.load(event.call_id)
+            live = live_of(record) if record is not None else None
+        if live is None or record is None:
             return
-        if not _has_call(session, identity):
+        if not _has_call(record, identity):
             if kind == "session_ended":
                 _log_totals(live.log, event.session_ended, identity)
         elif kind == "move_requested":
@@ -104,8 +104,8 @@ class MediaEvents:
         ready = event.bot_ready
         live.log.info("bot_ready", address=ready.address, protocol=ready.protocol, confirmed=ready.confirmed)
         live.note_bot(ready)
-        session = self._records.copy_of(live.call_id)
-        if session is not None and session.state in ANSWERED:
+        record = self._records.copy_of(live.call_id)
+        if record is not None and record.state in ANSWERED:
             with contextlib.suppress(CallOver, RecordMissing):
                 await self._records.update(
                     live.call_id, lambda draft: bots.note_ready(draft, ready), as_owner=True
@@ -127,11 +127,11 @@ class MediaEvents:
 
         False: there is none.
         """
-        session = self._records.copy_of(live.call_id)
-        if session is None:
+        record = self._records.copy_of(live.call_id)
+        if record is None:
             return False
         try:
-            saved = await self._fallbacks.choose_next(live, session, why, 0)
+            saved = await self._fallbacks.choose_next(live, record, why, 0)
         except CallOver:
             return True
         if saved is not None:
@@ -142,8 +142,8 @@ class MediaEvents:
         await self._end(live, calls.END_CAUSE_BOT_HANGUP, event.bot_hangup.reason or "the bot hung up")
 
     async def _bot_finished(self, event: relay.MediaEvent, live: LiveCall) -> None:
-        session = self._records.copy_of(live.call_id)
-        route = self._gateway.route(session.route) if session is not None else None
+        record = self._records.copy_of(live.call_id)
+        route = self._gateway.route(record.route) if record is not None else None
         if route is not None and route.on_bot_finished == config.ON_BOT_FINISHED_KEEP:
             live.log.info("bot_finished", kept=True)
             return
@@ -171,23 +171,23 @@ class MediaEvents:
         A session also ends because another edge ended the call: then there is nothing to do.
         """
         _log_totals(live.log, event.session_ended, identity)
-        session = self._records.copy_of(live.call_id)
-        if session is not None and session.state not in OVER:
-            session = await self._records.reload(live.call_id)
-        if session is None or identity_of(session.media.relay) != identity:
+        record = self._records.copy_of(live.call_id)
+        if record is not None and record.state not in OVER:
+            record = await self._records.reload(live.call_id)
+        if record is None or identity_of(record.media.relay) != identity:
             return  # a move's target ended it: the move learns it from its next command there
-        if session.state not in OVER:
+        if record.state not in OVER:
             await self._end(
                 live, calls.END_CAUSE_RELAY_LOST, f"the relay ended the session: {event.session_ended.reason}"
             )
 
     async def _log_late(self, event: relay.MediaEvent, identity: Identity) -> None:
         """Log the totals of a call that has ended here: the response to Release may have overtaken them."""
-        session = None
+        record = None
         with contextlib.suppress(StoreUnavailable):
-            session = await self._records.load(event.call_id)
-        if session is not None and session.state == calls.CALL_STATE_ENDED:
-            _log_totals(log_of(session), event.session_ended, identity)
+            record = await self._records.load(event.call_id)
+        if record is not None and record.state == calls.CALL_STATE_ENDED:
+            _log_totals(log_of(record), event.session_ended, identity)
 
     async def _media_started(self, event: relay.MediaEvent, live: LiveCall) -> None:
         live.log.info("media_started", peer=f"{event.media_started.address}:{event.media_started.port}")
@@ -199,17 +199,17 @@ class MediaEvents:
         live.log.debug("digit_received", duration_ms=event.digit_received.duration_ms)
 
     async def _end(self, live: LiveCall, cause: calls.EndCause.ValueType, reason: str) -> None:
-        session = await self._records.load(live.call_id)
+        record = await self._records.load(live.call_id)
         status = 0
-        if session is not None and session.state in UNANSWERED and cause not in _DECLINES:
-            status = no_bot_status(self._gateway.route(session.route))
+        if record is not None and record.state in UNANSWERED and cause not in _DECLINES:
+            status = no_bot_status(self._gateway.route(record.route))
         ended = await self._ending.decide(live.call_id, End(cause, reason, status))
         if ended is not None:
             self._ending.end_soon(ended)
 
     def _is_unanswered(self, live: LiveCall) -> bool:
-        session = self._records.copy_of(live.call_id)
-        return session is not None and session.state in UNANSWERED
+        record = self._records.copy_of(live.call_id)
+        return record is not None and record.state in UNANSWERED
 
 
 def _log_totals(log: FilteringBoundLogger, ended: relay.SessionEnded, identity: Identity) -> None:

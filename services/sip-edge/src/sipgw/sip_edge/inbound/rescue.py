@@ -88,11 +88,11 @@ class Rescue:
             self._look(asyncio.get_running_loop().time())
 
     def _look(self, now_s: float) -> None:
-        owned = {session.call_id: session for session in self._records.owned}
+        owned = {record.call_id: record for record in self._records.owned}
         self._ending.unfinished.keep_only(owned.keys())
         before, self._neglected = self._neglected, {}
-        for call_id, session in owned.items():
-            duty = self._duty_of(session) if call_id not in self._busy else None
+        for call_id, record in owned.items():
+            duty = self._duty_of(record) if call_id not in self._busy else None
             if duty is None:
                 if call_id in self._busy and call_id in before:
                     self._neglected[call_id] = before[call_id]
@@ -102,58 +102,58 @@ class Rescue:
                 one = _Neglected(duty, now_s + _PATIENCE_S[duty])
             self._neglected[call_id] = one
             if now_s >= one.due_s:
-                self._take_up(session, one, now_s)
+                self._take_up(record, one, now_s)
 
-    def _duty_of(self, session: calls.CallSession) -> Duty | None:
+    def _duty_of(self, record: calls.CallSession) -> Duty | None:
         """Give the duty that no task does although the record asks for it; None: there is none."""
-        call_id, unfinished = session.call_id, self._ending.unfinished
-        if session.state == calls.CALL_STATE_ENDING:
+        call_id, unfinished = record.call_id, self._ending.unfinished
+        if record.state == calls.CALL_STATE_ENDING:
             return Duty.END if unfinished.is_left(call_id) else None
         if unfinished.wanted(call_id) is not None:
             return Duty.SAVE_END
         live = self._live.get(call_id)
-        if live is not None and session.state in UNANSWERED and not live.is_setting_up:
+        if live is not None and record.state in UNANSWERED and not live.is_setting_up:
             return Duty.SET_UP
-        if live is not None and session.HasField("move") and not live.is_moving:
+        if live is not None and record.HasField("move") and not live.is_moving:
             return Duty.MOVE
-        return Duty.DEADLINE if self._deadlines.is_overdue(session) else None
+        return Duty.DEADLINE if self._deadlines.is_overdue(record) else None
 
-    def _take_up(self, session: calls.CallSession, one: _Neglected, now_s: float) -> None:
+    def _take_up(self, record: calls.CallSession, one: _Neglected, now_s: float) -> None:
         if not one.tries:
             metrics.CALLS_RESCUED.labels(one.duty).inc()
-            log_of(session).warning("call_rescued", duty=str(one.duty))
+            log_of(record).warning("call_rescued", duty=str(one.duty))
         one.tries += 1
         one.due_s = now_s + min(2.0**one.tries, _LONGEST_PAUSE_S)
-        self._busy.add(session.call_id)
-        self._tasks.spawn(self._do(session, one.duty), _TASK, call_id=session.call_id)
+        self._busy.add(record.call_id)
+        self._tasks.spawn(self._do(record, one.duty), _TASK, call_id=record.call_id)
 
-    async def _do(self, session: calls.CallSession, duty: Duty) -> None:
+    async def _do(self, record: calls.CallSession, duty: Duty) -> None:
         try:
-            await self._act_of(session, duty)
+            await self._act_of(record, duty)
         finally:
-            self._busy.discard(session.call_id)
+            self._busy.discard(record.call_id)
 
-    def _act_of(self, session: calls.CallSession, duty: Duty) -> Coroutine[None, None, object]:
+    def _act_of(self, record: calls.CallSession, duty: Duty) -> Coroutine[None, None, object]:
         match duty:
             case Duty.SAVE_END:
-                again = self._ending.unfinished.wanted(session.call_id)
+                again = self._ending.unfinished.wanted(record.call_id)
                 return again() if again is not None else _done()
             case Duty.END:
-                return self._ending.carry_out(session)
+                return self._ending.carry_out(record)
             case Duty.SET_UP:
                 end = End(calls.END_CAUSE_REJECTED, "its set-up broke off", 500)
-                return self._ending.end(session.call_id, end, as_owner=True)
+                return self._ending.end(record.call_id, end, as_owner=True)
             case Duty.MOVE:
-                return self._go_on_moving(session)
+                return self._go_on_moving(record)
             case Duty.DEADLINE:
-                return self._deadlines.obey(session)
+                return self._deadlines.obey(record)
             case _:
                 assert_never(duty)
 
-    async def _go_on_moving(self, session: calls.CallSession) -> None:
-        live = self._live.get(session.call_id)
+    async def _go_on_moving(self, record: calls.CallSession) -> None:
+        live = self._live.get(record.call_id)
         if live is not None:
-            self._moves.go_on(live, session)
+            self._moves.go_on(live, record)
 
 
 async def _done() -> None:

@@ -62,57 +62,57 @@ class Resumption:
         self._refreshes = reinviting.refreshes
         self._losses = reinviting.losses
 
-    def take_up(self, session: calls.CallSession) -> LiveCall:
+    def take_up(self, record: calls.CallSession) -> LiveCall:
         """Serve a call from its record."""
-        leg = session.legs[0]
-        template = InviteResponseTemplate.from_record(leg, self._local.contact(session.call_id))
+        leg = record.legs[0]
+        template = InviteResponseTemplate.from_record(leg, self._local.contact(record.call_id))
         destination = None
         if template is not None:
             destination = response_destination(template.response.via, address_of(leg.invite.source))
         live = LiveCall(
-            call_id=session.call_id,
-            trace=trace_of(session),
+            call_id=record.call_id,
+            trace=trace_of(record),
             template=template,
             destination=destination,
         )
         self._live.add(live)
         return live
 
-    async def go_on(self, live: LiveCall, session: calls.CallSession) -> None:
+    async def go_on(self, live: LiveCall, record: calls.CallSession) -> None:
         """Resume what the record says is under way."""
-        if session.state == calls.CALL_STATE_ENDING:
-            await self._ending.carry_out(session)
+        if record.state == calls.CALL_STATE_ENDING:
+            await self._ending.carry_out(record)
             return
-        is_leaving = session.HasField("move") and session.move.cause == calls.MOVE_CAUSE_RELAY_LOST
-        if session.state in HAS_SESSION and not is_leaving and not await self._attend(live, session):
+        is_leaving = record.HasField("move") and record.move.cause == calls.MOVE_CAUSE_RELAY_LOST
+        if record.state in HAS_SESSION and not is_leaving and not await self._attend(live, record):
             return
-        self._deadlines.arm(session)
-        self._moves.go_on(live, session)
-        if session.bot.ready:
+        self._deadlines.arm(record)
+        self._moves.go_on(live, record)
+        if record.bot.ready:
             live.note_bot(
-                relay.BotReady(confirmed=True, address=session.bot.address, can_resume=session.bot.can_resume)
+                relay.BotReady(confirmed=True, address=record.bot.address, can_resume=record.bot.can_resume)
             )
-        if session.state in UNANSWERED:
-            await self._flow.run(live, session)
+        if record.state in UNANSWERED:
+            await self._flow.run(live, record)
             return
-        if not session.legs[0].invite.ack_seen:
-            self._repeat_final(live, session)
-        await self._refreshes.see_through(live, session)
+        if not record.legs[0].invite.ack_seen:
+            self._repeat_final(live, record)
+        await self._refreshes.see_through(live, record)
 
-    async def _attend(self, live: LiveCall, session: calls.CallSession) -> bool:
+    async def _attend(self, live: LiveCall, record: calls.CallSession) -> bool:
         """Adopt the call's session, or move the call at once if its relay died with its edge."""
-        return self._losses.note_claimed(session) or await self._adopt(live, session)
+        return self._losses.note_claimed(record) or await self._adopt(live, record)
 
-    async def _adopt(self, live: LiveCall, session: calls.CallSession) -> bool:
+    async def _adopt(self, live: LiveCall, record: calls.CallSession) -> bool:
         """Have the session's media events sent here.
 
         If the relay does not know the session, move the call.
         """
         try:
-            await self._media.adopt(session)
+            await self._media.adopt(record)
         except RelayRefused as refused:
             if refused.status == relay.COMMAND_STATUS_NOT_FOUND:
-                if await self._moves.session_missing(live, session):
+                if await self._moves.session_missing(live, record):
                     return True
                 await self._ending.end(
                     live.call_id, End(calls.END_CAUSE_RELAY_LOST, "the relay has no such session")
@@ -131,16 +131,16 @@ class Resumption:
         Their events come by that stream from now on.
         """
         mine = [
-            session
-            for session in self._records.owned
-            if session.state in HAS_SESSION and identity_of(session.media.relay) == relay_of_calls
+            record
+            for record in self._records.owned
+            if record.state in HAS_SESSION and identity_of(record.media.relay) == relay_of_calls
         ]
-        served = [(self._live.get(session.call_id), session) for session in mine]
-        await asyncio.gather(*(self._adopt(live, session) for live, session in served if live is not None))
+        served = [(self._live.get(record.call_id), record) for record in mine]
+        await asyncio.gather(*(self._adopt(live, record) for live, record in served if live is not None))
 
-    def _repeat_final(self, live: LiveCall, session: calls.CallSession) -> None:
+    def _repeat_final(self, live: LiveCall, record: calls.CallSession) -> None:
         """Repeat the 200 of a call whose edge died: only an ACK tells that the caller got it."""
-        data = session.legs[0].invite.last_final
+        data = record.legs[0].invite.last_final
         message = parse_message(data) if data else None
         if isinstance(message, SipResponse):
             self._responses.send(live.call_id, message, None, live.destination)

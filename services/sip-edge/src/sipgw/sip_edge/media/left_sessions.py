@@ -26,7 +26,7 @@ _AGAIN_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class _LeftSession:
-    session: calls.CallSession
+    record: calls.CallSession
     anchor: calls.MediaAnchor
     until_s: float
     reason: str
@@ -55,7 +55,7 @@ class LeftSessions:
 
     def release(
         self,
-        session: calls.CallSession,
+        record: calls.CallSession,
         anchor: calls.MediaAnchor,
         *,
         reason: str = "moved",
@@ -69,7 +69,7 @@ class LeftSessions:
             return
         kept = calls.MediaAnchor()
         kept.CopyFrom(anchor)
-        left = _LeftSession(session, kept, self._loop.time() + KEPT_S, reason, moved=moved)
+        left = _LeftSession(record, kept, self._loop.time() + KEPT_S, reason, moved=moved)
         if len(self._sessions) < _MOST_KEPT:
             self._sessions[_key(left)] = left
         self._spawn(left)
@@ -81,11 +81,11 @@ class LeftSessions:
                 self._spawn(left)
 
     def _spawn(self, left: _LeftSession) -> None:
-        self._tasks.spawn(self._send_release(left), "let go", call_id=left.session.call_id)
+        self._tasks.spawn(self._send_release(left), "let go", call_id=left.record.call_id)
 
     async def _send_release(self, left: _LeftSession) -> None:
         try:
-            await self._media.release(left.session, left.reason, at=left.anchor, moved=left.moved)
+            await self._media.release(left.record, left.reason, at=left.anchor, moved=left.moved)
         except RelayRefused:
             pass  # the relay knows a newer generation of the call
         except ControlError:
@@ -102,4 +102,4 @@ class LeftSessions:
 
 
 def _key(left: _LeftSession) -> tuple[Identity, str]:
-    return identity_of(left.anchor.relay), left.session.call_id
+    return identity_of(left.anchor.relay), left.record.call_id

@@ -31,10 +31,10 @@ class MediaPeers:
         self._gateway = gateway
         self._relay_ports = relay_ports
 
-    def of(self, session: calls.CallSession, media: relay.MediaSpec) -> relay.MediaPeer:
+    def of(self, record: calls.CallSession, media: relay.MediaSpec) -> relay.MediaPeer:
         """Give the facts that belong to `media`, from the record as it stands."""
-        trunk = self._gateway.trunk(session.trunk)
-        leg = session.legs[0]
+        trunk = self._gateway.trunk(record.trunk)
+        leg = record.legs[0]
         source = leg.invite.source.address
         return relay.MediaPeer(
             signalling_address=source,
@@ -42,16 +42,16 @@ class MediaPeers:
             behind_nat=is_behind_nat(leg, media.remote_address),
             networks=trunk.media.networks if trunk is not None else (),
             trusted=trunk is not None and is_trusted(trunk, source),
-            acknowledged=is_acknowledged(session),
+            acknowledged=is_acknowledged(record),
         )
 
-    def check(self, session: calls.CallSession, media: relay.MediaSpec) -> None:
+    def check(self, record: calls.CallSession, media: relay.MediaSpec) -> None:
         """Check that media can ever go where the description says, or to the caller's source.
 
         Raises Rejected(488).
         """
-        source = session.legs[0].invite.source.address
-        self.check_new(media, source, self._gateway.trunk(session.trunk))
+        source = record.legs[0].invite.source.address
+        self.check_new(media, source, self._gateway.trunk(record.trunk))
 
     def check_new(self, media: relay.MediaSpec, source: str, trunk: config.Trunk | None) -> None:
         """Check the same for a call that has no record yet. Raises Rejected(488)."""
@@ -77,16 +77,16 @@ def is_hopeless(destination: Source, source: str, trunk: config.Trunk | None) ->
     return is_forbidden(destination, DestinationRules(canonical_host(source), networks), _NOWHERE)
 
 
-def wants_acknowledgement(session: calls.CallSession) -> bool:
+def wants_acknowledgement(record: calls.CallSession) -> bool:
     """Tell whether the relay may hold the bot's voice until the ACK; never for the signalling host."""
-    leg = session.legs[0]
+    leg = record.legs[0]
     named = sdp_exchange.named_addresses(leg.remote_sdp)
     return any(canonical_host(host) != canonical_host(leg.invite.source.address) for host in named)
 
 
-def is_acknowledged(session: calls.CallSession) -> bool:
+def is_acknowledged(record: calls.CallSession) -> bool:
     """Tell whether the caller has acknowledged our response to its last description."""
-    return session.state == calls.CALL_STATE_ESTABLISHED and session.legs[0].invite.ack_seen
+    return record.state == calls.CALL_STATE_ESTABLISHED and record.legs[0].invite.ack_seen
 
 
 def is_behind_nat(leg: calls.Leg, remote_address: str) -> bool:

@@ -110,7 +110,7 @@ class Placements:
         metrics.RELAY_REFUSALS.labels(step).inc()
         log.warning("relay_refused", relay=anchor.relay.name, reason=left.reason)
         yield
-        self.leave(left.session, anchor)
+        self.leave(left.record, anchor)
 
     def confirm_soon(self, call_id: str, relay_incarnation: str) -> None:
         """Confirm the reservation in the background, now that the record names the relay."""
@@ -122,14 +122,14 @@ class Placements:
         release = _settle(self._client.release_placement, call_id, relay_incarnation)
         self._tasks.spawn(release, "release", call_id=call_id)
 
-    def leave(self, session: calls.CallSession, anchor: calls.MediaAnchor) -> None:
+    def leave(self, record: calls.CallSession, anchor: calls.MediaAnchor) -> None:
         """Release what a relay has of a call that is placed elsewhere now, or may get from a late command."""
-        self.release_soon(session.call_id, anchor.relay.incarnation)
-        self._left_sessions.release(session, anchor)
+        self.release_soon(record.call_id, anchor.relay.incarnation)
+        self._left_sessions.release(record, anchor)
 
-    def end_at(self, session: calls.CallSession, anchor: calls.MediaAnchor, reason: str) -> None:
+    def end_at(self, record: calls.CallSession, anchor: calls.MediaAnchor, reason: str) -> None:
         """Release the session of a call that is over, at a relay that has not confirmed its release."""
-        self._left_sessions.release(session, anchor, reason=reason, moved=False)
+        self._left_sessions.release(record, anchor, reason=reason, moved=False)
 
 
 async def _settle(

@@ -15,13 +15,13 @@ from sipgw.sip_edge.record.records import CallRecords
 
 
 @asynccontextmanager
-async def telling_relay(records: CallRecords, session: calls.CallSession) -> AsyncGenerator[None]:
+async def telling_relay(records: CallRecords, record: calls.CallSession) -> AsyncGenerator[None]:
     """Raise CallOver if the block's command is refused as stale, NotTaken if it fails otherwise."""
     try:
         yield
     except RelayRefused as refused:
         if refused.status == relay.COMMAND_STATUS_STALE:
-            raise CallOver(session.call_id, await records.reload(session.call_id)) from refused
-        raise NotTaken(session, refused.message, refused.status) from refused
+            raise CallOver(record.call_id, await records.reload(record.call_id)) from refused
+        raise NotTaken(record, refused.message, refused.status) from refused
     except RelayUnreachable as error:
-        raise NotTaken(session, str(error)) from error
+        raise NotTaken(record, str(error)) from error

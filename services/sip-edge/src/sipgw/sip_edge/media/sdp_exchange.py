@@ -75,32 +75,32 @@ def negotiate(offer: SessionDescription, capabilities: MediaCapabilities) -> rel
 def answer_with(
     offer: SessionDescription,
     capabilities: MediaCapabilities,
-    session: calls.CallSession,
+    record: calls.CallSession,
     version: int,
 ) -> Described:
-    """Make our answer with the relay's ports of `session`. Raises Rejected(488)."""
-    return _answer(offer, capabilities, session.media, _session_id(session), version)
+    """Make our answer with the relay's ports of `record`. Raises Rejected(488)."""
+    return _answer(offer, capabilities, record.media, _session_id(record), version)
 
 
-def offer_with(capabilities: MediaCapabilities, session: calls.CallSession, version: int) -> Described:
-    """Make our offer of all codecs with the relay's ports of `session`.
+def offer_with(capabilities: MediaCapabilities, record: calls.CallSession, version: int) -> Described:
+    """Make our offer of all codecs with the relay's ports of `record`.
 
     Until the answer arrives, the relay expects the first codec.
     """
     offer = make_offer(
         capabilities,
-        address=session.media.media_address,
-        rtp_port=session.media.rtp_port,
-        rtcp_port=session.media.rtcp_port or None,
-        session_id=_session_id(session),
+        address=record.media.media_address,
+        rtp_port=record.media.rtp_port,
+        rtcp_port=record.media.rtcp_port or None,
+        session_id=_session_id(record),
         session_version=version,
     )
     return Described(offer.to_bytes(), offered_media(capabilities))
 
 
-def moved(session: calls.CallSession, anchor: calls.MediaAnchor, version: int) -> Described:
+def moved(record: calls.CallSession, anchor: calls.MediaAnchor, version: int) -> Described:
     """Make our last description with the ports of another relay. Raises Rejected(488)."""
-    leg = session.legs[0]
+    leg = record.legs[0]
     try:
         offer = move_offer(
             SessionDescription.parse(leg.local_sdp),
@@ -114,12 +114,12 @@ def moved(session: calls.CallSession, anchor: calls.MediaAnchor, version: int) -
     return Described(offer.to_bytes(), relay.MediaSpec())
 
 
-def agreed(session: calls.CallSession, capabilities: MediaCapabilities) -> relay.MediaSpec:
+def agreed(record: calls.CallSession, capabilities: MediaCapabilities) -> relay.MediaSpec:
     """Give the media that both sides' last descriptions agree on. Raises Rejected(488).
 
     The codec in use is kept even if the config no longer has it.
     """
-    leg = session.legs[0]
+    leg = record.legs[0]
     every = replace(capabilities, codecs=tuple(CODECS.values()))
     return accept(leg.local_sdp, leg.remote_sdp, every).media
 
@@ -210,8 +210,8 @@ def not_acceptable(why: str) -> Rejected:
     return Rejected(NOT_ACCEPTABLE, headers=(("Warning", f'305 sipgw "{detail}"'),), detail=detail)
 
 
-def _session_id(session: calls.CallSession) -> int:
-    return int(session.call_id[:15] or "0", 16)
+def _session_id(record: calls.CallSession) -> int:
+    return int(record.call_id[:15] or "0", 16)
 
 
 def _one_line(text: str) -> str:

@@ -25,22 +25,22 @@ class MoveEnds:
         self._placements = media.placements
         self._left_sessions = media.left_sessions
 
-    async def is_back(self, session: calls.CallSession) -> bool:
+    async def is_back(self, record: calls.CallSession) -> bool:
         """Tell whether the relay that the call is leaving is heard again and still has the session."""
-        if self._relays.is_silent(identity_of(session.media.relay)):
+        if self._relays.is_silent(identity_of(record.media.relay)):
             return False
         try:
-            await self._media.adopt(session)
+            await self._media.adopt(record)
         except ControlError:
             return False
         return True
 
-    async def fail(self, live: LiveCall, session: calls.CallSession, why: str, outcome: str) -> None:
+    async def fail(self, live: LiveCall, record: calls.CallSession, why: str, outcome: str) -> None:
         """Give up a move.
 
         A relay that drains, or has come back, keeps the call; without any relay the call ends.
         """
-        if session.move.cause == calls.MOVE_CAUSE_DRAIN or await self.is_back(session):
+        if record.move.cause == calls.MOVE_CAUSE_DRAIN or await self.is_back(record):
             await self.withdraw(live, why, outcome)
         else:
             await self.give_up(live, why)
@@ -61,10 +61,10 @@ class MoveEnds:
 
     async def give_up(self, live: LiveCall, why: str) -> None:
         """End the call: its relay is lost and `why` tells that no other can take it."""
-        session = self._records.copy_of(live.call_id)
-        if session is None:
+        record = self._records.copy_of(live.call_id)
+        if record is None:
             return
-        name = session.media.relay.name
+        name = record.media.relay.name
         end = End(calls.END_CAUSE_RELAY_LOST, f"media relay {name} is lost, and {why}")
         if await self._ending.end(live.call_id, end, as_owner=True):
-            note_done(live, session, "ended", self._now_ms())
+            note_done(live, record, "ended", self._now_ms())

@@ -67,37 +67,37 @@ class Moves:
             calls.MOVE_PHASE_SWITCHING: new_address.switch,
         }
 
-    def relay_lost(self, live: LiveCall, session: calls.CallSession) -> None:
+    def relay_lost(self, live: LiveCall, record: calls.CallSession) -> None:
         """Begin to move an answered call whose relay is silent or gone."""
-        self._tasks.spawn(self._begin(live, session, _LOST_CAUSE), "re-anchor", call_id=live.call_id)
+        self._tasks.spawn(self._begin(live, record, _LOST_CAUSE), "re-anchor", call_id=live.call_id)
 
-    async def session_missing(self, live: LiveCall, session: calls.CallSession) -> bool:
+    async def session_missing(self, live: LiveCall, record: calls.CallSession) -> bool:
         """Move a call whose relay does not know the session; False: it is too early to move it."""
-        if session.state not in ANSWERED:
+        if record.state not in ANSWERED:
             return False
-        self.relay_lost(live, session)
+        self.relay_lost(live, record)
         return True
 
     async def requested(self, live: LiveCall, identity: Identity) -> None:
         """Begin to move a call of a draining relay, which found a good moment."""
-        session = self._records.copy_of(live.call_id)
-        if session is None or identity_of(session.media.relay) != identity or session.refuses_move:
+        record = self._records.copy_of(live.call_id)
+        if record is None or identity_of(record.media.relay) != identity or record.refuses_move:
             return
-        if session.state in ANSWERED and can_resume(session):
-            await self._begin(live, session, _DRAIN_CAUSE)
+        if record.state in ANSWERED and can_resume(record):
+            await self._begin(live, record, _DRAIN_CAUSE)
 
-    def go_on(self, live: LiveCall, session: calls.CallSession) -> None:
+    def go_on(self, live: LiveCall, record: calls.CallSession) -> None:
         """Resume the move that the record tells of."""
-        if session.HasField("move"):
+        if record.HasField("move"):
             self._see_through(live)
 
     async def _begin(
-        self, live: LiveCall, session: calls.CallSession, cause: calls.MoveCause.ValueType
+        self, live: LiveCall, record: calls.CallSession, cause: calls.MoveCause.ValueType
     ) -> None:
-        lost = session.media.relay.incarnation
+        lost = record.media.relay.incarnation
         limit_ms = int(self._settings.times.relay_lost_s * 1000)
         try:
-            if cause == _LOST_CAUSE and self._must_end(session):
+            if cause == _LOST_CAUSE and self._must_end(record):
                 await self._ends.give_up(live, "its bot can't resume")
                 return
             saved = await self._records.update(
@@ -113,10 +113,10 @@ class Moves:
         live.log.info("move_begun", cause=cause_name(saved), relay=saved.media.relay.name)
         self._see_through(live)
 
-    def _must_end(self, session: calls.CallSession) -> bool:
-        route = self._gateway.route(session.route)
+    def _must_end(self, record: calls.CallSession) -> bool:
+        route = self._gateway.route(record.route)
         ends = route is not None and route.on_bot_lost == config.ON_BOT_LOST_END
-        return ends and not can_resume(session)
+        return ends and not can_resume(record)
 
     def _see_through(self, live: LiveCall) -> None:
         if live.begin_move():
@@ -126,25 +126,25 @@ class Moves:
         try:
             await self._pace.turn()
             while True:
-                session = self._records.copy_of(live.call_id)
-                if session is None or not session.HasField("move") or session.state not in ANSWERED:
+                record = self._records.copy_of(live.call_id)
+                if record is None or not record.HasField("move") or record.state not in ANSWERED:
                     return
-                if not await self._take_step(live, session):
+                if not await self._take_step(live, record):
                     return
         finally:
             live.end_move()
 
-    async def _take_step(self, live: LiveCall, session: calls.CallSession) -> bool:
+    async def _take_step(self, live: LiveCall, record: calls.CallSession) -> bool:
         """Take one step; False: nothing is left to do here.
 
         If another change overtook it, look at the record again.
         """
         try:
-            await self._steps[session.move.phase](live, session)
+            await self._steps[record.move.phase](live, record)
         except (CallOver, RecordMissing):
-            return self._records.copy_of(live.call_id) is not session
+            return self._records.copy_of(live.call_id) is not record
         except NotTaken:
-            await self._begin(live, session, _LOST_CAUSE)
+            await self._begin(live, record, _LOST_CAUSE)
         except (EdgeError, StoreUnavailable, ControlError) as error:
             live.log.warning("move_held_up", error=f"{type(error).__name__}: {error}")
             await asyncio.sleep(_HELD_UP_PAUSE_S)

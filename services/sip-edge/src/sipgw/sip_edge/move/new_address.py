@@ -51,16 +51,14 @@ class NewAddress:
         self._reinvites = reinvites
         self._ends = ends
 
-    async def save_offer(
-        self, live: LiveCall, session: calls.CallSession, allocated: relay.Allocated
-    ) -> None:
+    async def save_offer(self, live: LiveCall, record: calls.CallSession, allocated: relay.Allocated) -> None:
         """Save our offer, once no other INVITE is under way in the dialog (RFC 3261 §14.1)."""
         offer = partial(
             moving.offer,
             allocated=allocated,
             branch=self._reinvites.new_branch(),
             contact=self._reinvites.contact(live.call_id),
-            generation=session.version,
+            generation=record.version,
             describe=_describe,
         )
         while True:
@@ -68,32 +66,32 @@ class NewAddress:
                 await self._update(live, offer)
                 return
             except CallOver as over:
-                if over.session is None or not is_in(over.session, calls.MOVE_PHASE_ALLOCATING):
+                if over.record is None or not is_in(over.record, calls.MOVE_PHASE_ALLOCATING):
                     raise
-            if self._now_ms() > session.move.deadline_ms + 1000 * self._settings.times.reinvite_s:
-                await self._ends.fail(live, session, "another INVITE never ended", "refused")
+            if self._now_ms() > record.move.deadline_ms + 1000 * self._settings.times.reinvite_s:
+                await self._ends.fail(live, record, "another INVITE never ended", "refused")
                 return
             await asyncio.sleep(_QUIET_POLL_S)
 
-    async def offer(self, live: LiveCall, session: calls.CallSession) -> None:
+    async def offer(self, live: LiveCall, record: calls.CallSession) -> None:
         """Send our re-INVITE, and do what its response asks for."""
-        saved = of_move(session)
+        saved = of_move(record)
         if self._reinvites.is_from_elsewhere(saved, live.call_id):
-            self._reinvites.acknowledge_once(session, saved)
-            await self._update(live, lambda draft: moving.offer_again(draft, session.move.retries))
+            self._reinvites.acknowledge_once(record, saved)
+            await self._update(live, lambda draft: moving.offer_again(draft, record.move.retries))
             return
         with call_span("re-INVITE", live.trace) as span:
-            outcome = await self._reinvites.send(session, saved, patience_s=self._settings.times.reinvite_s)
+            outcome = await self._reinvites.send(record, saved, patience_s=self._settings.times.reinvite_s)
             span.set("sip.status", outcome.status)
-        await self._conclude(live, session, outcome)
+        await self._conclude(live, record, outcome)
 
-    async def _conclude(self, live: LiveCall, session: calls.CallSession, outcome: Outcome) -> None:
+    async def _conclude(self, live: LiveCall, record: calls.CallSession, outcome: Outcome) -> None:
         match outcome:
             case Accepted(response=response):
-                await self._accepted(live, session, response)
-            case NotNow(retry_after_s=pause_s) if session.move.retries < _MOST_RETRIES:
+                await self._accepted(live, record, response)
+            case NotNow(retry_after_s=pause_s) if record.move.retries < _MOST_RETRIES:
                 live.log.info("move_put_off", status=outcome.status, retry_in_s=round(pause_s, 2))
-                await self._update(live, lambda draft: moving.offer_again(draft, session.move.retries + 1))
+                await self._update(live, lambda draft: moving.offer_again(draft, record.move.retries + 1))
                 await asyncio.sleep(pause_s)
             case Gone():
                 end = End(
@@ -102,13 +100,13 @@ class NewAddress:
                 await self._ending.end(live.call_id, end, as_owner=True)
             case Refused() | NotNow():
                 why = f"the caller responds {outcome.status} to our re-INVITE"
-                await self._ends.fail(live, session, why, "refused")
+                await self._ends.fail(live, record, why, "refused")
 
-    async def _accepted(self, live: LiveCall, session: calls.CallSession, response: SipResponse) -> None:
+    async def _accepted(self, live: LiveCall, record: calls.CallSession, response: SipResponse) -> None:
         try:
-            described = sdp_exchange.accept(session.move.offer, response.body, self._gateway.capabilities)
+            described = sdp_exchange.accept(record.move.offer, response.body, self._gateway.capabilities)
         except Rejected as rejected:
-            self._reinvites.acknowledge(session, of_move(session))
+            self._reinvites.acknowledge(record, of_move(record))
             await self._ends.give_up(live, f"no usable answer to our re-INVITE: {rejected}")
             return
 
@@ -117,41 +115,41 @@ class NewAddress:
             await self._update(
                 live,
                 lambda draft: moving.accept(
-                    draft, session.move.cseq, response.body, contact=contact, is_held=described.is_held
+                    draft, record.move.cseq, response.body, contact=contact, is_held=described.is_held
                 ),
             )
         except CallOver:
             # The call ended meanwhile, but its 200 still needs an ACK.
-            self._reinvites.acknowledge(session, of_move(session))
+            self._reinvites.acknowledge(record, of_move(record))
             raise
 
-    async def switch(self, live: LiveCall, session: calls.CallSession) -> None:
+    async def switch(self, live: LiveCall, record: calls.CallSession) -> None:
         """Start the media on the new relay, release the old one. Raises NotTaken if the new one is lost."""
-        self._reinvites.acknowledge(session, of_move(session))
-        media = sdp_exchange.agreed(session, self._gateway.capabilities)
+        self._reinvites.acknowledge(record, of_move(record))
+        media = sdp_exchange.agreed(record, self._gateway.capabilities)
         try:
-            async with telling_relay(self._records, session):
-                await asyncio.gather(self._media.modify(session, media), self._media.start(session))
+            async with telling_relay(self._records, record):
+                await asyncio.gather(self._media.modify(record, media), self._media.start(record))
         except NotTaken as left:
-            live.log.warning("relay_refused", relay=session.media.relay.name, reason=left.reason)
-            self._left_sessions.release(session, session.move.left)
+            live.log.warning("relay_refused", relay=record.media.relay.name, reason=left.reason)
+            self._left_sessions.release(record, record.move.left)
             raise
-        self._left_sessions.release(session, session.move.left)
-        self._placements.confirm_soon(live.call_id, session.media.relay.incarnation)
-        await self._update(live, lambda draft: moving.settle(draft, session.version, self._now_ms()))
-        note_done(live, session, "moved", self._now_ms())
+        self._left_sessions.release(record, record.move.left)
+        self._placements.confirm_soon(live.call_id, record.media.relay.incarnation)
+        await self._update(live, lambda draft: moving.settle(draft, record.version, self._now_ms()))
+        note_done(live, record, "moved", self._now_ms())
         live.log.info(
             "call_moved",
-            cause=cause_name(session),
-            from_relay=session.move.left.relay.name,
-            to_relay=session.media.relay.name,
-            media=f"{session.media.media_address}:{session.media.rtp_port}",
-            after_ms=self._now_ms() - session.move.began_ms,
+            cause=cause_name(record),
+            from_relay=record.move.left.relay.name,
+            to_relay=record.media.relay.name,
+            media=f"{record.media.media_address}:{record.media.rtp_port}",
+            after_ms=self._now_ms() - record.move.began_ms,
         )
 
     async def _update(self, live: LiveCall, change: Change) -> calls.CallSession:
         return await self._records.update(live.call_id, change, as_owner=True)
 
 
-def _describe(session: calls.CallSession, at: calls.MediaAnchor, version: int) -> bytes:
-    return sdp_exchange.moved(session, at, version).sdp
+def _describe(record: calls.CallSession, at: calls.MediaAnchor, version: int) -> bytes:
+    return sdp_exchange.moved(record, at, version).sdp

@@ -48,17 +48,17 @@ class NewRelay:
         self._new_address = new_address
         self._ends = ends
 
-    async def place(self, live: LiveCall, session: calls.CallSession) -> None:
+    async def place(self, live: LiveCall, record: calls.CallSession) -> None:
         """Reserve room on another relay and save its name."""
         pauses_s = itertools.chain(_PAUSES_S, itertools.repeat(_LONGEST_PAUSE_S))
 
         async def wait(error: NoRoom) -> float | None:
-            return next(pauses_s) if await self._may_try_again(live, session, str(error)) else None
+            return next(pauses_s) if await self._may_try_again(live, record, str(error)) else None
 
-        avoid = {session.media.relay.incarnation, *session.move.avoid}
+        avoid = {record.media.relay.incarnation, *record.move.avoid}
         try:
             placement = await self._placements.place(
-                live.call_id, self._allocations.cost_units(session), avoid, wait
+                live.call_id, self._allocations.cost_units(record), avoid, wait
             )
         except (NoPlacement, RegistryUnreachable):
             return  # the move has been ended
@@ -67,31 +67,31 @@ class NewRelay:
                 live.call_id, lambda draft: moving.place(draft, placement), as_owner=True
             )
 
-    async def allocate(self, live: LiveCall, session: calls.CallSession) -> None:
+    async def allocate(self, live: LiveCall, record: calls.CallSession) -> None:
         """Make the session on the target, and save our offer with its address."""
-        move = session.move
+        move = record.move
         try:
             spec = self._allocations.of(
-                session,
-                sdp_exchange.agreed(session, self._gateway.capabilities),
+                record,
+                sdp_exchange.agreed(record, self._gateway.capabilities),
                 epoch=move.epoch,
                 continuation=relay.Continuation(
-                    elapsed_ms=self._allocations.elapsed_ms(session, self._now_ms()),
+                    elapsed_ms=self._allocations.elapsed_ms(record, self._now_ms()),
                     bot_at_start=move.cause == _DRAIN_CAUSE,
                 ),
             )
-            async with telling_relay(self._records, session):
+            async with telling_relay(self._records, record):
                 with metrics.ALLOCATE_SECONDS.time():
-                    allocated = await self._media.allocate(session, spec, at=move.target)
+                    allocated = await self._media.allocate(record, spec, at=move.target)
         except Rejected as rejected:
-            await self._ends.fail(live, session, f"it can't be moved: {rejected}", "impossible")
+            await self._ends.fail(live, record, f"it can't be moved: {rejected}", "impossible")
         except NotTaken as left:
             await self._place_elsewhere(live, left)
         else:
-            await self._new_address.save_offer(live, session, allocated)
+            await self._new_address.save_offer(live, record, allocated)
 
     async def _place_elsewhere(self, live: LiveCall, left: NotTaken) -> None:
-        phase, target = left.session.move.phase, left.session.move.target
+        phase, target = left.record.move.phase, left.record.move.target
         with self._placements.placing_elsewhere(left, target, live.log, step="move"):
             await self._records.update(
                 live.call_id,
@@ -99,27 +99,27 @@ class NewRelay:
                 as_owner=True,
             )
 
-    async def _may_try_again(self, live: LiveCall, session: calls.CallSession, why: str) -> bool:
+    async def _may_try_again(self, live: LiveCall, record: calls.CallSession, why: str) -> bool:
         """Tell whether to ask for room again.
 
         Without room, a draining relay keeps the call, and a lost one may come back.
         """
-        identity = identity_of(session.media.relay)
-        if session.move.cause == _DRAIN_CAUSE:
+        identity = identity_of(record.media.relay)
+        if record.move.cause == _DRAIN_CAUSE:
             await self._ends.withdraw(live, f"no room elsewhere: {why}", "no_room")
             return False
-        if await self._ends.is_back(session):
+        if await self._ends.is_back(record):
             await self._ends.withdraw(live, "its relay is back", "relay_back")
             return False
-        if self._now_ms() < session.move.deadline_ms or not self._is_hopeless(session, identity):
+        if self._now_ms() < record.move.deadline_ms or not self._is_hopeless(record, identity):
             return True
         await self._ends.give_up(live, f"no other relay took it: {why}")
         return False
 
-    def _is_hopeless(self, session: calls.CallSession, identity: Identity) -> bool:
+    def _is_hopeless(self, record: calls.CallSession, identity: Identity) -> bool:
         """Tell whether the relay is lost for good: silent, and its lease lapsed.
 
         Without a registry that is unknown.
         """
-        late_ms = self._now_ms() - session.move.deadline_ms
+        late_ms = self._now_ms() - record.move.deadline_ms
         return self._relays.has_lapsed(identity) or late_ms > 2 * self._settings.times.relay_lost_s * 1000

@@ -10,20 +10,20 @@ from sipgw.sip_edge.call.live_calls import LiveCall
 from sipgw.sip_edge.record.moving import cause_name
 
 
-def note_done(live: LiveCall, session: calls.CallSession, outcome: str, now_ms: int) -> None:
-    """Count a move; `session` is the record as it was before the move was removed from it."""
-    cause = cause_name(session)
+def note_done(live: LiveCall, record: calls.CallSession, outcome: str, now_ms: int) -> None:
+    """Count a move; `record` is the record as it was before the move was removed from it."""
+    cause = cause_name(record)
     metrics.MOVES.labels(cause, outcome).inc()
-    if not session.HasField("move"):
+    if not record.HasField("move"):
         return
-    took_ms = now_ms - session.move.began_ms
+    took_ms = now_ms - record.move.began_ms
     if outcome == "moved":
         observe(metrics.MOVE_SECONDS.labels(cause), took_ms / 1000, live.trace)
     now_ns = time.time_ns()
     attributes = {
         "sipgw.move.cause": cause,
         "sipgw.move.outcome": outcome,
-        "sipgw.move.from": (session.move.left if outcome == "moved" else session.media).relay.name,
-        "sipgw.move.to": session.move.target.relay.name,
+        "sipgw.move.from": (record.move.left if outcome == "moved" else record.media).relay.name,
+        "sipgw.move.to": record.move.target.relay.name,
     }
     record_span("re-anchor", live.trace, now_ns - took_ms * 1_000_000, now_ns, attributes)

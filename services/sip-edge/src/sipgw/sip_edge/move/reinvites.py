@@ -76,26 +76,26 @@ class Reinvites:
         """Tell whether an edge at another address sent it, so that it cannot be sent again from here."""
         return saved.contact not in {"", self.contact(call_id)}
 
-    async def send(self, session: calls.CallSession, saved: SavedInvite, *, patience_s: float) -> Outcome:
+    async def send(self, record: calls.CallSession, saved: SavedInvite, *, patience_s: float) -> Outcome:
         """Send the re-INVITE and give its outcome."""
-        own = own_invite(session, saved, self._local)
+        own = own_invite(record, saved, self._local)
         response = await self._sip.invite(own.request, own.destination, patience_s=patience_s)
-        return outcome_of(response, is_owner=session.legs[0].direction == calls.LEG_DIRECTION_OUTBOUND)
+        return outcome_of(response, is_owner=record.legs[0].direction == calls.LEG_DIRECTION_OUTBOUND)
 
-    def acknowledge(self, session: calls.CallSession, saved: SavedInvite) -> None:
+    def acknowledge(self, record: calls.CallSession, saved: SavedInvite) -> None:
         """Send the ACK of its 2xx, now and for each repeated 2xx.
 
         It goes to the target that the record took from the 2xx.
         """
-        ack = own_ack(session, saved.cseq, self._local, self._sip.new_branch())
-        self._sip.acknowledge(own_invite(session, saved, self._local).request, ack.request, ack.destination)
+        ack = own_ack(record, saved.cseq, self._local, self._sip.new_branch())
+        self._sip.acknowledge(own_invite(record, saved, self._local).request, ack.request, ack.destination)
 
-    def acknowledge_once(self, session: calls.CallSession, saved: SavedInvite) -> None:
+    def acknowledge_once(self, record: calls.CallSession, saved: SavedInvite) -> None:
         """Send an ACK for a re-INVITE that another edge sent.
 
         A caller that sent a 200 waits for it; any other ignores it.
         """
-        ack = own_ack(session, saved.cseq, self._local, self._sip.new_branch())
+        ack = own_ack(record, saved.cseq, self._local, self._sip.new_branch())
         self._sip.send(ack.request, ack.destination)
 
 

@@ -33,30 +33,30 @@ class RelayLosses:
         """Move the calls of a silent relay; those that have just moved follow when their time has come."""
         now_ms = self._moves.now_ms()
         waits_ms: list[int] = []
-        for session in self._calls_of(identity):
-            wait_ms = hold_off_ms(session, now_ms, self._hold_off_ms)
+        for record in self._calls_of(identity):
+            wait_ms = hold_off_ms(record, now_ms, self._hold_off_ms)
             if wait_ms:
                 waits_ms.append(wait_ms)
             else:
-                self._leave(session)
+                self._leave(record)
         if waits_ms:
             self._tasks.spawn(self._look_again(identity, min(waits_ms) / 1000), "hold off")
 
     def note_gone(self, identity: Identity) -> None:
         """Move every call of a relay that no longer exists."""
-        for session in self._calls_of(identity):
-            self._leave(session)
+        for record in self._calls_of(identity):
+            self._leave(record)
 
-    def note_claimed(self, session: calls.CallSession) -> bool:
+    def note_claimed(self, record: calls.CallSession) -> bool:
         """Move a call that this edge has just claimed if its relay is lost; False: the relay is not lost."""
-        is_lost = self._relays.is_silent(identity_of(session.media.relay))
+        is_lost = self._relays.is_silent(identity_of(record.media.relay))
         if is_lost:
-            self._leave(session)
+            self._leave(record)
         return is_lost
 
-    async def is_responsive(self, session: calls.CallSession) -> bool:
+    async def is_responsive(self, record: calls.CallSession) -> bool:
         """Tell whether the relay of a call responds; one that does not is silent from now on."""
-        return await self._relays.is_responsive(session.media)
+        return await self._relays.is_responsive(record.media)
 
     async def _look_again(self, identity: Identity, after_s: float) -> None:
         await asyncio.sleep(after_s)
@@ -64,13 +64,13 @@ class RelayLosses:
             self.note_silent(identity)
 
     def _calls_of(self, identity: Identity) -> list[calls.CallSession]:
-        return [session for session in self._records.owned if identity_of(session.media.relay) == identity]
+        return [record for record in self._records.owned if identity_of(record.media.relay) == identity]
 
-    def _leave(self, session: calls.CallSession) -> None:
-        live = self._live.get(session.call_id)
+    def _leave(self, record: calls.CallSession) -> None:
+        live = self._live.get(record.call_id)
         if live is None:
             return
-        if session.state in ANSWERED:
-            self._moves.relay_lost(live, session)
-        elif session.state == calls.CALL_STATE_RINGING:
-            live.note_bot(RelayGone(f"media relay {session.media.relay.name} is lost"))
+        if record.state in ANSWERED:
+            self._moves.relay_lost(live, record)
+        elif record.state == calls.CALL_STATE_RINGING:
+            live.note_bot(RelayGone(f"media relay {record.media.relay.name} is lost"))

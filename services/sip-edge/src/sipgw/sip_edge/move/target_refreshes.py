@@ -61,12 +61,12 @@ class TargetRefreshes:
             calls.REFRESH_PHASE_ACCEPTED: self._settle,
         }
 
-    async def see_through(self, live: LiveCall, session: calls.CallSession) -> None:
+    async def see_through(self, live: LiveCall, record: calls.CallSession) -> None:
         """Refresh the caller's target if it has another Contact, or resume a refresh under way."""
         await self._gateway.taken.wait()  # the config may have the address at which callers reach this edge
         contact = self._reinvites.contact(live.call_id)
-        if not session.HasField("refresh"):
-            if not _is_needed(session, contact):
+        if not record.HasField("refresh"):
+            if not _is_needed(record, contact):
                 return
             await self._save(
                 live,
@@ -84,10 +84,10 @@ class TargetRefreshes:
                 await asyncio.sleep(_HELD_UP_PAUSE_S)
 
     def _under_way(self, live: LiveCall) -> calls.CallSession | None:
-        session = self._records.copy_of(live.call_id)
-        if session is None or session.state not in ANSWERED or not session.HasField("refresh"):
+        record = self._records.copy_of(live.call_id)
+        if record is None or record.state not in ANSWERED or not record.HasField("refresh"):
             return None
-        return session
+        return record
 
     async def _save(self, live: LiveCall, change: Change) -> None:
         try:
@@ -97,7 +97,7 @@ class TargetRefreshes:
         except StoreUnavailable as error:
             live.log.warning("target_refresh_not_saved", error=str(error))
 
-    async def _offer(self, live: LiveCall, session: calls.CallSession) -> None:
+    async def _offer(self, live: LiveCall, record: calls.CallSession) -> None:
         """Save our offer, once no other INVITE is under way in the dialog (RFC 3261 §14.1)."""
         contact, branch = self._reinvites.contact(live.call_id), self._reinvites.new_branch()
         loop = asyncio.get_running_loop()
@@ -115,25 +115,25 @@ class TargetRefreshes:
                 )
                 return
             except CallOver as over:
-                if over.session is None or not refreshing.is_in(over.session, calls.REFRESH_PHASE_WANTED):
+                if over.record is None or not refreshing.is_in(over.record, calls.REFRESH_PHASE_WANTED):
                     raise
             if loop.time() > give_up_at:
                 await self._drop(live, "refused", "another INVITE never ended")
                 return
             await asyncio.sleep(_QUIET_POLL_S)
 
-    async def _send(self, live: LiveCall, session: calls.CallSession) -> None:
-        saved, retries = of_refresh(session), session.refresh.retries
+    async def _send(self, live: LiveCall, record: calls.CallSession) -> None:
+        saved, retries = of_refresh(record), record.refresh.retries
         if self._reinvites.is_from_elsewhere(saved, live.call_id):
-            self._reinvites.acknowledge_once(session, saved)
+            self._reinvites.acknowledge_once(record, saved)
             await self._again(live, saved.cseq, retries)
             return
         with call_span("re-INVITE", live.trace) as span:
-            outcome = await self._reinvites.send(session, saved, patience_s=self._limits.patience_s)
+            outcome = await self._reinvites.send(record, saved, patience_s=self._limits.patience_s)
             span.set("sip.status", outcome.status)
         match outcome:
             case Accepted(response=response):
-                await self._accepted(live, session, response)
+                await self._accepted(live, record, response)
             case NotNow(retry_after_s=pause_s) if retries < _MOST_RETRIES:
                 live.log.info("target_refresh_put_off", status=outcome.status, retry_in_s=round(pause_s, 2))
                 await self._again(live, saved.cseq, retries + 1)
@@ -155,12 +155,12 @@ class TargetRefreshes:
         if await self._ending.end(live.call_id, end, as_owner=True):
             metrics.TARGET_REFRESHES.labels("ended").inc()
 
-    async def _accepted(self, live: LiveCall, session: calls.CallSession, response: SipResponse) -> None:
-        saved = of_refresh(session)
+    async def _accepted(self, live: LiveCall, record: calls.CallSession, response: SipResponse) -> None:
+        saved = of_refresh(record)
         try:
             described = sdp_exchange.accept(saved.offer, response.body, self._gateway.capabilities)
         except Rejected as rejected:
-            self._reinvites.acknowledge(session, saved)
+            self._reinvites.acknowledge(record, saved)
             await self._drop(live, "refused", f"no usable answer: {rejected}")
             return
         target = target_of(response)
@@ -173,24 +173,24 @@ class TargetRefreshes:
             )
         except CallOver:
             # The call ended meanwhile, but its 200 still needs an ACK.
-            self._reinvites.acknowledge(session, saved)
+            self._reinvites.acknowledge(record, saved)
             raise
 
-    async def _settle(self, live: LiveCall, session: calls.CallSession) -> None:
+    async def _settle(self, live: LiveCall, record: calls.CallSession) -> None:
         """Acknowledge, and tell the relay of changed media.
 
         For a silent relay the move that waits for this refresh does so at the next relay.
         """
-        self._reinvites.acknowledge(session, of_refresh(session))
-        if session.refresh.changes_media and not self._media.is_silent(session):
+        self._reinvites.acknowledge(record, of_refresh(record))
+        if record.refresh.changes_media and not self._media.is_silent(record):
             try:
-                await self._media.modify(session, sdp_exchange.agreed(session, self._gateway.capabilities))
+                await self._media.modify(record, sdp_exchange.agreed(record, self._gateway.capabilities))
             except ControlError as error:
                 # The relay is dead, and the next one gets the record's media; or it knows something newer.
                 live.log.warning("modify_failed", error=str(error))
-        await self._update(live, lambda draft: refreshing.settle(draft, session.version))
+        await self._update(live, lambda draft: refreshing.settle(draft, record.version))
         metrics.TARGET_REFRESHES.labels("refreshed").inc()
-        live.log.info("target_refreshed", contact=session.refresh.contact)
+        live.log.info("target_refreshed", contact=record.refresh.contact)
 
     async def _drop(self, live: LiveCall, outcome: str, why: str) -> None:
         await self._update(live, refreshing.drop)
@@ -201,5 +201,5 @@ class TargetRefreshes:
         await self._records.update(live.call_id, change, as_owner=True)
 
 
-def _is_needed(session: calls.CallSession, contact: str) -> bool:
-    return refreshing.is_needed(session, known=contact_of_peer(session.legs[0]), contact=contact)
+def _is_needed(record: calls.CallSession, contact: str) -> bool:
+    return refreshing.is_needed(record, known=contact_of_peer(record.legs[0]), contact=contact)

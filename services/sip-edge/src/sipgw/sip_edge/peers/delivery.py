@@ -40,21 +40,21 @@ class Delivery:
         self._sip = sip
         self._edges = edges
 
-    async def invite_known(self, event: RequestReceived, session: calls.CallSession) -> None:
+    async def invite_known(self, event: RequestReceived, record: calls.CallSession) -> None:
         """Serve an INVITE whose call already has a record.
 
         It is a retransmission of one that another edge received, or a merged request.
         """
-        invite = session.legs[0].invite
+        invite = record.legs[0].invite
         branch = event.request.via.branch or ""
         if branch != invite.branch:
             # RFC 3261 §8.2.2.2: the same request arrived by another path
-            tag = session.legs[0].dialog.local_tag
+            tag = record.legs[0].dialog.local_tag
             self._sip.respond(event.key, response_to(event.request, 482, to_tag=tag))
             return
         self._sip.forget(event.key)
-        log_of(session).info("invite_retransmission_taken", owner=session.owner.name)
-        if await self.deliver(session, event.request, event.source, event.received_on):
+        log_of(record).info("invite_retransmission_taken", owner=record.owner.name)
+        if await self.deliver(record, event.request, event.source, event.received_on):
             return
         data = invite.last_final or invite.last_provisional
         if data:
@@ -62,18 +62,18 @@ class Delivery:
 
     async def deliver(
         self,
-        session: calls.CallSession,
+        record: calls.CallSession,
         message: SipRequest,
         source: Address,
         received_on: Address | None,
     ) -> bool:
         """Deliver a message to the edge that owns the call; False: serve it here."""
-        if self._records.is_mine(session) or (session.state == _ENDED and message.method != "ACK"):
+        if self._records.is_mine(record) or (record.state == _ENDED and message.method != "ACK"):
             return False
-        client = self._edges.client(identity_of(session.owner))
+        client = self._edges.client(identity_of(record.owner))
         if client is None:
             return False
-        return await self._deliver(client, session.call_id, message, source, received_on)
+        return await self._deliver(client, record.call_id, message, source, received_on)
 
     async def deliver_to_any(
         self, call_id: str, message: SipRequest, source: Address, received_on: Address | None

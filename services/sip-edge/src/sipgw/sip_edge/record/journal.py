@@ -26,11 +26,11 @@ class Publisher(Protocol):
         """Return the record in Redis; None without one."""
         ...
 
-    async def end(self, session: calls.CallSession) -> calls.CallSession:
+    async def end(self, record: calls.CallSession, /) -> calls.CallSession:
         """Save a record as a tombstone."""
         ...
 
-    async def restore(self, session: calls.CallSession) -> calls.CallSession:
+    async def restore(self, record: calls.CallSession, /) -> calls.CallSession:
         """Publish a record after data loss."""
         ...
 
@@ -58,9 +58,9 @@ class Journal:
         """Wait until the journal is open."""
         await self._opened.wait()
 
-    def add(self, session: calls.CallSession) -> None:
-        """Keep `session` until Redis has it."""
-        self._pending[session.call_id] = session
+    def add(self, record: calls.CallSession) -> None:
+        """Keep `record` until Redis has it."""
+        self._pending[record.call_id] = record
         metrics.JOURNALED.set(len(self._pending))
 
     def get(self, call_id: str) -> calls.CallSession | None:
@@ -74,7 +74,7 @@ class Journal:
         """
         while self._pending:
             waiting = list(self._pending.values())
-            await _each(waiting, lambda session: self._replay_one(session, store, note))
+            await _each(waiting, lambda record: self._replay_one(record, store, note))
             _log.info("journal_replayed", records=len(waiting))
         self._opened.clear()
         metrics.REDIS_AWAY.set(0)
@@ -82,25 +82,25 @@ class Journal:
     async def publish(self, sessions: Sequence[calls.CallSession], store: Publisher, note: Note) -> None:
         """Publish calls that Redis may have lost; a call that has ended there stays ended."""
 
-        async def publish_one(session: calls.CallSession) -> None:
-            await self._restore(session, store, note)
+        async def publish_one(record: calls.CallSession) -> None:
+            await self._restore(record, store, note)
 
         await _each(sessions, publish_one)
         _log.info("records_published", records=len(sessions))
 
-    async def _replay_one(self, session: calls.CallSession, store: Publisher, note: Note) -> None:
-        await self._restore(session, store, note)
-        if self._pending.get(session.call_id) is session:  # unless it changed again meanwhile
-            del self._pending[session.call_id]
+    async def _replay_one(self, record: calls.CallSession, store: Publisher, note: Note) -> None:
+        await self._restore(record, store, note)
+        if self._pending.get(record.call_id) is record:  # unless it changed again meanwhile
+            del self._pending[record.call_id]
             metrics.JOURNALED.set(len(self._pending))
 
-    async def _restore(self, session: calls.CallSession, store: Publisher, note: Note) -> None:
-        held = await store.load(session.call_id)
-        if held is None or (held.state != calls.CALL_STATE_ENDED and _order(held) < _order(session)):
-            held = await store.restore(session)
-        if session.state == calls.CALL_STATE_ENDED and held.state != calls.CALL_STATE_ENDED:
-            held = await _end_there(held, session, store)
-        if _order(held) != _order(session) or held.state == calls.CALL_STATE_ENDED:
+    async def _restore(self, record: calls.CallSession, store: Publisher, note: Note) -> None:
+        held = await store.load(record.call_id)
+        if held is None or (held.state != calls.CALL_STATE_ENDED and _order(held) < _order(record)):
+            held = await store.restore(record)
+        if record.state == calls.CALL_STATE_ENDED and held.state != calls.CALL_STATE_ENDED:
+            held = await _end_there(held, record, store)
+        if _order(held) != _order(record) or held.state == calls.CALL_STATE_ENDED:
             note(held)
 
 
@@ -123,9 +123,9 @@ async def _each(
     """Run `act` on all, several at a time; raise the first error when all are done."""
     room = asyncio.Semaphore(_PARALLEL)
 
-    async def one(session: calls.CallSession) -> None:
+    async def one(record: calls.CallSession) -> None:
         async with room:
-            await act(session)
+            await act(record)
 
     outcomes = await asyncio.gather(*map(one, sessions), return_exceptions=True)
     for outcome in outcomes:
@@ -133,5 +133,5 @@ async def _each(
             raise outcome
 
 
-def _order(session: calls.CallSession) -> tuple[int, int]:
-    return session.owner_epoch, session.version
+def _order(record: calls.CallSession) -> tuple[int, int]:
+    return record.owner_epoch, record.version

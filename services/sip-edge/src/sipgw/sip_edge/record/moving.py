@@ -19,25 +19,25 @@ Describe: TypeAlias = Callable[[calls.CallSession, calls.MediaAnchor, int], byte
 """Makes our description of a call at another relay, with that version."""
 
 
-def is_in(session: calls.CallSession, phase: calls.MovePhase.ValueType) -> bool:
+def is_in(record: calls.CallSession, phase: calls.MovePhase.ValueType) -> bool:
     """Tell whether the call is answered and its move in that phase."""
-    return session.state in ANSWERED and session.HasField("move") and session.move.phase == phase
+    return record.state in ANSWERED and record.HasField("move") and record.move.phase == phase
 
 
-def can_resume(session: calls.CallSession) -> bool:
+def can_resume(record: calls.CallSession) -> bool:
     """Tell whether the call's bot can go on with the call through another relay; a relay's own echo can."""
-    return session.bot.can_resume or session.bot.endpoint.startswith(_BUILTIN)
+    return record.bot.can_resume or record.bot.endpoint.startswith(_BUILTIN)
 
 
-def hold_off_ms(session: calls.CallSession, now_ms: int, longest_ms: int) -> int:
+def hold_off_ms(record: calls.CallSession, now_ms: int, longest_ms: int) -> int:
     """Give how long the silence of its relay does not yet move a call that moved lately; 0: it does."""
-    since_ms = max(0, now_ms - session.moved_ms)
-    return max(0, longest_ms - since_ms) if session.moved_ms else 0
+    since_ms = max(0, now_ms - record.moved_ms)
+    return max(0, longest_ms - since_ms) if record.moved_ms else 0
 
 
-def cause_name(session: calls.CallSession) -> str:
+def cause_name(record: calls.CallSession) -> str:
     """Print the cause of the call's move, `relay_lost` or `drain`."""
-    cause = session.move.cause if session.HasField("move") else calls.MOVE_CAUSE_RELAY_LOST
+    cause = record.move.cause if record.HasField("move") else calls.MOVE_CAUSE_RELAY_LOST
     return move_cause_name(cause)
 
 

@@ -53,19 +53,19 @@ class Settled:
     """The generation of the last command to the relay."""
 
 
-def is_copy(session: calls.CallSession, cseq: int, branch: str) -> bool:
+def is_copy(record: calls.CallSession, cseq: int, branch: str) -> bool:
     """Tell whether the record's INVITE has that CSeq and branch."""
-    invite = session.legs[0].invite
+    invite = record.legs[0].invite
     return (invite.cseq, invite.branch) == (cseq, branch)
 
 
-def obstacle_to(session: calls.CallSession, cseq: int, invite: calls.InviteState | None) -> Obstacle | None:
+def obstacle_to(record: calls.CallSession, cseq: int, invite: calls.InviteState | None) -> Obstacle | None:
     """Give the obstacle to an offer with that CSeq; None: it can be begun. `invite`: None for an UPDATE."""
-    leg = session.legs[0]
-    if invite is not None and is_copy(session, invite.cseq, invite.branch):
+    leg = record.legs[0]
+    if invite is not None and is_copy(record, invite.cseq, invite.branch):
         return Obstacle.COPY
-    if session.state not in ANSWERED:
-        return Obstacle.OVER if session.state in OVER else Obstacle.UNANSWERED
+    if record.state not in ANSWERED:
+        return Obstacle.OVER if record.state in OVER else Obstacle.UNANSWERED
     if cseq_order(cseq, leg.dialog.remote_cseq) is not CSeqOrder.NEW:
         return Obstacle.OUT_OF_ORDER
     if leg.offer_pending == calls.OFFER_PENDING_LOCAL:

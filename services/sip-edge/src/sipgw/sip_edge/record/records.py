@@ -28,7 +28,7 @@ Change = Callable[[calls.CallSession], bool]
 class CallRecordStore(Protocol):
     """The part of `sipgw.calls.CallStore` that the records use."""
 
-    async def create(self, session: calls.CallSession) -> Created | Existing:
+    async def create(self, record: calls.CallSession, /) -> Created | Existing:
         """Create a record unless the call id has one."""
         ...
 
@@ -36,19 +36,19 @@ class CallRecordStore(Protocol):
         """Return the record in Redis; None without one."""
         ...
 
-    async def save(self, session: calls.CallSession) -> calls.CallSession:
+    async def save(self, record: calls.CallSession, /) -> calls.CallSession:
         """Save a record if its version is still that in Redis."""
         ...
 
-    async def end(self, session: calls.CallSession) -> calls.CallSession:
+    async def end(self, record: calls.CallSession, /) -> calls.CallSession:
         """Save a record as a tombstone."""
         ...
 
-    async def restore(self, session: calls.CallSession) -> calls.CallSession:
+    async def restore(self, record: calls.CallSession, /) -> calls.CallSession:
         """Publish a record after data loss."""
         ...
 
-    async def claim(self, session: calls.CallSession, new_owner: Identity) -> calls.CallSession:
+    async def claim(self, record: calls.CallSession, new_owner: Identity, /) -> calls.CallSession:
         """Make `new_owner` the owner of a record."""
         ...
 
@@ -91,20 +91,20 @@ class CallRecords:
         """The calls of this edge, as last saved. Treat them as read-only."""
         return self._copies.values()
 
-    def is_mine(self, session: calls.CallSession) -> bool:
+    def is_mine(self, record: calls.CallSession) -> bool:
         """Tell whether the record names this process as owner."""
-        return session.owner.name == self._me.name and session.owner.incarnation == self._me.incarnation
+        return record.owner.name == self._me.name and record.owner.incarnation == self._me.incarnation
 
     def copy_of(self, call_id: str) -> calls.CallSession | None:
         """Give the copy of an owned call, as last saved. Treat it as read-only."""
         return self._copies.get(call_id)
 
-    async def create(self, session: calls.CallSession) -> Created | Existing:
+    async def create(self, record: calls.CallSession) -> Created | Existing:
         """Create a record unless the call id has one."""
         if self.is_away:
             raise StoreUnavailable("Redis is away")
         try:
-            outcome = await self._store.create(session)
+            outcome = await self._store.create(record)
         except StoreUnavailable as error:
             self._journal.open(str(error))
             raise
@@ -161,11 +161,11 @@ class CallRecords:
                     base = await self._newest(draft, conflict)
             raise CallOver(call_id, base)
 
-    async def claim(self, session: calls.CallSession) -> calls.CallSession | None:
+    async def claim(self, record: calls.CallSession) -> calls.CallSession | None:
         """Make `new_owner` the owner of a record."""
-        async with self._lock(session.call_id):
+        async with self._lock(record.call_id):
             try:
-                claimed = await self._store.claim(session, self._me)
+                claimed = await self._store.claim(record, self._me)
             except VersionConflict as conflict:
                 if conflict.current is not None:
                     self._note(conflict.current)
@@ -209,15 +209,15 @@ class CallRecords:
             return None
         return await self._store.restore(mine)  # Redis lost data, so our copy is the record
 
-    def _note(self, session: calls.CallSession) -> None:
+    def _note(self, record: calls.CallSession) -> None:
         """Keep the copy of an owned live call; drop any other."""
-        call_id = session.call_id
+        call_id = record.call_id
         was_mine = call_id in self._copies
-        if self.is_mine(session) and session.state != calls.CALL_STATE_ENDED:
-            self._copies[call_id] = session
+        if self.is_mine(record) and record.state != calls.CALL_STATE_ENDED:
+            self._copies[call_id] = record
         elif was_mine:
             del self._copies[call_id]
-            self._on_lost(session)
+            self._on_lost(record)
         metrics.CALLS.set(len(self._copies))
 
     def _lock(self, call_id: str) -> asyncio.Lock:
@@ -227,7 +227,7 @@ class CallRecords:
         return lock
 
 
-def _copy(session: calls.CallSession) -> calls.CallSession:
+def _copy(record: calls.CallSession) -> calls.CallSession:
     copy = calls.CallSession()
-    copy.CopyFrom(session)
+    copy.CopyFrom(record)
     return copy

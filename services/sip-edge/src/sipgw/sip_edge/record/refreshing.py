@@ -9,17 +9,17 @@ from sipgw.sip_edge.record.reinviting import is_quiet
 from sipgw.sip_edge.record.states import ANSWERED
 
 
-def is_in(session: calls.CallSession, phase: calls.RefreshPhase.ValueType) -> bool:
+def is_in(record: calls.CallSession, phase: calls.RefreshPhase.ValueType) -> bool:
     """Tell whether the call is answered and its refresh in that phase."""
-    return session.state in ANSWERED and session.HasField("refresh") and session.refresh.phase == phase
+    return record.state in ANSWERED and record.HasField("refresh") and record.refresh.phase == phase
 
 
-def is_needed(session: calls.CallSession, *, known: str, contact: str) -> bool:
+def is_needed(record: calls.CallSession, *, known: str, contact: str) -> bool:
     """Tell whether the caller knows another Contact of ours than `contact`.
 
     `known`: that one; "": unknown.
     """
-    return session.state in ANSWERED and bool(known) and known != contact
+    return record.state in ANSWERED and bool(known) and known != contact
 
 
 def want(draft: calls.CallSession, *, known: str, contact: str) -> bool:

@@ -19,23 +19,23 @@ class SavedInvite:
     contact: str
 
 
-def of_move(session: calls.CallSession) -> SavedInvite:
+def of_move(record: calls.CallSession) -> SavedInvite:
     """Read the re-INVITE of the record's move."""
-    move = session.move
+    move = record.move
     return SavedInvite(move.cseq, move.branch, move.offer, move.contact)
 
 
-def of_refresh(session: calls.CallSession) -> SavedInvite:
+def of_refresh(record: calls.CallSession) -> SavedInvite:
     """Read the re-INVITE of the record's target refresh."""
-    refresh = session.refresh
+    refresh = record.refresh
     return SavedInvite(refresh.cseq, refresh.branch, refresh.offer, refresh.contact)
 
 
-def is_quiet(session: calls.CallSession) -> bool:
+def is_quiet(record: calls.CallSession) -> bool:
     """Tell whether no INVITE is under way in the dialog, ours or theirs (RFC 3261 §14.1)."""
-    leg = session.legs[0]
+    leg = record.legs[0]
     is_settled = leg.offer_pending == calls.OFFER_PENDING_UNSPECIFIED and leg.invite.ack_seen
-    owes_ack = (session.HasField("move") and session.move.phase == calls.MOVE_PHASE_SWITCHING) or (
-        session.HasField("refresh") and session.refresh.phase == calls.REFRESH_PHASE_ACCEPTED
+    owes_ack = (record.HasField("move") and record.move.phase == calls.MOVE_PHASE_SWITCHING) or (
+        record.HasField("refresh") and record.refresh.phase == calls.REFRESH_PHASE_ACCEPTED
     )
-    return session.state == calls.CALL_STATE_ESTABLISHED and is_settled and not owes_ack
+    return record.state == calls.CALL_STATE_ESTABLISHED and is_settled and not owes_ack

@@ -55,7 +55,7 @@ class Bots:
         limit_ms = route.bot_ready_timeout_ms if route is not None else 0
         return (limit_ms or _DEFAULT_READY_MS) + int(self._times.bot_ready_grace_s * 1000)
 
-    async def outcome(self, live: LiveCall, session: calls.CallSession) -> BotOutcome:
+    async def outcome(self, live: LiveCall, record: calls.CallSession) -> BotOutcome:
         """Wait until the bot is ready or has failed.
 
         A relay frees unconfirmed sessions, so a call that rings for long is confirmed.
@@ -63,15 +63,15 @@ class Bots:
         await asyncio.wait([live.bot], timeout=_CONFIRM_AFTER_S)
         if not live.bot.done():
             try:
-                await self._media.adopt(session)
+                await self._media.adopt(record)
             except ControlError as error:
                 live.log.warning("confirm_failed", error=str(error))
         return await live.bot
 
-    async def fall_back(self, live: LiveCall, session: calls.CallSession, why: str) -> calls.CallSession:
+    async def fall_back(self, live: LiveCall, record: calls.CallSession, why: str) -> calls.CallSession:
         """Give a call whose bot does not come the next bot. Raises NoBot, NotTaken."""
-        route = self._gateway.route(session.route)
-        saved = await self._fallbacks.choose_next(live, session, why, self.ready_limit_ms(route))
+        route = self._gateway.route(record.route)
+        saved = await self._fallbacks.choose_next(live, record, why, self.ready_limit_ms(route))
         if saved is None:
             status = no_bot_status(route)
             headers = retry_after(self._times.retry_after_s) if status == 503 else ()
@@ -81,19 +81,19 @@ class Bots:
             await self._media.allocate(saved, self._allocations.of(saved, self._first_media.of(live, saved)))
         return saved
 
-    async def give_up(self, live: LiveCall, session: calls.CallSession, why: str) -> None:
+    async def give_up(self, live: LiveCall, record: calls.CallSession, why: str) -> None:
         """Give an answered call whose bot has failed the next bot, or end the call."""
-        saved = await self._fallbacks.choose_next(live, session, why, 0)
+        saved = await self._fallbacks.choose_next(live, record, why, 0)
         if saved is None:
             await refuse(self._ending, live, End(calls.END_CAUSE_BOT_LOST, why))
         else:
             await self.replace(live, saved)
 
-    async def replace(self, live: LiveCall, session: calls.CallSession) -> None:
+    async def replace(self, live: LiveCall, record: calls.CallSession) -> None:
         """Tell the relay of an answered call that it has another bot now."""
         try:
             await self._media.allocate(
-                session, self._allocations.of(session, self._first_media.of(live, session))
+                record, self._allocations.of(record, self._first_media.of(live, record))
             )
         except (ControlError, Rejected) as error:
             live.log.warning("fallback_failed", error=str(error))

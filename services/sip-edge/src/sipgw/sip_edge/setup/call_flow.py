@@ -69,20 +69,20 @@ class CallFlow:
             calls.CALL_STATE_RINGING: self._answer_when_ready,
         }
 
-    async def run(self, live: LiveCall, session: calls.CallSession) -> None:
+    async def run(self, live: LiveCall, record: calls.CallSession) -> None:
         """Go on with a call until it is answered or over."""
         with live.setting_up():
-            await self._run(live, session)
+            await self._run(live, record)
 
-    async def _run(self, live: LiveCall, session: calls.CallSession) -> None:
+    async def _run(self, live: LiveCall, record: calls.CallSession) -> None:
         try:
-            while (step := self._steps.get(session.state)) is not None:
+            while (step := self._steps.get(record.state)) is not None:
                 try:
-                    session = await step(live, session)
+                    record = await step(live, record)
                 except NotTaken as left:
-                    session = await self._place_elsewhere(live, left)
+                    record = await self._place_elsewhere(live, left)
         except CallOver as over:
-            found = state_name(over.session.state) if over.session is not None else "gone"
+            found = state_name(over.record.state) if over.record is not None else "gone"
             live.log.info("call_overtaken", state=found)
         except Rejected as rejected:
             await refuse(
@@ -98,11 +98,11 @@ class CallFlow:
                 self._ending, live, End(calls.END_CAUSE_REJECTED, "gateway trouble", 503, self._retry_after)
             )
 
-    async def _place(self, live: LiveCall, session: calls.CallSession) -> calls.CallSession:
+    async def _place(self, live: LiveCall, record: calls.CallSession) -> calls.CallSession:
         try:
             with call_span("place", live.trace), timed(metrics.PLACE_SECONDS, live.trace):
                 placement = await self._placements.place_new(
-                    live.call_id, self._allocations.cost_units(session), live.refused
+                    live.call_id, self._allocations.cost_units(record), live.refused
                 )
         except NoPlacement as none:
             headers = retry_after(none.retry_after_s or self._settings.times.retry_after_s)
@@ -110,57 +110,57 @@ class CallFlow:
         except RegistryUnreachable as error:
             raise Rejected(503, "No Registry", headers=self._retry_after) from error
         with self._placements.saving(live.call_id, placement):
-            saved = await self._save(session, lambda draft: setting_up.place(draft, placement))
+            saved = await self._save(record, lambda draft: setting_up.place(draft, placement))
         self._placements.confirm_soon(live.call_id, placement.relay.incarnation)
         live.log.info("call_placed", relay=placement.relay.name)
         return saved
 
-    async def _allocate(self, live: LiveCall, session: calls.CallSession) -> calls.CallSession:
-        spec = self._allocations.of(session, self._first_media.of(live, session))
+    async def _allocate(self, live: LiveCall, record: calls.CallSession) -> calls.CallSession:
+        spec = self._allocations.of(record, self._first_media.of(live, record))
         try:
-            async with telling_relay(self._records, session):
+            async with telling_relay(self._records, record):
                 with (
-                    call_span("allocate", live.trace, relay=session.media.relay.name),
+                    call_span("allocate", live.trace, relay=record.media.relay.name),
                     timed(metrics.ALLOCATE_SECONDS, live.trace),
                 ):
-                    allocated = await self._media.allocate(session, spec)
+                    allocated = await self._media.allocate(record, spec)
         except NotTaken as left:
             if left.status == relay.COMMAND_STATUS_INVALID:  # because of the caller's offer
                 raise sdp_exchange.not_acceptable(left.reason) from left
             if left.status is not None and left.status not in _TRY_ANOTHER:
                 raise Rejected(500, f"Relay: {left.reason}"[:80]) from left
             raise
-        return await self._ring(live, session, allocated)
+        return await self._ring(live, record, allocated)
 
     async def _place_elsewhere(self, live: LiveCall, left: NotTaken) -> calls.CallSession:
-        session = left.session
-        with self._placements.placing_elsewhere(left, session.media, live.log, step="allocate"):
-            live.refused.add(session.media.relay.incarnation)
+        record = left.record
+        with self._placements.placing_elsewhere(left, record.media, live.log, step="allocate"):
+            live.refused.add(record.media.relay.incarnation)
             if len(live.refused) >= self._settings.limits.placements:
                 detail = f"no relay takes the call, the last is {left.reason}"
                 raise Rejected(503, "No Relay Takes The Call", headers=self._retry_after, detail=detail)
-            saved = await self._place(live, session)
+            saved = await self._place(live, record)
             # The record names another relay now, so what the old one reported of the bot is void.
             live.await_bot_again()
         return saved
 
     async def _ring(
-        self, live: LiveCall, session: calls.CallSession, allocated: relay.Allocated
+        self, live: LiveCall, record: calls.CallSession, allocated: relay.Allocated
     ) -> calls.CallSession:
-        route = self._gateway.route(session.route)
+        route = self._gateway.route(record.route)
         anchor = calls.MediaAnchor()
-        anchor.CopyFrom(session.media)
+        anchor.CopyFrom(record.media)
         anchor.media_address = allocated.address or anchor.media_address
         anchor.rtp_port, anchor.rtcp_port = allocated.rtp_port, allocated.rtcp_port
-        anchor.generation, anchor.confirmed = session.version, True
-        local_sdp = self._first_media.describe(session, anchor)
-        is_early = route is not None and route.early_media and bool(session.legs[0].remote_sdp)
+        anchor.generation, anchor.confirmed = record.version, True
+        local_sdp = self._first_media.describe(record, anchor)
+        is_early = route is not None and route.early_media and bool(record.legs[0].remote_sdp)
         ringing = None
         if live.template is not None:
             ringing = live.template.build(183, body=local_sdp) if is_early else live.template.build(180)
 
         saved = await self._save(
-            session,
+            record,
             lambda draft: setting_up.ring(
                 draft,
                 anchor,
@@ -177,43 +177,43 @@ class CallFlow:
         live.log.info("call_ringing", media=f"{anchor.media_address}:{anchor.rtp_port}")
         return saved
 
-    async def _answer_when_ready(self, live: LiveCall, session: calls.CallSession) -> calls.CallSession:
-        route = self._gateway.route(session.route)
+    async def _answer_when_ready(self, live: LiveCall, record: calls.CallSession) -> calls.CallSession:
+        route = self._gateway.route(record.route)
         if self._is_immediate(route):
             outcome = live.bot.result() if live.bot.done() else None
         else:
             with call_span("bot connect", live.trace):
-                outcome = await self._bots.outcome(live, session)
+                outcome = await self._bots.outcome(live, record)
         if isinstance(outcome, RelayGone):
-            raise self._relay_lost(session, outcome.reason)
+            raise self._relay_lost(record, outcome.reason)
         if isinstance(outcome, relay.BotFailed):
-            return await self._bots.fall_back(live, session, outcome.reason)
-        async with telling_relay(self._records, session):
-            await self._media.start(session)
-        answered = await self._answer(live, session)
+            return await self._bots.fall_back(live, record, outcome.reason)
+        async with telling_relay(self._records, record):
+            await self._media.start(record)
+        answered = await self._answer(live, record)
         if live.bot.done() and isinstance(failed := live.bot.result(), relay.BotFailed):
             # It failed while the 200 was being saved.
             await self._bots.give_up(live, answered, failed.reason)
         return answered
 
-    def _relay_lost(self, session: calls.CallSession, why: str) -> EdgeError:
+    def _relay_lost(self, record: calls.CallSession, why: str) -> EdgeError:
         """Make the error for a call whose relay died while it rang: it is placed elsewhere.
 
         With early media the caller already has the relay's address, which a 200 may not change
         (RFC 3261 §13.2.1): such a call gets 503.
         """
-        if b"m=" in session.legs[0].invite.last_provisional:
+        if b"m=" in record.legs[0].invite.last_provisional:
             return Rejected(503, "Media Relay Lost", headers=self._retry_after)
-        return NotTaken(session, why)
+        return NotTaken(record, why)
 
-    async def _answer(self, live: LiveCall, session: calls.CallSession) -> calls.CallSession:
-        leg = session.legs[0]
+    async def _answer(self, live: LiveCall, record: calls.CallSession) -> calls.CallSession:
+        leg = record.legs[0]
         if live.template is None:
             raise Rejected(500)
         ok = live.template.build(200, body=leg.local_sdp)
         now_ms = self._now_ms()
         saved = await self._save(
-            session,
+            record,
             lambda draft: setting_up.answer(
                 draft,
                 _ready_bot(live),
@@ -231,8 +231,8 @@ class CallFlow:
         live.log.info("call_answered", after_ms=now_ms - saved.created_ms)
         return saved
 
-    async def _save(self, session: calls.CallSession, change: Change) -> calls.CallSession:
-        return await self._records.update(session.call_id, change, as_owner=True, known=session)
+    async def _save(self, record: calls.CallSession, change: Change) -> calls.CallSession:
+        return await self._records.update(record.call_id, change, as_owner=True, known=record)
 
     @property
     def _retry_after(self) -> tuple[tuple[str, str], ...]:

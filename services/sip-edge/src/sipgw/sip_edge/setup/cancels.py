@@ -49,28 +49,26 @@ class Cancels:
             if event.invite_key is not None and self._intake.cancel_early(event.invite_key):
                 self._sip.respond(event.key, response_to(request, 200, to_tag=tag))
                 return
-            session = await self._records.load(call_id) if call_id is not None else None
-            if session is None or session.legs[0].invite.branch != (request.via.branch or ""):
+            record = await self._records.load(call_id) if call_id is not None else None
+            if record is None or record.legs[0].invite.branch != (request.via.branch or ""):
                 status = 200 if event.invite_key else 481
                 self._sip.respond(event.key, response_to(request, status, to_tag=tag))
                 return
             is_mine = event.invite_key is not None
-            if not is_mine and await self._delivery.deliver(
-                session, request, event.source, event.received_on
-            ):
+            if not is_mine and await self._delivery.deliver(record, request, event.source, event.received_on):
                 self._sip.forget(event.key)
                 return
-            self._sip.respond(event.key, response_to(request, 200, to_tag=session.legs[0].dialog.local_tag))
-            await self._cancel(session)
+            self._sip.respond(event.key, response_to(request, 200, to_tag=record.legs[0].dialog.local_tag))
+            await self._cancel(record)
         except StoreUnavailable:
             self._sip.respond(event.key, try_later(request, self._retry_after_s))
 
-    async def _cancel(self, session: calls.CallSession) -> None:
+    async def _cancel(self, record: calls.CallSession) -> None:
         ended = await self._ending.decide(
-            session.call_id,
+            record.call_id,
             End(calls.END_CAUSE_CALLER_CANCELLED, "the caller cancelled"),
             change=ending.cancel,
-            known=session,
+            known=record,
         )
         if ended is not None:
             await self._ending.carry_out(ended)

@@ -26,17 +26,17 @@ class FirstMedia:
         self._media.check_new(media, source, trunk)
         return media
 
-    def of(self, live: LiveCall, session: calls.CallSession) -> relay.MediaSpec:
+    def of(self, live: LiveCall, record: calls.CallSession) -> relay.MediaSpec:
         """Give the media that the INVITE asked for.
 
         It is read from the record if another edge received the INVITE.
         """
-        return live.media or _media_wanted(session.legs[0].remote_sdp, self._gateway.capabilities)
+        return live.media or _media_wanted(record.legs[0].remote_sdp, self._gateway.capabilities)
 
-    def describe(self, session: calls.CallSession, anchor: calls.MediaAnchor) -> bytes:
+    def describe(self, record: calls.CallSession, anchor: calls.MediaAnchor) -> bytes:
         """Give our answer to the caller's offer, or our offer, with the ports of `anchor`."""
-        placed = calls.CallSession(call_id=session.call_id, media=anchor)
-        offer = session.legs[0].remote_sdp
+        placed = calls.CallSession(call_id=record.call_id, media=anchor)
+        offer = record.legs[0].remote_sdp
         if not offer:
             return sdp_exchange.offer_with(self._gateway.capabilities, placed, 1).sdp
         read = sdp_exchange.read_offer(offer)

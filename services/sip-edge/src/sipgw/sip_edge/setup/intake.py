@@ -170,13 +170,13 @@ class Intake:
             return
         self._live.add(live)
         count(metrics.CALLS_STARTED, live.trace)
-        session = outcome.session
+        record = outcome.session
         live.log.info(
             "call_invited",
-            caller=session.from_display,
-            callee=session.to_display,
-            trunk=session.trunk,
-            route=session.route,
+            caller=record.from_display,
+            callee=record.to_display,
+            trunk=record.trunk,
+            route=record.route,
             source=f"{event.source.host}:{event.source.port}",
             sip_call_id=request.call_id,
         )
@@ -184,8 +184,8 @@ class Intake:
         if end is not None:
             await self._ending.end(call_id, end, as_owner=True)
             return
-        self._deadlines.arm(session)
-        await self._flow.run(live, session)
+        self._deadlines.arm(record)
+        await self._flow.run(live, record)
 
     def _end_at_once(self, key: TransactionKey, refused: Rejected | None) -> End | None:
         if self._starting.pop(key, False):
@@ -228,7 +228,7 @@ class Intake:
         assert live.template is not None
         me = self._settings.identity
         now_ms = self._now_ms()
-        session = calls.CallSession(
+        record = calls.CallSession(
             call_id=live.call_id,
             state=calls.CALL_STATE_INVITED,
             owner=calls.ProcessIdentity(name=me.name, incarnation=me.incarnation),
@@ -242,17 +242,17 @@ class Intake:
             from_display=user_of(request.from_.uri),
             to_display=user_of(request.uri),
         )
-        leg = session.legs.add(leg_id="a", direction=calls.LEG_DIRECTION_INBOUND)
+        leg = record.legs.add(leg_id="a", direction=calls.LEG_DIRECTION_INBOUND)
         leg.dialog.CopyFrom(dialog_record(request, live.template.local_tag))
         leg.invite.CopyFrom(invite_record(event))
         leg.invite.last_provisional = serialize(live.template.response)
         leg.remote_sdp = request.body
         if decision is not None:
-            session.route = decision.route.name
-            session.bot.endpoint, session.bot.epoch = decision.bot.endpoint, 1
-            session.bot.resume_token = secrets.token_urlsafe(16)
-            session.bot.sip_headers.update(decision.headers_to_bot)
-        return session
+            record.route = decision.route.name
+            record.bot.endpoint, record.bot.epoch = decision.bot.endpoint, 1
+            record.bot.resume_token = secrets.token_urlsafe(16)
+            record.bot.sip_headers.update(decision.headers_to_bot)
+        return record
 
     def _unavailable(self, reason: str) -> Rejected:
         return Rejected(503, reason, headers=retry_after(self._settings.times.retry_after_s))

@@ -45,26 +45,26 @@ def dialog_record(invite: SipRequest, local_tag: str) -> calls.DialogState:
     )
 
 
-def dialog_of(record: calls.DialogState) -> Dialog:
+def dialog_of(state: calls.DialogState) -> Dialog:
     """Read the dialog of a record, to make requests within it."""
     return Dialog(
-        call_id=record.sip_call_id,
-        local_tag=record.local_tag,
-        remote_tag=record.remote_tag,
-        local_uri=NameAddress.parse(record.local_uri),
-        remote_uri=NameAddress.parse(record.remote_uri),
-        remote_target=parse_uri(record.remote_target),
-        route_set=tuple(NameAddress.parse(route) for route in record.route_set),
-        local_cseq=record.local_cseq,
-        remote_cseq=record.remote_cseq,
-        secure=record.secure,
-        early=record.early,
+        call_id=state.sip_call_id,
+        local_tag=state.local_tag,
+        remote_tag=state.remote_tag,
+        local_uri=NameAddress.parse(state.local_uri),
+        remote_uri=NameAddress.parse(state.remote_uri),
+        remote_target=parse_uri(state.remote_target),
+        route_set=tuple(NameAddress.parse(route) for route in state.route_set),
+        local_cseq=state.local_cseq,
+        remote_cseq=state.remote_cseq,
+        secure=state.secure,
+        early=state.early,
     )
 
 
-def is_of_dialog(record: calls.DialogState, request: SipRequest) -> bool:
+def is_of_dialog(state: calls.DialogState, request: SipRequest) -> bool:
     """Tell whether a request of the peer belongs to the dialog of a record."""
-    return is_in_dialog(request, record.sip_call_id, record.local_tag, record.remote_tag)
+    return is_in_dialog(request, state.sip_call_id, state.local_tag, state.remote_tag)
 
 
 def target_of(message: SipRequest | SipResponse) -> str:
@@ -114,7 +114,7 @@ class DialogRequests:
 
     async def send(
         self,
-        session: calls.CallSession,
+        record: calls.CallSession,
         method: str,
         *,
         headers: HeaderFields = (),
@@ -125,13 +125,13 @@ class DialogRequests:
 
         408: there was no response.
         """
-        leg = session.legs[0]
+        leg = record.legs[0]
         dialog = dialog_of(leg.dialog)
         request = dialog.request(
             method,
             leg.dialog.local_cseq,
             self._local.via,
-            self._local.contact(session.call_id),
+            self._local.contact(record.call_id),
             body,
             content_type,
             headers=headers,
@@ -148,15 +148,15 @@ class OwnInvite:
     destination: Address
 
 
-def own_invite(session: calls.CallSession, saved: SavedInvite, local: LocalContact) -> OwnInvite:
+def own_invite(record: calls.CallSession, saved: SavedInvite, local: LocalContact) -> OwnInvite:
     """Make the re-INVITE whose CSeq, branch and offer the record has."""
-    leg = session.legs[0]
+    leg = record.legs[0]
     dialog = dialog_of(leg.dialog)
     request = dialog.request(
         "INVITE",
         saved.cseq,
         local.via.with_params(branch=saved.branch),
-        local.contact(session.call_id),
+        local.contact(record.call_id),
         saved.offer,
         SDP_TYPE,
         headers=(ALLOW,),
@@ -164,9 +164,9 @@ def own_invite(session: calls.CallSession, saved: SavedInvite, local: LocalConta
     return OwnInvite(request, next_hop_address(dialog, leg.invite.source))
 
 
-def own_ack(session: calls.CallSession, cseq: int, local: LocalContact, branch: str) -> OwnInvite:
+def own_ack(record: calls.CallSession, cseq: int, local: LocalContact, branch: str) -> OwnInvite:
     """Make the ACK of a 2xx to our re-INVITE, for the target that the 2xx named (RFC 3261 §13.2.2.4)."""
-    leg = session.legs[0]
+    leg = record.legs[0]
     dialog = dialog_of(leg.dialog)
     ack = dialog.ack(local.via.with_params(branch=branch), cseq)
     return OwnInvite(ack, next_hop_address(dialog, leg.invite.source))

@@ -101,12 +101,12 @@ class InviteResponses:
 
     async def _ask_and_send_again(self, key: tuple[str, int]) -> None:
         call_id, cseq = key
-        session = None
+        record = None
         try:
             with contextlib.suppress(StoreUnavailable):
-                session = await self._records.load(call_id)
+                record = await self._records.load(call_id)
         finally:
-            if session is not None and _is_acked(session, cseq):
+            if record is not None and _is_acked(record, cseq):
                 self.acked(call_id, cseq)
             else:
                 self._send_again(key)
@@ -128,6 +128,6 @@ class InviteResponses:
                 self._arm(key)
 
 
-def _is_acked(session: calls.CallSession, cseq: int) -> bool:
-    invite = session.legs[0].invite
-    return session.state in OVER or invite.cseq != cseq or invite.ack_seen
+def _is_acked(record: calls.CallSession, cseq: int) -> bool:
+    invite = record.legs[0].invite
+    return record.state in OVER or invite.cseq != cseq or invite.ack_seen
