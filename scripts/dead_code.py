@@ -73,8 +73,6 @@ ALIVE = {
     "live_transactions": "tells a test that no transaction leaks",
     "is_empty": "tells a test that a queue drains",
     "take_fraction_lost": "the scalar reading that the columns are compared with",
-    # Open.
-    "ticks_per_unit": "goes with the next change of the relay's transmitter",
 }
 
 

@@ -9,8 +9,9 @@ from sipgw.api.registry.v1.registry_pb2 import PlacementCommand, PlacementResult
 from sipgw.control import RegistryUnreachable
 from sipgw.control.pending import PendingCommands
 from sipgw.control.reconnect import StreamStalled
+from sipgw.runtime.patience import patient
 
-PATIENCE_S = 0.05
+PATIENCE_S = patient(0.05)
 Pending = PendingCommands[PlacementCommand, PlacementResult]
 
 

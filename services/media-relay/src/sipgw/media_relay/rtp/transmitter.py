@@ -40,8 +40,6 @@ class _DigitsOut:
 
     sender: DtmfSender
     payload_type: int
-    ticks_per_unit: float
-    """Ratio of the events' clock to the audio clock."""
 
 
 class Transmitter:
@@ -151,7 +149,7 @@ class Transmitter:
 
     def send_digits(self, row: int, sender: DtmfSender, *, payload_type: int, clock_rate_hz: int) -> None:
         """Send keys from the row's next packet on, after those under way."""
-        self._digits[row] = _DigitsOut(sender, payload_type, clock_rate_hz / 8000)
+        self._digits[row] = _DigitsOut(sender, payload_type)
         self._has_digits[row] = True
 
     def is_sending_digits(self, row: int) -> bool:
