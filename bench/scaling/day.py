@@ -19,7 +19,8 @@ class Burst:
     at_s: int
     rise_s: int
     lasts_s: int
-    share: float  # of the peak's rate
+    share: float
+    """Of the peak's rate."""
 
 
 BURSTS: Final = (

@@ -44,7 +44,8 @@ class Story:
     call: PhoneCall
     moments: list[Moment] = field(default_factory=list[Moment])
     digits_sent: str = ""
-    digits_heard: str = ""  # heard by the bot
+    digits_heard: str = ""
+    """Heard by the bot."""
     crashes: list[str] = field(default_factory=list[str])
     call_id: str = ""
     recording: Path | None = None

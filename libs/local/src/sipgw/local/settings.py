@@ -40,10 +40,13 @@ class GatewayOptions:
 class GatewaySettings:
     """The settings as decided. `recordings` None: no call is recorded. `trusted`: sources never banned."""
 
-    documents: Documents | None  # None: the built-in ones, made when the bot's address is known
+    documents: Documents | None
+    """None: the built-in ones, made when the bot's address is known."""
     sip_host: str
-    sip_ports: tuple[int, ...]  # one for each edge
-    rtp_ports: tuple[PortRange, ...]  # one for each relay
+    sip_ports: tuple[int, ...]
+    """One for each edge."""
+    rtp_ports: tuple[PortRange, ...]
+    """One for each relay."""
     advertise: str
     bot: str | None
     redis_url: str | None

@@ -46,15 +46,18 @@ class HostKind(Enum):
     PUBLIC = "public"
     PRIVATE = "private"
     LOOPBACK = "loopback"
-    UNSENDABLE = "unsendable"  # unspecified, link-local, multicast, broadcast, or no address
+    UNSENDABLE = "unsendable"
+    """Unspecified, link-local, multicast, broadcast, or no address."""
 
 
 class Reach(Enum):
     """Whether media goes to a destination."""
 
     FREE = "free"
-    LIMITED = "limited"  # LIMITED_PACKETS, then held
-    HELD = "held"  # not yet: the bot's audio waits
+    LIMITED = "limited"
+    """LIMITED_PACKETS, then held."""
+    HELD = "held"
+    """Not yet: the bot's audio waits."""
     NEVER = "never"
 
 
@@ -80,15 +83,18 @@ class DestinationRules:
 
     signalling_host: str = ""
     networks: tuple[Network, ...] = ()
-    is_trusted: bool = False  # the trunk matched by network, digest or certificate
+    is_trusted: bool = False
+    """The trunk matched by network, digest or certificate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What has happened so far in the call."""
 
-    is_heard: bool  # the destination's host sent valid RTP to this port
-    is_acknowledged: bool  # the caller acknowledged the answer to the SDP that names the host
+    is_heard: bool
+    """The destination's host sent valid RTP to this port."""
+    is_acknowledged: bool
+    """The caller acknowledged the answer to the SDP that names the host."""
 
 
 def judge_destination(

@@ -30,7 +30,8 @@ class PacketBatch:
     sequence: ColumnU16
     timestamp: ColumnU32
     ssrc: ColumnU32
-    payload_start: ColumnI32  # index of the payload's first byte
+    payload_start: ColumnI32
+    """Index of the payload's first byte."""
     payload_length: ColumnI32
 
     def __len__(self) -> int:

@@ -21,9 +21,12 @@ class ReceptionReport:
 
     received: int
     lost: int
-    fraction_lost: int  # 256ths, since the last report
-    highest_sequence: int  # extended, 32 bits
-    jitter: float  # timestamp units
+    fraction_lost: int
+    """256ths, since the last report."""
+    highest_sequence: int
+    """Extended, 32 bits."""
+    jitter: float
+    """Timestamp units."""
 
 
 class ReceptionTable:

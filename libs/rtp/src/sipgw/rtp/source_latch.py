@@ -36,18 +36,25 @@ class Source(NamedTuple):
 class SymmetricMode(Enum):
     """Which sources besides the SDP's address may latch."""
 
-    AUTO = "auto"  # from the caller
-    ALWAYS = "always"  # any host
-    OFF = "off"  # none
+    AUTO = "auto"
+    """The caller's own hosts, when it is behind NAT or its SDP's address is silent."""
+    ALWAYS = "always"
+    """Any host."""
+    OFF = "off"
+    """None."""
 
 
 class Verdict(Enum):
     """What becomes of a packet."""
 
-    HEARD = "heard"  # the caller's
-    LATCHED = "latched"  # from the caller, and the latch has just closed on its source
-    PENDING = "pending"  # from a source not yet proven
-    STRANGE = "strange"  # from a source other than the caller
+    HEARD = "heard"
+    """From the caller."""
+    LATCHED = "latched"
+    """From the caller, and the latch has just closed on its source."""
+    PENDING = "pending"
+    """From a source not yet proven."""
+    STRANGE = "strange"
+    """From a source other than the caller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,8 @@ class Arrival:
     source: Source
     ssrc: int
     sequence: int
-    is_agreed: bool = True  # its payload type was negotiated
+    is_agreed: bool = True
+    """Its payload type was negotiated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +87,8 @@ class Heard:
     """What the latched source sent last, which a rebound NAT must continue."""
 
     ssrc: int
-    highest_sequence: int  # 16 bits
+    highest_sequence: int
+    """16 bits."""
     at_s: float
 
 

@@ -66,10 +66,14 @@ DigitEvent = DigitStarted | DigitEnded
 @dataclass(frozen=True, slots=True)
 class _Pressed:
     digit: str
-    timestamp: int  # of the segment
-    duration: int  # in the segment, counting the times that 16 bits wrapped
-    duration_before: int  # of earlier segments
-    sequence: int  # the newest
+    timestamp: int
+    """Of the segment."""
+    duration: int
+    """In the segment, counting the times that 16 bits wrapped."""
+    duration_before: int
+    """Of earlier segments."""
+    sequence: int
+    """The newest."""
     heard_at: float
 
 

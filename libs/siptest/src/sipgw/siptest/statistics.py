@@ -29,7 +29,8 @@ class CallStatistics:
     reported_lost: int | None
     jitter_ms: float
     longest_gap_ms: float
-    worst_own_clock_ms: float  # how late our sending clock was at worst: above 10, this machine was busy
+    worst_own_clock_ms: float
+    """How late our sending clock was at worst: above 10, this machine was busy."""
     digits_sent: str
     digits_received: str
 

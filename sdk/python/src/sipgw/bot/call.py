@@ -26,10 +26,14 @@ _OWN_MARK = "sipgw."  # marks that the SDK sets for itself
 class Frame:
     """One frame period of the caller, as received."""
 
-    seq: int  # frame periods since the call's first; a jump is a gap
-    data: bytes  # in `config.wire_format`
-    concealed: bool = False  # no packet came: silence
-    replay: bool = False  # heard while the bot was away
+    seq: int
+    """Frame periods since the call's first; a jump is a gap."""
+    data: bytes
+    """In `config.wire_format`."""
+    concealed: bool = False
+    """No packet came: silence."""
+    replay: bool = False
+    """Heard while the bot was away."""
 
 
 class Call:

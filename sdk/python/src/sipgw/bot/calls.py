@@ -48,15 +48,18 @@ class BotCalls:
 
     bot: Bot
     rate_hz: int | None = None
-    max_calls: int = 0  # 0: no limit
+    max_calls: int = 0
+    """0: no limit."""
     audio_queue_ms: int = 2000
     ending_grace_s: float = 5.0
     resume_grace_s: float = 10.0
     is_stopping: bool = False
-    stopped: asyncio.Event = field(default_factory=asyncio.Event)  # no call is left, so streams may end
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    """No call is left, so streams may end."""
     _tasks: set[asyncio.Task[str | None]] = field(default_factory=set[asyncio.Task[str | None]])
     _latest: dict[str, _Entry] = field(default_factory=dict[str, _Entry])
-    _finished: dict[str, float] = field(default_factory=dict[str, float])  # end times by token
+    _finished: dict[str, float] = field(default_factory=dict[str, float])
+    """End times by token."""
 
     def __len__(self) -> int:
         return len(self._tasks)

@@ -31,8 +31,10 @@ class CallConfig:
     resume_token: str = ""
     epoch: int = 0
     resumed: bool = False
-    features: frozenset[str] = frozenset()  # the features of the gateway
-    traceparent: str = ""  # W3C trace context of the call
+    features: frozenset[str] = frozenset()
+    """The features of the gateway."""
+    traceparent: str = ""
+    """W3C trace context of the call."""
 
     @property
     def can_be_resumed(self) -> bool:

@@ -25,7 +25,8 @@ class Played:
     """The caller has heard everything up to a mark, or a clear cut it off."""
 
     mark: str
-    played_ms: int  # speech heard since the call began
+    played_ms: int
+    """Speech heard since the call began."""
     cleared: bool = False
     dropped_ms: int = 0
 
@@ -70,7 +71,8 @@ class Answered:
 class Resumed:
     """The call continues after a break, in another process of the gateway. No action is needed."""
 
-    gap_ms: int  # how long the bot was cut off; 0 when the new stream came before the old one ended
+    gap_ms: int
+    """How long the bot was cut off; 0 when the new stream came before the old one ended."""
 
 
 Event: TypeAlias = (

@@ -33,7 +33,8 @@ class CallStream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    end: int  # position in all speech, in bytes
+    end: int
+    """Position in all speech, in bytes."""
     item: bytes | pb.CallAction
 
 

@@ -32,7 +32,8 @@ _TURNS = 10  # turns of the loop; a bot's reaction passes through a few tasks
 class TestCaller:
     """One call to a bot. Linear audio both ways at the bot's rate, so samples arrive as they were sent."""
 
-    __test__ = False  # not a test case of pytest's
+    __test__ = False
+    """Not a test case of pytest's."""
 
     def __init__(
         self,

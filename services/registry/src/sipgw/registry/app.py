@@ -45,7 +45,8 @@ class RegistrySettings:
     admin: HostPort | None = None
     health: HostPort | None = None
     tls: TlsDirectory | None = None
-    numbers: Numbers = Numbers.FULL  # how much of phone numbers call records show
+    numbers: Numbers = Numbers.FULL
+    """How much of phone numbers call records show."""
     data_loss_grace_s: float = DATA_LOSS_GRACE_S
 
 

@@ -29,11 +29,15 @@ class State(Enum):
 class Input(Enum):
     """What can happen to a transaction: from the wire, from its user, from the clock."""
 
-    REQUEST = auto()  # a copy of the request
+    REQUEST = auto()
+    """A copy of the request."""
     ACK = auto()
-    PROVISIONAL = auto()  # 1xx, received by a client or given by the user of a server
-    SUCCESS = auto()  # 2xx
-    FAILURE = auto()  # 300-699
+    PROVISIONAL = auto()
+    """1xx, received by a client or given by the user of a server."""
+    SUCCESS = auto()
+    """2xx."""
+    FAILURE = auto()
+    """300-699."""
     TRANSPORT_ERROR = auto()
     TIMER_A = auto()
     TIMER_B = auto()
@@ -53,11 +57,16 @@ class Input(Enum):
 class Action(Enum):
     """What a transition does besides changing the state."""
 
-    SEND = auto()  # send the message that the input carries, and keep it for repetition
-    REPEAT = auto()  # send again what was sent last
-    SEND_TRYING = auto()  # send a 100
-    SEND_ACK = auto()  # send the ACK of a failure
-    PASS = auto()  # pass the message to the transaction user
+    SEND = auto()
+    """Send the message that the input carries, and keep it for repetition."""
+    REPEAT = auto()
+    """Send again what was sent last."""
+    SEND_TRYING = auto()
+    """Send a 100."""
+    SEND_ACK = auto()
+    """Send the ACK of a failure."""
+    PASS = auto()
+    """Pass the message to the transaction user."""
     REPORT_ACK = auto()
     REPORT_TIMEOUT = auto()
     REPORT_TRANSPORT_ERROR = auto()
