@@ -171,7 +171,7 @@ def _ready(kind: str, verdict: Verdict, facts: GatewayFacts) -> Condition:
 def _ports_ignored(facts: GatewayFacts) -> Condition:
     if facts.ignored_ports:
         return _yes("PortsIgnored", "SetByTheChart", facts.ignored_ports)
-    return _no("PortsIgnored", "NoneSet", "no ports are set that the cluster has otherwise")
+    return _no("PortsIgnored", "NoneSet", "no port is set that differs from the cluster's")
 
 
 def _of_now(before: Json, facts: GatewayFacts, condition: Condition) -> Condition:
@@ -204,7 +204,7 @@ def _edges_missing(facts: GatewayFacts) -> Condition:
 def _relay_warnings(facts: GatewayFacts) -> Condition:
     if facts.relay_warnings:
         return _yes("RelayWarnings", "ToldByRelays", facts.relay_warnings)
-    return _no("RelayWarnings", "None", "no relay has anything to complain of")
+    return _no("RelayWarnings", "None", "no relay reports a warning")
 
 
 def _summary(before: Json, document: Document | None) -> Json:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 PERIOD_S: Final = 2.0
 DEBOUNCE_S: Final = 0.1
 RELIST_S: Final = 30.0
-_NO_CERTIFICATE: Final = "there is no certificate to show the registry yet"
+_NO_CERTIFICATE: Final = "there is no certificate for the registry yet"
 
 
 class Reconciler:

@@ -753,7 +753,7 @@ class HeartbeatRequest(_message.Message):
     """gives its calls away, by its own will"""
     ports_free: _builtins.int
     full: _builtins.bool
-    """its CPU is spent: no calls more for now, and those there are stay"""
+    """its CPU is spent: it takes no new calls and keeps those it has"""
     @_builtins.property
     def registration(self) -> Global___RelayRegistration:
         """in the first message, and after NotRegistered"""
