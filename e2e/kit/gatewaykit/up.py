@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -109,12 +110,19 @@ class Up:
 
     async def line(self, beginning: str) -> str:
         """Wait for the first line with this beginning, also one that has come already."""
+        return await self._line(lambda line: line.startswith(beginning), beginning)
+
+    async def line_with(self, part: str) -> str:
+        """Wait for the first line that has this part."""
+        return await self._line(lambda line: part in line, part)
+
+    async def _line(self, is_wanted: Callable[[str], bool], what: str) -> str:
         async with asyncio.timeout(patient(_TIMEOUT_S)):
             while True:
                 for line in self.lines:
-                    if line.startswith(beginning):
+                    if is_wanted(line):
                         return line
-                assert not self._has_ended, f"ended without {beginning!r}:\n" + "\n".join(self.lines)
+                assert not self._has_ended, f"ended without {what!r}:\n" + "\n".join(self.lines)
                 self._more.clear()
                 await self._more.wait()
 
