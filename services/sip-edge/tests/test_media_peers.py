@@ -13,7 +13,7 @@ from sipgw.api.relay.v1 import control_pb2 as relay_api
 from sipgw.sip_edge.errors import Rejected
 from sipgw.sip_edge.gateway_config import ConfigHolder
 from sipgw.sip_edge.media.peers import MediaPeers, is_acknowledged, is_behind_nat, is_trusted
-from sipgw.sip_edge.media.relay_ports import RelayPorts
+from sipgw.sip_edge.media.relay_map import RelayMap
 
 PUBLIC, OTHER = "203.0.113.7", "198.51.100.7"
 
@@ -83,19 +83,17 @@ def test_an_answer_is_acknowledged_by_the_ack_of_the_last_invite():
 RELAYS = [("192.0.2.10", 20000, 22399), ("192.0.2.10", 22400, 24799), ("192.0.2.11", 20000, 22399)]
 
 
-async def no_relays():
-    return []
-
-
 def check(address, source, trunk, *, port=4000):
-    ports = RelayPorts(no_relays)
+    ports = RelayMap()
     ports.take(
         [
-            registry_api.RelayRegistration(
-                advertised_address=host,
-                control_address="10.0.0.1:7100",
-                rtp_first_port=first,
-                rtp_last_port=last,
+            registry_api.Relay(
+                registration=registry_api.RelayRegistration(
+                    advertised_address=host,
+                    control_address="10.0.0.1:7100",
+                    rtp_first_port=first,
+                    rtp_last_port=last,
+                )
             )
             for host, first, last in RELAYS
         ]
@@ -145,7 +143,7 @@ async def test_the_registry_tells_the_ports_of_relays(
     edge: TestEdge, registry: FakeRegistry, relay: FakeRelay, caller: Caller
 ) -> None:
     assert registry
-    await edge.until(lambda: edge.app.relay_ports.has(relay.address, 20000))
+    await edge.until(lambda: edge.app.relay_map.has(relay.address, 20000))
     invite = caller.invite(sdp=with_address(b"192.0.2.10").replace(b"audio 40000", b"audio 20002"))
     caller.send(invite, edge.sip)
     assert (await caller.response(invite)).status == 488

@@ -123,7 +123,7 @@ class EdgeApp:
         keep(lambda: parts.registry.follow_config(parts.updates.take), "config")
         keep(parts.redis.run, "redis")
         keep(watch_relays, "relays")
-        keep(parts.relay_ports.follow, "relay ports")
+        keep(lambda: parts.relay_map.follow(parts.registry.list_relays), "relay map")
         keep(parts.sweeper.run, "sweep")
         keep(parts.rescue.run, "rescue calls")
         keep(parts.stranded.watch, "stranded calls")

@@ -40,7 +40,7 @@ from sipgw.sip_edge.media.media_plane import MediaPlane
 from sipgw.sip_edge.media.peers import MediaPeers
 from sipgw.sip_edge.media.placement import Placements
 from sipgw.sip_edge.media.registry_outage import RegistryOutage
-from sipgw.sip_edge.media.relay_ports import RelayPorts
+from sipgw.sip_edge.media.relay_map import RelayMap
 from sipgw.sip_edge.media.relays import RelayCallbacks, Relays
 from sipgw.sip_edge.move.move_ends import MoveEnds
 from sipgw.sip_edge.move.moves import Moves
@@ -100,11 +100,11 @@ class EdgeParts:
         sip = _server(settings, listener, self.guard, self.authentication)
         self.signalling = _signalling(process, sip, records, self._no_ack)
         self.updates = ConfigUpdates(process, self.signalling.local, self.guard)
-        self.relay_ports = RelayPorts(self.registry.list_relays)
+        self.relay_map = RelayMap()
         on_relay = RelayCallbacks(
             self._media_event, self._relay_attached, self._relay_silent, self._relay_gone
         )
-        self.media = _media(process, self.registry, self.relay_ports, on_relay)
+        self.media = _media(process, self.registry, self.relay_map, on_relay)
         self.served = _served(process, records, self.media, self.signalling)
         self.lost = LostCalls(self.served.live, self.signalling)
         first_media = FirstMedia(process.gateway, self.media.commands)
@@ -198,10 +198,10 @@ def _signalling(process: Process, sip: SipServer, records: CallRecords, on_no_ac
 
 
 def _media(
-    process: Process, registry: RegistryClient, relay_ports: RelayPorts, callbacks: RelayCallbacks
+    process: Process, registry: RegistryClient, relay_map: RelayMap, callbacks: RelayCallbacks
 ) -> MediaPlane:
-    relays = Relays(process.settings, registry.list_relays, callbacks)
-    commands = MediaCommands(relays, MediaPeers(process.gateway, relay_ports))
+    relays = Relays(process.settings, registry.list_relays, relay_map, callbacks)
+    commands = MediaCommands(relays, MediaPeers(process.gateway, relay_map))
     left_sessions = LeftSessions(commands, process.tasks, relays.is_silent)
     outage = RegistryOutage(process.settings.times.registry_away_s)
     return MediaPlane(

@@ -56,7 +56,7 @@ class Inside:
         self.leases = parts.leases
         self.edges = parts.edges
         self.journal = parts.journal
-        self.relay_ports = parts.relay_ports
+        self.relay_map = parts.relay_map
         self.guard = parts.guard
         self.updates = parts.updates
         self.sip = parts.signalling.sip

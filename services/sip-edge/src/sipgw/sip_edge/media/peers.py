@@ -17,7 +17,7 @@ from sipgw.sip import SipParseError, SipUri, Via, parse_uri
 from sipgw.sip_edge.errors import Rejected
 from sipgw.sip_edge.gateway_config import ConfigHolder
 from sipgw.sip_edge.media import sdp_exchange
-from sipgw.sip_edge.media.relay_ports import RelayPorts
+from sipgw.sip_edge.media.relay_map import RelayMap
 
 _LEAST_PREFIX: Final = {4: 8, 6: 16}
 """The shortest prefix of a trusted network: a wider one could contain anybody."""
@@ -27,9 +27,9 @@ _NOT_ACCEPTABLE: Final = 488
 class MediaPeers:
     """Give the peer facts for each description that a relay gets."""
 
-    def __init__(self, gateway: ConfigHolder, relay_ports: RelayPorts) -> None:
+    def __init__(self, gateway: ConfigHolder, relays: RelayMap) -> None:
         self._gateway = gateway
-        self._relay_ports = relay_ports
+        self._relays = relays
 
     def of(self, record: calls.CallSession, media: relay.MediaSpec) -> relay.MediaPeer:
         """Give the facts that belong to `media`, from the record as it stands."""
@@ -58,7 +58,7 @@ class MediaPeers:
         if not media.remote_address:  # hold by 0.0.0.0, or a name: nothing is sent before a latch
             return
         destination = Source(canonical_host(media.remote_address), media.remote_rtp_port)
-        if self._relay_ports.has(*destination) or is_hopeless(destination, source, trunk):
+        if self._relays.has(*destination) or is_hopeless(destination, source, trunk):
             text = f"No media is sent to {destination.host} port {destination.port}"
             raise Rejected(_NOT_ACCEPTABLE, text, headers=(("Warning", f'399 sipgw "{text}"'),), detail=text)
 

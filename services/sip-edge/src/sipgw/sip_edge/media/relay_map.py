@@ -1,37 +1,53 @@
-"""The nodes of the relays, as the registry lists them. Relays on one node are lost together."""
+"""The relays as the registry lists them: their nodes and their media ports.
+
+Relays on one node are lost together. No call's audio may be sent to a relay's ports: two calls that name each
+other's ports would send each other audio for ever.
+"""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.registry.v1 import registry_pb2 as registry
 from sipgw.calls import identity_of
 from sipgw.control import ControlError
+from sipgw.rtp.source_latch import canonical_host
 from sipgw.runtime.settings import Identity
 
 ListRelays = Callable[[], Awaitable[Sequence[registry.Relay]]]
-_KEPT_S = 5.0
+_PERIOD_S = 5.0
 
 
 class RelayMap:
-    """The last list of relays and nodes; `refresh` renews it."""
+    """The last list of relays. A new relay appears within one period."""
 
-    def __init__(self, list_relays: ListRelays) -> None:
-        self._list_relays = list_relays
+    def __init__(self) -> None:
         self._listed: dict[Identity, registry.RelayRegistration] = {}
-        self._until = 0.0
+        self._ranges: dict[str, list[range]] = {}
 
-    async def refresh(self) -> None:
-        """Ask the registry, at most every five seconds; if it does not respond, the last list stays."""
-        now = asyncio.get_running_loop().time()
-        if now < self._until:
-            return
-        self._until = now + _KEPT_S
-        try:
-            listed = [one.registration for one in await self._list_relays() if one.healthy]
-        except ControlError:
-            return
-        self._listed = {identity_of(one.relay): one for one in listed}
+    async def follow(self, list_relays: ListRelays) -> None:
+        """Ask the registry periodically, for ever; if it does not respond, the last list stays."""
+        while True:
+            with contextlib.suppress(ControlError):
+                self.take(await list_relays())
+            await asyncio.sleep(_PERIOD_S)
+
+    def take(self, listed: Sequence[registry.Relay]) -> None:
+        """Replace the list. The ports of a relay count whether its lease stands or not."""
+        self._listed = {
+            identity_of(one.registration.relay): one.registration for one in listed if one.healthy
+        }
+        self._ranges = {}
+        for one in (relay.registration for relay in listed if relay.registration.rtp_last_port):
+            ports = range(one.rtp_first_port, one.rtp_last_port + 1)
+            hosts = {one.advertised_address, one.control_address.rpartition(":")[0].strip("[]")}
+            for host in hosts:
+                self._ranges.setdefault(canonical_host(host), []).append(ports)
+
+    def has(self, host: str, port: int) -> bool:
+        """Tell whether a relay may receive media at an address and port."""
+        return any(port in ports for ports in self._ranges.get(host, ()))
 
     def beside(self, relays: Iterable[Identity]) -> set[Identity]:
         """Give all relays on the nodes of `relays`; none if every relay is on these nodes."""

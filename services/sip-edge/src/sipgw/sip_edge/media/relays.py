@@ -46,7 +46,9 @@ class RelayCallbacks:
 class Relays:
     """Streams to relays, one each, opened on demand."""
 
-    def __init__(self, settings: EdgeSettings, list_relays: ListRelays, callbacks: RelayCallbacks) -> None:
+    def __init__(
+        self, settings: EdgeSettings, list_relays: ListRelays, relay_map: RelayMap, callbacks: RelayCallbacks
+    ) -> None:
         self._me = settings.identity
         self._tls = settings.tls
         self._list_relays = list_relays
@@ -59,7 +61,7 @@ class Relays:
         self._lapsed: set[Identity] = set()
         self._gone: set[Identity] = set()
         self._judged: set[Identity] = set()
-        self._map = RelayMap(list_relays)
+        self._map = relay_map
 
     def link(self, anchor: calls.MediaAnchor) -> RelayLink:
         """Give the stream to a relay, opening it if there is none."""
@@ -133,8 +135,6 @@ class Relays:
     async def _poll(self, in_use: Callable[[], set[Identity]]) -> None:
         while True:
             used = in_use()  # looks at every call
-            if used:
-                await self._map.refresh()
             self._judged = used | self._witness_for(used)
             metrics.RELAYS_CONNECTED.set(sum(link.is_connected for link in self._links.values()))
             await self._close_unused(self._judged)
