@@ -1,6 +1,7 @@
 """Calls change their relay under real RTP: when it died, when it froze, and on purpose while it drains."""
 
 import asyncio
+import contextlib
 import itertools
 import signal
 import time
@@ -12,7 +13,7 @@ from gatewaykit.gateway import Gateway, eventually
 from gatewaykit.phone import Phone, PhoneCall
 from gatewaykit.rtp import SILENCE, noise, worst_gap
 
-from sipgw.bot import BotServer, Call, Dtmf, Resumed
+from sipgw.bot import BotServer, Call, CallEnded, Dtmf, Resumed
 from sipgw.runtime.patience import patient
 
 pytestmark = pytest.mark.system
@@ -35,11 +36,12 @@ class Conversations:
     async def __call__(self, call: Call) -> None:
         self.calls.setdefault(call.call_id, []).append(call)
         watching = asyncio.create_task(self._watch(call))
-        async for frame in call.frames():
-            if not frame.concealed:
-                self.seqs.setdefault(call.call_id, []).append(frame.seq)
-                self.heard_at.setdefault(call.call_id, []).append(time.monotonic())
-                await call.play_raw(frame.data)
+        with contextlib.suppress(CallEnded):  # frames may be left when the call ends
+            async for frame in call.frames():
+                if not frame.concealed:
+                    self.seqs.setdefault(call.call_id, []).append(frame.seq)
+                    self.heard_at.setdefault(call.call_id, []).append(time.monotonic())
+                    await call.play_raw(frame.data)
         await watching
         self.ended.append(call.end_reason)
 

@@ -1,10 +1,11 @@
 """The tests' bot: an echo that logs its callers; with HANG_UP_AFTER_S it hangs up by itself."""
 
 import asyncio
+import contextlib
 import json
 import os
 
-from sipgw.bot import Call, Resumed, serve
+from sipgw.bot import Call, CallEnded, Resumed, serve
 
 NAME = os.environ.get("NAME", "bot")
 HANG_UP_AFTER_S = float(os.environ.get("HANG_UP_AFTER_S", "0"))
@@ -19,8 +20,9 @@ async def echo(call: Call) -> None:
     tasks = [asyncio.create_task(watch(call))]
     if HANG_UP_AFTER_S:
         tasks.append(asyncio.create_task(hang_up(call)))
-    async for frame in call.frames():
-        await call.play_raw(frame.data)
+    with contextlib.suppress(CallEnded):  # frames may be left when the call ends
+        async for frame in call.frames():
+            await call.play_raw(frame.data)
     for task in tasks:
         task.cancel()
     tell("call_ended", call_id=call.call_id)

@@ -1,6 +1,7 @@
 """A call whose gateway process dies or hands it over is one conversation: same Call, same handler."""
 
 import asyncio
+import contextlib
 
 import grpc
 import grpc.aio
@@ -183,9 +184,10 @@ class Conversation:
     async def __call__(self, call: Call) -> None:
         self.calls.append(call)
         watching = asyncio.create_task(self._watch(call))
-        async for frame in call.frames():
-            self.seqs.append(frame.seq)
-            await call.play_raw(frame.data)
+        with contextlib.suppress(CallEnded):  # frames may be left when the call ends
+            async for frame in call.frames():
+                self.seqs.append(frame.seq)
+                await call.play_raw(frame.data)
         await watching
         self.ended.put_nowait(call.end_reason)
 
