@@ -8,6 +8,7 @@ HERE = Path(__file__).parent
 BENCHES = (
     "sip_parse",
     "trunk_batch",
+    "impairments",
     "recorder_cost",
     "placement",
     "mtls_control",
