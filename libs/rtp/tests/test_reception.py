@@ -81,6 +81,16 @@ def test_a_telephone_event_counts_but_says_nothing_about_jitter():
     assert (reception.received, reception.lost, reception.jitter) == (3, 0, 0.0)
 
 
+def test_telephone_events_begin_nothing_and_move_nothing_far():
+    reception = Reception()
+    assert not reception.receive(40_000, None, 0)
+    feed(reception, [1, 2])
+    for sequence in (500, 501, 40_000, 40_001):
+        assert not reception.receive(sequence, None, 0)
+    feed(reception, [3])
+    assert (reception.received, reception.lost, reception.highest_sequence) == (3, 0, 3)
+
+
 def stream(chance: random.Random, length: int) -> list[tuple[int, int, int]]:
     """(sequence, timestamp, arrival) with loss, duplicates, disorder, jitter and new beginnings."""
     sequence, timestamp, clock = chance.randrange(65536), chance.randrange(2**32), chance.randrange(2**32)
@@ -146,3 +156,12 @@ def test_a_row_of_another_call_begins_at_nothing():
     assert table.totals(1).lost == 6
     table.receive(rows[:1], np.array([7], np.uint16), np.array([0], np.uint32), 5)
     assert (table.totals(0).received, table.totals(0).lost) == (1, 0)
+
+
+def test_a_row_has_begun_with_its_first_audio():
+    table = ReceptionTable(1)
+    one = np.array([0]), np.array([7], np.uint16), np.array([0], np.uint32)
+    table.receive(*one, 0, timed=np.array([False]))
+    assert not table.has_begun(0)
+    table.receive(*one, 0, timed=np.array([True]))
+    assert table.has_begun(0)

@@ -31,8 +31,11 @@ class Reception:
         """Count a packet; return False for one out of all order.
 
         ``arrival`` is our clock in timestamp units. Pass no timestamp for a packet whose timestamp does not
-        move with time (a telephone event): it says nothing about jitter.
+        move with time (a telephone event): it says nothing about jitter, and since some senders number such
+        packets apart from the audio, it begins nothing and moves the highest number only a little.
         """
+        if timestamp is None and not self._is_near(sequence):
+            return False
         if self._base == _NONE:
             self._begin(sequence)
         else:
@@ -74,6 +77,10 @@ class Reception:
         lost = expected - (self._received - self._received_prior)
         self._expected_prior, self._received_prior = self._expected, self._received
         return min((lost << 8) // expected, 255) if expected > 0 and lost > 0 else 0
+
+    def _is_near(self, sequence: int) -> bool:
+        advance = (sequence - self._highest) % _MODULUS
+        return self._base != _NONE and (advance < MAX_MISORDER or advance > _MODULUS - MAX_MISORDER)
 
     @property
     def _expected(self) -> int:

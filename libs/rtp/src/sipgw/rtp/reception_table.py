@@ -66,9 +66,17 @@ class ReceptionTable:
         """Count one packet of each of ``rows``, which are all different.
 
         ``arrival`` is our clock in timestamp units; ``timed`` is False for packets whose timestamp does not
-        move with time (telephone events), which say nothing about jitter. Shape (n,) each; the result is
-        False where a packet is out of all order and not counted.
+        move with time (telephone events), which say nothing about jitter, and which some senders number
+        apart from the audio: they begin nothing and move no row far. Shape (n,) each; the result is False
+        where a packet is out of all order and not counted.
         """
+        if timed is not None and not timed.all():
+            near = timed | self._is_near(rows, sequence)
+            if not near.all():
+                when = arrival if isinstance(arrival, int) else arrival[near]
+                counted = near.copy()
+                counted[near] = self.receive(rows[near], sequence[near], timestamp[near], when, timed[near])
+                return counted
         numbers = sequence.astype(np.int64)
         begun = self._begun[rows]
         advance = (numbers - self._highest[rows]) & 0xFFFF
@@ -110,6 +118,14 @@ class ReceptionTable:
             highest_sequence=int(self._highest[row]) & 0xFFFFFFFF,
             jitter=float(self._jitter[row]),
         )
+
+    def has_begun(self, row: int) -> bool:
+        """Return whether audio of the row's source was counted."""
+        return bool(self._begun[row])
+
+    def _is_near(self, rows: Rows, sequence: SequencesU16) -> Mask:
+        advance = (sequence - self._highest[rows]) & 0xFFFF
+        return self._begun[rows] & ((advance < MAX_MISORDER) | (advance > 0x10000 - MAX_MISORDER))
 
     def _expected(self, row: int) -> int:
         return int(self._highest[row] - self._base[row]) + 1 if self._begun[row] else 0

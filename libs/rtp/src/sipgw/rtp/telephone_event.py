@@ -86,11 +86,19 @@ class DtmfReceiver:
         self._pressed: _Pressed | None = None
         self._ended: deque[int] = deque(maxlen=_REMEMBERED)  # timestamps of events that are over
         self._events: deque[DigitEvent] = deque()
+        self._source: int | None = None
 
     def receive_packet(
-        self, payload: bytes, *, timestamp: int, sequence: int, marker: bool, now: float
+        self, payload: bytes, *, timestamp: int, sequence: int, marker: bool, now: float, source: int = 0
     ) -> None:
-        """Take a packet of the telephone-event payload type; ignore events that are no keys."""
+        """Take a packet of the telephone-event payload type; ignore events that are no keys.
+
+        ``source`` is its SSRC: each numbers and stamps its packets by itself.
+        """
+        if source != self._source:
+            self._source = source
+            self._end()
+            self._ended.clear()
         try:
             event = TelephoneEvent.parse(payload)
         except RtpParseError:
@@ -118,11 +126,6 @@ class DtmfReceiver:
             self._pressed = _Pressed(event.digit, timestamp, event.duration, 0, sequence, now)
         if event.end:
             self._end()
-
-    def restart(self) -> None:
-        """Forget the old timestamps: the sender began anew with another SSRC."""
-        self._end()
-        self._ended.clear()
 
     def next_event(self) -> DigitEvent | None:
         """Take the oldest event."""

@@ -119,7 +119,6 @@ class ReceivedAudio:
     def _switch_source(self, packet: RtpPacket) -> None:
         self._lost_before += self._reception.lost
         self._reception = Reception()
-        self._keys.restart()
         self._ssrc = packet.ssrc
 
     def _count(self, packet: RtpPacket, arrived_s: float, *, is_audio: bool) -> None:
@@ -151,6 +150,7 @@ class ReceivedAudio:
             sequence=packet.sequence,
             marker=packet.marker,
             now=arrived_s,
+            source=packet.ssrc,
         )
         while (event := self._keys.next_event()) is not None:
             if isinstance(event, DigitEnded):

@@ -31,6 +31,7 @@ from sipgw.media_relay.rtp.transmitter import Transmitter
 from sipgw.media_relay.rtp.uplink import Uplink
 from sipgw.rtp.jitter_buffer import JitterBuffer
 from sipgw.rtp.media_destination import LocalAddresses, Reach
+from sipgw.rtp.packet import RtpPacket
 from sipgw.rtp.source_latch import Source, SourceLatch
 from sipgw.rtp.telephone_event import DigitEvent, DigitStarted, DtmfSender
 
@@ -241,23 +242,14 @@ class MediaPlane:
 
     # -- ReceiverListener
 
-    def on_event_packet(
-        self, row: int, payload: bytes, *, timestamp: int, sequence: int, marker: bool
-    ) -> None:
+    def on_event_packet(self, row: int, packet: RtpPacket) -> None:
         """See ReceiverListener."""
-        now_s = self._tick_number * TICK_S
-        for event in self._digits.receive(
-            row, payload, timestamp=timestamp, sequence=sequence, marker=marker, now_s=now_s
-        ):
+        for event in self._digits.receive(row, packet, self.now_s):
             self._tell_digit(row, event)
 
     def on_rtcp(self, row: int, datagram: bytes) -> None:
         """See ReceiverListener."""
         self.reports.receive(row, datagram)
-
-    def on_source_changed(self, row: int) -> None:
-        """See ReceiverListener."""
-        self._digits.restart(row)
 
     # -- inside
 

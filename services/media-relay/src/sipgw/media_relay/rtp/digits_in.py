@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from sipgw.rtp.packet import RtpPacket
 from sipgw.rtp.telephone_event import DigitEvent, DigitStarted, DtmfReceiver
 
 
@@ -26,20 +27,19 @@ class DigitsIn:
         self._clock_hz.pop(row, None)
         self._pressed.discard(row)
 
-    def restart(self, row: int) -> None:
-        """Start anew: the caller's stream began again."""
-        if row in self._receivers:
-            self._receivers[row].restart()
-            self._pressed.add(row)  # a key that `restart` ended is reported at the next tick
-
-    def receive(
-        self, row: int, payload: bytes, *, timestamp: int, sequence: int, marker: bool, now_s: float
-    ) -> Iterator[DigitEvent]:
+    def receive(self, row: int, packet: RtpPacket, now_s: float) -> Iterator[DigitEvent]:
         """Take an event packet; yield the keys that it begins or ends."""
         receiver = self._receivers.get(row)
         if receiver is None:
             receiver = self._receivers[row] = DtmfReceiver(self._clock_hz.get(row, 8000))
-        receiver.receive_packet(payload, timestamp=timestamp, sequence=sequence, marker=marker, now=now_s)
+        receiver.receive_packet(
+            packet.payload,
+            timestamp=packet.timestamp,
+            sequence=packet.sequence,
+            marker=packet.marker,
+            now=now_s,
+            source=packet.ssrc,
+        )
         yield from self._take(row, receiver)
 
     def handle_timers(self, now_s: float) -> Iterator[tuple[int, DigitEvent]]:

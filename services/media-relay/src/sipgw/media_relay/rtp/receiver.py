@@ -1,6 +1,7 @@
 """RtpReceiver: callers' packets as columns: their sources, their payload, their losses.
 
 Audio goes into the jitter buffer. Keys (RFC 4733) and RTCP on the RTP port take the slow path, one by one.
+Keys may come under an SSRC of their own: the audio's SSRC and its statistics never follow them.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from sipgw.audio import PayloadU8
 from sipgw.media_relay.pipeline.stage import Tick
 from sipgw.media_relay.rtp.rtp_sweep import SLOT
 from sipgw.rtp.jitter_buffer import JitterBuffer
+from sipgw.rtp.packet import RtpPacket
 from sipgw.rtp.packet_batch import HEADER_BYTES, PacketBatch, is_rtcp, parse_batch
 from sipgw.rtp.reception_table import ReceptionTable
 from sipgw.rtp.source_latch import Heard
@@ -29,18 +31,12 @@ _OLD_SSRC_SILENCE_TICKS: Final = 12
 class ReceiverListener(Protocol):
     """Hears of what is not audio: rare, so one call each."""
 
-    def on_event_packet(
-        self, row: int, payload: bytes, *, timestamp: int, sequence: int, marker: bool
-    ) -> None:
+    def on_event_packet(self, row: int, packet: RtpPacket) -> None:
         """Take a packet of telephone events."""
         ...
 
     def on_rtcp(self, row: int, datagram: bytes) -> None:
         """Take RTCP that came to the RTP port."""
-        ...
-
-    def on_source_changed(self, row: int) -> None:
-        """Note that the caller's stream began anew under another SSRC."""
         ...
 
 
@@ -74,6 +70,8 @@ class RtpReceiver:
         self._highest = np.zeros(rows, np.uint16)
         self.last_heard = np.zeros(rows, np.int64)
         """The tick of the last packet, or of the row's opening."""
+        self._ssrc_heard = np.zeros(rows, np.int64)
+        """The tick of the last packet of `ssrc`."""
         self.last_audio = np.zeros(rows, np.int64)
         self._earlier = [ReceptionTotals(0, 0, 0.0)] * rows
         """The totals of earlier SSRCs."""
@@ -152,7 +150,7 @@ class RtpReceiver:
             self.unexpected += int((accepted & ~known).sum())
             self.last_heard[rows[accepted]] = tick.number
             accepted &= known
-        accepted = self._judge_sources(rows, batch, accepted, tick)
+        accepted = self._judge_sources(rows, batch, datagrams, accepted, tick)
         if not accepted.all():
             which = np.flatnonzero(accepted)
             if not len(which):
@@ -179,17 +177,10 @@ class RtpReceiver:
         counted = self.reception.receive(rows, batch.sequence, batch.timestamp, arrival, timed=~events)
         newer = (batch.sequence - self._highest[rows]).view(np.int16) > 0
         self._highest[rows] = np.where(newer, batch.sequence, self._highest[rows])
-        self.last_heard[rows] = tick.number
+        self.last_heard[rows] = self._ssrc_heard[rows] = tick.number
         if events.any():
             for i in np.flatnonzero(events).tolist():
-                start = int(batch.payload_start[i])
-                self._listener.on_event_packet(
-                    int(rows[i]),
-                    datagrams[i, start : start + int(batch.payload_length[i])].tobytes(),
-                    timestamp=int(batch.timestamp[i]),
-                    sequence=int(batch.sequence[i]),
-                    marker=bool(batch.marker[i]),
-                )
+                self._listener.on_event_packet(int(rows[i]), _packet(batch, datagrams, i))
         audio = counted & ~events & (batch.payload_length > 0) & self._is_receiving[rows]
         self.last_audio[rows[audio]] = tick.number
         self._write_audio(rows, batch, datagrams, audio)
@@ -212,36 +203,58 @@ class RtpReceiver:
             which, rest = rest[alike], rest[~alike]
             self._jitter.write(rows[which], batch.timestamp[which], datagrams[which, start : start + length])
 
-    def _judge_sources(self, rows: Rows, batch: PacketBatch, accepted: Mask, tick: Tick) -> Mask:
-        """Keep packets of each call's SSRC; accept a new SSRC by the rules."""
+    def _judge_sources(
+        self, rows: Rows, batch: PacketBatch, datagrams: npt.NDArray[np.uint8], accepted: Mask, tick: Tick
+    ) -> Mask:
+        """Keep packets of each call's SSRC; accept a new SSRC by the rules.
+
+        Hand on keys under an SSRC of their own, and keep them from all that follows.
+        """
         same = (self.ssrc[rows] == batch.ssrc) & self.has_ssrc[rows]
         if same.all():
             return accepted
         for i in np.flatnonzero(accepted & ~same).tolist():
-            if not self._meet(int(rows[i]), int(batch.ssrc[i]), int(batch.sequence[i]), tick):
+            row = int(rows[i])
+            if self.has_ssrc[row] and batch.payload_type[i] == self._event_payload_type[row]:
+                self.last_heard[row] = tick.number
+                self._listener.on_event_packet(row, _packet(batch, datagrams, i))
+                accepted[i] = False
+            elif not self._meet(row, int(batch.ssrc[i]), int(batch.sequence[i]), tick):
                 accepted[i] = False
         return accepted
 
     def _meet(self, row: int, ssrc: int, sequence: int, tick: Tick) -> bool:
         """Judge a packet of another SSRC.
 
-        Accept it when the old one is silent, or when the new one continues.
+        Accept it when the old one is silent or brought nothing but keys, or when the new one continues.
         """
         if self.has_ssrc[row]:
-            is_silent = tick.number - self.last_heard[row] > _OLD_SSRC_SILENCE_TICKS
+            is_silent = tick.number - self._ssrc_heard[row] > _OLD_SSRC_SILENCE_TICKS
+            is_free = is_silent or not self.reception.has_begun(row)
             goes_on = self._candidate_ssrc[row] == ssrc and self._candidate_next[row] == sequence
             self._candidate_ssrc[row] = ssrc
             self._candidate_next[row] = (sequence + 1) & 0xFFFF
-            if not (is_silent or goes_on):
+            if not (is_free or goes_on):
                 return False
             self._earlier[row] = self.totals(row)
             self.reception.reset(row)
             self._jitter.resynchronize(np.array([row]))
-            self._listener.on_source_changed(row)
         self.ssrc[row] = ssrc
         self.has_ssrc[row] = True
         self._highest[row] = (sequence - 1) & 0xFFFF
         return True
+
+
+def _packet(batch: PacketBatch, datagrams: npt.NDArray[np.uint8], i: int) -> RtpPacket:
+    start = int(batch.payload_start[i])
+    return RtpPacket(
+        payload_type=int(batch.payload_type[i]),
+        sequence=int(batch.sequence[i]),
+        timestamp=int(batch.timestamp[i]),
+        ssrc=int(batch.ssrc[i]),
+        marker=bool(batch.marker[i]),
+        payload=datagrams[i, start : start + int(batch.payload_length[i])].tobytes(),
+    )
 
 
 def _narrow(batch: PacketBatch, which: npt.NDArray[np.intp]) -> PacketBatch:

@@ -1,0 +1,112 @@
+"""Keys that callers press, over real sockets: what the bot's edge is told, and what is heard beside them."""
+
+import struct
+
+import pytest
+
+from sipgw.rtp import RtpPacket
+
+KEY_SSRC = 0x0E0E0E0E
+
+
+class Keypad:
+    """Sends keys of eight packets under an SSRC and numbers of its own."""
+
+    def __init__(self, phone, ssrc=KEY_SSRC, sequence=500):
+        self.phone, self.ssrc, self.sequence = phone, ssrc, sequence
+
+    def packets(self, digit):
+        begin = self.phone.timestamp
+        for n in range(8):
+            payload = struct.pack("!BBH", int(digit), (0x80 if n >= 5 else 0) | 10, 160 * min(n + 1, 6))
+            yield RtpPacket(101, self.sequence & 0xFFFF, begin, self.ssrc, n == 0, payload)
+            self.sequence += 1
+
+
+def press(bench, phone, keypad, digits, *, voice):
+    """Press the keys; return the frames said meanwhile and in pauses of 100 ms."""
+    said = []
+    for digit in digits:
+        for packet in keypad.packets(digit):
+            phone.send(packet)
+            if voice:
+                said += bench.talk(phone, 1)
+            else:
+                phone.timestamp += 160
+                bench.tick(4)
+        said += bench.talk(phone, 5)
+    return said
+
+
+def digits(bench):
+    return "".join(digit.digit for digit in bench.edge.of("digit_received"))
+
+
+def heard_by_bot(bench):
+    return [frame.tobytes() for _, block in bench.bots.blocks for frame in block.payload]
+
+
+@pytest.mark.parametrize("voice", [True, False], ids=["voice goes on", "voice pauses"])
+@pytest.mark.parametrize("sequence", [500, 0xFFF0, 103], ids=str)
+def test_keys_under_an_ssrc_of_their_own_cost_no_voice(bot_bench, voice, sequence):
+    phone = bot_bench.phone()
+    session = bot_bench.call(phone, bot="bot:1")
+    said = bot_bench.talk(phone, 20)
+    said += press(bot_bench, phone, Keypad(phone, sequence=sequence), "123", voice=voice)
+    said += bot_bench.talk(phone, 20)
+    bot_bench.tick(40)
+    assert digits(bot_bench) == "123"
+    heard = heard_by_bot(bot_bench)
+    assert [frame for frame in heard if frame in said] == said
+    assert bot_bench.plane.receiver.ssrc[session.row] == phone.ssrc
+    totals = bot_bench.plane.receiver.totals(session.row)
+    assert (totals.received, totals.lost) == (len(said), 0)
+
+
+def test_keys_numbered_apart_from_the_audio_under_its_ssrc_cost_no_voice(bot_bench):
+    phone = bot_bench.phone()
+    bot_bench.call(phone, bot="bot:1")
+    said = bot_bench.talk(phone, 5)
+    said += press(bot_bench, phone, Keypad(phone, ssrc=phone.ssrc, sequence=40_000), "12", voice=True)
+    bot_bench.tick(40)
+    assert digits(bot_bench) == "12"
+    assert [frame for frame in heard_by_bot(bot_bench) if frame in said] == said
+
+
+def test_voice_that_comes_after_keys_of_another_ssrc_is_heard_from_its_first_frame(bot_bench):
+    phone = bot_bench.phone()
+    session = bot_bench.call(phone, bot="bot:1")
+    for packet in Keypad(phone).packets("7"):
+        phone.send(packet)
+        phone.timestamp += 160
+        bot_bench.tick(4)
+    said = bot_bench.talk(phone, 10)
+    bot_bench.tick(40)
+    assert digits(bot_bench) == "7"
+    assert [frame for frame in heard_by_bot(bot_bench) if frame in said] == said
+    assert bot_bench.plane.receiver.ssrc[session.row] == phone.ssrc
+
+
+def test_voice_of_a_new_ssrc_is_heard_at_once_when_the_old_one_left_only_keys(bot_bench):
+    phone = bot_bench.phone()
+    bot_bench.call(phone, bot="bot:1")
+    bot_bench.talk(phone, 10)
+    press(bot_bench, phone, Keypad(phone), "1", voice=False)
+    keypad = Keypad(phone)
+    for packet in keypad.packets("2"):
+        phone.send(packet)
+        bot_bench.tick(4)
+    phone.ssrc, phone.sequence, phone.timestamp = 999, 40_000, 12
+    said = bot_bench.talk(phone, 10)
+    bot_bench.tick(40)
+    assert [frame for frame in heard_by_bot(bot_bench) if frame in said] == said
+
+
+def test_a_caller_that_only_presses_keys_is_latched_and_never_silent(bot_bench):
+    phone = bot_bench.phone()
+    session = bot_bench.call(phone, bot="bot:1")
+    for packet in Keypad(phone).packets("9"):
+        phone.send(packet)
+        bot_bench.tick(4)
+    assert bot_bench.plane._leg(session.row).latch.latched == (phone.address, phone.port)
+    assert bot_bench.number - bot_bench.plane.receiver.last_heard[session.row] < 8
