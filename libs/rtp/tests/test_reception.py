@@ -3,6 +3,7 @@ import random
 import numpy as np
 import pytest
 
+from sipgw.rtp.kernels.columns import new_calls
 from sipgw.rtp.reception import Reception
 from sipgw.rtp.reception_table import ReceptionTable
 
@@ -114,7 +115,7 @@ def test_the_columns_are_the_scalar_row_by_row():
     calls, length = 40, 400
     streams = [stream(chance, length) for _ in range(calls)]
     scalars = [Reception() for _ in range(calls)]
-    table = ReceptionTable(calls + 5)
+    table = ReceptionTable(new_calls(calls + 5))
     rows_of = [chance.sample(range(calls), chance.randint(1, calls)) for _ in range(length)]
     position = [0] * calls
     for tick, calls_now in enumerate(rows_of):
@@ -146,7 +147,7 @@ def test_the_columns_are_the_scalar_row_by_row():
 
 
 def test_a_row_of_another_call_begins_at_nothing():
-    table = ReceptionTable(2)
+    table = ReceptionTable(new_calls(2))
     rows = np.array([0, 1])
     for number in (1, 2, 9):
         table.receive(rows, np.full(2, number, np.uint16), np.full(2, number, np.uint32), number * 50)
@@ -159,7 +160,7 @@ def test_a_row_of_another_call_begins_at_nothing():
 
 
 def test_a_row_has_begun_with_its_first_audio():
-    table = ReceptionTable(1)
+    table = ReceptionTable(new_calls(1))
     one = np.array([0]), np.array([7], np.uint16), np.array([0], np.uint32)
     table.receive(*one, 0, timed=np.array([False]))
     assert not table.has_begun(0)

@@ -8,6 +8,7 @@ from sipgw.media_relay.pipeline import FrameFlag, Tick
 from sipgw.media_relay.pipeline.pipeline import MediaPipeline
 from sipgw.media_relay.rtp.uplink import Uplink
 from sipgw.rtp.jitter_buffer import JitterBuffer
+from sipgw.rtp.kernels.columns import new_calls
 
 WIRE = AudioFormat(Codec.PCMU, 8000, 20)
 ROW, ROWS = 1, 3
@@ -41,7 +42,7 @@ class Call:
     """One caller; packet n has bytes n + 1."""
 
     def __init__(self, wire=WIRE):
-        self.jitter, self.receiver, self.bot = JitterBuffer(ROWS), Receiver(), Bot()
+        self.jitter, self.receiver, self.bot = JitterBuffer(new_calls(ROWS)), Receiver(), Bot()
         self.uplink = Uplink(ROWS, self.jitter, self.receiver, MediaPipeline((self.bot,)))
         self.jitter.open(ROW, silence=0xFF, now_s=0.0)
         self.uplink.open(ROW, wire)

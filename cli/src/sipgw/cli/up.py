@@ -148,6 +148,8 @@ def _tell(show: "CallsShow", event: "SupervisorEvent") -> None:
             show.say(f"{name} did not end by itself and was killed")
         case ServiceLogged(name="bot", line=line) if line.event == "digit_received" and line.record:
             show.pressed(str(line.record.get("call_id", "")), str(line.record.get("digit", "")))
+        case ServiceLogged(name=name, line=line) if line.event == "compiling_kernels":
+            show.say(f"{name}: compiling the media plane, once for this version: some ten seconds ...")
         case ServiceLogged(name=name, line=line) if line.level in {"warning", "error", "critical"}:
             show.say(f"{name}: {line.level}: {line.words()}")
         case _:

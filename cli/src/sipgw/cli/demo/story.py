@@ -69,6 +69,8 @@ class Listener:
             case ServiceCrashed(name=name, how=how):
                 self._tell(f"{name} is gone", f"it {how}; it is started again")
                 self.crashes.append(f"{name} {how}")
+            case ServiceLogged(name=name, line=line) if line.event == "compiling_kernels":
+                self._tell(f"{name} compiles the media plane", "once for this version; some ten seconds ...")
             case ServiceLogged(name="bot", line=line) if line.event == "digit_received" and line.record:
                 self.digits += str(line.record.get("digit", ""))
             case _:

@@ -57,6 +57,8 @@ def relay_services(settings: GatewaySettings, registry: str) -> list[ServiceSpec
                 *("--rtp-ports", str(ports), "--registry", registry),
             ),
             binds={"listen": _ANY, "admin": _ANY},
+            # The first start on a machine compiles the media plane.
+            ready_timeout_s=180.0,
         )
         for lane, ports in enumerate(settings.rtp_ports)
     ]

@@ -1,7 +1,8 @@
-"""Errors of datagrams.
+"""Errors of datagrams and of kernels.
 
 RtpError
-└── RtpParseError    the peer sent no RTP
+├── RtpParseError        the peer sent no RTP
+└── KernelsUnavailable   the machine code of the hot path can't be had
 """
 
 
@@ -11,3 +12,7 @@ class RtpError(Exception):
 
 class RtpParseError(RtpError):
     """The datagram is no RTP packet; the message says why."""
+
+
+class KernelsUnavailable(RtpError):
+    """There is no machine code for the hot path; the message says why and what to do."""

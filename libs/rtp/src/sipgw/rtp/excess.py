@@ -9,16 +9,18 @@ A full queue holds its sender back. Then a burst too arrives at real time, as fa
 backlog either.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from sipgw.rtp.kernels.columns import FAR
+
 Rows = npt.NDArray[np.integer]
 BytesI64 = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+SecondsF64 = npt.NDArray[np.float64]
 
-_FAR: Final = 1 << 62
 _SLOWEST, _FASTEST = 0.9, 1.1
 _SPEAKING: Final = 0.5  # of real time: below it speech is ending
 HALF_WINDOW_S: Final = 0.5
@@ -34,25 +36,34 @@ class ExcessWatch:
     """
 
     def __init__(
-        self, rows: int, *, target_bytes: int, full_bytes: int = _FAR, bytes_per_s: int = 8000
+        self,
+        columns: npt.NDArray[Any],
+        *,
+        target_bytes: int,
+        full_bytes: int = FAR,
+        bytes_per_s: int = 8000,
     ) -> None:
+        """Take `columns`: an array of `EXCESS`, one record a row."""
         self._target = target_bytes
         self._full = full_bytes
-        self._was_full = np.zeros(rows, np.bool_)
+        self._was_full: Mask = columns["was_full"]
         self._real_time = bytes_per_s
-        self._window_start = np.zeros(rows)
-        self._minimum = np.full(rows, _FAR, np.int64)
-        self._arrived = np.zeros(rows, np.int64)
+        self._window_start: SecondsF64 = columns["window_start"]
+        self._minimum: BytesI64 = columns["minimum"]
+        self._arrived: BytesI64 = columns["arrived"]
         # The half window before: each judgement covers both halves, the last second, and is made twice a
         # second.
-        self._elapsed_before = np.zeros(rows)
-        self._minimum_before = np.full(rows, _FAR, np.int64)
-        self._arrived_before = np.zeros(rows, np.int64)
-        self._was_full_before = np.zeros(rows, np.bool_)
-        self.debt = np.zeros(rows, np.int64)  # bytes still to be dropped, per row
-        self._owed_since = np.zeros(rows)
-        self._patience = np.full(rows, PATIENCE_S)
-        self._turn = np.zeros(rows, np.bool_)
+        self._elapsed_before: SecondsF64 = columns["elapsed_before"]
+        self._minimum_before: BytesI64 = columns["minimum_before"]
+        self._arrived_before: BytesI64 = columns["arrived_before"]
+        self._was_full_before: Mask = columns["was_full_before"]
+        self.debt: BytesI64 = columns["debt"]
+        """Bytes still to be dropped, per row."""
+        self._owed_since: SecondsF64 = columns["owed_since"]
+        self._patience: SecondsF64 = columns["patience"]
+        self._turn: Mask = columns["turn"]
+        self._minimum[:] = self._minimum_before[:] = FAR
+        self._patience[:] = PATIENCE_S
 
     def reset(self, row: int, now_s: float, *, patience_s: float = PATIENCE_S) -> None:
         """Begin to watch a row anew; only quiet frames are dropped for `patience` seconds."""
@@ -112,6 +123,6 @@ class ExcessWatch:
 
     def _open_windows(self, rows: Rows, now_s: float) -> None:
         self._window_start[rows] = now_s
-        self._minimum[rows] = _FAR
+        self._minimum[rows] = FAR
         self._arrived[rows] = 0
         self._was_full[rows] = False

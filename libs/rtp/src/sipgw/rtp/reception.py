@@ -4,10 +4,9 @@ The test oracle of `reception_table`, also used where calls are few. It has no p
 decides which source may send.
 """
 
+from sipgw.rtp.kernels.reception import MAX_DROPOUT, MAX_MISORDER
 from sipgw.rtp.sequence import timestamp_delta
 
-MAX_DROPOUT = 3000
-MAX_MISORDER = 100
 _MODULUS = 1 << 16
 _NONE = -1
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sipgw.rtp.reception import MAX_DROPOUT, MAX_MISORDER
+from sipgw.rtp.kernels.columns import Calls
+from sipgw.rtp.kernels.reception import count_packets, reset
 
 Rows = npt.NDArray[np.integer]
 SequencesU16 = npt.NDArray[np.uint16]
 TimestampsU32 = npt.NDArray[np.uint32]
 Mask = npt.NDArray[np.bool_]
-
-_NONE = -1
+NumbersI64 = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,30 +30,24 @@ class ReceptionReport:
 
 
 class ReceptionTable:
-    """Statistics of ``rows`` sources."""
+    """Statistics of the source of each call."""
 
-    def __init__(self, rows: int) -> None:
-        self._begun = np.zeros(rows, np.bool_)
-        self._base = np.zeros(rows, np.int64)
-        self._highest = np.zeros(rows, np.int64)
-        self._expected_next = np.full(rows, _NONE, np.int32)
-        self._received = np.zeros(rows, np.int64)
-        self._received_before = np.zeros(rows, np.int64)
-        self._lost_before = np.zeros(rows, np.int64)
-        self._expected_prior = np.zeros(rows, np.int64)
-        self._received_prior = np.zeros(rows, np.int64)
-        self._timed = np.zeros(rows, np.bool_)  # whether there is a transit time to compare with
-        self._transit = np.zeros(rows, np.int32)
-        self._jitter = np.zeros(rows, np.float64)
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        columns = calls["reception"]
+        self._begun: Mask = columns["begun"]
+        self._base: NumbersI64 = columns["base"]
+        self._highest: NumbersI64 = columns["highest"]
+        self._received: NumbersI64 = columns["received"]
+        self._received_before: NumbersI64 = columns["received_before"]
+        self._lost_before: NumbersI64 = columns["lost_before"]
+        self._expected_prior: NumbersI64 = columns["expected_prior"]
+        self._received_prior: NumbersI64 = columns["received_prior"]
+        self._jitter: npt.NDArray[np.float64] = columns["jitter"]
 
     def reset(self, row: int) -> None:
         """Clear the row for another call."""
-        self._begun[row] = False
-        self._expected_next[row] = _NONE
-        columns = (self._base, self._highest, self._received, self._received_before, self._lost_before)
-        for column in (*columns, self._expected_prior, self._received_prior, self._transit):
-            column[row] = 0
-        self._jitter[row] = 0
+        reset(self._calls[row]["reception"])
 
     def receive(
         self,
@@ -70,31 +64,16 @@ class ReceptionTable:
         apart from the audio: they begin nothing and move no row far. Shape (n,) each; the result is False
         where a packet is out of all order and not counted.
         """
-        if timed is not None and not timed.all():
-            near = timed | self._is_near(rows, sequence)
-            if not near.all():
-                when = arrival if isinstance(arrival, int) else arrival[near]
-                counted = near.copy()
-                counted[near] = self.receive(rows[near], sequence[near], timestamp[near], when, timed[near])
-                return counted
-        numbers = sequence.astype(np.int64)
-        begun = self._begun[rows]
-        advance = (numbers - self._highest[rows]) & 0xFFFF
-        forward = begun & (advance < MAX_DROPOUT)
-        jumped = begun & (advance >= MAX_DROPOUT) & (advance <= 0x10000 - MAX_MISORDER)
-        anew = jumped & (numbers == self._expected_next[rows])
-        refused = jumped & ~anew
-        if refused.any():
-            self._expected_next[rows[refused]] = (numbers[refused] + 1) & 0xFFFF
-        begins = anew | ~begun
-        if begins.any():
-            self._begin(rows[begins], numbers[begins])
-        self._highest[rows[forward]] += advance[forward]
-        counted = ~refused
-        self._received[rows[counted]] += 1
-        transit = (np.asarray(arrival, np.int64) - timestamp.astype(np.int64)).astype(np.int32)
-        measured = counted if timed is None else counted & timed
-        self._measure_jitter(rows[measured], transit[measured])
+        counted = np.empty(len(rows), np.bool_)
+        count_packets(
+            self._calls,
+            np.ascontiguousarray(rows, np.int64),
+            sequence,
+            timestamp,
+            np.broadcast_to(np.asarray(arrival, np.uint32), counted.shape).copy(),
+            np.ones(len(rows), np.bool_) if timed is None else timed,
+            counted,
+        )
         return counted
 
     def report(self, row: int) -> ReceptionReport:
@@ -123,29 +102,5 @@ class ReceptionTable:
         """Return whether audio of the row's source was counted."""
         return bool(self._begun[row])
 
-    def _is_near(self, rows: Rows, sequence: SequencesU16) -> Mask:
-        advance = (sequence - self._highest[rows]) & 0xFFFF
-        return self._begun[rows] & ((advance < MAX_MISORDER) | (advance > 0x10000 - MAX_MISORDER))
-
     def _expected(self, row: int) -> int:
         return int(self._highest[row] - self._base[row]) + 1 if self._begun[row] else 0
-
-    def _begin(self, rows: Rows, numbers: npt.NDArray[np.int64]) -> None:
-        expected = np.where(self._begun[rows], self._highest[rows] - self._base[rows] + 1, 0)
-        self._lost_before[rows] += expected - self._received[rows]
-        self._received_before[rows] += self._received[rows]
-        self._base[rows] = self._highest[rows] = numbers
-        self._expected_next[rows] = _NONE
-        for column in (self._received, self._expected_prior, self._received_prior):
-            column[rows] = 0
-        self._begun[rows] = True
-        self._timed[rows] = False
-
-    def _measure_jitter(self, rows: Rows, transit: npt.NDArray[np.int32]) -> None:
-        known = self._timed[rows]
-        measured = rows[known]
-        # Differences of wrapped 32-bit numbers, themselves wrapped to 32 bits.
-        difference = np.abs((transit[known] - self._transit[measured]).astype(np.float64))
-        self._jitter[measured] += (difference - self._jitter[measured]) / 16
-        self._transit[rows] = transit
-        self._timed[rows] = True

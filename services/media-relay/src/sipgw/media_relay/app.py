@@ -4,6 +4,7 @@ import asyncio
 import random
 import resource
 import sys
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -45,6 +46,8 @@ from sipgw.media_relay.stages.pauses import PauseStage
 from sipgw.media_relay.stages.recorder import RecorderStage
 from sipgw.media_relay.stages.recording_writer import RecordingWriter
 from sipgw.media_relay.stages.turns import TurnStage
+from sipgw.rtp.errors import KernelsUnavailable
+from sipgw.rtp.kernels import library
 from sipgw.runtime.errors import StartupError
 from sipgw.runtime.grpc_server import GrpcServer
 from sipgw.runtime.health import Probes
@@ -55,6 +58,8 @@ from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.runtime.vitals import Vitals
 
 MAX_ROWS: Final = 8192
+KERNELS: Final = "sipgw.rtp.kernels"
+"""The package whose machine code the media plane runs on."""
 _OTHER_FILES: Final = 512
 _SWITCH_S: Final = 0.001
 DOUBTFUL_STALL_S: Final = 0.75
@@ -194,6 +199,7 @@ async def run_relay(settings: RelaySettings, lifecycle: Lifecycle) -> int:
 
     Take no new calls and wait, within a bound, for the present ones.
     """
+    _load_kernels()
     endpoints, rtp = settings.endpoints, settings.rtp
     identity = new_identity(settings.identity.name)
     relay = Relay(settings, identity, asyncio.get_running_loop())
@@ -231,6 +237,25 @@ async def run_relay(settings: RelaySettings, lifecycle: Lifecycle) -> int:
     await server.stop(0.5)
     await probes.aclose()
     return 0
+
+
+def _load_kernels() -> None:
+    """Load the machine code of the media plane. The first start on a machine makes it."""
+    begun = time.monotonic()
+    compiled: list[str] = []
+
+    def on_compile() -> None:
+        compiled.append(KERNELS)
+        _log.info(
+            "compiling_kernels", reason="the first start of this version here", takes="some ten seconds"
+        )
+
+    try:
+        library.prepare(KERNELS, on_compile)
+    except KernelsUnavailable as error:
+        raise StartupError(str(error)) from error
+    if compiled:
+        _log.info("kernels_compiled", seconds=round(time.monotonic() - begun, 1))
 
 
 async def _drain(relay: Relay, longest_s: float) -> None:

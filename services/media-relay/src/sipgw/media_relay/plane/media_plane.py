@@ -30,6 +30,7 @@ from sipgw.media_relay.rtp.rtp_sweep import RtpSweep
 from sipgw.media_relay.rtp.transmitter import Transmitter
 from sipgw.media_relay.rtp.uplink import Uplink
 from sipgw.rtp.jitter_buffer import JitterBuffer
+from sipgw.rtp.kernels.columns import new_calls
 from sipgw.rtp.media_destination import LocalAddresses, Reach
 from sipgw.rtp.packet import RtpPacket
 from sipgw.rtp.source_latch import Source, SourceLatch
@@ -83,7 +84,7 @@ class MediaPlane:
         rows = playout.rows
         self.pool = pool
         self._local = local
-        self.jitter = JitterBuffer(rows)
+        self.jitter = JitterBuffer(new_calls(rows))
         self.receiver = RtpReceiver(rows, self.jitter, self)
         self.playout = playout
         self.uplink = Uplink(rows, self.jitter, self.receiver, pipeline)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from sipgw.audio import PayloadU8
 from sipgw.rtp.excess import IMPATIENCE_S, PATIENCE_S, ExcessWatch
+from sipgw.rtp.kernels.columns import EXCESS
 from sipgw.rtp.slot_ring import SlotRing
 
 Rows = npt.NDArray[np.integer]
@@ -52,7 +53,7 @@ class PlayoutQueue:
         self._marks: dict[int, deque[tuple[int, OnMark]]] = {}
         self.played = np.zeros(rows, np.int64)
         """Bytes that the caller heard."""
-        self.excess = ExcessWatch(rows, target_bytes=TARGET_BYTES, full_bytes=FULL_BYTES)
+        self.excess = ExcessWatch(np.zeros(rows, EXCESS), target_bytes=TARGET_BYTES, full_bytes=FULL_BYTES)
         self.refused = 0
         """Bytes beyond the limit, of all calls."""
 

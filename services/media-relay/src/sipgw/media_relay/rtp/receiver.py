@@ -53,7 +53,7 @@ class RtpReceiver:
     """Columns of `rows` callers."""
 
     def __init__(self, rows: int, jitter: JitterBuffer, listener: ReceiverListener) -> None:
-        self.reception = ReceptionTable(rows)
+        self.reception = ReceptionTable(jitter.calls)
         self._jitter = jitter
         self._listener = listener
         self._payload_type = np.full(rows, NO_PAYLOAD_TYPE, np.uint8)

@@ -1,0 +1,108 @@
+"""CALL: the columns of all calls, one record a call. Kernels and Python work on the same memory.
+
+A part's columns are a nested record. A tick is 5 ms; a position counts bytes of G.711 since the row was
+opened, 8000 a second, and never wraps.
+"""
+
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Calls: TypeAlias = npt.NDArray[Any]
+"""An array of CALL, shape (rows,)."""
+Record: TypeAlias = Any
+"""One record: an entry of such an array, or of a nested one."""
+
+SLOT_BYTES: Final = 80
+"""A slot of a ring: 10 ms."""
+SLOTS: Final = 128
+"""Slots of a call's ring: 1.28 s."""
+CAPACITY: Final = SLOT_BYTES * SLOTS
+FAR: Final = 1 << 62
+"""More bytes than any queue has."""
+NEVER: Final = 1 << 60
+"""A tick that does not come."""
+
+RECEPTION: Final = np.dtype(
+    [
+        ("begun", np.bool_),  # whether a packet came
+        ("timed", np.bool_),  # whether there is a transit time to compare with
+        ("base", np.int64),  # the first sequence number
+        ("highest", np.int64),  # the highest sequence number, extended
+        ("expected_next", np.int32),  # after a jump: the next number of a restarted sender; -1: none
+        ("received", np.int64),  # packets since base
+        ("received_before", np.int64),  # packets before the sender restarted
+        ("lost_before", np.int64),  # packets, likewise
+        ("expected_prior", np.int64),  # packets expected by the last report
+        ("received_prior", np.int64),  # packets received by the last report
+        ("transit", np.int32),  # of the last packet, timestamp units
+        ("jitter", np.float64),  # interarrival jitter, timestamp units
+    ],
+    align=True,
+)
+"""Reception statistics of the present source (RFC 3550 §A.1, §A.3, §A.8)."""
+
+EXCESS: Final = np.dtype(
+    [
+        ("window_start", np.float64),  # when the present half window began, s
+        ("minimum", np.int64),  # least depth in it, bytes
+        ("arrived", np.int64),  # bytes that came in it
+        ("elapsed_before", np.float64),  # length of the half window before, s; 0: there is none
+        ("minimum_before", np.int64),  # its least depth, bytes
+        ("arrived_before", np.int64),  # bytes that came in it
+        ("debt", np.int64),  # bytes still to be dropped
+        ("owed_since", np.float64),  # s
+        ("patience", np.float64),  # for how long only quiet frames are dropped, s
+        ("was_full", np.bool_),  # whether the queue was full in the present half window
+        ("was_full_before", np.bool_),  # likewise in the one before
+        ("turn", np.bool_),  # flips: every second frame is dropped when patience is over
+    ],
+    align=True,
+)
+"""What a queue has too much of (`sipgw.rtp.excess`)."""
+
+JITTER: Final = np.dtype(
+    [
+        ("silence", np.uint8),  # the codec's byte for silence
+        ("mapped", np.bool_),  # whether a timestamp has a position
+        ("late_run", np.int32),  # packets lost in a row since they were late
+        ("reference_timestamp", np.uint32),  # the newest packet's timestamp
+        ("reference", np.int64),  # its position
+        ("head", np.int64),  # the next position to be taken
+        ("end", np.int64),  # after the newest byte
+        ("heard", np.int64),  # after the newest byte taken
+        ("late", np.int64),  # packets that came too late
+        ("excess", EXCESS),
+    ],
+    align=True,
+)
+"""The caller's jitter buffer (`sipgw.rtp.jitter_buffer`)."""
+
+SOURCE: Final = np.dtype(
+    [
+        ("payload_type", np.uint8),  # agreed for audio; 255: none
+        ("event_payload_type", np.uint8),  # agreed for telephone events; 255: none
+        ("former_payload_type", np.uint8),  # of the codec before this one; 255: none
+        ("is_muxed", np.bool_),  # whether RTCP comes to the RTP port
+        ("is_receiving", np.bool_),  # whether audio is heard; not on hold
+        ("has_ssrc", np.bool_),  # whether audio came
+        ("highest", np.uint16),  # the newest sequence number
+        ("ssrc", np.uint32),  # of the audio
+        ("candidate_ssrc", np.uint32),  # of the last packet of another source
+        ("candidate_next", np.int32),  # the sequence number that would continue it; -1: none
+        ("last_heard", np.int64),  # tick of the last packet, or of the row's opening
+        ("last_audio", np.int64),  # tick of the last audio, likewise
+        ("earlier_received", np.int64),  # packets of earlier SSRCs
+        ("earlier_lost", np.int64),  # packets of earlier SSRCs that were lost
+    ],
+    align=True,
+)
+"""Which packets of the caller are taken, and when they came."""
+
+CALL: Final = np.dtype([("source", SOURCE), ("reception", RECEPTION), ("jitter", JITTER)], align=True)
+
+
+def new_calls(rows: int) -> Calls:
+    """Return the columns of `rows` calls, all zero."""
+    return np.zeros(rows, CALL)

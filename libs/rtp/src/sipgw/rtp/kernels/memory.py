@@ -1,0 +1,45 @@
+"""Copying bytes of rings, by the C library's own means where compiled."""
+
+import ctypes
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sipgw.rtp.kernels.columns import CAPACITY
+from sipgw.rtp.kernels.declare import external, inlined
+
+BytesU8 = npt.NDArray[np.uint8]
+
+_memcpy: Any = external("memcpy", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+_memset: Any = external("memset", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t)
+
+
+@inlined
+def put(ring: BytesU8, position: int, data: BytesU8, start: int, length: int) -> None:
+    """Write `length` bytes of `data` from `start` on at a position of a ring (CAPACITY,)."""
+    at = position % CAPACITY
+    first = min(length, CAPACITY - at)
+    _memcpy(ring[at:].ctypes, data[start:].ctypes, first)
+    if first < length:
+        _memcpy(ring.ctypes, data[start + first :].ctypes, length - first)
+
+
+@inlined
+def get(ring: BytesU8, position: int, out: BytesU8, start: int, length: int) -> None:
+    """Read `length` bytes at a position of a ring into `out` from `start` on."""
+    at = position % CAPACITY
+    first = min(length, CAPACITY - at)
+    _memcpy(out[start:].ctypes, ring[at:].ctypes, first)
+    if first < length:
+        _memcpy(out[start + first :].ctypes, ring.ctypes, length - first)
+
+
+@inlined
+def fill(ring: BytesU8, position: int, value: int, length: int) -> None:
+    """Set `length` bytes at a position of a ring to one value."""
+    at = position % CAPACITY
+    first = min(length, CAPACITY - at)
+    _memset(ring[at:].ctypes, value, first)
+    if first < length:
+        _memset(ring.ctypes, value, length - first)
