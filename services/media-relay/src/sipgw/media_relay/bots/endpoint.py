@@ -2,36 +2,36 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import grpc.aio
-
-from sipgw.media_relay.bots.resolver import AddressBook, Resolve, resolve_by_system
+from sipgw.media_relay.bots.connections import PodConnections
+from sipgw.media_relay.bots.resolver import FRESH_S, AddressBook, Resolve, resolve_by_system
 from sipgw.media_relay.streams.errors import BotUnavailable
-from sipgw.media_relay.streams.rpc import open_bot_channel
 from sipgw.media_relay.streams.trunk import TrunkStream
+
+if TYPE_CHECKING:
+    import grpc.aio
 
 _NO_TRUNK_S: Final = 60.0
 """How long UNIMPLEMENTED on Trunk is remembered. It is limited because a bot may be upgraded."""
 _DECLARED_S: Final = 300.0
 _AVOID_S: Final = 2.0
-_CALLS_PER_CHANNEL: Final = 50
-"""StreamCalls on one connection. Servers commonly allow 100 streams."""
+_LOOK_AGAIN_S: Final = 0.5
+"""How long pods that are away are waited for before the name is looked up again."""
 
 
 class BotPod:
-    """One address of a bot, with its trunk and its channels."""
+    """One address of a bot, with its trunk and its connections."""
 
     def __init__(self, address: str, tls_name: str | None, new_trunk: Callable[[str], TrunkStream]) -> None:
         self.address = address
         self.calls = 0
         self.avoid_until = 0.0
-        self._tls_name = tls_name
+        self.connections = PodConnections(address, tls_name)
         self._new_trunk = new_trunk
         self._trunk: TrunkStream | None = None
-        self._opening: asyncio.Task[TrunkStream] | None = None
         self._trunk_channel: grpc.aio.Channel | None = None
-        self._call_channels: list[tuple[grpc.aio.Channel, int]] = []
+        self._opening: asyncio.Task[TrunkStream] | None = None
 
     @property
     def is_full(self) -> bool:
@@ -55,43 +55,30 @@ class BotPod:
             self._opening.add_done_callback(self._opened)
         return await asyncio.shield(self._opening)
 
-    def call_channel(self) -> grpc.aio.Channel:
-        """Return a channel with room for one more StreamCall; `release_channel` gives the room back."""
-        for index, (channel, calls) in enumerate(self._call_channels):
-            if calls < _CALLS_PER_CHANNEL:
-                self._call_channels[index] = (channel, calls + 1)
-                return channel
-        channel = open_bot_channel(self.address, tls_name=self._tls_name)
-        self._call_channels.append((channel, 1))
-        return channel
-
-    def release_channel(self, channel: grpc.aio.Channel) -> None:
-        """Give back the room on a channel that `call_channel` returned."""
-        self._call_channels = [
-            (known, calls - 1 if known is channel else calls) for known, calls in self._call_channels
-        ]
-
     def avoid(self, now: float) -> None:
         """Prefer other pods for a while: this one refused or broke."""
         self.avoid_until = now + _AVOID_S
 
     async def aclose(self, reason: str) -> None:
-        """Close the pod's trunk and channels."""
+        """Close the pod's trunk and connections."""
         if self._opening is not None:
             self._opening.cancel()
         if self._trunk is not None:
             await self._trunk.aclose(reason)
-        channels = [channel for channel, _ in self._call_channels]
-        if self._trunk_channel is not None:
-            channels.append(self._trunk_channel)
-        await asyncio.gather(*(channel.close() for channel in channels))
+        await self.connections.aclose()
 
     async def _open(self) -> TrunkStream:
-        if self._trunk_channel is None:
-            self._trunk_channel = open_bot_channel(self.address, tls_name=self._tls_name)
+        earlier, self._trunk_channel = self._trunk_channel, None
+        if earlier is not None:
+            self.connections.give_back(earlier)
+        channel = await self.connections.take()
         trunk = self._new_trunk(self.address)
-        await trunk.open(self._trunk_channel)
-        self._trunk = trunk
+        try:
+            await trunk.open(channel)
+        except BaseException:
+            self.connections.give_back(channel)
+            raise
+        self._trunk, self._trunk_channel = trunk, channel
         return trunk
 
     def _opened(self, opening: asyncio.Task[TrunkStream]) -> None:
@@ -116,6 +103,9 @@ class BotEndpoint:
         self._new_trunk = new_trunk
         self._pods: dict[str, BotPod] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._reaching: asyncio.Task[None] | None = None
+        self._waiting = 0
+        """How many wait for `_reaching`."""
         self._no_trunk_until = 0.0
         self._declared_until = 0.0
 
@@ -140,22 +130,63 @@ class BotEndpoint:
 
         Raises BotUnavailable.
         """
-        addresses = await self._book.addresses()
-        pods = [self._pod(address) for address in addresses]
-        self._forget_gone(set(addresses))
-        free = [pod for pod in pods if not pod.is_full]
+        free = [pod for pod in await self._present(FRESH_S) if not pod.is_full]
         if not free:
             raise BotUnavailable("every pod of the bot has as many calls as it takes")
         willing = [pod for pod in free if pod.avoid_until <= now] or free
-        for pod in willing:
+        reachable = [pod for pod in willing if not pod.connections.is_away] or willing
+        for pod in reachable:
             if pod.address == preferred:
                 return pod
-        return min(willing, key=lambda pod: pod.calls)
+        return min(reachable, key=lambda pod: pod.calls)
+
+    async def until_reachable(self) -> None:
+        """Wait until a pod can be reached. One task tries that for all calls, and ends with their waiting."""
+        reaching = self._reaching
+        if reaching is None:
+            reaching = asyncio.create_task(self._reach(), name=f"reach/{self._book.host}")
+            reaching.add_done_callback(self._reached)
+            self._reaching = reaching
+        self._waiting += 1
+        try:
+            await asyncio.shield(reaching)
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                reaching.cancel()
 
     async def aclose(self, reason: str) -> None:
         """Close every pod."""
+        if self._reaching is not None:
+            self._reaching.cancel()
         await asyncio.gather(*(pod.aclose(reason) for pod in self._pods.values()), *self._closing)
         self._pods.clear()
+
+    async def _present(self, fresh_s: float) -> list[BotPod]:
+        """Return the pods of all addresses of the name, looked up lately. Raises BotUnavailable."""
+        addresses = await self._book.addresses(fresh_s)
+        pods = [self._pod(address) for address in addresses]
+        self._forget_gone(set(addresses))
+        return pods
+
+    async def _reach(self) -> None:
+        while True:
+            pods = await self._present(_LOOK_AGAIN_S)
+            reaching = [asyncio.create_task(pod.connections.until_reached()) for pod in pods]
+            try:
+                done, _ = await asyncio.wait(
+                    reaching, timeout=_LOOK_AGAIN_S, return_when=asyncio.FIRST_COMPLETED
+                )
+            finally:
+                for task in reaching:
+                    task.cancel()
+            if done:
+                return
+
+    def _reached(self, reaching: asyncio.Task[None]) -> None:
+        self._reaching = None
+        if not reaching.cancelled():
+            reaching.exception()  # retrieved, even when nobody waits for it any more
 
     def _pod(self, address: str) -> BotPod:
         pod = self._pods.get(address)

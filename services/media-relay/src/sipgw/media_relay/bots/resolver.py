@@ -11,7 +11,8 @@ from sipgw.media_relay.streams.errors import BotUnavailable
 # Maps (host, port) to the "ip:port" of every record.
 Resolve: TypeAlias = Callable[[str, int], Awaitable[tuple[str, ...]]]
 
-_FRESH_S = 5.0
+FRESH_S = 5.0
+"""How long the addresses of a bot whose pods are there are used without asking."""
 
 
 def split_endpoint(endpoint: str) -> tuple[str, int]:
@@ -39,7 +40,7 @@ async def resolve_by_system(host: str, port: int) -> tuple[str, ...]:
 class AddressBook:
     """The addresses of one name.
 
-    They are resolved again when older than 5 s; while DNS is down the last known ones are used.
+    They are resolved again when older than asked for; while DNS is down the last known ones are used.
     """
 
     def __init__(self, endpoint: str, resolve: Resolve = resolve_by_system) -> None:
@@ -51,12 +52,12 @@ class AddressBook:
         if _is_literal(self.host):
             self._known = (join_address(self.host, self._port),)
 
-    async def addresses(self) -> tuple[str, ...]:
-        """Return at least one "ip:port". Raises BotUnavailable."""
+    async def addresses(self, fresh_s: float) -> tuple[str, ...]:
+        """Return at least one "ip:port", looked up in the last `fresh_s` seconds. Raises BotUnavailable."""
         if _is_literal(self.host):
             return self._known
         now = asyncio.get_running_loop().time()
-        if self._known and self._asked_at is not None and now - self._asked_at < _FRESH_S:
+        if self._known and self._asked_at is not None and now - self._asked_at < fresh_s:
             return self._known
         if self._asking is None:  # one query serves all that wait
             self._asking = asyncio.create_task(self._ask(), name=f"resolve/{self.host}")

@@ -3,14 +3,21 @@
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
 
 from sipgw.api import voicebot_pb2 as pb
+from sipgw.media_relay.bots.actions import tell_action
 from sipgw.media_relay.bots.endpoint import BotEndpoint, BotPod
 from sipgw.media_relay.bots.interface import BotListener
 from sipgw.media_relay.streams.bot_call import BotCall, BotProtocol
 from sipgw.media_relay.streams.columns import ROW_MASK
-from sipgw.media_relay.streams.errors import BotUnavailable, BotUnimplemented, TrunkUnimplemented
+from sipgw.media_relay.streams.errors import (
+    BotUnavailable,
+    BotUnimplemented,
+    BotUnreachable,
+    TrunkUnimplemented,
+)
 from sipgw.media_relay.streams.parts import StreamParts
 from sipgw.media_relay.streams.stream import Broken, CallStream, Finished, StreamEnd, Superseded
 from sipgw.media_relay.streams.stream_call import StreamCall
@@ -64,7 +71,7 @@ class BotSession:
         self._has_been_ready = False
         self._held: list[pb.CallEvent] = []
         self._silence_timer: asyncio.TimerHandle | None = None
-        self._is_closed = False
+        self._closed = asyncio.Event()
         self._lost_at: float | None = None
         self._trouble = ""
         """Why the previous attempt failed.
@@ -77,6 +84,10 @@ class BotSession:
         trace_id = self._trace.trace_id if self._trace is not None else ""
         self._log = _log.bind(call_id=call.call_id, trace_id=trace_id)
         self._attach_began_ns = time.time_ns()
+
+    @property
+    def _is_closed(self) -> bool:
+        return self._closed.is_set()
 
     @property
     def row(self) -> int:
@@ -100,7 +111,7 @@ class BotSession:
 
     def close(self, reason: str, *, moved: bool = False) -> None:
         """Tell the listener nothing more and end the stream. `moved`: the call goes on elsewhere."""
-        self._is_closed = True
+        self._closed.set()
         self._stop_silence_timer()
         if self._stream is not None:
             self._stream.close(reason, moved=moved)
@@ -151,26 +162,8 @@ class BotSession:
 
     def receive_action(self, action: pb.CallAction) -> None:
         """Pass an action of the bot on; see AttachedCall."""
-        if self._is_closed:
-            return
-        listener, handle = self.listener, self.handle
-        match action.WhichOneof("payload"):
-            case "control" if action.control.type == pb.BotControl.HANGUP:
-                listener.bot_hangup(handle, "", at_once=False)
-            case "control" if action.control.type == pb.BotControl.TRANSFER:
-                listener.bot_transfer(handle, action.control.transfer_target, at_once=False)
-            case "mark":
-                listener.bot_mark(handle, action.mark.name)
-            case "clear":
-                listener.bot_clear(handle, action.clear.name)
-            case "send_dtmf":
-                listener.bot_send_dtmf(handle, action.send_dtmf.digits, action.send_dtmf.duration_ms or 100)
-            case "hangup_now":
-                listener.bot_hangup(handle, action.hangup_now.reason, at_once=True)
-            case "transfer_now":
-                listener.bot_transfer(handle, action.transfer_now.target, at_once=True)
-            case _:
-                pass  # accept, or an action of a newer bot
+        if not self._is_closed:
+            tell_action(self.listener, self.handle, action)
 
     def stream_ended(self, end: StreamEnd) -> None:
         """Note how the stream ended; see AttachedCall."""
@@ -183,13 +176,7 @@ class BotSession:
         """Serve the call until it is closed, or until the bot finishes or fails for good."""
         backoff_s = _BACKOFF_FIRST_S
         while not self._is_closed:
-            try:
-                end = await self._attach_and_serve()
-            except BotUnavailable as error:
-                if not self._is_closed:
-                    self._record_attach(str(error))
-                self._trouble = str(error)
-                end = Broken(str(error), is_final=isinstance(error, BotUnimplemented))
+            end = await self._attempt()
             if self._is_closed:
                 return
             if not isinstance(end, Broken):
@@ -198,15 +185,42 @@ class BotSession:
             before_ready = not self._has_been_ready
             if self._ready.done():
                 backoff_s = self._note_lost(end.reason, backoff_s)
-            left_s = self._deadline() - self._loop.time()
-            if not end.is_final and left_s > 0:
-                await asyncio.sleep(min(left_s, backoff_s * random.uniform(0.8, 1.2)))
-                backoff_s = min(backoff_s * 2, _BACKOFF_MOST_S)
-                if self._loop.time() < self._deadline():
-                    continue
+            if end.is_unreachable:
+                await self._pause(self._endpoint.until_reachable())
+            elif not end.is_final:
+                await self._pause(asyncio.sleep(backoff_s * random.uniform(0.8, 1.2)))
+                backoff_s = min(max(2 * backoff_s, _BACKOFF_FIRST_S), _BACKOFF_MOST_S)
+            if not end.is_final and self._loop.time() < self._deadline():
+                continue
             if not self._is_closed:
                 self.listener.bot_failed(self.handle, end.reason, before_ready=before_ready)
             return
+
+    async def _attempt(self) -> StreamEnd:
+        """Attach once and serve until the stream ends; return its end, or why there was none."""
+        try:
+            return await self._attach_and_serve()
+        except BotUnavailable as error:
+            if not self._is_closed:
+                self._record_attach(str(error))
+            self._trouble = str(error)
+            return Broken(
+                str(error),
+                is_final=isinstance(error, BotUnimplemented),
+                is_unreachable=isinstance(error, BotUnreachable),
+            )
+
+    async def _pause(self, waiting: Coroutine[Any, Any, None]) -> None:
+        """Wait for what makes another attempt worthwhile, but not beyond the deadline or the call's end."""
+        worthwhile = asyncio.create_task(waiting)
+        closed = asyncio.create_task(self._closed.wait())
+        try:
+            left_s = max(0.0, self._deadline() - self._loop.time())
+            await asyncio.wait({worthwhile, closed}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            closed.cancel()
+            worthwhile.cancel()
+            await asyncio.gather(worthwhile, return_exceptions=True)
 
     def _tell_end(self, end: Finished | Superseded) -> None:
         if isinstance(end, Finished):
@@ -217,7 +231,7 @@ class BotSession:
             self.listener.bot_superseded(self.handle)
 
     def _note_lost(self, reason: str, backoff_s: float) -> float:
-        """Report the broken stream and return the back-off.
+        """Report the broken stream and return the back-off: none at first.
 
         A bot that breaks again at once is one long loss.
         """
@@ -225,7 +239,7 @@ class BotSession:
         was_stable = now - self._ready_at >= _STABLE_S
         if self._lost_at is None or was_stable:
             self._lost_at = now
-            backoff_s = _BACKOFF_FIRST_S
+            backoff_s = 0.0
         self._parts.counters.reconnects += 1
         self.listener.bot_lost(self.handle, reason)
         return backoff_s
@@ -285,13 +299,13 @@ class BotSession:
         return await self._attach_stream_call(pod, config)
 
     async def _attach_stream_call(self, pod: BotPod, config: pb.Config) -> CallStream:
+        self._protocol = "stream_call"
+        self._channel = await pod.connections.take()
         if self._is_closed:
             raise BotUnavailable("the call is over")
-        self._protocol = "stream_call"
         now = self._loop.time()
         self.stream_call = stream = StreamCall(self, self.call, self._parts)
         self._stream = stream  # events sent while it opens follow Config
-        self._channel = pod.call_channel()
         await stream.open(self._channel, config, must_declare=self._endpoint.is_declared(now))
         return stream
 
@@ -304,7 +318,7 @@ class BotSession:
         if stream_call is not None:
             await stream_call.closed()
         if self._channel is not None:
-            pod.release_channel(self._channel)
+            pod.connections.give_back(self._channel)
             self._channel = None
 
     def _send_held(self) -> None:

@@ -1,6 +1,7 @@
 """Why a bot could not be had. Each says what follows: try again elsewhere, try the other RPC, or give up.
 
 BotUnavailable            try again, elsewhere if possible
+├── BotUnreachable        no connection: try again when its endpoint can be reached
 ├── TrunkUnimplemented    the bot has no Trunk: StreamCall
 └── BotUnimplemented      it has none that the route allows: give up
 """
@@ -8,6 +9,10 @@ BotUnavailable            try again, elsewhere if possible
 
 class BotUnavailable(Exception):
     """An attempt did not reach a bot. `str()` is the reason, for logs and for the edge."""
+
+
+class BotUnreachable(BotUnavailable):
+    """There is no connection to the bot."""
 
 
 class TrunkUnimplemented(BotUnavailable):

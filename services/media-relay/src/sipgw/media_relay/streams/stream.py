@@ -20,6 +20,8 @@ class Broken:
     reason: str
     is_final: bool = False
     """Whether trying again is useless."""
+    is_unreachable: bool = False
+    """Whether there was no connection to the bot."""
 
 
 @dataclass(frozen=True, slots=True)
