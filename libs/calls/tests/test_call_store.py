@@ -191,6 +191,21 @@ async def test_the_owner_index_follows_create_claim_and_end(calls: CallStore) ->
     assert await calls.owners(partition) == {}
 
 
+async def test_a_call_that_was_claimed_after_the_index_was_read_is_no_longer_owned(
+    calls: CallStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await created(calls)
+    owners = calls.owners
+
+    async def read_before_a_claim(partition: int) -> dict[str, Identity]:
+        found = await owners(partition)
+        await calls.claim(session, EDGE_B)
+        return found
+
+    monkeypatch.setattr(calls, "owners", read_before_a_claim)
+    assert await calls.owned_by(EDGE_A, partition_of(session.call_id)) == []
+
+
 async def test_of_two_that_claim_one_wins(calls: CallStore) -> None:
     session = await created(calls)
     answers = await asyncio.gather(

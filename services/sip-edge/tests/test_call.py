@@ -162,7 +162,6 @@ async def test_a_bye_of_ours_waits_for_the_ack(edge: TestEdge, relay: FakeRelay,
             calls.END_CAUSE_MEDIA_TIMEOUT,
             "no media",
         ),
-        ({"session_ended": relay_api.SessionEnded(reason="oops")}, calls.END_CAUSE_RELAY_LOST, "relay lost"),
     ],
 )
 async def test_what_the_relay_reports_ends_the_call_with_a_bye_that_says_why(

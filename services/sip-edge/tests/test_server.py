@@ -144,6 +144,38 @@ async def test_an_answer_goes_to_the_wire_when_the_edge_that_delivered_has_given
     server.close()
 
 
+async def test_an_invite_is_sent_once_while_its_transaction_lives() -> None:
+    """Two tasks send what the record says, or one sends it again after its result could not be saved."""
+    listener = NotingListener()
+    server = await server_of(listener)
+    server.start(lambda _: None)
+    invite = request("INVITE", via="SIP/2.0/UDP 127.0.0.1:5060;branch=z9hG4bKsaved")
+    first = asyncio.ensure_future(server.invite(invite, PEER, patience_s=60))
+    second = asyncio.ensure_future(server.invite(invite, PEER, patience_s=60))
+    await asyncio.sleep(0)
+    assert listener.sent == [serialize(invite)]
+    ok = make_response(invite, 200, to_tag="b")
+    await server.deliver(serialize(ok), PEER, PEER, wait_s=0, expects_response=False)
+    for outcome in (await first, await second, await server.invite(invite, PEER, patience_s=60)):
+        assert outcome is not None
+        assert outcome.status == 200
+    assert listener.sent == [serialize(invite)]
+    server.close()
+
+
+async def test_an_invite_is_sent_anew_when_its_transaction_is_over() -> None:
+    listener = NotingListener()
+    server = await server_of(listener, NO_TIME)
+    server.start(lambda _: None)
+    invite = request("INVITE", via="SIP/2.0/UDP 127.0.0.1:5060;branch=z9hG4bKsaved")
+    assert await server.invite(invite, PEER, patience_s=60) is None
+    sent = len(listener.sent)
+    assert await server.invite(invite, PEER, patience_s=60) is None
+    assert len(listener.sent) > sent
+    assert not server._concluded
+    server.close()
+
+
 async def test_the_ack_of_an_invite_of_another_edge_is_sent_and_not_kept() -> None:
     listener = NotingListener()
     server = await server_of(listener)

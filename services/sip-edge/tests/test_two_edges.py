@@ -280,6 +280,17 @@ async def test_a_ringing_call_is_answered_by_the_edge_that_claims_it(
     assert (await answered.ask("BYE", b.sip)).status == 200
 
 
+async def test_an_edge_claims_a_call_once(a: TestEdge, b: TestEdge, caller: Caller) -> None:
+    """Two of its tasks may find the same call of a dead edge."""
+    call = await established(caller, a)
+    taken = await record(b, call.call_id)
+    assert await b.app.records.claim(taken) is not None
+    assert await b.app.records.claim(taken) is None
+    claimed = await record(b, call.call_id)
+    assert await b.app.records.claim(claimed) is None
+    assert claimed.owner_epoch == 2
+
+
 async def test_a_frozen_edge_that_wakes_does_nothing_about_a_call_that_was_claimed(
     a: TestEdge, b: TestEdge, relay: FakeRelay, caller: Caller
 ) -> None:

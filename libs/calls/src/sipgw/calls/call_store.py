@@ -160,12 +160,15 @@ class CallStore:
         }
 
     async def owned_by(self, identity: Identity, partition: int) -> list[CallSession]:
-        """Return the live calls of a partition that `identity` owns."""
+        """Return the live calls of a partition that `identity` owns.
+
+        The record decides, since another edge may claim a call after the index was read.
+        """
         owners = await self.owners(partition)
         sessions = await self.load_many(
             partition, [call_id for call_id, owner in owners.items() if owner == identity]
         )
-        return [session for session in sessions if not is_ended(session)]
+        return [one for one in sessions if not is_ended(one) and identity_of(one.owner) == identity]
 
     async def forget(self, call_ids: Iterable[str]) -> None:
         """Remove calls whose record is gone from the owner index."""

@@ -166,9 +166,9 @@ class MediaEvents:
         self._tasks.spawn(self._transfers.transfer(live.call_id, target), "transfer", call_id=live.call_id)
 
     async def _session_ended(self, event: relay.MediaEvent, live: LiveCall, identity: Identity) -> None:
-        """End the call whose session the relay ended by itself.
+        """Move the call whose session the relay ended by itself; end it if the caller has no answer yet.
 
-        A session also ends because another edge ended the call: then there is nothing to do.
+        A session also ends because another edge ended or moves the call: then nothing is to be done here.
         """
         _log_totals(live.log, event.session_ended, identity)
         record = self._records.copy_of(live.call_id)
@@ -176,7 +176,9 @@ class MediaEvents:
             record = await self._records.reload(live.call_id)
         if record is None or identity_of(record.media.relay) != identity:
             return  # a move's target ended it: the move learns it from its next command there
-        if record.state not in OVER:
+        if record.state in OVER or not self._records.is_mine(record):
+            return
+        if not await self._moves.session_missing(live, record):
             await self._end(
                 live, calls.END_CAUSE_RELAY_LOST, f"the relay ended the session: {event.session_ended.reason}"
             )

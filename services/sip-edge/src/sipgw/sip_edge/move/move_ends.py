@@ -1,8 +1,11 @@
 """End a move that does not reach its target: the call stays on its relay, or ends."""
 
+from enum import Enum, auto
+
 from sipgw.api.calls.v1 import session_pb2 as calls
+from sipgw.api.relay.v1 import control_pb2 as relay
 from sipgw.calls import identity_of
-from sipgw.control import ControlError
+from sipgw.control import ControlError, RelayRefused
 from sipgw.sip_edge.call.ending import End
 from sipgw.sip_edge.call.live_calls import LiveCall
 from sipgw.sip_edge.call.served_calls import ServedCalls
@@ -11,6 +14,16 @@ from sipgw.sip_edge.move.outcomes import note_done
 from sipgw.sip_edge.process import Process
 from sipgw.sip_edge.record import moving
 from sipgw.sip_edge.record.moving import cause_name
+
+
+class LeftSession(Enum):
+    """What is known of the session on the relay that a call is leaving."""
+
+    THERE = auto()
+    """The relay is heard again and has the session."""
+    GONE = auto()
+    """The relay is heard and does not know the session."""
+    UNKNOWN = auto()
 
 
 class MoveEnds:
@@ -25,22 +38,26 @@ class MoveEnds:
         self._placements = media.placements
         self._left_sessions = media.left_sessions
 
-    async def is_back(self, record: calls.CallSession) -> bool:
-        """Tell whether the relay that the call is leaving is heard again and still has the session."""
+    async def ask_left_relay(self, record: calls.CallSession) -> LeftSession:
+        """Ask the relay that the call is leaving for the session."""
         if self._relays.is_silent(identity_of(record.media.relay)):
-            return False
+            return LeftSession.UNKNOWN
         try:
             await self._media.adopt(record)
+        except RelayRefused as refused:
+            is_gone = refused.status == relay.COMMAND_STATUS_NOT_FOUND
+            return LeftSession.GONE if is_gone else LeftSession.UNKNOWN
         except ControlError:
-            return False
-        return True
+            return LeftSession.UNKNOWN
+        return LeftSession.THERE
 
     async def fail(self, live: LiveCall, record: calls.CallSession, why: str, outcome: str) -> None:
         """Give up a move.
 
         A relay that drains, or has come back, keeps the call; without any relay the call ends.
         """
-        if record.move.cause == calls.MOVE_CAUSE_DRAIN or await self.is_back(record):
+        is_drained = record.move.cause == calls.MOVE_CAUSE_DRAIN
+        if is_drained or await self.ask_left_relay(record) is LeftSession.THERE:
             await self.withdraw(live, why, outcome)
         else:
             await self.give_up(live, why)

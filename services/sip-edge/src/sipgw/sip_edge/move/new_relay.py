@@ -7,7 +7,6 @@ from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay
 from sipgw.calls import identity_of
 from sipgw.control import NoPlacement, RegistryUnreachable
-from sipgw.runtime.settings import Identity
 from sipgw.sip_edge import metrics
 from sipgw.sip_edge.call.live_calls import LiveCall
 from sipgw.sip_edge.call.served_calls import ServedCalls
@@ -16,7 +15,7 @@ from sipgw.sip_edge.media import sdp_exchange
 from sipgw.sip_edge.media.media_plane import MediaPlane
 from sipgw.sip_edge.media.placement import NoRoom
 from sipgw.sip_edge.media.refusals import telling_relay
-from sipgw.sip_edge.move.move_ends import MoveEnds
+from sipgw.sip_edge.move.move_ends import LeftSession, MoveEnds
 from sipgw.sip_edge.move.new_address import NewAddress
 from sipgw.sip_edge.process import Process
 from sipgw.sip_edge.record import moving
@@ -104,22 +103,24 @@ class NewRelay:
 
         Without room, a draining relay keeps the call, and a lost one may come back.
         """
-        identity = identity_of(record.media.relay)
         if record.move.cause == _DRAIN_CAUSE:
             await self._ends.withdraw(live, f"no room elsewhere: {why}", "no_room")
             return False
-        if await self._ends.is_back(record):
+        left = await self._ends.ask_left_relay(record)
+        if left is LeftSession.THERE:
             await self._ends.withdraw(live, "its relay is back", "relay_back")
             return False
-        if self._now_ms() < record.move.deadline_ms or not self._is_hopeless(record, identity):
+        is_early = self._now_ms() < record.move.deadline_ms
+        if is_early or not (left is LeftSession.GONE or self._is_hopeless(record)):
             return True
         await self._ends.give_up(live, f"no other relay took it: {why}")
         return False
 
-    def _is_hopeless(self, record: calls.CallSession, identity: Identity) -> bool:
+    def _is_hopeless(self, record: calls.CallSession) -> bool:
         """Tell whether the relay is lost for good: silent, and its lease lapsed.
 
         Without a registry that is unknown.
         """
         late_ms = self._now_ms() - record.move.deadline_ms
-        return self._relays.has_lapsed(identity) or late_ms > 2 * self._settings.times.relay_lost_s * 1000
+        has_lapsed = self._relays.has_lapsed(identity_of(record.media.relay))
+        return has_lapsed or late_ms > 2 * self._settings.times.relay_lost_s * 1000

@@ -162,8 +162,10 @@ class CallRecords:
             raise CallOver(call_id, base)
 
     async def claim(self, record: calls.CallSession) -> calls.CallSession | None:
-        """Make `new_owner` the owner of a record."""
+        """Make this edge the owner of another edge's call; None: this edge or another was first."""
         async with self._lock(record.call_id):
+            if self.is_mine(record) or record.call_id in self._copies:
+                return None
             try:
                 claimed = await self._store.claim(record, self._me)
             except VersionConflict as conflict:

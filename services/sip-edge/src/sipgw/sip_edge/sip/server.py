@@ -64,6 +64,7 @@ class SipServer:
         self._timer_due_s = 0.0
         self._flush_handle: asyncio.Handle | None = None
         self._pending: dict[TransactionKey, asyncio.Future[SipResponse | None]] = {}
+        self._concluded: dict[TransactionKey, SipResponse | None] = {}
         self._unacked_failures: set[TransactionKey] = set()
         self._progressing: set[TransactionKey] = set()
         self._acks: dict[TransactionKey, tuple[bytes, Address]] = {}
@@ -118,14 +119,12 @@ class SipServer:
 
     async def request(self, request: SipRequest, destination: Address) -> SipResponse | None:
         """Send a request in a client transaction and give its final response; None if none came."""
-        key = self._layer.send_request(request, destination, self._loop.time())
-        response: asyncio.Future[SipResponse | None] = self._loop.create_future()
-        self._pending[key] = response
+        key = self._begin(request, destination)
         try:
             self._flush()
-            return await response
+            return await self._pending[key]
         finally:
-            del self._pending[key]
+            self._pending.pop(key).cancel()
 
     def new_branch(self) -> str:
         """Make a branch that names this edge."""
@@ -137,16 +136,24 @@ class SipServer:
         """Send an INVITE and give its final response.
 
         CANCEL it if only provisional ones came in `patience_s`. A 2xx has to be acknowledged with
-        `acknowledge`.
+        `acknowledge`. While its transaction lives, the same INVITE is not sent again but gets the same
+        response. So a task whose last step could not be saved can take that step again.
         """
-        waiting = asyncio.ensure_future(self.request(request, destination))
+        key = client_key(request)
+        if key in self._concluded:
+            return self._concluded[key]
+        if key in self._pending:
+            return await asyncio.shield(self._pending[key])
+        self._begin(request, destination)
+        response = self._pending[key]
         try:
-            await asyncio.wait({waiting}, timeout=patience_s)
-            if not waiting.done() and client_key(request) in self._progressing:
+            self._flush()
+            await asyncio.wait({response}, timeout=patience_s)
+            if not response.done() and key in self._progressing:
                 await self.request(make_cancel(request), destination)
-            return await waiting
+            return await response
         finally:
-            waiting.cancel()
+            self._pending.pop(key).cancel()  # those who joined wait no longer than the task that sent it
 
     def acknowledge(self, invite: SipRequest, ack: SipRequest, destination: Address) -> None:
         """Send the ACK of a 2xx, and again for each repeated 2xx (RFC 3261 §13.2.2.4)."""
@@ -198,6 +205,11 @@ class SipServer:
             if not response.done():
                 response.set_result(None)
 
+    def _begin(self, request: SipRequest, destination: Address) -> TransactionKey:
+        key = self._layer.send_request(request, destination, self._loop.time())
+        self._pending[key] = self._loop.create_future()
+        return key
+
     def _respond(self, key: TransactionKey, response: SipResponse) -> None:
         is_taken = self._layer.respond(key, response, self._loop.time())
         if is_taken and response.is_failure and key.method == "INVITE":
@@ -234,6 +246,7 @@ class SipServer:
                 return
             case TransactionTerminated():
                 self._progressing.discard(event.key)
+                self._concluded.pop(event.key, None)
                 self._acks.pop(event.key, None)
                 return
             case TransactionTimedOut() | AckOfFailure():
@@ -256,6 +269,8 @@ class SipServer:
 
     def _settle(self, key: TransactionKey, response: SipResponse | None) -> None:
         awaited = self._pending.get(key)
+        if awaited is not None and key.method == "INVITE":
+            self._concluded[key] = response
         if awaited is not None and not awaited.done():
             awaited.set_result(response)
 
