@@ -16,7 +16,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600, func_only=True)]
 CALLS = 30
 RELAYS = 4
 CUT_S = 45.0
-GAP_MS = 2000
+USUAL_GAP_MS = 2000
+WORST_GAP_MS = 8000  # after that a caller is silent for longer than any claim takes
 NEW_CALLS_WITHIN_S = 5.0
 Json = dict[str, Any]
 
@@ -34,9 +35,15 @@ def relays(release: Release) -> Any:
 
 def test_a_node_cut_off_under_calls(release: Release, nodes: NodeShell, relays: None, report: Report) -> None:
     assert len(set(_places(release))) > 1, "relays are on more nodes than one"
-    assert condition(release.kubectl, "sipgateway", "gateway", "RelaysTogether")["status"] == "False"
+    eventually(
+        lambda: (
+            condition(release.kubectl, "sipgateway", "gateway", "RelaysTogether").get("status") == "False"
+        ),
+        60,
+        "the operator has judged where the relays are",
+    )
     with Callers(release.edges()) as callers:
-        callers.dial(CALLS)
+        callers.dial(CALLS, tries=3)
         callers.rest(3)
         cut = _node_to_cut(release)
         staying = [edge for edge in release.edges() if edge[0] != _address(release, cut)]
@@ -52,7 +59,7 @@ def test_a_node_cut_off_under_calls(release: Release, nodes: NodeShell, relays: 
         answered_s = _seconds_until_answered(staying, began)
         callers.rest(max(0.0, began + 15 - time.monotonic()))
         findings = callers.findings()
-        note = f"{on_it} calls on its relay; new calls after {answered_s:.1f} s"
+        note = f"{on_it} calls on its relay; {findings.gaps}; new calls after {answered_s:.1f} s"
         report.add("node cut off (all packets dropped)", findings, note)
         eventually(
             lambda: sum(place != cut for place in _places(release)) >= RELAYS,
@@ -60,7 +67,8 @@ def test_a_node_cut_off_under_calls(release: Release, nodes: NodeShell, relays: 
             "as many relays as before on the nodes that are left",
         )
         assert findings.lost == 0, findings.why_lost
-        assert findings.worst_gap_ms < GAP_MS
+        assert findings.usual_gap_ms < USUAL_GAP_MS, findings.gaps
+        assert findings.worst_gap_ms < WORST_GAP_MS, findings.gaps
         assert answered_s < NEW_CALLS_WITHIN_S
 
 
