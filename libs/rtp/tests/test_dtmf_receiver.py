@@ -149,7 +149,7 @@ def test_a_late_packet_of_an_earlier_key_is_passed_over(line: Line):
 
 def test_a_key_that_a_newer_one_has_passed_altogether_is_passed_over(line: Line):
     line.packet("2", 160, timestamp=20_000)
-    line.packet("1", 800, end=True, timestamp=18_000)
+    line.packet("1", 800, end=True, timestamp=18_000, sequence=line.sequence - 8)
     line.packet("2", 320, end=True, timestamp=20_000)
     assert line.digits == "2"
 

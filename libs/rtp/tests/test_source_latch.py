@@ -201,11 +201,24 @@ def test_who_was_heard_in_the_ports_last_call_is_barred():
     assert stream(latch, NAT, ssrc=9)[1] is Verdict.LATCHED  # the same phone, another call
 
 
+@pytest.mark.parametrize(("expected", "rules"), [(None, HIDDEN), (SDP, HIDDEN)])
+def test_keys_under_an_ssrc_of_their_own_between_the_audio_delay_no_latch(expected, rules):
+    latch = latch_of(rules, expected)
+    source = NAT if expected is None else SDP
+    if expected is not None:
+        stream(latch, NAT)  # the SDP's address has to win back
+    verdicts = []
+    for n in range(3):
+        verdicts.append(send(latch, source, 100 + n, 1.0 + n * 0.02, ssrc=1))
+        verdicts.append(send(latch, source, 7000 + n, 1.0 + n * 0.02, ssrc=2))
+    assert verdicts[:3] == [Verdict.PENDING, Verdict.PENDING, Verdict.LATCHED]
+
+
 def test_a_flood_of_candidates_is_bounded_and_shuts_nobody_out():
     latch = latch_of(ALWAYS, answered_s=None)
     for n in range(1000):
         send(latch, Source("203.0.113.1", 1024 + n), 1)
-    assert len(latch._candidates) <= 16
+    assert len(latch._candidates._candidates) <= 16
     latch.answer(0.0)
     assert stream(latch, NAT)[1] is Verdict.LATCHED
 

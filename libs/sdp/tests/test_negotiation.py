@@ -84,6 +84,17 @@ def test_telephone_events_on_another_clock_are_not_taken(offer, answer_to):
     assert answer_to(offer(("telephone-event/8000", "telephone-event/16000"))).media.telephone_event is None
 
 
+def test_redundant_events_are_left_out_of_the_answer(offer, answer_to):
+    """RFC 2198: the peer sends plain events then."""
+    media = (
+        "m=audio 4000 RTP/AVP 0 99 101\n"
+        "a=rtpmap:99 red/8000\na=fmtp:99 101/101/101\na=rtpmap:101 telephone-event/8000\n"
+    )
+    answer = answer_to(offer(media=media))
+    assert answer.session.media[0].formats == ("0", "101")
+    assert answer.media.telephone_event == TelephoneEventMedia(101, 101, 8000)
+
+
 def test_telephone_events_that_we_do_not_want_are_not_answered(offer, answer_to):
     answer = answer_to(offer(), MediaCapabilities(telephone_event=False))
     assert answer.media.telephone_event is None

@@ -4,6 +4,7 @@ import struct
 
 import pytest
 
+from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.rtp import RtpPacket
 
 KEY_SSRC = 0x0E0E0E0E
@@ -110,3 +111,53 @@ def test_a_caller_that_only_presses_keys_is_latched_and_never_silent(bot_bench):
         bot_bench.tick(4)
     assert bot_bench.plane._leg(session.row).latch.latched == (phone.address, phone.port)
     assert bot_bench.number - bot_bench.plane.receiver.last_heard[session.row] < 8
+
+
+def test_a_key_held_while_another_clock_is_agreed_is_one_digit(bot_bench):
+    phone = bot_bench.phone()
+    bot_bench.call(phone, bot="bot:1")
+    bot_bench.talk(phone, 5)
+    for n, packet in enumerate(Keypad(phone).packets("3")):
+        if n == 4:
+            events = pb.TelephoneEvent(send_payload_type=101, receive_payload_type=101, clock_rate_hz=16_000)
+            media = bot_bench.media(phone, telephone_event=events)
+            bot_bench.command("call-1", generation=2, modify=pb.Modify(media=media))
+            bot_bench.tick()
+        phone.send(packet)
+        bot_bench.tick(4)
+    bot_bench.tick(200)
+    assert digits(bot_bench) == "3"
+
+
+@pytest.mark.parametrize("code", [16, 32, 36, 64, 160, 255], ids=str)
+def test_events_that_are_no_keys_are_ignored_and_cost_no_voice(bot_bench, code):
+    """Flash, fax and modem tones, trunk signals (RFC 4733 §3.2)."""
+    phone = bot_bench.phone()
+    bot_bench.call(phone, bot="bot:1")
+    said = bot_bench.talk(phone, 5)
+    for n in range(5):
+        payload = struct.pack("!BBH", code, 0x80 if n > 2 else 0, 160 * n)
+        phone.send(RtpPacket(101, phone.sequence, phone.timestamp, phone.ssrc, payload=payload))
+        phone.sequence += 1
+        said += bot_bench.talk(phone, 1)
+    said += press(bot_bench, phone, Keypad(phone), "5", voice=True)
+    bot_bench.tick(40)
+    assert digits(bot_bench) == "5"
+    assert [frame for frame in heard_by_bot(bot_bench) if frame in said] == said
+
+
+def test_redundant_events_that_were_not_agreed_are_counted_and_cost_no_voice(bot_bench):
+    """A sender of RFC 2198 although no answer of ours has it."""
+    phone = bot_bench.phone()
+    session = bot_bench.call(phone, bot="bot:1")
+    said = bot_bench.talk(phone, 5)
+    before = bot_bench.plane.receiver.unexpected
+    for packet in Keypad(phone).packets("5"):
+        redundant = bytes([0x80 | 101, 0, 0, 4, 101]) + packet.payload + packet.payload
+        phone.send(RtpPacket(99, packet.sequence, packet.timestamp, KEY_SSRC, payload=redundant))
+        said += bot_bench.talk(phone, 1)
+    bot_bench.tick(40)
+    assert digits(bot_bench) == ""
+    assert bot_bench.plane.receiver.unexpected - before == 8
+    assert [frame for frame in heard_by_bot(bot_bench) if frame in said] == said
+    assert bot_bench.plane.receiver.ssrc[session.row] == phone.ssrc

@@ -2,8 +2,8 @@
 
 The SDP's address is heard from its first packet and latched by its second; it wins the latch back at any
 time. Other sources latch only by the rules of the trunk (`LatchRules`), never before the call is answered,
-and prove themselves by two packets in sequence of one SSRC and a negotiated payload type. One datagram alone,
-forged or not, never moves the latch.
+and prove themselves by two packets in sequence of one SSRC and a negotiated payload type; packets of another
+SSRC may come between. One datagram alone, forged or not, never moves the latch.
 """
 
 import ipaddress
@@ -21,6 +21,7 @@ _IN_SEQUENCE: Final = 2  # packets that prove a source
 _NEAR: Final = 10  # how far the next packet of a candidate may be ahead
 _REBIND_NEAR: Final = 1500  # packets lost while a NAT rebinds: 30 s of them
 _MOST_CANDIDATES: Final = 16
+_MOST_SSRCS: Final = 4  # of the SDP's address: audio, keys, and what is left of an earlier stream
 _NEVER_S: Final = float("-inf")
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -94,13 +95,33 @@ class Heard:
 
 @dataclass(slots=True)
 class _Candidate:
-    ssrc: int
     sequence: int
     count: int = 1
 
     @property
     def is_proven(self) -> bool:
         return self.count >= _IN_SEQUENCE
+
+
+class _Candidates:
+    """Streams that are not proven yet; of too many the one heard longest ago is forgotten."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._candidates: OrderedDict[tuple[Source, int], _Candidate] = OrderedDict()
+
+    def follow(self, packet: Arrival) -> _Candidate:
+        """Count how far the packet's source is proven."""
+        key = packet.source, packet.ssrc
+        candidate = _advance(self._candidates.pop(key, None), packet)
+        self._candidates[key] = candidate
+        if len(self._candidates) > self._most:
+            self._candidates.popitem(last=False)
+        return candidate
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._candidates.clear()
 
 
 class SourceLatch:
@@ -122,8 +143,8 @@ class SourceLatch:
         self._barred = barred
         self._answered = False
         self._silent_since_s = _NEVER_S  # since when the SDP's address is silent, as the latch itself saw
-        self._candidates: OrderedDict[Source, _Candidate] = OrderedDict()
-        self._expected_candidate: _Candidate | None = None
+        self._candidates = _Candidates(_MOST_CANDIDATES)
+        self._expected_candidates = _Candidates(_MOST_SSRCS)
 
     def answer(self, now: float) -> None:
         """Note that the call is answered: other sources may latch from now on."""
@@ -137,7 +158,7 @@ class SourceLatch:
         self.latched = None
         self._silent_since_s = now
         self._candidates.clear()
-        self._expected_candidate = None
+        self._expected_candidates.clear()
 
     def receive_packet(self, packet: Arrival, now: float, heard: Heard | None = None) -> Verdict:
         """Judge a packet. `heard` describes the latched source; None: nothing heard yet."""
@@ -150,7 +171,7 @@ class SourceLatch:
         may_latch = self._may_latch(packet.source.host)
         if not may_latch and not self._is_expected_host(packet.source.host):
             return Verdict.STRANGE
-        candidate = self._follow(packet)
+        candidate = self._candidates.follow(packet)
         if candidate.is_proven and self._is_expected_host(packet.source.host):
             self.proven.add(packet.source.host)
         if not may_latch or not self._goes_on(packet, now, heard):
@@ -168,8 +189,7 @@ class SourceLatch:
             return Verdict.HEARD
         if packet.is_agreed:
             self._silent_since_s = now
-            self._expected_candidate = _advance(self._expected_candidate, packet)
-            if self._expected_candidate.is_proven:
+            if self._expected_candidates.follow(packet).is_proven:
                 return self._latch(packet.source)
         return Verdict.HEARD if self.latched is None else Verdict.PENDING
 
@@ -209,29 +229,21 @@ class SourceLatch:
             return True
         return now - self._silent_since_s >= SILENCE_S
 
-    def _follow(self, packet: Arrival) -> _Candidate:
-        """Count how far a candidate is proven; of too many the one heard longest ago is forgotten."""
-        candidate = _advance(self._candidates.pop(packet.source, None), packet)
-        self._candidates[packet.source] = candidate
-        if len(self._candidates) > _MOST_CANDIDATES:
-            self._candidates.popitem(last=False)
-        return candidate
-
     def _latch(self, source: Source) -> Verdict:
         self.latched = source
         self.proven.add(source.host)
         self._candidates.clear()
-        self._expected_candidate = None
+        self._expected_candidates.clear()
         return Verdict.LATCHED
 
 
 def _advance(candidate: _Candidate | None, packet: Arrival) -> _Candidate:
-    """Return the candidate after its next packet; another SSRC or a leap restarts it."""
-    if candidate is None or candidate.ssrc != packet.ssrc:
-        return _Candidate(packet.ssrc, packet.sequence)
+    """Return the candidate after its next packet; a leap restarts it."""
+    if candidate is None:
+        return _Candidate(packet.sequence)
     advance = sequence_delta(packet.sequence, candidate.sequence)
     if not -_NEAR <= advance <= _NEAR:
-        return _Candidate(packet.ssrc, packet.sequence)
+        return _Candidate(packet.sequence)
     if advance > 0:
         candidate.sequence = packet.sequence
         candidate.count += 1

@@ -1,21 +1,23 @@
 """Keys in RTP: telephone events (RFC 4733), received and sent.
 
-An event is identified by its timestamp, which all its packets share: the marker bit may be missing, packets
-are updates, and the end comes three times. No tones in the audio, no events but the keys.
+Packets are updates, any of them may be missing, and the end comes three times; `key_press` says which are of
+one press. No tones in the audio, no events but the keys.
 """
 
 import struct
-from collections import deque
-from dataclasses import dataclass, replace
+from collections import OrderedDict, deque
+from dataclasses import dataclass
 
 from sipgw.rtp.errors import RtpParseError
-from sipgw.rtp.sequence import sequence_delta, timestamp_delta
+from sipgw.rtp.key_press import KeyPacket, Press, Verdict, judge, judge_packed
 
 DIGITS = "0123456789*#ABCD"  # by event code (RFC 4733 §3.2)
 LOST_END_TIMEOUT_S = 0.5
 _LONGEST = 0xFFFF
-_REMEMBERED = 8
-_RESTART_S = 10  # an event this much older than the last belongs to a restarted stream; it is not late
+_PRESSES_REMEMBERED = 16
+_MOST_SOURCES = 4
+_BLOCK = 4
+_MOST_PACKED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,23 @@ class TelephoneEvent:
     @classmethod
     def parse(cls, payload: bytes) -> "TelephoneEvent":
         """Read a payload; bytes after the first four are ignored. Raises RtpParseError."""
-        if len(payload) < 4:
+        if len(payload) < _BLOCK:
             raise RtpParseError(f"a telephone event of {len(payload)} bytes")
         event, flags, duration = struct.unpack_from("!BBH", payload)
         return cls(event, bool(flags & 0x80), flags & 0x3F, duration)
+
+    @classmethod
+    def parse_all(cls, payload: bytes) -> list["TelephoneEvent"]:
+        """Read a payload that may hold several events, each but the last ended (RFC 4733 §2.5.1.5).
+
+        Other bytes after the first event are ignored. Raises RtpParseError.
+        """
+        first = cls.parse(payload)
+        if len(payload) == _BLOCK or len(payload) % _BLOCK or len(payload) > _MOST_PACKED * _BLOCK:
+            return [first]
+        events = [cls.parse(payload[at:]) for at in range(0, len(payload), _BLOCK)]
+        is_packed = all(event.end for event in events[:-1]) and all(event.duration for event in events)
+        return events if is_packed else [first]
 
     def to_bytes(self) -> bytes:
         """Serialize the payload."""
@@ -63,30 +78,21 @@ class DigitEnded:
 DigitEvent = DigitStarted | DigitEnded
 
 
-@dataclass(frozen=True, slots=True)
-class _Pressed:
-    digit: str
-    timestamp: int
-    """Of the segment."""
-    duration: int
-    """In the segment, counting the times that 16 bits wrapped."""
-    duration_before: int
-    """Of earlier segments."""
-    sequence: int
-    """The newest."""
-    heard_at: float
-
-
 class DtmfReceiver:
     """The digits of one call. ``now`` is any clock in seconds; calls without RTP events cost nothing."""
 
     def __init__(self, clock_rate_hz: int = 8000, timeout_s: float = LOST_END_TIMEOUT_S) -> None:
         self._clock_rate_hz = clock_rate_hz
         self._timeout_s = timeout_s
-        self._pressed: _Pressed | None = None
-        self._ended: deque[int] = deque(maxlen=_REMEMBERED)  # timestamps of events that are over
+        self._presses: OrderedDict[int, deque[Press]] = OrderedDict()
+        """By source, the one heard last at the end; of each its presses, the newest at the end."""
+        self._pressed: deque[Press] | None = None
+        """The presses whose newest has started and not ended."""
         self._events: deque[DigitEvent] = deque()
-        self._source: int | None = None
+
+    def set_clock_rate(self, clock_rate_hz: int) -> None:
+        """Apply another clock rate, agreed anew; a key that is held goes on."""
+        self._clock_rate_hz = clock_rate_hz
 
     def receive_packet(
         self, payload: bytes, *, timestamp: int, sequence: int, marker: bool, now: float, source: int = 0
@@ -95,36 +101,33 @@ class DtmfReceiver:
 
         ``source`` is its SSRC: each numbers and stamps its packets by itself.
         """
-        if source != self._source:
-            self._source = source
-            self._end()
-            self._ended.clear()
         try:
-            event = TelephoneEvent.parse(payload)
+            events = TelephoneEvent.parse_all(payload)
         except RtpParseError:
             return
-        if event.digit is None:
-            return
-        pressed = self._pressed
-        if pressed and timestamp == pressed.timestamp:
-            self._pressed = _updated(pressed, event.duration, sequence, now)
-        elif pressed and not marker and _continues(pressed, event.digit, timestamp):
-            self._ended.append(pressed.timestamp)
-            self._pressed = replace(
-                pressed,
-                timestamp=timestamp,
-                duration=event.duration,
-                duration_before=pressed.duration_before + timestamp_delta(timestamp, pressed.timestamp),
-                sequence=sequence,
-                heard_at=now,
-            )
-        elif self._is_late(timestamp):
-            return
-        else:
-            self._end()
-            self._events.append(DigitStarted(event.digit))
-            self._pressed = _Pressed(event.digit, timestamp, event.duration, 0, sequence, now)
-        if event.end:
+        presses = self._of_source(source)
+        for event in events:
+            if event.digit is not None:
+                packet = KeyPacket(event.event, event.end, event.duration, timestamp, sequence, marker, now)
+                if len(events) > 1:
+                    verdict = judge_packed(presses, packet)
+                else:
+                    verdict = judge(presses, packet, self._clock_rate_hz)
+                self._take(presses, packet, verdict)
+            timestamp = (timestamp + event.duration) & 0xFFFFFFFF
+
+    def _take(self, presses: deque[Press], packet: KeyPacket, verdict: Verdict) -> None:
+        match verdict:
+            case Verdict.LATE:
+                return
+            case Verdict.SAME:
+                presses[-1] = presses[-1].add(packet)
+            case Verdict.NEW:
+                self._end()
+                self._events.append(DigitStarted(DIGITS[packet.code]))
+                presses.append(Press.begin(packet, presses[-1] if presses else None))
+                self._pressed = presses
+        if packet.is_end and self._pressed is presses:
             self._end()
 
     def next_event(self) -> DigitEvent | None:
@@ -133,7 +136,7 @@ class DtmfReceiver:
 
     def next_timer(self) -> float | None:
         """Return when to call handle_timer, since the end of a key is then overdue."""
-        return self._pressed.heard_at + self._timeout_s if self._pressed else None
+        return self._pressed[-1].newest.heard_at + self._timeout_s if self._pressed else None
 
     def handle_timer(self, now: float) -> None:
         """End a key whose packets have stopped."""
@@ -141,46 +144,22 @@ class DtmfReceiver:
         if due is not None and now >= due:
             self._end()
 
+    def _of_source(self, source: int) -> deque[Press]:
+        """Return the presses of the source; of too many sources the one heard longest ago is forgotten."""
+        presses = self._presses.pop(source, None)
+        if presses is None:
+            presses = deque[Press](maxlen=_PRESSES_REMEMBERED)
+        self._presses[source] = presses
+        if len(self._presses) > _MOST_SOURCES:
+            self._presses.popitem(last=False)
+        return presses
+
     def _end(self) -> None:
-        pressed, self._pressed = self._pressed, None
-        if pressed is None:
-            return
-        duration = pressed.duration_before + pressed.duration
-        self._events.append(DigitEnded(pressed.digit, round(duration * 1000 / self._clock_rate_hz)))
-        self._ended.append(pressed.timestamp)
-
-    def _is_late(self, timestamp: int) -> bool:
-        """Return whether a packet belongs to an event that is over, or that a newer event has passed."""
-        if timestamp in self._ended:
-            return True
-        newest = self._pressed.timestamp if self._pressed else self._ended[-1] if self._ended else None
-        if newest is None:
-            return False
-        return -_RESTART_S * self._clock_rate_hz < timestamp_delta(timestamp, newest) < 0
-
-
-def _updated(pressed: _Pressed, duration: int, sequence: int, now: float) -> _Pressed:
-    """Return the key with the newer of both durations.
-
-    One that fell by half its range has wrapped (some peers allow it).
-    """
-    if sequence_delta(sequence, pressed.sequence) <= 0:
-        return replace(pressed, heard_at=now)
-    rounds, last = divmod(pressed.duration, _LONGEST + 1)
-    if last - duration > _LONGEST // 2:
-        rounds += 1
-    longest = max(pressed.duration, rounds * (_LONGEST + 1) + duration)
-    return replace(pressed, duration=longest, sequence=sequence, heard_at=now)
-
-
-def _continues(pressed: _Pressed, digit: str, timestamp: int) -> bool:
-    """Return whether a key held longer than 16 bits can count goes on (RFC 4733 §2.5.1.3).
-
-    The next segment begins where the last ended, at its full length; the last updates of that one may be
-    lost.
-    """
-    advance = timestamp_delta(timestamp, pressed.timestamp)
-    return digit == pressed.digit and pressed.duration > 0xE000 and abs(advance - _LONGEST) <= 1
+        presses, self._pressed = self._pressed, None
+        if presses is not None:
+            press = presses[-1]
+            duration_ms = round(press.duration * 1000 / self._clock_rate_hz)
+            self._events.append(DigitEnded(DIGITS[press.newest.code], duration_ms))
 
 
 @dataclass(frozen=True, slots=True)

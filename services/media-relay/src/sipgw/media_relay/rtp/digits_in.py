@@ -17,9 +17,9 @@ class DigitsIn:
 
     def configure(self, row: int, clock_rate_hz: int) -> None:
         """Set the agreed clock rate of the row's telephone events."""
-        if self._clock_hz.get(row) != clock_rate_hz:
-            self._clock_hz[row] = clock_rate_hz
-            self._receivers.pop(row, None)
+        self._clock_hz[row] = clock_rate_hz
+        if row in self._receivers:
+            self._receivers[row].set_clock_rate(clock_rate_hz)
 
     def close(self, row: int) -> None:
         """Forget the row's keys."""
