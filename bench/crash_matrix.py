@@ -7,7 +7,7 @@ two edges, the SDK's echo bot), lets the callers talk without a pause, and break
 longest time in which a caller does not hear its own words from the bot. New calls are placed four times a
 second at an edge that lives; "again after" is how long after the fault the last of them failed. `node`
 kills the processes that share a node; a node whose network is cut takes a cluster: `make e2e
-ARGS=e2e/cluster/test_node_loss.py`.
+ARGS=e2e/cluster/test_node_cut.py`.
 """
 
 import argparse
