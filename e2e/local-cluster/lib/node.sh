@@ -35,8 +35,8 @@ make_cgroups() { # the kubelet's cgroupRoot, in every hierarchy
     done
   done
   # The pods of all nodes share one cgroup, beside which each process of the machine counts as much. On a real node pods
-  # stand still for no daemon, so give them nearly all that they want.
-  echo 32768 | tee /sys/fs/cgroup/*/kc/cpu.shares >/dev/null
+  # stand still for no daemon, so give them the weight of eight processes.
+  echo 8192 | tee /sys/fs/cgroup/*/kc/cpu.shares >/dev/null
 }
 
 write_pod_network() {
