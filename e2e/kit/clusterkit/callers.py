@@ -32,13 +32,14 @@ _STANDSTILL_MS = 60.0
 _ALIVE_S = 1.5  # a call that received nothing for so long is silent
 
 
-def _prefer_this_process() -> None:
-    """As root, have this thread, and those that it starts, run before others: late phones measure themselves.
+def _set_priority(niceness: int) -> None:
+    """Set the priority of this thread and of those that it starts, where that is allowed.
 
-    The test's own thread has to be among them, since it holds the interpreter's lock now and then.
+    Late phones measure themselves. The test's own thread has to be as quick as theirs, since it holds the
+    interpreter's lock now and then.
     """
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -15)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
 def noise() -> bytes:
@@ -112,7 +113,7 @@ class Callers:
         self._thread = threading.Thread(target=self._serve, name="callers", daemon=True)
 
     def __enter__(self) -> Self:
-        _prefer_this_process()
+        _set_priority(-15)
         self._thread.start()
         self._phone = self._run(SipPhone.open(address_towards(self.edges[0]), user="e2e"))
         return self
@@ -125,6 +126,7 @@ class Callers:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
+            _set_priority(0)
 
     def dial(
         self,
