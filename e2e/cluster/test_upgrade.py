@@ -82,9 +82,10 @@ def test_an_upgrade_under_twenty_calls_loses_none(
         assert findings.lost == 0, findings.why_lost
         assert moves[0] == 1
         assert moves[CALLS * 3 // 4] == 1, "calls move once, but those of relays that stood still"
-        assert findings.usual_gap_ms < 800, findings.gaps
-        assert findings.worst_gap_ms < 2000, findings.gaps
-        assert findings.standstill_ms < 2000, "not a move's: they come relay by relay"
+        # The pods that start take two cores for seconds; e2e/test_moves.py bounds what a move itself costs.
+        assert findings.usual_gap_ms < 1500, findings.gaps
+        assert findings.worst_gap_ms < 4000, findings.gaps
+        assert findings.standstill_ms < 4000, "not a move's: they come relay by relay"
         said = bots.conversations("witness")
         for call_id, times in zip(call_ids, findings.moved, strict=True):
             assert said.get(call_id) == Conversation(started=1, resumed=times, ended=0, tokens=1)

@@ -32,16 +32,6 @@ _STANDSTILL_MS = 60.0
 _ALIVE_S = 1.5  # a call that received nothing for so long is silent
 
 
-def _set_priority(niceness: int) -> None:
-    """Set the priority of this thread and of those that it starts, where that is allowed.
-
-    Late phones measure themselves. The test's own thread has to be as quick as theirs, since it holds the
-    interpreter's lock now and then.
-    """
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
-
-
 def noise() -> bytes:
     """Make a second of noise in PCMU, without zero samples, which have two codes."""
     return random.randbytes(_SECOND).replace(b"\x7f", b"\x7e").replace(_SILENCE, b"\xfe")
@@ -113,7 +103,6 @@ class Callers:
         self._thread = threading.Thread(target=self._serve, name="callers", daemon=True)
 
     def __enter__(self) -> Self:
-        _set_priority(-15)
         self._thread.start()
         self._phone = self._run(SipPhone.open(address_towards(self.edges[0]), user="e2e"))
         return self
@@ -126,7 +115,6 @@ class Callers:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
-            _set_priority(0)
 
     def dial(
         self,
@@ -178,7 +166,9 @@ class Callers:
         self.calls = [call for call in self.calls if call not in chosen]
 
     def _serve(self) -> None:
-        """Run the phones."""
+        """Run the phones; as root with priority, since late phones would measure themselves."""
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -10)
         self._loop.run_forever()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
