@@ -10,7 +10,7 @@ from gatewaykit.phone import Phone, PhoneCall
 from gatewaykit.rtp import echoed_share, noise
 from gatewaykit.service import Service
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 
 async def calls_on(phone: Phone, gateway: Gateway, number: int, user: str = "builtin") -> list[PhoneCall]:

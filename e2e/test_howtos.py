@@ -13,7 +13,7 @@ from gatewaykit.up import Up
 from sipgw.runtime.patience import patient
 from sipgw.store.testing import RedisServer
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 SECTION = "On a laptop"
 
