@@ -83,8 +83,18 @@ def test_another_code_or_a_marker_is_another_press_whatever_else_is_said(facts: 
 @pytest.mark.parametrize("behind", [0, 1, 50, 100])
 def test_an_older_sequence_number_is_late_whatever_else_is_said(facts: Facts, behind: int):
     press, packet = example(facts)
-    late = KeyPacket(*astuple(packet)[:4], (10 - behind) & 0xFFFF, True, packet.heard_at)
+    late = KeyPacket(*astuple(packet)[:4], (10 - behind) & 0xFFFF, False, packet.heard_at)
     assert judge([press], late, CLOCK) is Verdict.LATE
+
+
+@pytest.mark.parametrize("keys", ["55", "56", "5566"])
+def test_a_source_that_numbers_each_press_anew_is_heard(keys: str):
+    heard = Heard(DtmfReceiver())
+    for number, key in enumerate(keys):
+        packets = press(key, 1000 + 8000 * number, 0)
+        for n, packet in enumerate([*packets, packets[2], packets[0]]):
+            heard.feed(packet, now=number + n * 0.02)
+    assert heard.digits == keys
 
 
 def astuple(packet: KeyPacket):
@@ -192,6 +202,12 @@ FIELD = {
         [(*one[:2], 0, *one[3:]) if one[1] else one for one in press("1", 1000, 10)],
     ),
     "no end, no marker": ("11", unmarked("1", 1000, 10, ends=1)[:3] + unmarked("1", 5000, 40, ends=1)[:3]),
+    "the first packet three times, then a standing timestamp": (
+        "11",
+        [("1", False, 0, 1000, 10 + n, True) for n in range(3)]
+        + unmarked("1", 1000, 13)
+        + press("1", 1000, 19, updates=1),
+    ),
     "a sequence that restarts": ("12", press("1", 1000, 30_000) + press("2", 9000, 5)),
     "a sequence that restarts, the same key": ("11", press("1", 1000, 30_000) + press("1", 9000, 5)),
     "a sequence that goes round": ("11", press("1", 1000, 65_534) + press("1", 5000, 65_550)),

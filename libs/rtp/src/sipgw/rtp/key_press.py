@@ -118,7 +118,7 @@ class Habit:
     pace: int | None = None
     """The most duration per sequence number."""
     marks_all: bool = False
-    """Every packet has the marker, so that it says nothing."""
+    """The last two packets of a press had the marker, so that it says nothing."""
 
     def follow(self, before: KeyPacket, after: KeyPacket) -> "Habit":
         """Return the habit after two packets of one press."""
@@ -127,7 +127,7 @@ class Habit:
         return Habit(
             step=min(advance, self.step or advance),
             pace=max(growth // advance, self.pace or 0) if growth >= advance > 0 else self.pace,
-            marks_all=self.marks_all or (before.marker and after.marker),
+            marks_all=before.marker and after.marker,
         )
 
 
@@ -135,18 +135,19 @@ class Habit:
 class Press:
     """A press as far as it was heard."""
 
+    first: KeyPacket
     newest: KeyPacket
-    first_sequence: int
+    """With the longest duration of its segment."""
     is_up: bool
     duration: int
     """Timestamp units, counting the times that 16 bits wrapped."""
-    habit: "Habit"
+    habit: Habit
 
     @classmethod
     def begin(cls, packet: KeyPacket, before: "Press | None" = None) -> "Press":
         """Return a press of which the packet is the first heard; `before` is its source's last one."""
         habit = Habit() if before is None else before.habit
-        return cls(packet, packet.sequence, packet.is_end, packet.duration, habit)
+        return cls(packet, packet, packet.is_end, packet.duration, habit)
 
     def add(self, packet: KeyPacket) -> "Press":
         """Return the press after a newer packet of it."""
@@ -164,16 +165,22 @@ class Press:
             habit=self.habit.follow(self.newest, packet),
         )
 
-    def holds(self, packet: KeyPacket) -> bool:
-        """Return whether a packet that is far behind is a copy, or an overtaken one, of the press."""
-        place = sequence_delta(packet.sequence, self.first_sequence)
-        last = sequence_delta(self.newest.sequence, self.first_sequence)
-        is_recent = packet.heard_at - self.newest.heard_at <= _LONG_AGO_S
-        return is_recent and packet.code == self.newest.code and -_MOST_MISORDERED <= place <= last + _NEAR
+    def holds(self, packet: KeyPacket, clock_rate_hz: int) -> bool:
+        """Return whether a packet that is behind is a copy, or an overtaken one, of the press."""
+        if packet.code != self.first.code or packet.heard_at - self.newest.heard_at > _LONG_AGO_S:
+            return False
+        place = sequence_delta(packet.sequence, self.first.sequence)
+        last = sequence_delta(self.newest.sequence, self.first.sequence)
+        far = max(self.duration, _LONGEST_REPEAT_S * clock_rate_hz)
+        is_stamped = any(
+            abs(timestamp_delta(packet.timestamp, each.timestamp)) <= far
+            for each in (self.first, self.newest)
+        )
+        return is_stamped and -_MOST_MISORDERED <= place <= last + _NEAR
 
     def facts(self, packet: KeyPacket, clock_rate_hz: int) -> Facts:
         """Name what tells a newer packet of the same key from the press."""
-        stamp = self._stamp(packet, clock_rate_hz)
+        stamp = self.stamp(packet, clock_rate_hz)
         advance = sequence_delta(packet.sequence, self.newest.sequence)
         is_grown = packet.duration >= self.newest.duration or self._has_wrapped(packet)
         return (
@@ -208,7 +215,8 @@ class Press:
             near = _NEAR * (self.habit.step or 1)
         return max(near, updates if self.is_up else near + updates - 1)
 
-    def _stamp(self, packet: KeyPacket, clock_rate_hz: int) -> Stamp:
+    def stamp(self, packet: KeyPacket, clock_rate_hz: int) -> Stamp:
+        """Say where the packet is by its timestamp, and by when it was heard."""
         advance = timestamp_delta(packet.timestamp, self.newest.timestamp)
         growth = packet.duration - self.newest.duration
         if self._has_wrapped(packet):
@@ -240,11 +248,17 @@ def judge(presses: Sequence[Press], packet: KeyPacket, clock_rate_hz: int) -> Ve
         return Verdict.NEW
     advance = sequence_delta(packet.sequence, last.newest.sequence)
     if advance <= 0:
-        is_late = advance >= -_MOST_MISORDERED or any(press.holds(packet) for press in presses)
-        return Verdict.LATE if is_late else Verdict.NEW
+        is_copy = any(press.holds(packet, clock_rate_hz) for press in presses)
+        return Verdict.LATE if is_copy or not _begins_anew(last, packet, clock_rate_hz) else Verdict.NEW
     if packet.code != last.newest.code or last.marks_another(packet):
         return Verdict.NEW
     return Verdict.SAME if last.facts(packet, clock_rate_hz) in SAME_PRESS else Verdict.NEW
+
+
+def _begins_anew(last: Press, packet: KeyPacket, clock_rate_hz: int) -> bool:
+    """Return whether a source numbers anew: far back, or only for this press, which its other facts show."""
+    is_far = sequence_delta(packet.sequence, last.newest.sequence) < -_MOST_MISORDERED
+    return is_far or (packet.marker and last.stamp(packet, clock_rate_hz) is Stamp.PASSED)
 
 
 def judge_packed(presses: Sequence[Press], packet: KeyPacket) -> Verdict:
