@@ -69,7 +69,6 @@ ALIVE = {
     "get_call": "the client of the RPC GetCall",
     # What only tests use, and has to stand in the product.
     "delete": "KubeClient: the end-to-end tests take away what they made",
-    "free_range": "free_ports lends to processes of a test",
     "transport_failed": "the transport error of RFC 3261 §17.1.4 and §17.2.4, an input of the state tables",
     "live_transactions": "tells a test that no transaction leaks",
     "is_empty": "tells a test that a queue drains",

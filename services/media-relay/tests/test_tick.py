@@ -1,11 +1,13 @@
 """TickClock: the lag that liveness is judged by, and the share of a core that ticks take."""
 
+import gc
 import math
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sipgw.media_relay.load.gc_pauses import GcPauses
 from sipgw.media_relay.load.tick import TICK_S, TickClock
 
 
@@ -94,3 +96,37 @@ def test_a_busy_second_weighs_a_second_whether_in_one_run_or_in_two_hundred():
         core.run(6.0)
     assert lumps.clock.load == pytest.approx(smooth.clock.load, rel=0.05)
     assert smooth.clock.load == pytest.approx(0.8 * (1 - math.exp(-1)), rel=0.02)
+
+
+def test_a_clock_says_how_late_its_latest_tick_was() -> None:
+    loop = Loop()
+    clock = TickClock(loop, lambda _tick, _missed: None)
+    clock.start()
+    loop.run(1.0)
+    assert clock.take_latest_s() < 0.001
+    when, callback = loop.due
+    loop.now = when + 0.0123  # the process was kept from running
+    callback()
+    assert clock.take_latest_s() == pytest.approx(0.0123)
+    assert clock.take_latest_s() == 0.0
+
+
+def test_the_tick_that_took_most_cpu_is_told_once() -> None:
+    loop = Loop()
+    spent = iter([0.0, 0.001, 1.0, 1.004, 2.0, 2.002])
+    clock = TickClock(loop, lambda _tick, _missed: None, cpu_s=lambda: next(spent))
+    clock.start()
+    loop.run(3.2 * TICK_S)
+    assert clock.take_longest_cpu_s() == pytest.approx(0.004)
+    assert clock.take_longest_cpu_s() == 0.0
+
+
+def test_a_garbage_collection_is_seen_until_watching_stops() -> None:
+    pauses = GcPauses()
+    pauses.start()
+    gc.collect()
+    assert 0 < pauses.take_longest_s() < 60
+    assert pauses.take_longest_s() == 0.0
+    pauses.stop()
+    gc.collect()
+    assert pauses.take_longest_s() == 0.0

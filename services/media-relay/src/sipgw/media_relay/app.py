@@ -29,6 +29,7 @@ from sipgw.media_relay.control.commands import Commands
 from sipgw.media_relay.control.registrar import Registrar
 from sipgw.media_relay.control.service import SERVICE_NAME, RelayControlServicer
 from sipgw.media_relay.errors import PortRangeError
+from sipgw.media_relay.load.gc_pauses import GcPauses
 from sipgw.media_relay.load.head_room import RelayHeadRoom
 from sipgw.media_relay.load.tick import TICK_S, TickClock
 from sipgw.media_relay.metrics import RelayMetrics
@@ -88,12 +89,14 @@ class Relay:
         new_bots: Callable[[BotSpeech], BotStage] | None = None,
     ) -> None:
         self._settings = settings
+        self._loop = loop
         self.identity = identity
         pool, self.warnings = _port_pool(settings)
         rows = min(settings.rtp.pairs, MAX_ROWS)
         self.warnings += _allow_sockets(rows)
         self.clock = TickClock(loop, self._on_tick)
         self.head_room = RelayHeadRoom(self.clock)
+        self.gc_pauses = GcPauses()
         self.events = EventLog()
         self.sessions = Sessions(rows, loop.time)
         self.writer = RecordingWriter()
@@ -126,6 +129,7 @@ class Relay:
         sys.setswitchinterval(_SWITCH_S)  # how long the tick may wait for the thread that writes recordings
         self.writer.start()
         self.head_room.begin()
+        self.gc_pauses.start()
         self.clock.start()
 
     async def aclose(self) -> None:
@@ -133,9 +137,15 @@ class Relay:
         self._ending.end_all("the relay is stopping")
         await asyncio.sleep(_LAST_WORDS_S)
         self.clock.stop()
+        self.gc_pauses.stop()
         await self.bridge.aclose()
         self.plane.shutdown()
         self.writer.close()
+
+    @property
+    def tasks(self) -> int:
+        """The tasks of the event loop."""
+        return len(asyncio.all_tasks(self._loop))
 
     @property
     def capacity_units(self) -> int:

@@ -16,6 +16,7 @@ from sipgw.media_relay.bots.interface import BotStage
 from sipgw.media_relay.calls.drain import Drain
 from sipgw.media_relay.calls.event_log import EventLog
 from sipgw.media_relay.calls.sessions import Sessions
+from sipgw.media_relay.load.gc_pauses import GcPauses
 from sipgw.media_relay.load.head_room import RelayHeadRoom
 from sipgw.media_relay.load.tick import TickClock
 from sipgw.media_relay.plane.media_plane import MediaPlane
@@ -42,6 +43,11 @@ class RelayParts(Protocol):
         ...
 
     @property
+    def gc_pauses(self) -> GcPauses:
+        """The pauses of the garbage collector."""
+        ...
+
+    @property
     def writer(self) -> RecordingWriter:
         """The writer of recordings."""
         ...
@@ -64,6 +70,11 @@ class RelayParts(Protocol):
     @property
     def events(self) -> EventLog:
         """The media events."""
+        ...
+
+    @property
+    def tasks(self) -> int:
+        """The tasks of the event loop."""
         ...
 
     @property
@@ -101,6 +112,19 @@ GAUGES: Final[dict[str, Reading]] = {
     ),
     "tick_load": ("CPU that the ticks' work takes, as a share of a core", lambda of: of.clock.load),
     "tick_longest_seconds": ("Longest tick since the last scrape", lambda of: of.clock.take_longest_s()),
+    "tick_longest_cpu_seconds": (
+        "Most CPU that one tick took since the last scrape; other processes took the rest of a long one",
+        lambda of: of.clock.take_longest_cpu_s(),
+    ),
+    "tick_latest_seconds": (
+        "How late the latest tick since the last scrape began",
+        lambda of: of.clock.take_latest_s(),
+    ),
+    "gc_longest_seconds": (
+        "CPU of the longest garbage collection since the last scrape; ticks wait for it",
+        lambda of: of.gc_pauses.take_longest_s(),
+    ),
+    "tasks": ("Tasks of the event loop", lambda of: of.tasks),
 }
 COUNTERS: Final[dict[str, Reading]] = {
     "ticks_missed": ("Ticks left out because the process was late (overrun)", lambda of: of.clock.missed),

@@ -34,6 +34,10 @@ class TickClock:
         self.missed = 0
         self.longest_s = 0.0
         """The longest tick since `take_longest_s` was last called."""
+        self.longest_cpu_s = 0.0
+        """The most CPU that one tick took since `take_longest_cpu_s` was last called."""
+        self.latest_s = 0.0
+        """How late the latest tick began since `take_latest_s` was last called."""
 
     @property
     def number(self) -> int:
@@ -65,6 +69,16 @@ class TickClock:
         longest, self.longest_s = self.longest_s, 0.0
         return longest
 
+    def take_longest_cpu_s(self) -> float:
+        """Return the most CPU that one tick took since the last call."""
+        longest, self.longest_cpu_s = self.longest_cpu_s, 0.0
+        return longest
+
+    def take_latest_s(self) -> float:
+        """Return how late the latest tick began since the last call."""
+        latest, self.latest_s = self.latest_s, 0.0
+        return latest
+
     def _schedule(self) -> None:
         self._timer = self._loop.call_at(self._origin_s + (self._number + 1) * TICK_S, self._run)
 
@@ -74,12 +88,15 @@ class TickClock:
         if number <= self._number:  # the timer came early
             self._schedule()
             return
+        self.latest_s = max(self.latest_s, self._loop.time() - self._origin_s - (self._number + 1) * TICK_S)
         missed = number - self._number - 1
         self.missed += missed
         self._number = number
         self._on_tick(Tick(number, number * TICK_S), missed)
         self.longest_s = max(self.longest_s, time.perf_counter() - begun)
-        self._weigh(self._cpu_s() - cpu_begun, ticks=missed + 1)
+        cpu_s = self._cpu_s() - cpu_begun
+        self.longest_cpu_s = max(self.longest_cpu_s, cpu_s)
+        self._weigh(cpu_s, ticks=missed + 1)
         self._schedule()
 
     def _weigh(self, cpu_s: float, *, ticks: int) -> None:
