@@ -19,6 +19,7 @@ from sipgw.media_relay.pipeline.block import FrameBlock
 from sipgw.media_relay.pipeline.stage import TICK_MS, Tick
 from sipgw.media_relay.stages.recorder import RecorderStage
 from sipgw.media_relay.stages.recording_writer import RecordingWriter
+from sipgw.rtp.kernels.columns import new_calls
 
 TICK_S = TICK_MS / 1000
 PHASES = 4  # ticks in a frame's 20 ms: each serves a quarter of the calls
@@ -30,7 +31,7 @@ def measure(calls: int, seconds: float, folder: Path) -> str:
     """Return one line of the table."""
     writer = RecordingWriter()
     writer.start()
-    stage = RecorderStage(calls, writer)
+    stage = RecorderStage(new_calls(calls), writer)
     for row in range(calls):
         stage.open(row, folder / f"{calls}-{row}.wav", WIRE)
     payload = np.random.default_rng(1).integers(0, 255, (calls, WIRE.frame_bytes), dtype=np.uint8)

@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from impaired.networks import Packets
 from sipgw.audio import AudioFormat, Codec
+from sipgw.media_relay.kernels.sockets import SLOT
 from sipgw.media_relay.pipeline import FrameBlock, FrameFlag, MediaPipeline, Tick
 from sipgw.media_relay.pipeline.stage import TICK_MS
 from sipgw.media_relay.rtp.receiver import NO_PAYLOAD_TYPE, RtpReceiver
-from sipgw.media_relay.rtp.rtp_sweep import SLOT
 from sipgw.media_relay.rtp.uplink import Uplink
 from sipgw.rtp.jitter_buffer import JitterBuffer
 from sipgw.rtp.kernels.columns import new_calls
@@ -67,8 +67,8 @@ def run(calls: Sequence[Packets]) -> list[list[Frame]]:
     """Return what the bot of each call gets."""
     rows = len(calls)
     jitter, bots = JitterBuffer(new_calls(rows)), Bots(rows)
-    receiver = RtpReceiver(rows, jitter, Listener())
-    uplink = Uplink(rows, jitter, receiver, MediaPipeline((bots,)))
+    receiver = RtpReceiver(jitter, Listener())
+    uplink = Uplink(jitter, MediaPipeline((bots,)))
     for row in range(rows):
         jitter.open(row, silence=WIRE.silence, now_s=0.0)
         receiver.open(row, 0)
@@ -82,7 +82,7 @@ def run(calls: Sequence[Packets]) -> list[list[Frame]]:
     for number in range(int(last_ms) // TICK_MS):
         tick = Tick(number, number * TICK_MS / 1000)
         while (lengths := _receive(waiting, number * TICK_MS, datagrams)).any():
-            some = np.flatnonzero(lengths).astype(np.int32)
+            some = np.flatnonzero(lengths)
             for row in some.tolist():
                 uplink.align(row, number)  # the first packet starts the clock
             receiver.receive(some, datagrams[some], lengths[some], tick)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from sipgw.rtp.excess import ExcessWatch
-from sipgw.rtp.kernels.columns import EXCESS
+from sipgw.rtp.kernels.columns import EXCESS, FAR
+from sipgw.rtp.kernels.excess import dropped, may_drop, observe
 
-ROW = np.array([1])
 FRAME, STEP_S = 160, 0.02
 
 
@@ -16,7 +16,9 @@ class Queue:
     """A depth that a test moves, watched as row 1."""
 
     def __init__(self, target=0):
-        self.watch = ExcessWatch(np.zeros(3, EXCESS), target_bytes=target)
+        self.columns, self.target = np.zeros(3, EXCESS), target
+        self.watch = ExcessWatch(self.columns)
+        self.row = self.columns[1]
         self.now_s = 0.0
         self.watch.reset(1, 0.0)
 
@@ -26,21 +28,22 @@ class Queue:
         for _ in range(round(seconds / STEP_S)):
             self.now_s += STEP_S
             owed += FRAME * rate
-            self.watch.arrived(ROW, int(owed))
+            self.row["arrived"] += int(owed)
             owed -= int(owed)
-            self.watch.observe(ROW, np.array([depth(self.now_s) if callable(depth) else depth]), self.now_s)
+            present = depth(self.now_s) if callable(depth) else depth
+            observe(self.row, present, self.now_s, self.target, FAR)
 
     @property
     def debt(self):
-        return int(self.watch.debt[1])
+        return int(self.row["debt"])
 
     def drops(self, steps, *, quiet):
         """Which of the next steps drop a frame."""
-        dropped = []
+        frames = []
         for _ in range(steps):
             self.now_s += STEP_S
-            dropped.append(bool(self.watch.may_drop(ROW, np.array([quiet]), self.now_s)[0]))
-        return dropped
+            frames.append(bool(may_drop(self.row, quiet, self.now_s)))
+        return frames
 
 
 def test_a_backlog_that_stands_for_a_second_at_real_time_is_owed():
@@ -110,9 +113,9 @@ def test_a_debt_that_nothing_quiet_pays_is_paid_by_every_second_frame():
 def test_a_dropped_frame_is_paid_and_the_debt_never_falls_below_nothing():
     queue = Queue()
     queue.run(1.1, depth=400)
-    queue.watch.dropped(ROW, 160)
+    dropped(queue.row, 160)
     assert queue.debt == 240
-    queue.watch.dropped(ROW, 320)
+    dropped(queue.row, 320)
     assert queue.debt == 0
 
 
@@ -123,12 +126,3 @@ def test_a_cleared_queue_owes_nothing():
     assert queue.debt == 0
     queue.run(0.9, depth=4000)  # the second that began before
     assert queue.debt == 0
-
-
-def test_rows_are_watched_apart():
-    watch = ExcessWatch(np.zeros(3, EXCESS), target_bytes=0)
-    rows = np.array([0, 2])
-    for step in range(1, 60):
-        watch.arrived(rows, FRAME)
-        watch.observe(rows, np.array([4000, 0]), step * STEP_S)
-    assert watch.debt.tolist() == [4000, 0, 0]

@@ -5,6 +5,7 @@ import itertools
 import os
 import socket
 
+import numpy as np
 import pytest
 
 from sipgw.api.config.v1 import config_pb2
@@ -72,7 +73,7 @@ class FakeBots:
         self.warmed.append(call)
 
     def uplink(self, block, tick):
-        self.blocks.append((tick.number, block))
+        self.blocks.append((tick.number, block.take(np.arange(len(block)))))  # its arrays are used again
         return block.take(block.rows != block.rows)
 
     def downlink(self, block, tick):

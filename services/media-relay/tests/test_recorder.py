@@ -17,6 +17,8 @@ from sipgw.media_relay.pipeline import FrameBlock, Tick
 from sipgw.media_relay.stages import recording_writer
 from sipgw.media_relay.stages.recorder import RecorderStage
 from sipgw.media_relay.stages.recording_writer import RecordingPiece, RecordingWriter
+from sipgw.rtp.kernels import library
+from sipgw.rtp.kernels.columns import new_calls
 
 WIRE = AudioFormat(Codec.PCMU, 8000, 20)
 CALLER, BOT = 5, 0x85
@@ -65,7 +67,7 @@ def level(byte):
 
 
 def test_the_caller_is_left_and_the_bot_right(writer, tmp_path):
-    stage = RecorderStage(4, writer)
+    stage = RecorderStage(new_calls(4), writer)
     stage.open(1, tmp_path / "call.wav", WIRE)
     converse(stage, 120)
     stage.close(1)
@@ -77,7 +79,7 @@ def test_the_caller_is_left_and_the_bot_right(writer, tmp_path):
 
 
 def test_blocks_are_handed_on_as_they_came(writer, tmp_path):
-    stage = RecorderStage(4, writer)
+    stage = RecorderStage(new_calls(4), writer)
     stage.open(1, tmp_path / "call.wav", WIRE)
     block = audio(0, rows=(0, 1, 2))
     assert stage.uplink(block, Tick(0, 0.0)) is block
@@ -85,7 +87,7 @@ def test_blocks_are_handed_on_as_they_came(writer, tmp_path):
 
 
 def test_who_begins_later_is_later_in_the_file(writer, tmp_path):
-    stage = RecorderStage(4, writer)
+    stage = RecorderStage(new_calls(4), writer)
     stage.open(1, tmp_path / "call.wav", WIRE)
     for seq in range(100):
         stage.uplink(audio(seq), Tick(seq * 4, 0.0))
@@ -98,7 +100,7 @@ def test_who_begins_later_is_later_in_the_file(writer, tmp_path):
 
 
 def test_frames_left_out_after_a_stall_are_silence_of_that_length(writer, tmp_path):
-    stage = RecorderStage(4, writer)
+    stage = RecorderStage(new_calls(4), writer)
     stage.open(1, tmp_path / "call.wav", WIRE)
     converse(stage, 10)
     converse(stage, 10, first=30)
@@ -112,7 +114,7 @@ def test_frames_left_out_after_a_stall_are_silence_of_that_length(writer, tmp_pa
 
 
 def test_a_side_that_is_silent_for_ever_holds_nothing_up(writer, tmp_path):
-    stage = RecorderStage(4, writer)
+    stage = RecorderStage(new_calls(4), writer)
     stage.open(1, tmp_path / "call.wav", WIRE)
     for seq in range(500):
         stage.downlink(audio(seq, BOT), Tick(seq * 4, 0.0))
@@ -124,7 +126,7 @@ def test_a_side_that_is_silent_for_ever_holds_nothing_up(writer, tmp_path):
 
 
 def test_two_calls_and_the_next_call_on_a_row_have_files_of_their_own(writer, tmp_path):
-    stage = RecorderStage(4, writer)
+    stage = RecorderStage(new_calls(4), writer)
     stage.open(1, tmp_path / "a.wav", WIRE)
     stage.open(2, tmp_path / "b.wav", WIRE)
     converse(stage, 30, row=1)
@@ -139,7 +141,7 @@ def test_two_calls_and_the_next_call_on_a_row_have_files_of_their_own(writer, tm
 
 
 def test_the_file_is_whole_while_the_call_goes_on(writer, tmp_path):
-    stage = RecorderStage(4, writer)
+    stage = RecorderStage(new_calls(4), writer)
     stage.open(1, tmp_path / "call.wav", WIRE)
     converse(stage, 100)
     written(writer)  # closed by the thread's end, but nothing has told the stage that the call is over
@@ -148,26 +150,13 @@ def test_the_file_is_whole_while_the_call_goes_on(writer, tmp_path):
 
 def test_a_name_that_is_taken_is_never_overwritten(writer, tmp_path):
     (tmp_path / "call.wav").write_bytes(b"of an earlier attempt")
-    stage = RecorderStage(4, writer)
+    stage = RecorderStage(new_calls(4), writer)
     stage.open(1, tmp_path / "call.wav", WIRE)
     converse(stage, 10)
     stage.close(1)
     written(writer)
     assert (tmp_path / "call.wav").read_bytes() == b"of an earlier attempt"
     assert clip_of(tmp_path / "call.2.wav").shape[1] == 10 * 160
-
-
-class InColumns(RecorderStage):
-    """The stage with the ring's columns, slot by slot: the oracle for the slices of a row."""
-
-    def _flush(self, row, length):
-        pair, at = np.array([2 * row, 2 * row + 1]), np.full(2, self._flushed[row])
-        both = self._ring.read(pair, at, length)
-        self._ring.fill(pair, at, length, np.full(2, self._formats[row].silence, np.uint8))
-        piece = RecordingPiece(int(self._number[row]), int(at[0]), self._formats[row], both[0], both[1])
-        self._flushed[row] += length
-        self._due[row] = self._flushed[row] + length
-        self._writer.write(piece)
 
 
 class Pieces:
@@ -198,10 +187,13 @@ stretches = st.lists(st.tuples(moments, st.integers(1, 130)), min_size=1, max_si
 
 @settings(max_examples=15, deadline=None)
 @given(stretches, st.integers(0, 40), st.integers(0, 3), st.integers(0, 2**32 - 1))
-def test_however_the_sides_alternate_every_row_records_the_same_bytes(talk, row, late, seed):
+def test_however_the_sides_alternate_every_row_records_the_same_bytes_compiled_or_not(talk, row, late, seed):
     """Frames of one side, of both or of none for a while; the second side begins `late` ticks later."""
     expected, writer = Pieces(), Pieces()
-    oracle, stage = InColumns(1, expected), RecorderStage(41, writer)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(library, "IS_PYTHON", True)
+        oracle = RecorderStage(new_calls(1), expected)
+    stage = RecorderStage(new_calls(41), writer)
     oracle.open(0, Path("x"), WIRE)
     stage.open(row, Path("x"), WIRE)
     rng, frame = np.random.default_rng(seed), 0
@@ -221,7 +213,7 @@ def test_however_the_sides_alternate_every_row_records_the_same_bytes(talk, row,
 
 def test_calls_that_began_together_hand_over_their_pieces_in_different_ticks(writer):
     rows = tuple(range(100))
-    stage, pieces = RecorderStage(100, each := Pieces()), []
+    stage, pieces = RecorderStage(new_calls(100), each := Pieces()), []
     for row in rows:
         stage.open(row, Path("x"), WIRE)
     for seq in range(100):
@@ -250,7 +242,7 @@ class FullDisk:
 
 
 def test_a_full_disk_costs_the_recording_and_is_said_once(monkeypatch, tmp_path):
-    writer, stage = (w := RecordingWriter()), RecorderStage(4, w)
+    writer, stage = (w := RecordingWriter()), RecorderStage(new_calls(4), w)
 
     def create(path):
         return path, FullDisk(path, 60_000) if path.name == "full.wav" else path.open("xb")
@@ -274,7 +266,7 @@ def test_a_full_disk_costs_the_recording_and_is_said_once(monkeypatch, tmp_path)
 
 @pytest.mark.parametrize("path", ["/proc/none/call.wav", "/dev/null/call.wav", "/tmp/a\0b/call.wav"])
 def test_a_directory_that_takes_no_file_costs_the_recording_alone(path, tmp_path):
-    writer, stage = (w := RecordingWriter()), RecorderStage(4, w)
+    writer, stage = (w := RecordingWriter()), RecorderStage(new_calls(4), w)
     stage.open(1, Path(path), WIRE)
     stage.open(2, tmp_path / "fine.wav", WIRE)
     for row in (1, 2):

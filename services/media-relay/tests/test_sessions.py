@@ -302,9 +302,10 @@ from sipgw.audio import AudioFormat, Codec
 from sipgw.media_relay.pipeline import FrameBlock, Tick
 from sipgw.media_relay.stages.recording_writer import RecordingWriter
 from sipgw.media_relay.stages.recorder import RecorderStage
+from sipgw.rtp.kernels.columns import new_calls
 wire = AudioFormat(Codec.PCMU, 8000, 20)
 writer = RecordingWriter(); writer.start()
-stage = RecorderStage(2, writer)
+stage = RecorderStage(new_calls(2), writer)
 stage.open(1, Path(sys.argv[1]), wire)
 def block(n):
     rows, seq, audio = np.array([1], np.uint32), np.array([n], np.uint64), np.full((1, 160), 5, np.uint8)

@@ -1,16 +1,22 @@
 """RTP to callers at the relay's own clock, in virtual time."""
 
 import itertools
+import socket
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sipgw.audio import AudioFormat, Codec
+from sipgw.media_relay.kernels.transmit import MOST_LATE
 from sipgw.media_relay.pipeline import Tick
 from sipgw.media_relay.pipeline.pipeline import MediaPipeline
 from sipgw.media_relay.rtp.playout import PlayoutQueue
-from sipgw.media_relay.rtp.transmitter import MOST_LATE, Transmitter
+from sipgw.media_relay.rtp.transmitter import Transmitter
 from sipgw.rtp import DtmfSender, RtpPacket, TelephoneEvent
+from sipgw.rtp.kernels import library
+from sipgw.rtp.kernels.columns import new_calls
 
 ROWS = 8
 IDLE = b"\xff" * 160
@@ -20,8 +26,8 @@ class Callers:
     """All rows, and what each got: (tick, packet)."""
 
     def __init__(self, rows=(0,), ptime_ms=20, stages=()):
-        self.playout = PlayoutQueue(ROWS)
-        self.transmitter = Transmitter(ROWS, self.playout, MediaPipeline(stages))
+        self.playout = PlayoutQueue(new_calls(ROWS))
+        self.transmitter = Transmitter(self.playout, MediaPipeline(stages))
         self.got = {row: [] for row in rows}
         self.number = 0
         for row in rows:
@@ -219,3 +225,63 @@ def test_mixed_packet_times_go_out_together():
     callers.tick(120)
     assert [len(callers.got[row]) for row in (0, 1, 2)] == [30, 20, 10]
     assert {len(packet.payload) for packet in callers.packets(1)} == {240}
+
+
+@pytest.mark.parametrize("way", ["compiled", "python"])
+def test_a_connected_socket_gets_the_same_packets_as_any_other_sender(way, monkeypatch):
+    monkeypatch.setattr(library, "IS_PYTHON", way == "python")
+    callers = Callers(rows=(0, 4))
+    caller, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    callers.transmitter.set_sender(4, ours.send, ours.fileno())
+    for column in ("sequence", "timestamp", "ssrc"):
+        for row in (0, 4):
+            callers.playout.calls["sending"][column][row] = (
+                0xFFFF if column == "sequence" else 0xFFFFFFFF - 500
+            )
+    for row in (0, 4):
+        callers.play(row, 1, 2, 3)
+    callers.tick(40)
+    got = [RtpPacket.parse(caller.recv(2048)) for _ in range(10)]
+    assert got == callers.packets(0)
+    caller.close()
+    callers.play(4, 1)
+    callers.tick(4)
+    assert callers.transmitter.send_errors == 1
+    ours.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["tick", "tick", "tick", "play", "burst", "clear", "stall", "hold", "resume"]),
+        max_size=80,
+    )
+)
+def test_compiled_and_as_python_the_kernels_send_the_same(steps):
+    ends = []
+    for is_python in (False, True):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(library, "IS_PYTHON", is_python)
+            patched.setattr("secrets.randbits", lambda bits: bits * 1000 + 7)
+            callers = Callers(rows=(0, 1))
+            marks = []
+            for n, step in enumerate(steps):
+                match step:
+                    case "tick":
+                        callers.tick(4)
+                    case "play":
+                        callers.play(0, n % 120, (n + 1) % 120)
+                    case "burst":
+                        callers.playout.play_bytes(0, bytes([n % 120]) * 15_000)
+                        callers.playout.mark(
+                            0, lambda *, was_cleared, n=n, to=marks: to.append((n, was_cleared))
+                        )
+                    case "clear":
+                        callers.playout.clear(0)
+                    case "stall":
+                        callers.stall(30)
+                    case _:
+                        callers.configure(1, is_sending=step == "resume")
+            calls = callers.playout.calls
+            ends.append((callers.got, marks, calls["playout"].tolist(), calls["sending"].tolist()))
+    assert ends[0] == ends[1]

@@ -7,6 +7,7 @@ from sipgw.audio import AudioFormat, Codec, encode
 from sipgw.media_relay.pipeline.block import FrameBlock, FrameFlag
 from sipgw.media_relay.pipeline.stage import TICK_MS, Tick
 from sipgw.media_relay.stages.turns import TurnStage
+from sipgw.rtp.kernels.columns import new_calls
 
 FRAME_TICKS = 20 // TICK_MS
 SPEECH, NOISE, NOTHING = 3000, 60, 0
@@ -17,7 +18,7 @@ class Talk:
 
     def __init__(self, codec=Codec.PCMU):
         self.turns = []
-        self.stage = TurnStage(2, lambda row, seconds: self.turns.append((row, round(seconds, 3))))
+        self.stage = TurnStage(new_calls(2), lambda row, seconds: self.turns.append((row, round(seconds, 3))))
         self._format = AudioFormat(codec, 8000, 20)
         self._frame = 0
         self._noise = np.random.default_rng(7)

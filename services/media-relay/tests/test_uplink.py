@@ -14,13 +14,6 @@ WIRE = AudioFormat(Codec.PCMU, 8000, 20)
 ROW, ROWS = 1, 3
 
 
-class Receiver:
-    """The receiver's column that the uplink reads."""
-
-    def __init__(self):
-        self.last_audio = np.zeros(ROWS, np.int64)
-
-
 class Bot:
     """A stage that takes all rows and notes when."""
 
@@ -42,14 +35,14 @@ class Call:
     """One caller; packet n has bytes n + 1."""
 
     def __init__(self, wire=WIRE):
-        self.jitter, self.receiver, self.bot = JitterBuffer(new_calls(ROWS)), Receiver(), Bot()
-        self.uplink = Uplink(ROWS, self.jitter, self.receiver, MediaPipeline((self.bot,)))
+        self.jitter, self.bot = JitterBuffer(new_calls(ROWS)), Bot()
+        self.uplink = Uplink(self.jitter, MediaPipeline((self.bot,)))
         self.jitter.open(ROW, silence=0xFF, now_s=0.0)
         self.uplink.open(ROW, wire)
         self.number = 0
 
     def say(self, n):
-        self.receiver.last_audio[ROW] = self.number
+        self.jitter.calls["source"]["last_audio"][ROW] = self.number
         self.jitter.write(
             np.array([ROW]), np.array([n * 160], np.uint32), np.full((1, 160), (n + 1) % 255, np.uint8)
         )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sipgw.rtp.excess import ExcessWatch
 from sipgw.rtp.kernels import jitter as jitters
-from sipgw.rtp.kernels.columns import CAPACITY, SLOT_BYTES, SLOTS, Calls
+from sipgw.rtp.kernels.columns import CAPACITY, SLOTS, Calls
 
 Rows = npt.NDArray[np.integer]
 TimestampsU32 = npt.NDArray[np.uint32]
@@ -32,11 +32,9 @@ class JitterBuffer:
         columns = calls["jitter"]
         self._silence: BytesU8 = columns["silence"]
         self._mapped: Mask = columns["mapped"]
-        self._head: PositionsI64 = columns["head"]
-        self._end: PositionsI64 = columns["end"]
         self.late: PositionsI64 = columns["late"]
         """Packets that came too late, per row."""
-        self.excess = ExcessWatch(columns["excess"], target_bytes=0)
+        self._excess = ExcessWatch(columns["excess"])
 
     def open(self, row: int, *, silence: int, now_s: float) -> None:
         """Begin a row anew; `silence` is the codec's byte for it."""
@@ -46,31 +44,12 @@ class JitterBuffer:
         self._mapped[row] = False
         for field in ("head", "end", "heard", "late_run", "late"):
             self.calls["jitter"][field][row] = 0
-        self.excess.reset(row, now_s)
+        self._excess.reset(row, now_s)
 
     def recode(self, row: int, table: BytesU8) -> None:
         """Go on in another codec; `table` (256,) converts the bytes that wait."""
         self._silence[row] = table[self._silence[row]]
         self.rings[row] = table[self.rings[row]]
-
-    def resynchronize(self, rows: Rows) -> None:
-        """Accept new timestamps from the sender (another SSRC).
-
-        The next packet follows the bytes already here.
-        """
-        self._mapped[rows] = False
-
-    def depth(self, rows: Rows) -> PositionsI64:
-        """Return the bytes between the reading point and the newest byte, holes included."""
-        return np.maximum(self._end[rows] - self._head[rows], 0)
-
-    def has_frame(self, rows: Rows, length: int) -> Mask:
-        """Return whether a packet has filled every slot of the next `length` bytes."""
-        first = self._head[rows] // SLOT_BYTES
-        there = self.filled[rows, first % SLOTS] > 0
-        for k in range(1, -(-length // SLOT_BYTES)):
-            there &= self.filled[rows, (first + k) % SLOTS] > 0
-        return there
 
     def write(self, rows: Rows, timestamps: TimestampsU32, payload: BytesU8) -> None:
         """Put one packet's payload for each row in its place; all are (n, length) with one length > 0."""
@@ -97,18 +76,3 @@ class JitterBuffer:
             now_s,
         )
         return payload, concealed
-
-    def peek(self, rows: Rows, length: int) -> BytesU8:
-        """Return the next `length` bytes of each row without taking them."""
-        columns = (self._head[rows][:, None] + np.arange(length)) % CAPACITY
-        return self.rings[rows[:, None], columns]
-
-    def skip(self, rows: Rows, length: int) -> None:
-        """Drop the next `length` bytes (at most the capacity) of each row."""
-        for row in rows.tolist():
-            jitters.skip(self.calls[row]["jitter"], self.rings[row], self.filled[row], length)
-
-    def leap(self, rows: Rows, distances: PositionsI64) -> None:
-        """Drop bytes of each row, in slots by `distances` (n,), for time that was lost."""
-        for row, distance in zip(rows.tolist(), distances.tolist(), strict=True):
-            jitters.leap(self.calls[row]["jitter"], self.rings[row], self.filled[row], distance)

@@ -1,4 +1,4 @@
-"""RTP packets (RFC 3550 §5.1), one at a time: the test oracle of `packet_batch`."""
+"""RTP packets (RFC 3550 §5.1), one at a time: the test oracle of the kernels."""
 
 import struct
 from dataclasses import dataclass

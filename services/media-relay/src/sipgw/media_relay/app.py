@@ -49,6 +49,7 @@ from sipgw.media_relay.stages.recording_writer import RecordingWriter
 from sipgw.media_relay.stages.turns import TurnStage
 from sipgw.rtp.errors import KernelsUnavailable
 from sipgw.rtp.kernels import library
+from sipgw.rtp.kernels.columns import new_calls
 from sipgw.runtime.errors import StartupError
 from sipgw.runtime.grpc_server import GrpcServer
 from sipgw.runtime.health import Probes
@@ -59,8 +60,8 @@ from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.runtime.vitals import Vitals
 
 MAX_ROWS: Final = 8192
-KERNELS: Final = "sipgw.rtp.kernels"
-"""The package whose machine code the media plane runs on."""
+KERNELS: Final = "sipgw.media_relay.kernels"
+"""The package whose machine code the media plane runs on, with that of sipgw.rtp.kernels."""
 _OTHER_FILES: Final = 512
 _SWITCH_S: Final = 0.001
 DOUBTFUL_STALL_S: Final = 0.75
@@ -92,6 +93,7 @@ class Relay:
         self._loop = loop
         self.identity = identity
         pool, self.warnings = _port_pool(settings)
+        _load_kernels()
         rows = min(settings.rtp.pairs, MAX_ROWS)
         self.warnings += _allow_sockets(rows)
         self.clock = TickClock(loop, self._on_tick)
@@ -100,15 +102,20 @@ class Relay:
         self.events = EventLog()
         self.sessions = Sessions(rows, loop.time)
         self.writer = RecordingWriter()
-        playout = PlayoutQueue(rows)
+        columns = new_calls(rows)
+        playout = PlayoutQueue(columns)
         self.speech = SpeechPlayer(self.sessions, playout)
         self.bridge = (
             new_bots(self.speech) if new_bots else GrpcBridgeStage(self.speech, instance=str(identity))
         )
-        echo, recorder, pauses = EchoStage(rows, playout), RecorderStage(rows, self.writer), PauseStage(rows)
+        echo, recorder, pauses = (
+            EchoStage(rows, playout),
+            RecorderStage(columns, self.writer),
+            PauseStage(rows),
+        )
         bots = CallBots(self.bridge, echo, self.events)
         reports = MediaReports(self.sessions, self.events, bots)
-        turns = TurnStage(rows, reports.bot_responded)
+        turns = TurnStage(columns, reports.bot_responded)
         pipeline = MediaPipeline((recorder, pauses, turns, echo, self.bridge))
         local = RelayAddresses(settings.rtp.first_port, settings.rtp.last_port)
         self.plane = MediaPlane(pool, playout, pipeline, reports, local)
@@ -209,7 +216,6 @@ async def run_relay(settings: RelaySettings, lifecycle: Lifecycle) -> int:
 
     Take no new calls and wait, within a bound, for the present ones.
     """
-    _load_kernels()
     endpoints, rtp = settings.endpoints, settings.rtp
     identity = new_identity(settings.identity.name)
     relay = Relay(settings, identity, asyncio.get_running_loop())

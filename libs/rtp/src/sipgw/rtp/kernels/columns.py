@@ -86,12 +86,13 @@ SOURCE: Final = np.dtype(
         ("former_payload_type", np.uint8),  # of the codec before this one; 255: none
         ("is_muxed", np.bool_),  # whether RTCP comes to the RTP port
         ("is_receiving", np.bool_),  # whether audio is heard; not on hold
-        ("has_ssrc", np.bool_),  # whether audio came
+        ("has_ssrc", np.bool_),  # whether a packet came
         ("highest", np.uint16),  # the newest sequence number
-        ("ssrc", np.uint32),  # of the audio
+        ("ssrc", np.uint32),  # of the audio; of keys until audio comes
         ("candidate_ssrc", np.uint32),  # of the last packet of another source
         ("candidate_next", np.int32),  # the sequence number that would continue it; -1: none
-        ("last_heard", np.int64),  # tick of the last packet, or of the row's opening
+        ("ssrc_heard", np.int64),  # tick of its last packet
+        ("last_heard", np.int64),  # tick of the last packet of any SSRC, or of the row's opening
         ("last_audio", np.int64),  # tick of the last audio, likewise
         ("earlier_received", np.int64),  # packets of earlier SSRCs
         ("earlier_lost", np.int64),  # packets of earlier SSRCs that were lost
@@ -100,7 +101,108 @@ SOURCE: Final = np.dtype(
 )
 """Which packets of the caller are taken, and when they came."""
 
-CALL: Final = np.dtype([("source", SOURCE), ("reception", RECEPTION), ("jitter", JITTER)], align=True)
+UPLINK: Final = np.dtype(
+    [
+        ("format", np.uint8),  # number of the format of the frames
+        ("flowing", np.bool_),  # whether a packet brought the last frame
+        ("met", np.bool_),  # whether the caller's first packet has come
+        ("next", np.int64),  # the tick in which a frame is due; NEVER: the clock stands still
+        ("period", np.int64),  # ticks between two frames
+        ("seq", np.int64),  # of the next frame
+        ("waited", np.int64),  # ticks for which it has been waited for
+        ("slack", np.int64),  # the least ticks by which packets came early in the present second
+        ("slack_since", np.int64),  # the tick in which that second began
+        ("origin", np.int64),  # the tick of seq 0, for calls from another relay; NEVER: it began here
+    ],
+    align=True,
+)
+"""The clock by which the caller's audio is given to the pipeline."""
+
+PLAYOUT: Final = np.dtype(
+    [
+        ("silence", np.uint8),  # the codec's byte for silence
+        ("is_audible", np.bool_),  # whether the caller hears the row; on hold audio is used up unheard
+        ("head", np.int64),  # the next position to be taken
+        ("end", np.int64),  # after the newest byte in the ring
+        ("far", np.int64),  # bytes that wait for room in the ring
+        ("seen", np.int64),  # the end at the time when audio was last taken
+        ("next_mark", np.int64),  # the position of the next mark; FAR: there is none
+        ("reported", np.int64),  # the position up to which the bot was told that its speech was used up
+        ("played", np.int64),  # bytes that the caller heard
+        ("excess", EXCESS),
+    ],
+    align=True,
+)
+"""The queue of the bot's speech."""
+
+SENDING: Final = np.dtype(
+    [
+        ("fd", np.int32),  # the socket connected to the caller; -1: there is none
+        ("format", np.uint8),  # number of the format of the wire
+        ("payload_type", np.uint8),  # of the audio sent
+        ("is_sending", np.bool_),  # not on hold
+        ("marker", np.bool_),  # whether the next packet has the marker bit
+        ("has_spoken", np.bool_),  # whether the bot was heard
+        ("sequence", np.uint16),  # of the next packet
+        ("ssrc", np.uint32),  # of what we send
+        ("timestamp", np.uint32),  # of the next packet
+        ("next", np.int64),  # the tick in which it is due; NEVER: the clock stands still
+        ("period", np.int64),  # ticks between two packets
+        ("step", np.int64),  # timestamp units between two packets
+        ("frame_seq", np.int64),  # periods since the row was opened
+        ("sent", np.int64),  # packets
+        ("octets", np.int64),  # of their payload
+    ],
+    align=True,
+)
+"""RTP to the caller."""
+
+TURN: Final = np.dtype(
+    [
+        ("last_caller", np.int64),  # tick of the caller's last frame with speech
+        ("last_bot", np.int64),  # tick of the bot's last frame with speech
+        ("has_asked", np.bool_),  # whether the caller has spoken since the bot's last turn
+    ],
+    align=True,
+)
+"""Who spoke when."""
+
+TRACK: Final = np.dtype(
+    [
+        ("has_base", np.bool_),  # whether a frame came
+        ("base", np.int64),  # the position of frame 0
+        ("reached", np.int64),  # after the newest byte
+    ],
+    align=True,
+)
+"""One channel of a recording."""
+
+RECORDING: Final = np.dtype(
+    [
+        ("is_on", np.bool_),  # whether the call is recorded
+        ("origin", np.int64),  # the tick of the first frame of either side; -1: none came
+        ("flushed", np.int64),  # the position up to which the writer has everything
+        ("due", np.int64),  # the position at which the present piece ends
+        ("left", TRACK),
+        ("right", TRACK),
+    ],
+    align=True,
+)
+"""The recording of a call, caller left and bot right."""
+
+CALL: Final = np.dtype(
+    [
+        ("source", SOURCE),
+        ("reception", RECEPTION),
+        ("jitter", JITTER),
+        ("uplink", UPLINK),
+        ("playout", PLAYOUT),
+        ("sending", SENDING),
+        ("turn", TURN),
+        ("recording", RECORDING),
+    ],
+    align=True,
+)
 
 
 def new_calls(rows: int) -> Calls:

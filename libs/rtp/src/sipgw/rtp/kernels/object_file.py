@@ -21,8 +21,10 @@ _SYMBOLS, _RELOCATIONS, _WITHOUT_BYTES = 2, 4, 8  # types of sections
 _ALLOCATED: Final = 2
 _UNDEFINED: Final = 0
 _X86_64, _AARCH64 = 62, 183
-_X86_64_ABSOLUTE: Final = 1
-_AARCH64_ABSOLUTE, _AARCH64_JUMP, _AARCH64_CALL = 257, 282, 283
+_ABSOLUTE: Final = {(_X86_64, 1), (_AARCH64, 257)}
+_RELATIVE: Final = {(_X86_64, 24), (_AARCH64, 260)}
+"""Both of 64 bits, as a machine and a type."""
+_AARCH64_JUMP, _AARCH64_CALL = 282, 283
 _AARCH64_MOVE_SHIFTS: Final = {263: 0, 264: 0, 265: 16, 266: 16, 267: 32, 268: 32, 269: 48}
 """For relocations of MOVZ and MOVK: which 16 bits of the address they take."""
 _AARCH64_STUB: Final = bytes.fromhex("5000005800021fd6")  # ldr x16, .+8; br x16; the address follows
@@ -136,8 +138,11 @@ class ObjectFile:
             if symbol.section == _UNDEFINED
             else self._base + self._places[symbol.section] + symbol.value
         )
-        if (self._machine, kind) in {(_X86_64, _X86_64_ABSOLUTE), (_AARCH64, _AARCH64_ABSOLUTE)}:
+        if (self._machine, kind) in _ABSOLUTE:
             struct.pack_into("<Q", self._memory, place, target)
+            return
+        if (self._machine, kind) in _RELATIVE:
+            struct.pack_into("<q", self._memory, place, target - self._base - place)
             return
         (instruction,) = struct.unpack_from("<I", self._memory, place)
         if self._machine == _AARCH64 and kind in _AARCH64_MOVE_SHIFTS:

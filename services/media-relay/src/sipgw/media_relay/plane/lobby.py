@@ -9,12 +9,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from sipgw.media_relay.kernels.sockets import SLOT
 from sipgw.media_relay.load.tick import TICK_S
 from sipgw.media_relay.pipeline.stage import Tick
 from sipgw.media_relay.plane.columns import Columns
 from sipgw.media_relay.plane.leg import Leg, Legs
 from sipgw.media_relay.plane.media_parameters import MediaParameters
-from sipgw.media_relay.rtp.rtp_sweep import SLOT, RtpSweep
+from sipgw.media_relay.rtp.rtp_sweep import RtpSweep
+from sipgw.rtp.packet import is_rtcp
 from sipgw.rtp.source_latch import Arrival, Source, Verdict, canonical_host
 
 _RTP_START: Final = struct.Struct("!BBHII")
@@ -96,7 +98,7 @@ class Lobby:
             self._count_stranger(leg)
             return
         _, second, sequence, _, ssrc = _RTP_START.unpack_from(datagram)
-        if 192 <= second <= 223:  # RTCP does not tell where the RTP comes from
+        if is_rtcp(datagram):  # it does not tell where the RTP comes from
             if leg.media.is_muxed and source == leg.endpoint.remote:
                 self._columns.reports.receive(row, datagram)
             return
@@ -184,8 +186,8 @@ class Lobby:
         """Pass a single packet through the columns."""
         one = np.zeros((1, SLOT), np.uint8)
         one[0, : len(datagram)] = np.frombuffer(datagram, np.uint8)
-        from_row = np.array([row], np.int32)
-        self._columns.receiver.receive(from_row, one, np.array([len(datagram)], np.int32), self._tick)
+        sizes = np.array([len(datagram)], np.int32)
+        self._columns.receiver.receive(np.array([row]), one, sizes, self._tick)
 
     def _count_stranger(self, leg: Leg) -> None:
         leg.count_stranger()

@@ -30,7 +30,6 @@ from sipgw.media_relay.rtp.rtp_sweep import RtpSweep
 from sipgw.media_relay.rtp.transmitter import Transmitter
 from sipgw.media_relay.rtp.uplink import Uplink
 from sipgw.rtp.jitter_buffer import JitterBuffer
-from sipgw.rtp.kernels.columns import new_calls
 from sipgw.rtp.media_destination import LocalAddresses, Reach
 from sipgw.rtp.packet import RtpPacket
 from sipgw.rtp.source_latch import Source, SourceLatch
@@ -39,8 +38,6 @@ from sipgw.rtp.telephone_event import DigitEvent, DigitStarted, DtmfSender
 _POOL_SWEEP_TICKS: Final = 20
 _ROUNDS: Final = 3
 _MOST_ROUNDS: Final = 64
-_REPORT_BYTES: Final = 480
-"""Consumption is reported every 60 ms."""
 
 
 class MediaListener(Protocol):
@@ -81,14 +78,15 @@ class MediaPlane:
         listener: MediaListener,
         local: LocalAddresses,
     ) -> None:
-        rows = playout.rows
+        calls = playout.calls
+        rows = len(calls)
         self.pool = pool
         self._local = local
-        self.jitter = JitterBuffer(new_calls(rows))
-        self.receiver = RtpReceiver(rows, self.jitter, self)
+        self.jitter = JitterBuffer(calls)
+        self.receiver = RtpReceiver(self.jitter, self)
         self.playout = playout
-        self.uplink = Uplink(rows, self.jitter, self.receiver, pipeline)
-        self.transmitter = Transmitter(rows, self.playout, pipeline)
+        self.uplink = Uplink(self.jitter, pipeline)
+        self.transmitter = Transmitter(self.playout, pipeline)
         self._gate = OutboundGate(self.transmitter, self.playout)
         self.reports = RtcpReports(rows, self.receiver, self.transmitter)
         columns = Columns(self.receiver, self.uplink, self.reports)
@@ -97,7 +95,6 @@ class MediaPlane:
         self._listener = listener
         self._legs = Legs(rows)
         self._lobby = Lobby(self._legs, columns, self._sweep, self._direct, listener.media_started)
-        self._reported = np.zeros(rows, np.int64)
         self._tick_number = 0
 
     @property
@@ -121,7 +118,6 @@ class MediaPlane:
         self.receiver.open(row, self._tick_number)
         self.transmitter.open(row)
         self.uplink.open(row, AudioFormat(media.wire.codec, media.wire.rate_hz, uplink_frame_ms))
-        self._reported[row] = 0
         self._configure(row, media)
         self._sweep.add_cold(pair.rtp, functools.partial(self._lobby.read_rtp, row))
         self._sweep.add_cold(pair.rtcp, functools.partial(self._lobby.read_rtcp, row))
@@ -229,8 +225,7 @@ class MediaPlane:
         self._tick_number = tick.number
         self._lobby.begin_tick(tick)
         self._sweep.sweep_cold()
-        for rows, lengths in self._sweep.hot_rounds(min(_ROUNDS + missed, _MOST_ROUNDS)):
-            self.receiver.receive(rows, self._sweep.datagrams[: len(rows)], lengths, tick)
+        self.receiver.sweep(self._sweep.hot, tick, min(_ROUNDS + missed, _MOST_ROUNDS))
         self._lobby.prove_connected()
         self.uplink.run(tick)
         self.transmitter.run(tick)
@@ -283,13 +278,15 @@ class MediaPlane:
             is_sending=leg.media.is_sending,
             tick_number=self._tick_number,
         )
-        self.transmitter.set_sender(row, leg.endpoint.sender() if may_send and not leg.is_muted else None)
+        if may_send and not leg.is_muted:
+            self.transmitter.set_sender(row, leg.endpoint.sender(), leg.endpoint.connected_fd)
+        else:
+            self.transmitter.set_sender(row, None)
 
     def _follow_up(self, tick: Tick) -> None:
-        for rows in self.transmitter.consumed:
-            self.playout.fire_marks(rows)
-            self._tell_consumed(rows)
-        self.transmitter.consumed.clear()
+        rows, consumed = self.transmitter.consumed
+        if len(rows):
+            self._listener.audio_consumed(rows, consumed)
         self._gate.check(tick.number)
         for row in self.transmitter.spoke:
             self._listener.bot_heard(row)
@@ -302,15 +299,6 @@ class MediaPlane:
                 leg.endpoint.send_rtcp(self.reports.build(row), is_muxed=leg.media.is_muxed)
         if tick.number % _POOL_SWEEP_TICKS == 0:
             self.pool.sweep(tick.at_s)
-
-    def _tell_consumed(self, rows: npt.NDArray[np.intp]) -> None:
-        total = self.playout.consumed(rows)
-        unsaid = total - self._reported[rows]
-        due = (unsaid >= _REPORT_BYTES) | ((unsaid > 0) & (self.playout.depth(rows) == 0))
-        if due.any():
-            told, totals = rows[due], total[due]
-            self._reported[told] = totals
-            self._listener.audio_consumed(told, totals)
 
     def _tell_digit(self, row: int, event: DigitEvent) -> None:
         if isinstance(event, DigitStarted):

@@ -87,6 +87,11 @@ class RtpEndpoint:
         send_to, address = self.pair.rtp.sendto, _address(self.pair.rtp, self.remote)
         return lambda datagram: send_to(datagram, address)
 
+    @property
+    def connected_fd(self) -> int:
+        """The descriptor of the connected socket; -1: there is none."""
+        return -1 if self.connected is None else self.connected.fileno()
+
     def send_rtcp(self, datagram: bytes, *, is_muxed: bool) -> None:
         """Send a report, from the RTP port where both share it. A lost report does no harm."""
         with contextlib.suppress(OSError):

@@ -9,7 +9,7 @@ import numpy as np
 from sipgw.media_relay.pipeline.stage import TICK_MS
 from sipgw.media_relay.rtp.receiver import RtpReceiver
 from sipgw.media_relay.rtp.transmitter import Transmitter
-from sipgw.media_relay.rtp.uplink import NEVER
+from sipgw.rtp.kernels.columns import NEVER
 from sipgw.rtp.rtcp import (
     Goodbye,
     ReceiverReport,

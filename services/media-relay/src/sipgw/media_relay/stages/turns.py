@@ -11,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sipgw.audio import Codec, g711
+from sipgw.media_relay.kernels.turns import hear_bots, hear_callers
 from sipgw.media_relay.pipeline.block import FrameBlock, FrameFlag
 from sipgw.media_relay.pipeline.stage import TICK_MS, Tick
-
-Mask = npt.NDArray[np.bool_]
+from sipgw.rtp.kernels.columns import Calls
 
 SPEECH_MAGNITUDE: Final = 400
 """The loudest inspected sample of a quiet voice. The noise of a line is below."""
-_STRIDE: Final = 16
 _BOT_PAUSE_TICKS: Final = 200 // TICK_MS
 """A bot that goes on after a shorter pause has not begun a new turn."""
 _CALLER_PAUSE_TICKS: Final = 60 // TICK_MS
@@ -36,61 +35,52 @@ def _least(pcm: npt.NDArray[np.int16]) -> np.uint8:
 
 
 # µ-law's loudest code is 0 of 127, A-law's is 127 when its even bits are turned round.
-_MULAW_BELOW: Final = _least(g711.mulaw_decode(_ORDER))
-_ALAW_FROM: Final = np.uint8(128) - _least(g711.alaw_decode(_ORDER))
+_CODES: Final = np.arange(256, dtype=np.uint8)
+_LOUD: Final = {
+    Codec.PCMU: (_least(g711.mulaw_decode(_ORDER)) > (_CODES & ~_SIGN)).astype(np.uint8),
+    Codec.PCMA: (
+        np.uint8(128) - _least(g711.alaw_decode(_ORDER)) <= ((_CODES ^ _ALAW_EVEN_BITS) & ~_SIGN)
+    ).astype(np.uint8),
+}
+"""For each codec: which codes are speech, with either sign."""
 
 
 class TurnStage:
     """Hears all rows and takes none. `on_turn(row, seconds)` is told of each answer of a bot."""
 
-    def __init__(self, rows: int, on_turn: Callable[[int, float], None]) -> None:
+    def __init__(self, calls: Calls, on_turn: Callable[[int, float], None]) -> None:
+        self._calls = calls
         self._on_turn = on_turn
-        self._last_caller = np.full(rows, _LONG_AGO, np.int64)
-        """The tick of the last frame with speech."""
-        self._last_bot = np.full(rows, _LONG_AGO, np.int64)
-        self._has_asked = np.zeros(rows, np.bool_)
-        """Whether the caller has spoken since the bot's last turn."""
+        self._answered = np.zeros(len(calls), np.int64)
+        self._hear_callers = hear_callers.bind(calls)
+        self._hear_bots = hear_bots.bind(calls, self._answered)
 
     def open(self, row: int) -> None:
         """Forget the row's earlier call."""
-        self._last_caller[row] = self._last_bot[row] = _LONG_AGO
-        self._has_asked[row] = False
+        turn = self._calls[row]["turn"]
+        turn["last_caller"] = turn["last_bot"] = _LONG_AGO
+        turn["has_asked"] = False
 
     def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
         """Note which callers speak; see Stage."""
-        rows = block.rows[_speaks(block, block.flags & FrameFlag.CONCEALED == 0)]
-        self._last_caller[rows] = tick.number
-        self._has_asked[rows] = True
+        if (loud := _LOUD.get(block.format.codec)) is not None:
+            self._hear_callers(block.rows, block.payload, block.flags, loud, FrameFlag.CONCEALED, tick.number)
         return block
 
     def downlink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
         """Note which bots begin to speak, and report answers; see Stage."""
-        has_audio = block.flags & FrameFlag.IDLE == 0
-        if has_audio.any():
-            rows = block.rows[_speaks(block, has_audio)]
-            begins = tick.number - self._last_bot[rows] >= _BOT_PAUSE_TICKS
-            self._last_bot[rows] = tick.number
-            answers = begins & self._has_asked[rows]
-            answers &= tick.number - self._last_caller[rows] >= _CALLER_PAUSE_TICKS
-            if answers.any():
-                self._tell(rows[answers], tick)
+        if (loud := _LOUD.get(block.format.codec)) is not None:
+            answers = self._hear_bots(
+                block.rows,
+                block.payload,
+                block.flags,
+                loud,
+                FrameFlag.IDLE,
+                tick.number,
+                _BOT_PAUSE_TICKS,
+                _CALLER_PAUSE_TICKS,
+            )
+            for row in self._answered[:answers].tolist():
+                waited = tick.number - int(self._calls[row]["turn"]["last_caller"])
+                self._on_turn(row, waited * TICK_MS / 1000)
         return block
-
-    def _tell(self, rows: npt.NDArray[np.uint32], tick: Tick) -> None:
-        self._has_asked[rows] = False
-        ticks = tick.number - self._last_caller[rows]
-        for row, waited in zip(rows.tolist(), ticks.tolist(), strict=True):
-            self._on_turn(row, waited * TICK_MS / 1000)
-
-
-def _speaks(block: FrameBlock, has_audio: Mask) -> Mask:
-    """Return which rows have audio with a loud sample in it."""
-    seen = np.ascontiguousarray(block.payload[:, ::_STRIDE].T)
-    match block.format.codec:
-        case Codec.PCMU:
-            loud = (seen & ~_SIGN).min(axis=0) < _MULAW_BELOW
-        case Codec.PCMA:
-            loud = ((seen ^ _ALAW_EVEN_BITS) & ~_SIGN).max(axis=0) >= _ALAW_FROM
-        case _:
-            return np.zeros(len(block), np.bool_)
-    return has_audio & loud

@@ -1,0 +1,133 @@
+"""Callers' frames, by each call's own clock; `rtp.uplink` says by which rules."""
+
+import numpy as np
+import numpy.typing as npt
+
+from sipgw.media_relay.kernels.events import TOTALS, Totals
+from sipgw.media_relay.kernels.quiet import LoudnessI32, is_quiet
+from sipgw.rtp.kernels import excess
+from sipgw.rtp.kernels import jitter as jitters
+from sipgw.rtp.kernels.columns import CALL, Calls, Record
+from sipgw.rtp.kernels.declare import BYTES_2D, FLOAT, INT, Array, inlined, kernel
+from sipgw.rtp.kernels.jitter import FilledI16, RingU8
+
+BytesU8 = npt.NDArray[np.uint8]
+
+PATIENCE_TICKS = 3
+CATCH_UP_TICKS = 40
+"""200 ms."""
+NO_SLACK = 1 << 20
+_SLACK_WINDOW_TICKS = 200
+
+
+@inlined
+def leave_out(call: Record, ring: RingU8, filled: FilledI16, length: int, tick: int) -> int:
+    """Skip the frames that a stall has made too old; return how many."""
+    uplink = call["uplink"]
+    lost = (tick - uplink["next"]) // uplink["period"] - CATCH_UP_TICKS // uplink["period"]
+    if lost <= 0:
+        return 0
+    uplink["seq"] += lost
+    uplink["next"] += lost * uplink["period"]
+    jitters.leap(call["jitter"], ring, filled, lost * length)
+    return lost
+
+
+@inlined
+def waits(call: Record, filled: FilledI16, length: int) -> bool:
+    """Put a frame off by a tick if it is not there and may still come; return whether that was done."""
+    uplink = call["uplink"]
+    is_patient = uplink["flowing"] and uplink["waited"] < PATIENCE_TICKS
+    if not is_patient or jitters.has_frame(call["jitter"], filled, length):
+        return False
+    uplink["next"] += 1
+    uplink["waited"] += 1
+    return True
+
+
+@inlined
+def drop_excess(
+    jitter: Record, ring: RingU8, filled: FilledI16, length: int, loudness: LoudnessI32, now_s: float
+) -> None:
+    """Drop at most one frame, if the buffer has excess and another frame."""
+    if jitter["excess"]["debt"] < length or jitters.depth(jitter) <= length:
+        return
+    if excess.may_drop(jitter["excess"], is_quiet(ring, jitter["head"], length, loudness), now_s):
+        jitters.skip(jitter, ring, filled, length)
+        excess.dropped(jitter["excess"], length)
+
+
+@inlined
+def set_clock(call: Record, is_concealed: bool, tick: int) -> None:  # noqa: FBT001
+    """Set when the next frame is due. Waiting in vain moves no clock."""
+    uplink = call["uplink"]
+    uplink["next"] += uplink["period"] - (uplink["waited"] if is_concealed else 0)
+    uplink["waited"] = 0
+    uplink["flowing"] = not is_concealed
+    early = NO_SLACK if jitters.depth(call["jitter"]) > 0 else tick - call["source"]["last_audio"]
+    uplink["slack"] = min(uplink["slack"], early)
+    if tick - uplink["slack_since"] >= _SLACK_WINDOW_TICKS:
+        # All packets of a second came at least a tick early: the clock is later than need be.
+        if 1 <= uplink["slack"] and uplink["slack"] < uplink["period"] and uplink["flowing"]:  # noqa: SIM300
+            uplink["next"] -= 1
+        uplink["slack"] = NO_SLACK
+        uplink["slack_since"] = tick
+
+
+@kernel(
+    Array(CALL),
+    BYTES_2D,
+    Array(np.int16, 2),
+    Array(TOTALS),
+    Array(np.uint32),
+    Array(np.uint64),
+    Array(np.uint8),
+    BYTES_2D,
+    Array(np.int32),
+    INT,
+    INT,
+    INT,
+    INT,
+    FLOAT,
+)
+def take_uplink(
+    calls: Calls,
+    rings: BytesU8,
+    filled: npt.NDArray[np.int16],
+    totals: Totals,
+    out_rows: npt.NDArray[np.uint32],
+    out_seq: npt.NDArray[np.uint64],
+    out_flags: BytesU8,
+    out_payload: BytesU8,
+    loudness: LoudnessI32,
+    audio_format: int,
+    used: int,
+    concealed_flag: int,
+    tick: int,
+    now_s: float,
+) -> int:
+    """Take a frame of each row of a format that is due; return how many. Only `used` rows run."""
+    length = out_payload.shape[1]
+    total = totals[0]
+    count = 0
+    for row in range(used):
+        call = calls[row]
+        uplink = call["uplink"]
+        if uplink["next"] > tick or uplink["format"] != audio_format:
+            continue
+        ring, brought = rings[row], filled[row]
+        total["left_out"] += leave_out(call, ring, brought, length, tick)
+        if waits(call, brought, length):
+            continue
+        jitter = call["jitter"]
+        drop_excess(jitter, ring, brought, length, loudness, now_s)
+        is_concealed = jitters.take_frame(jitter, ring, brought, out_payload[count], length, now_s)
+        set_clock(call, is_concealed, tick)
+        out_rows[count] = row
+        out_seq[count] = uplink["seq"]
+        out_flags[count] = concealed_flag if is_concealed else 0
+        uplink["seq"] += 1
+        if is_concealed:
+            total["concealed"] += 1
+        count += 1
+    return count
