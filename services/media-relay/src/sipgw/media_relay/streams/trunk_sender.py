@@ -1,6 +1,7 @@
 """TrunkSender: the writing half of a trunk: one task, fed by a `SendQueue`, whose writes never time out.
 
-Acks of the bot's messages, and room given back to its calls, go along with what is queued.
+A message costs more than the frames in it, so audio goes out with every second tick: a frame waits for one
+tick at most. Events go at once. Acks of the bot's messages, and room given back to its calls, go along.
 """
 
 import asyncio
@@ -20,6 +21,8 @@ _MESSAGE_BYTES: Final = 512 * 1024
 """The contract allows 1 MiB."""
 _BYTES_BESIDE_FRAME: Final = 16
 """Of a handle, a seq and a flag."""
+_PACE_S: Final = 0.0095
+"""Between two messages with audio: two ticks, less what the clock may be early."""
 
 
 class TrunkSender:
@@ -33,6 +36,10 @@ class TrunkSender:
         """By wire handle: bytes consumed since Start."""
         self._is_ack_due = False
         self._ack_timer: asyncio.TimerHandle | None = None
+        self._pace_timer: asyncio.TimerHandle | None = None
+        self._written_at = 0.0
+        self._dropped = 0
+        """Batches of audio dropped, as far as they are counted."""
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -66,12 +73,12 @@ class TrunkSender:
             batch = _batch(format_id, handles[part], seq[part], flags[part], payload[part])
             size = len(batch.audio) + _BYTES_BESIDE_FRAME * len(batch.handles)
             self._queue.add_audio(pb.TrunkEvent(audio=batch), self._loop.time(), size)
-        self._wake_up()
+        self._wake_in_time()
 
     def give_credit(self, handle: int, consumed_bytes: int) -> None:
         """Tell the bot, with the next message, how much of a call's speech was played or dropped."""
         self._credits[handle] = consumed_bytes
-        self._wake_up()
+        self._wake_in_time()
 
     def received(self, *, items: int, acks: int) -> None:
         """Note a received message of this many items, some of them acks."""
@@ -83,7 +90,7 @@ class TrunkSender:
     def acked(self, items: int) -> None:
         """Note that the bot has received this many items in all."""
         self._queue.acked(items, self._loop.time())
-        self._wake_up()
+        self._wake_in_time()
 
     async def run(self, call: BidiCall[pb.TrunkEvents, pb.TrunkActions]) -> None:
         """Write until the stream is over."""
@@ -93,7 +100,9 @@ class TrunkSender:
                 self._wake.clear()
                 self._drained.set()
                 await self._wake.wait()
-            elif not await call.write(message):
+                continue
+            self._written_at = self._loop.time()
+            if not await call.write(message):
                 return  # the reader meets the same end
 
     async def drained(self, timeout_s: float) -> None:
@@ -102,14 +111,15 @@ class TrunkSender:
             await asyncio.wait_for(self._drained.wait(), timeout_s)
 
     def close(self) -> None:
-        """Cancel the timer of acks."""
-        if self._ack_timer is not None:
-            self._ack_timer.cancel()
+        """Cancel the timers."""
+        for timer in (self._ack_timer, self._pace_timer):
+            if timer is not None:
+                timer.cancel()
 
     def _next_message(self) -> pb.TrunkEvents | None:
-        dropped_before = self._queue.dropped_audio
         items = self._queue.take(self._loop.time(), max_bytes=_MESSAGE_BYTES)
-        self._counters.audio_dropped_unacked += self._queue.dropped_audio - dropped_before
+        dropped, self._dropped = self._queue.dropped_audio - self._dropped, self._queue.dropped_audio
+        self._counters.audio_dropped_unacked += dropped
         if self._credits or self._is_ack_due:
             items.append(pb.TrunkEvent(ack=self._ack()))
             self._queue.sent_unasked(1)
@@ -127,6 +137,19 @@ class TrunkSender:
     def _ack_is_due(self) -> None:
         self._ack_timer = None
         self._is_ack_due = self._received.due_at() is not None
+        self._wake_up()
+
+    def _wake_in_time(self) -> None:
+        """Write two ticks after the last message, or now if that is past."""
+        self._drained.clear()
+        due = self._written_at + _PACE_S
+        if self._loop.time() >= due:
+            self._wake_up()
+        elif self._pace_timer is None:
+            self._pace_timer = self._loop.call_at(due, self._is_time)
+
+    def _is_time(self) -> None:
+        self._pace_timer = None
         self._wake_up()
 
     def _wake_up(self) -> None:
