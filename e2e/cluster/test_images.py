@@ -18,6 +18,8 @@ sys.path.insert(0, str(ROOT / "docker"))
 from images import TARGETS
 from members import distributions, members_of
 
+from sipgw.rtp.kernels.library import digest
+
 pytestmark = pytest.mark.skipif("SIPGW_E2E" not in os.environ, reason="make e2e builds the images first")
 
 _TOOLS = re.compile(
@@ -90,6 +92,14 @@ def test_it_runs_as_nobody_in_particular(image: Image) -> None:
 def test_nothing_inside_installs_or_compiles(image: Image) -> None:
     assert any(name.startswith("usr/") for name in image.files)
     assert {name for name in image.files if _TOOLS.search(name)} == set()
+
+
+def test_the_relay_has_its_machine_code_and_no_compiler(image: Image, target: str) -> None:
+    packages = ("sipgw.rtp.kernels", "sipgw.media_relay.kernels") if target == "relay" else ()
+    wanted = {f"{package.replace('.', '/')}/compiled/{digest(package)}.o" for package in packages}
+    ours = {name for name in image.files if name.endswith(".o") and "/sipgw/" in name}
+    assert {name.partition("site-packages/")[2] for name in ours} == wanted
+    assert image.components("pypi") & {"numba", "llvmlite"} == set()
 
 
 def test_the_bill_names_what_the_image_is_for_and_the_python_below(image: Image, target: str) -> None:
