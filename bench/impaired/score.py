@@ -13,6 +13,8 @@ from sipgw.audio import decode
 
 _KEY: Final = 16
 """Bytes by which a piece of audio is recognised: 2 ms."""
+_FADE: Final = 80
+"""Bytes before a piece that count as heard with it: after a hole audio is faded in."""
 _WORD_LOST: Final = 0.25
 _FROM_S: Final = 1.0
 """What is lost before, while a buffer learns, is counted apart."""
@@ -85,7 +87,7 @@ class Listener:
                 start = number * WIRE.frame_bytes + at
                 place = self._place.get(audio[start : start + _KEY], -1)
                 if place >= 0:
-                    heard[place : place + _KEY] = True
+                    heard[max(place - min(at, _FADE), 0) : place + _KEY] = True
                     delays.append((place, frame.at_ms - (place - at) * 1000 / RATE_HZ))
         return delays, heard
 

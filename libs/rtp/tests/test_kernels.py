@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sipgw.rtp.errors import KernelsUnavailable
 from sipgw.rtp.kernels import library
 from sipgw.rtp.kernels.columns import CAPACITY, SLOTS, new_calls
-from sipgw.rtp.kernels.jitter import put_packets, take_frames
+from sipgw.rtp.kernels.jitter import put_packets, reset, take_frames
 from sipgw.rtp.kernels.object_file import ObjectFile
 from sipgw.rtp.kernels.reception import count_packets
 
@@ -33,7 +33,8 @@ class Memory:
 
     def __init__(self, *, compiled):
         self.calls = new_calls(ROWS)
-        self.calls["jitter"]["excess"]["minimum"] = 1 << 62
+        for call in self.calls:
+            reset(call["jitter"], 0)
         self.rings = np.full((ROWS, CAPACITY), 0xFF, np.uint8)
         self.filled = np.zeros((ROWS, SLOTS), np.int16)
         self.results = []
@@ -43,12 +44,11 @@ class Memory:
         rows = np.array([row])
         if what == "put":
             data = np.full((1, length), number % 251, np.uint8)
-            self._way(put_packets)(
-                self.calls, self.rings, self.filled, rows, np.array([value], np.uint32), data
-            )
+            headers = np.array([[number if value % 3 else value & 0xFFFF, value, flag]], np.int64)
+            self._way(put_packets)(self.calls, self.rings, self.filled, rows, headers, data, number * 80)
         elif what == "take":
-            out, concealed = np.zeros((1, length), np.uint8), np.zeros(1, np.bool_)
-            self._way(take_frames)(self.calls, self.rings, self.filled, rows, out, concealed, number * 0.1)
+            out, concealed = np.zeros((1, length // 80 * 80), np.uint8), np.zeros(1, np.bool_)
+            self._way(take_frames)(self.calls, self.rings, self.filled, rows, out, concealed, number * 80)
             self.results += [out.tobytes(), bool(concealed[0])]
         else:
             counted = np.zeros(1, np.bool_)

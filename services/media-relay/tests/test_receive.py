@@ -13,7 +13,7 @@ from sipgw.media_relay.rtp.receiver import NO_PAYLOAD_TYPE, RtpReceiver
 from sipgw.media_relay.rtp.rtp_sweep import RtpSweep
 from sipgw.rtp.errors import RtpParseError
 from sipgw.rtp.jitter_buffer import JitterBuffer
-from sipgw.rtp.kernels import library
+from sipgw.rtp.kernels import library, placement
 from sipgw.rtp.kernels.columns import new_calls
 from sipgw.rtp.packet import HeaderExtension, RtpPacket, is_rtcp
 from sipgw.rtp.reception import Reception
@@ -41,7 +41,7 @@ class Oracle:
         self.heard, self.malformed, self.unexpected = [], 0, 0
         self.ssrc, self.highest, self.last_heard, self.ssrc_heard = None, 0, 0, 0
         self.reception, self.candidate = Reception(), None
-        self.audio = []
+        self.taken = []
 
     def receive(self, data, tick):
         if is_rtcp(data):
@@ -53,7 +53,7 @@ class Oracle:
             self.malformed += 1
             return
         is_key = packet.payload_type == KEYS
-        if not is_key and packet.payload_type != AUDIO:
+        if packet.payload_type not in (AUDIO, KEYS):
             self.unexpected += 1
             self.last_heard = tick
             return
@@ -71,8 +71,8 @@ class Oracle:
         self.last_heard = self.ssrc_heard = tick
         if is_key:
             self.heard.append((ROW, packet))
-        elif counted and packet.payload:
-            self.audio.append((packet.timestamp, packet.payload))
+        if is_key or (counted and packet.payload):
+            self.taken.append(packet)
 
     def meets(self, packet, tick):
         if self.ssrc is not None:
@@ -135,6 +135,16 @@ bursts = st.lists(
 )
 
 
+def put(model, packet, tick):
+    """Put what a packet of the present source brought into a jitter buffer."""
+    if packet.payload_type == KEYS:
+        placement.pass_number(model.calls[ROW]["jitter"], packet.sequence)
+    else:
+        header = np.array([[packet.sequence, packet.timestamp, packet.marker]], np.int64)
+        audio = np.frombuffer(packet.payload, np.uint8)[None, :].copy()
+        model.write(np.array([ROW]), header, audio, tick * 0.005)
+
+
 @pytest.fixture(params=["compiled", "python"])
 def way(request, monkeypatch):
     monkeypatch.setattr(library, "IS_PYTHON", request.param == "python")
@@ -155,10 +165,9 @@ def test_the_kernel_equals_the_scalar_rules():
                 oracle.receive(data, tick)
                 if oracle.reception is not before:
                     model.calls["jitter"]["mapped"][ROW] = False
-                for timestamp, payload in oracle.audio:
-                    audio = np.frombuffer(payload, np.uint8)[None, :].copy()
-                    model.write(np.array([ROW]), np.array([timestamp], np.uint32), audio)
-                oracle.audio.clear()
+                for packet in oracle.taken:
+                    put(model, packet, tick)
+                oracle.taken.clear()
         receiver, source = bench.receiver, bench.jitter.calls[ROW]["source"]
         assert bench.listener.heard == oracle.heard
         assert (receiver.malformed, receiver.unexpected) == (oracle.malformed, oracle.unexpected)

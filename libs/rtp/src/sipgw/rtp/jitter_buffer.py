@@ -1,23 +1,35 @@
-"""JitterBuffer: a ring addressed by timestamp for each caller, target depth 0, for many callers at once.
+"""JitterBuffer: each caller's audio on one timeline, for many callers at once.
 
-A packet's timestamp says where its bytes belong, so order, packet time and duplicates do not matter. Frames
-are taken by the relay's clock. A packet that is too late for its frame moves the reading point back to itself
-when nothing newer was played since. So a late burst is heard whole, and the excess rule removes the delay
-that it leaves. G.711 only: one byte is one sample, 8000 a second.
+A packet's timestamp says where its audio belongs, so order, packet time and duplicates do not matter. The
+sequence number says whether the timestamp can be believed: without a gap in it, audio that comes now is for
+now. So a timestamp that leaps, stands still or goes back is mapped anew at once, and a talk-spurt begins when
+it comes.
+
+Frames are taken by the relay's clock. The buffer is empty after each on a network that delays all packets
+alike. A packet that is late moves the reading point back to itself when nothing newer was played since, so a
+late burst is heard whole; one that was overtaken by audio already played is lost, and lets the buffer read
+later from then on, so that the next one is not (`sipgw.rtp.kernels.transit`). What is deeper than need be is
+owed (`excess`).
+
+G.711 only: one byte is one sample, 8000 a second.
 """
+
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from sipgw.rtp.excess import ExcessWatch
 from sipgw.rtp.kernels import jitter as jitters
-from sipgw.rtp.kernels.columns import CAPACITY, SLOTS, Calls
+from sipgw.rtp.kernels.columns import CAPACITY, SLOT_BYTES, SLOTS, Calls
 
 Rows = npt.NDArray[np.integer]
-TimestampsU32 = npt.NDArray[np.uint32]
+HeadersI64 = npt.NDArray[np.int64]
+"""Sequence number, timestamp and marker of packets, shape (n, 3)."""
 BytesU8 = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 PositionsI64 = npt.NDArray[np.int64]
+_CLOCK_HZ: Final = 8000
 
 
 class JitterBuffer:
@@ -31,7 +43,6 @@ class JitterBuffer:
         """Bytes that packets brought, per slot."""
         columns = calls["jitter"]
         self._silence: BytesU8 = columns["silence"]
-        self._mapped: Mask = columns["mapped"]
         self.late: PositionsI64 = columns["late"]
         """Packets that came too late, per row."""
         self._excess = ExcessWatch(columns["excess"])
@@ -41,9 +52,7 @@ class JitterBuffer:
         self._silence[row] = silence
         self.rings[row] = silence
         self.filled[row] = 0
-        self._mapped[row] = False
-        for field in ("head", "end", "heard", "late_run", "late"):
-            self.calls["jitter"][field][row] = 0
+        jitters.reset(self.calls[row]["jitter"], _clock(now_s))
         self._excess.reset(row, now_s)
 
     def recode(self, row: int, table: BytesU8) -> None:
@@ -51,19 +60,22 @@ class JitterBuffer:
         self._silence[row] = table[self._silence[row]]
         self.rings[row] = table[self.rings[row]]
 
-    def write(self, rows: Rows, timestamps: TimestampsU32, payload: BytesU8) -> None:
+    def write(self, rows: Rows, headers: HeadersI64, payload: BytesU8, now_s: float) -> None:
         """Put one packet's payload for each row in its place; all are (n, length) with one length > 0."""
         jitters.put_packets(
             self.calls,
             self.rings,
             self.filled,
             np.ascontiguousarray(rows, np.int64),
-            timestamps,
+            headers,
             np.ascontiguousarray(payload),
+            _clock(now_s),
         )
 
     def take(self, rows: Rows, length: int, now_s: float) -> tuple[BytesU8, Mask]:
-        """Return the next `length` bytes of each row, and which rows are concealed since no packet came."""
+        """Return the next `length` bytes (whole slots) of each row, and which rows no packet brought any."""
+        if length % SLOT_BYTES:
+            raise ValueError(f"a frame of {length} bytes is not of whole slots of {SLOT_BYTES}")
         payload = np.empty((len(rows), length), np.uint8)
         concealed = np.empty(len(rows), np.bool_)
         jitters.take_frames(
@@ -73,6 +85,10 @@ class JitterBuffer:
             np.ascontiguousarray(rows, np.int64),
             payload,
             concealed,
-            now_s,
+            _clock(now_s),
         )
         return payload, concealed
+
+
+def _clock(now_s: float) -> int:
+    return round(now_s * _CLOCK_HZ)

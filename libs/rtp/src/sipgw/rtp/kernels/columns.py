@@ -62,17 +62,42 @@ EXCESS: Final = np.dtype(
 )
 """What a queue has too much of (`sipgw.rtp.excess`)."""
 
+TRANSIT: Final = np.dtype(
+    [
+        ("window_start", np.int64),  # when the present half window began, samples of our clock
+        ("least", np.int64),  # least transit time in it, samples; FAR: no packet came
+        ("most", np.int64),  # most transit time in it
+        ("least_before", np.int64),  # the same of the half window before
+        ("most_before", np.int64),
+        ("halves", np.int64),  # half windows since the needs were put aside
+        ("need_1", np.int64),  # the largest spread of transit times in a half window since then, samples
+        ("need_2", np.int64),  # the second largest
+        ("need_1_before", np.int64),  # the same, put aside
+        ("need_2_before", np.int64),
+        ("target", np.int64),  # the depth that the spread asks for, samples
+    ],
+    align=True,
+)
+"""How long packets take, less what all of them take (`sipgw.rtp.kernels.transit`)."""
+
 JITTER: Final = np.dtype(
     [
         ("silence", np.uint8),  # the codec's byte for silence
         ("mapped", np.bool_),  # whether a timestamp has a position
-        ("late_run", np.int32),  # packets lost in a row since they were late
-        ("reference_timestamp", np.uint32),  # the newest packet's timestamp
+        ("sequence", np.uint16),  # the newest packet's number
+        ("seen", np.int64),  # which packets up to that came: bit 0 is the newest
+        ("reference_timestamp", np.uint32),  # the newest audio packet's timestamp
         ("reference", np.int64),  # its position
+        ("packet", np.int64),  # its length, bytes
+        ("shift", np.int64),  # by how much positions moved against timestamps when they last leapt
+        ("shifted_from", np.uint16),  # the first packet after that
         ("head", np.int64),  # the next position to be taken
+        ("due", np.int64),  # when it is to be taken, samples of our clock
+        ("frame", np.int64),  # how much is taken at once, bytes
         ("end", np.int64),  # after the newest byte
         ("heard", np.int64),  # after the newest byte taken
         ("late", np.int64),  # packets that came too late
+        ("transit", TRANSIT),
         ("excess", EXCESS),
     ],
     align=True,
@@ -93,7 +118,6 @@ SOURCE: Final = np.dtype(
         ("candidate_next", np.int32),  # the sequence number that would continue it; -1: none
         ("ssrc_heard", np.int64),  # tick of its last packet
         ("last_heard", np.int64),  # tick of the last packet of any SSRC, or of the row's opening
-        ("last_audio", np.int64),  # tick of the last audio, likewise
         ("earlier_received", np.int64),  # packets of earlier SSRCs
         ("earlier_lost", np.int64),  # packets of earlier SSRCs that were lost
     ],
@@ -110,8 +134,6 @@ UPLINK: Final = np.dtype(
         ("period", np.int64),  # ticks between two frames
         ("seq", np.int64),  # of the next frame
         ("waited", np.int64),  # ticks for which it has been waited for
-        ("slack", np.int64),  # the least ticks by which packets came early in the present second
-        ("slack_since", np.int64),  # the tick in which that second began
         ("origin", np.int64),  # the tick of seq 0, for calls from another relay; NEVER: it began here
     ],
     align=True,

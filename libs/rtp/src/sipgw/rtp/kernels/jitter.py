@@ -1,83 +1,76 @@
-"""The jitter buffer of one call; `sipgw.rtp.jitter_buffer` says what it is."""
+"""The jitter buffer of one call: packets in, frames out. See `sipgw.rtp.jitter_buffer`."""
 
 import numpy as np
 import numpy.typing as npt
 
-from sipgw.rtp.kernels import excess
-from sipgw.rtp.kernels.columns import CALL, CAPACITY, FAR, SLOT_BYTES, SLOTS, Calls, Record
-from sipgw.rtp.kernels.declare import BYTES_2D, FLOAT, Array, inlined, kernel
+from sipgw.rtp.kernels import transit
+from sipgw.rtp.kernels.columns import CALL, SLOT_BYTES, SLOTS, Calls, Record
+from sipgw.rtp.kernels.concealment import conceal
+from sipgw.rtp.kernels.declare import BYTES_2D, INT, Array, inlined, kernel
 from sipgw.rtp.kernels.memory import fill, get, put
-from sipgw.rtp.kernels.wrap import signed_32, wide
+from sipgw.rtp.kernels.placement import LATE, Header, place, transit_of_last_moment
+from sipgw.rtp.kernels.wrap import wide
 
 RingU8 = npt.NDArray[np.uint8]  # (CAPACITY,): the audio of one call
 FilledI16 = npt.NDArray[np.int16]  # (SLOTS,): bytes that packets brought, a slot
 
-LATE_LIMIT = 4000  # bytes: packets more than 0.5 s late are lost
-LATE_RUN_LIMIT = 5  # after so many lost in a row the sender's timestamps have jumped
-_FAR_AWAY = 80_000  # a distance that no network causes: 10 s
-_LATE = -1
+_PATIENCE_S = 0.5  # only quiet frames are dropped for so long
+_PATIENCE_FOR_JITTER_S = 5.0  # while there is no more excess than jitter may have asked for
+TICK_BYTES = 40
+
+
+_ROWS = Array(np.int64)
+_FILLED = Array(np.int16, 2)
+
+
+@inlined
+def reset(jitter: Record, now: int) -> None:
+    """Begin a row anew."""
+    jitter["mapped"] = False
+    jitter["seen"] = 0
+    jitter["shift"] = 0
+    jitter["packet"] = 2 * SLOT_BYTES
+    jitter["frame"] = 2 * SLOT_BYTES
+    jitter["head"] = 0
+    jitter["due"] = now
+    jitter["end"] = 0
+    jitter["heard"] = 0
+    jitter["late"] = 0
+    transit.reset(jitter["transit"], now)
 
 
 @inlined
 def put_packet(
-    jitter: Record, ring: RingU8, filled: FilledI16, timestamp: int, data: RingU8, start: int, length: int
+    jitter: Record,
+    ring: RingU8,
+    filled: FilledI16,
+    header: Header,
+    now: int,
+    data: RingU8,
+    start: int,
+    length: int,
 ) -> None:
-    """Put a packet's audio, `length` bytes of `data` from `start` on, in its place; length > 0."""
-    position = place(jitter, timestamp, length)
-    if position == _LATE:
+    """Put a packet's audio, `length` bytes of `data` from `start` on, in its place; length > 0.
+
+    `now`: our clock, samples.
+    """
+    position = place(jitter, ring, filled, header, now, length)
+    if position == LATE:
         return
+    clear_unfilled(jitter, ring, filled, position, length)
     put(ring, position, data, start, length)
     count(filled, position, length)
     jitter["end"] = max(jitter["end"], position + length)
-    jitter["excess"]["arrived"] += length
 
 
 @inlined
-def place(jitter: Record, timestamp: int, length: int) -> int:
-    """Return the position of a packet's audio; _LATE: it is lost."""
-    if not jitter["mapped"]:
-        map_timestamp(jitter, timestamp)
-    reference = wide(jitter["reference_timestamp"])
-    position = jitter["reference"] + signed_32(timestamp - reference)
-    ahead = position - jitter["head"]
-    if ahead < 0 or ahead + length > CAPACITY:
-        position = place_extraordinary(jitter, timestamp, position, length)
-        if position == _LATE:
-            return _LATE
-    jitter["late_run"] = 0
-    if position >= jitter["reference"]:
-        jitter["reference"] = position
-        jitter["reference_timestamp"] = timestamp
-    return position
-
-
-@inlined
-def place_extraordinary(jitter: Record, timestamp: int, position: int, length: int) -> int:
-    """Return the position of a packet that is late or far ahead; _LATE: it is lost."""
-    ahead = position - jitter["head"]
-    is_lost = ahead < 0 and (ahead < -LATE_LIMIT or position < jitter["heard"])
-    if is_lost:
-        jitter["late"] += 1
-        jitter["late_run"] += 1
-    if ahead + length > CAPACITY or ahead < -_FAR_AWAY or (is_lost and jitter["late_run"] >= LATE_RUN_LIMIT):
-        map_timestamp(jitter, timestamp)
-        if jitter["reference"] + length - jitter["head"] > CAPACITY:
-            # The bytes here already leave no room: begin at the reading point.
-            jitter["reference"] = jitter["head"]
-        return jitter["reference"]
-    if is_lost or jitter["end"] - position > CAPACITY:
-        return _LATE
-    jitter["head"] += ahead // SLOT_BYTES * SLOT_BYTES  # back to the slot that the packet begins in
-    return position
-
-
-@inlined
-def map_timestamp(jitter: Record, timestamp: int) -> None:
-    """Let a timestamp follow all bytes that are here, at a slot's border."""
-    after = max(jitter["head"], jitter["end"])
-    jitter["reference"] = (after + SLOT_BYTES - 1) // SLOT_BYTES * SLOT_BYTES
-    jitter["reference_timestamp"] = timestamp
-    jitter["mapped"] = True
+def clear_unfilled(jitter: Record, ring: RingU8, filled: FilledI16, position: int, length: int) -> None:
+    """Write silence where a packet fills a part of a slot that no other has begun: it holds old audio."""
+    for at in (position, position + length - 1):
+        slot = at // SLOT_BYTES
+        is_part = position > slot * SLOT_BYTES or position + length < (slot + 1) * SLOT_BYTES
+        if is_part and filled[slot % SLOTS] == 0:
+            fill(ring, slot * SLOT_BYTES, jitter["silence"], SLOT_BYTES)
 
 
 @inlined
@@ -106,79 +99,70 @@ def has_frame(jitter: Record, filled: FilledI16, length: int) -> bool:
 
 
 @inlined
-def clear_counts(jitter: Record, filled: FilledI16, length: int) -> int:
-    """Clear the counts of the slots of the next `length` bytes; return how many bytes packets brought."""
-    slot = jitter["head"] // SLOT_BYTES % SLOTS
-    brought = 0
-    for _ in range(0, length, SLOT_BYTES):
-        brought += wide(filled[slot])
-        filled[slot] = 0
-        slot = (slot + 1) % SLOTS
-    return brought
-
-
-@inlined
 def depth(jitter: Record) -> int:
     """Return the bytes between the reading point and the newest byte, holes included."""
     return max(jitter["end"] - jitter["head"], 0)
 
 
 @inlined
-def take_frame(
-    jitter: Record, ring: RingU8, filled: FilledI16, out: RingU8, length: int, now_s: float
-) -> bool:
-    """Take the next `length` bytes into `out`; return whether they are silence since no packet came."""
-    get(ring, jitter["head"], out, 0, length)
-    is_concealed = clear_counts(jitter, filled, length) == 0
-    if not is_concealed:
-        fill(ring, jitter["head"], jitter["silence"], length)
-        jitter["heard"] = jitter["head"] + length
-    jitter["head"] += length
-    excess.observe(jitter["excess"], depth(jitter), now_s, 0, FAR)
+def take_frame(jitter: Record, ring: RingU8, filled: FilledI16, out: RingU8, length: int, now: int) -> bool:
+    """Take the next `length` bytes, whole slots, into `out`; return whether no packet brought any."""
+    head = jitter["head"]
+    is_concealed = True
+    for start in range(0, length - SLOT_BYTES + 1, SLOT_BYTES):
+        slot = (head + start) // SLOT_BYTES % SLOTS
+        if filled[slot] > 0:
+            filled[slot] = 0
+            get(ring, head + start, out, start, SLOT_BYTES)
+            is_concealed = False
+            jitter["heard"] = head + length
+        else:
+            conceal(jitter, out, start)
+            put(ring, head + start, out, start, SLOT_BYTES)
+    jitter["head"] = head + length
+    jitter["due"] = now + length
+    jitter["frame"] = length
+    if transit.is_over(jitter["transit"], now):
+        settle_excess(jitter, now)
     return is_concealed
 
 
 @inlined
-def skip(jitter: Record, ring: RingU8, filled: FilledI16, length: int) -> None:
-    """Drop the next `length` bytes, at most the capacity."""
-    clear_counts(jitter, filled, length)
-    fill(ring, jitter["head"], jitter["silence"], length)
-    jitter["head"] += length
-    jitter["heard"] = jitter["head"]
+def settle_excess(jitter: Record, now: int) -> None:
+    """Find out what the buffer owes after a half window."""
+    excess = jitter["excess"]
+    owes = transit.excess(jitter["transit"], now, transit_of_last_moment(jitter))
+    if owes >= TICK_BYTES:
+        if excess["debt"] == 0:
+            excess["owed_since"] = now / 8000
+            is_jitter = owes <= transit.MOST_DEPTH
+            excess["patience"] = _PATIENCE_FOR_JITTER_S if is_jitter else _PATIENCE_S
+        excess["debt"] = owes
+    else:
+        excess["debt"] = 0
+    transit.turn(jitter["transit"], now)
 
 
-@inlined
-def leap(jitter: Record, ring: RingU8, filled: FilledI16, distance: int) -> None:
-    """Drop `distance` bytes, in whole slots, for time that was lost."""
-    whole = distance // SLOT_BYTES * SLOT_BYTES
-    cleared = min(whole, CAPACITY)
-    clear_counts(jitter, filled, cleared)
-    fill(ring, jitter["head"] // SLOT_BYTES * SLOT_BYTES, jitter["silence"], cleared)
-    jitter["head"] += whole
-    jitter["heard"] = jitter["head"]
-
-
-_ROWS = Array(np.int64)
-_FILLED = Array(np.int16, 2)
-
-
-@kernel(Array(CALL), BYTES_2D, _FILLED, _ROWS, Array(np.uint32), BYTES_2D)
+@kernel(Array(CALL), BYTES_2D, _FILLED, _ROWS, Array(np.int64, 2), BYTES_2D, INT)
 def put_packets(
     calls: Calls,
     rings: npt.NDArray[np.uint8],
     filled: npt.NDArray[np.int16],
     rows: npt.NDArray[np.int64],
-    timestamps: npt.NDArray[np.uint32],
+    headers: npt.NDArray[np.int64],
     payload: npt.NDArray[np.uint8],
+    now: int,
 ) -> int:
-    """Put one packet (n, length) of each row in its place."""
+    """Put one packet (n, length) of each row in its place. `headers` (n, 3): see Header."""
     for i in range(len(rows)):
         row = rows[i]
+        header = (headers[i, 0], headers[i, 1], headers[i, 2])
         put_packet(
             calls[row]["jitter"],
             rings[row],
             filled[row],
-            wide(timestamps[i]),
+            header,
+            now,
             payload[i],
             0,
             payload.shape[1],
@@ -186,7 +170,7 @@ def put_packets(
     return len(rows)
 
 
-@kernel(Array(CALL), BYTES_2D, _FILLED, _ROWS, BYTES_2D, Array(np.bool_), FLOAT)
+@kernel(Array(CALL), BYTES_2D, _FILLED, _ROWS, BYTES_2D, Array(np.bool_), INT)
 def take_frames(
     calls: Calls,
     rings: npt.NDArray[np.uint8],
@@ -194,10 +178,10 @@ def take_frames(
     rows: npt.NDArray[np.int64],
     out: npt.NDArray[np.uint8],
     concealed: npt.NDArray[np.bool_],
-    now_s: float,
+    now: int,
 ) -> int:
     """Take a frame (n, length) of each row."""
     for i in range(len(rows)):
         row = rows[i]
-        concealed[i] = take_frame(calls[row]["jitter"], rings[row], filled[row], out[i], out.shape[1], now_s)
+        concealed[i] = take_frame(calls[row]["jitter"], rings[row], filled[row], out[i], out.shape[1], now)
     return len(rows)

@@ -20,7 +20,8 @@ from sipgw.media_relay.kernels.sockets import EPOLL_EVENT, MSG_DONTWAIT, SLOT, e
 from sipgw.rtp.kernels import reception
 from sipgw.rtp.kernels.columns import CALL, Calls, Record
 from sipgw.rtp.kernels.declare import BYTES_2D, INT, Array, inlined, kernel
-from sipgw.rtp.kernels.jitter import FilledI16, RingU8, put_packet
+from sipgw.rtp.kernels.jitter import TICK_BYTES, FilledI16, RingU8, put_packet
+from sipgw.rtp.kernels.placement import pass_number
 from sipgw.rtp.kernels.wrap import read_16, read_32, signed_16, wide
 
 BytesU8 = npt.NDArray[np.uint8]
@@ -100,9 +101,11 @@ def take_packet(
         source["highest"] = number
     source["last_heard"] = tick
     source["ssrc_heard"] = tick
-    if not is_event and counted and length > 0 and source["is_receiving"]:
-        source["last_audio"] = tick
-        put_packet(call["jitter"], ring, filled, timestamp, data, start, length)
+    if is_event:
+        pass_number(call["jitter"], number)
+    elif counted and length > 0 and source["is_receiving"]:
+        header = (number, timestamp, wide(data[1]) >> 7)
+        put_packet(call["jitter"], ring, filled, header, tick * TICK_BYTES, data, start, length)
 
 
 @inlined

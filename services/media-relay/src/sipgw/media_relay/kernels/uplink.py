@@ -4,24 +4,24 @@ import numpy as np
 import numpy.typing as npt
 
 from sipgw.media_relay.kernels.events import TOTALS, Totals
-from sipgw.media_relay.kernels.quiet import LoudnessI32, is_quiet
+from sipgw.media_relay.kernels.quiet import QUIET_LEVEL, LoudnessI32
 from sipgw.rtp.kernels import excess
 from sipgw.rtp.kernels import jitter as jitters
-from sipgw.rtp.kernels.columns import CALL, Calls, Record
+from sipgw.rtp.kernels.columns import CALL, CAPACITY, SLOT_BYTES, SLOTS, Calls, Record
 from sipgw.rtp.kernels.declare import BYTES_2D, FLOAT, INT, Array, inlined, kernel
-from sipgw.rtp.kernels.jitter import FilledI16, RingU8
+from sipgw.rtp.kernels.jitter import TICK_BYTES, FilledI16, RingU8
+from sipgw.rtp.kernels.reading_point import leap, skip
+from sipgw.rtp.kernels.wrap import wide
 
 BytesU8 = npt.NDArray[np.uint8]
 
 PATIENCE_TICKS = 3
 CATCH_UP_TICKS = 40
 """200 ms."""
-NO_SLACK = 1 << 20
-_SLACK_WINDOW_TICKS = 200
 
 
 @inlined
-def leave_out(call: Record, ring: RingU8, filled: FilledI16, length: int, tick: int) -> int:
+def leave_out(call: Record, filled: FilledI16, length: int, tick: int) -> int:
     """Skip the frames that a stall has made too old; return how many."""
     uplink = call["uplink"]
     lost = (tick - uplink["next"]) // uplink["period"] - CATCH_UP_TICKS // uplink["period"]
@@ -29,7 +29,7 @@ def leave_out(call: Record, ring: RingU8, filled: FilledI16, length: int, tick: 
         return 0
     uplink["seq"] += lost
     uplink["next"] += lost * uplink["period"]
-    jitters.leap(call["jitter"], ring, filled, lost * length)
+    leap(call["jitter"], filled, lost * length)
     return lost
 
 
@@ -42,7 +42,18 @@ def waits(call: Record, filled: FilledI16, length: int) -> bool:
         return False
     uplink["next"] += 1
     uplink["waited"] += 1
+    call["jitter"]["due"] += TICK_BYTES
     return True
+
+
+@inlined
+def is_quiet(jitter: Record, ring: RingU8, filled: FilledI16, length: int, loudness: LoudnessI32) -> bool:
+    """Return whether what packets brought for the next frame is quiet."""
+    total = 0
+    for position in range(jitter["head"], jitter["head"] + length):
+        if filled[position // SLOT_BYTES % SLOTS] > 0:
+            total += wide(loudness[ring[position % CAPACITY]])
+    return total < QUIET_LEVEL * length
 
 
 @inlined
@@ -52,26 +63,26 @@ def drop_excess(
     """Drop at most one frame, if the buffer has excess and another frame."""
     if jitter["excess"]["debt"] < length or jitters.depth(jitter) <= length:
         return
-    if excess.may_drop(jitter["excess"], is_quiet(ring, jitter["head"], length, loudness), now_s):
-        jitters.skip(jitter, ring, filled, length)
+    if excess.may_drop(jitter["excess"], is_quiet(jitter, ring, filled, length, loudness), now_s):
+        skip(jitter, ring, filled, length)
         excess.dropped(jitter["excess"], length)
 
 
 @inlined
-def set_clock(call: Record, is_concealed: bool, tick: int) -> None:  # noqa: FBT001
-    """Set when the next frame is due. Waiting in vain moves no clock."""
+def set_clock(call: Record, is_concealed: bool, length: int) -> None:  # noqa: FBT001
+    """Set when the next frame is due. Waiting in vain moves no clock.
+
+    A buffer that is deeper than need be, but by less than a frame, is read a tick earlier from now on.
+    """
     uplink = call["uplink"]
     uplink["next"] += uplink["period"] - (uplink["waited"] if is_concealed else 0)
     uplink["waited"] = 0
     uplink["flowing"] = not is_concealed
-    early = NO_SLACK if jitters.depth(call["jitter"]) > 0 else tick - call["source"]["last_audio"]
-    uplink["slack"] = min(uplink["slack"], early)
-    if tick - uplink["slack_since"] >= _SLACK_WINDOW_TICKS:
-        # All packets of a second came at least a tick early: the clock is later than need be.
-        if 1 <= uplink["slack"] and uplink["slack"] < uplink["period"] and uplink["flowing"]:  # noqa: SIM300
-            uplink["next"] -= 1
-        uplink["slack"] = NO_SLACK
-        uplink["slack_since"] = tick
+    debt = call["jitter"]["excess"]["debt"]
+    if debt >= TICK_BYTES and debt < length and not is_concealed:
+        uplink["next"] -= 1
+        excess.dropped(call["jitter"]["excess"], TICK_BYTES)
+    call["jitter"]["due"] = uplink["next"] * TICK_BYTES
 
 
 @kernel(
@@ -116,13 +127,15 @@ def take_uplink(
         if uplink["next"] > tick or uplink["format"] != audio_format:
             continue
         ring, brought = rings[row], filled[row]
-        total["left_out"] += leave_out(call, ring, brought, length, tick)
+        total["left_out"] += leave_out(call, brought, length, tick)
         if waits(call, brought, length):
             continue
         jitter = call["jitter"]
         drop_excess(jitter, ring, brought, length, loudness, now_s)
-        is_concealed = jitters.take_frame(jitter, ring, brought, out_payload[count], length, now_s)
-        set_clock(call, is_concealed, tick)
+        is_concealed = jitters.take_frame(
+            jitter, ring, brought, out_payload[count], length, tick * TICK_BYTES
+        )
+        set_clock(call, is_concealed, length)
         out_rows[count] = row
         out_seq[count] = uplink["seq"]
         out_flags[count] = concealed_flag if is_concealed else 0

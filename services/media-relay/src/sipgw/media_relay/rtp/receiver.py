@@ -94,7 +94,7 @@ class RtpReceiver:
         source["earlier_received"] = source["earlier_lost"] = 0
         source["has_ssrc"] = False
         source["candidate_next"] = -1
-        source["last_heard"] = source["last_audio"] = tick_number
+        source["last_heard"] = tick_number
 
     def configure(
         self, row: int, *, payload_type: int, event_payload_type: int, is_muxed: bool, is_receiving: bool

@@ -10,13 +10,14 @@ import numpy as np
 
 from sipgw.audio import AudioFormat
 from sipgw.media_relay.kernels.events import TOTALS
-from sipgw.media_relay.kernels.uplink import NO_SLACK, take_uplink
+from sipgw.media_relay.kernels.uplink import take_uplink
 from sipgw.media_relay.pipeline.block import FrameBlock, FrameFlag
 from sipgw.media_relay.pipeline.pipeline import MediaPipeline
 from sipgw.media_relay.pipeline.stage import TICK_MS, UPLINK_FRAME_MS, Tick
 from sipgw.media_relay.rtp.frames import FormatFrames, FormatNumbers
 from sipgw.rtp.jitter_buffer import JitterBuffer
 from sipgw.rtp.kernels.columns import NEVER
+from sipgw.rtp.kernels.jitter import TICK_BYTES
 
 _PACKET_TICKS = UPLINK_FRAME_MS // TICK_MS
 """The packet time of nearly all callers, in ticks."""
@@ -33,7 +34,6 @@ class Uplink:
         self._formats = FormatNumbers(rows)
         columns = calls["uplink"]
         columns["next"] = columns["origin"] = NEVER
-        columns["slack"] = NO_SLACK
         self._used = 0
         """All rows whose clock runs are below."""
         self._totals = np.zeros(1, TOTALS)
@@ -73,7 +73,7 @@ class Uplink:
         uplink = self._calls[row]["uplink"]
         if uplink["next"] == NEVER:
             self._begin(row, tick_number)
-            uplink["next"] = tick_number
+            self._set_next(row, tick_number)
 
     def align(self, row: int, tick_number: int) -> None:
         """Make a frame due with its last packet: the caller's stream begins."""
@@ -82,7 +82,7 @@ class Uplink:
             if uplink["next"] == NEVER:
                 self._begin(row, tick_number)
             uplink["met"] = uplink["flowing"] = True
-            uplink["next"] = tick_number + max(int(uplink["period"]) - _PACKET_TICKS, 0)
+            self._set_next(row, tick_number + max(int(uplink["period"]) - _PACKET_TICKS, 0))
 
     def close(self, row: int) -> None:
         """Stop the row's clock."""
@@ -90,6 +90,11 @@ class Uplink:
         columns["next"][row] = NEVER
         while self._used and columns["next"][self._used - 1] == NEVER:
             self._used -= 1
+
+    def _set_next(self, row: int, tick_number: int) -> None:
+        call = self._calls[row]
+        call["uplink"]["next"] = tick_number
+        call["jitter"]["due"] = tick_number * TICK_BYTES
 
     def _begin(self, row: int, tick_number: int) -> None:
         self._used = max(self._used, row + 1)
