@@ -878,13 +878,13 @@ class AudioBatch(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         NONE: AudioBatch._Flag.ValueType  # 0
         CONCEALED: AudioBatch._Flag.ValueType  # 1
-        """no packet came for this period; the frame is silence"""
+        """no packet came for this period; the voice before it goes on and fades to silence"""
         REPLAY: AudioBatch._Flag.ValueType  # 2
 
     class Flag(_Flag, metaclass=_FlagEnumTypeWrapper): ...
     NONE: AudioBatch.Flag.ValueType  # 0
     CONCEALED: AudioBatch.Flag.ValueType  # 1
-    """no packet came for this period; the frame is silence"""
+    """no packet came for this period; the voice before it goes on and fades to silence"""
     REPLAY: AudioBatch.Flag.ValueType  # 2
 
     FORMAT_ID_FIELD_NUMBER: _builtins.int

@@ -9,7 +9,7 @@ Frames are taken by the relay's clock. The buffer is empty after each on a netwo
 alike. A packet that is late moves the reading point back to itself when nothing newer was played since, so a
 late burst is heard whole; one that was overtaken by audio already played is lost, and lets the buffer read
 later from then on, so that the next one is not (`sipgw.rtp.kernels.transit`). What is deeper than need be is
-owed (`excess`).
+owed (`excess`). What did not come is concealed (`sipgw.rtp.kernels.concealment`).
 
 G.711 only: one byte is one sample, 8000 a second.
 """

@@ -137,7 +137,7 @@ COUNTERS: Final[dict[str, Reading]] = {
     "send_errors": ("Packets that the kernel refused to send", lambda of: of.plane.transmitter.send_errors),
     "packets_skipped": ("Packets not sent after stalls", lambda of: of.plane.transmitter.skipped),
     "frames_concealed": (
-        "Callers' frames that did not come in time and were replaced by silence",
+        "Callers' frames that did not come in time and were concealed",
         lambda of: of.plane.uplink.concealed,
     ),
     "frames_left_out": ("Callers' frames left out after stalls", lambda of: of.plane.uplink.left_out),

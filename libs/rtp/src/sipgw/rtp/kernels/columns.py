@@ -97,6 +97,9 @@ JITTER: Final = np.dtype(
         ("end", np.int64),  # after the newest byte
         ("heard", np.int64),  # after the newest byte taken
         ("late", np.int64),  # packets that came too late
+        ("lost_at", np.int64),  # where the present hole began
+        ("missing", np.int64),  # bytes of it that were concealed; 0: there is no hole
+        ("pitch", np.int64),  # period of the voice before it, samples
         ("transit", TRANSIT),
         ("excess", EXCESS),
     ],

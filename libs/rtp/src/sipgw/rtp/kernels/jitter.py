@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from sipgw.rtp.kernels import transit
 from sipgw.rtp.kernels.columns import CALL, SLOT_BYTES, SLOTS, Calls, Record
-from sipgw.rtp.kernels.concealment import conceal
+from sipgw.rtp.kernels.concealment import SILENT_AFTER, conceal, fade_in
 from sipgw.rtp.kernels.declare import BYTES_2D, INT, Array, inlined, kernel
 from sipgw.rtp.kernels.memory import fill, get, put
 from sipgw.rtp.kernels.placement import LATE, Header, place, transit_of_last_moment
@@ -36,6 +36,7 @@ def reset(jitter: Record, now: int) -> None:
     jitter["end"] = 0
     jitter["heard"] = 0
     jitter["late"] = 0
+    jitter["missing"] = SILENT_AFTER
     transit.reset(jitter["transit"], now)
 
 
@@ -116,9 +117,12 @@ def take_frame(jitter: Record, ring: RingU8, filled: FilledI16, out: RingU8, len
             get(ring, head + start, out, start, SLOT_BYTES)
             is_concealed = False
             jitter["heard"] = head + length
+            if jitter["missing"] == 0:
+                continue
+            fade_in(jitter, ring, out, start)
         else:
-            conceal(jitter, out, start)
-            put(ring, head + start, out, start, SLOT_BYTES)
+            conceal(jitter, ring, out, start)
+        put(ring, head + start, out, start, SLOT_BYTES)
     jitter["head"] = head + length
     jitter["due"] = now + length
     jitter["frame"] = length

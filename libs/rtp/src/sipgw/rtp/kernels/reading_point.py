@@ -4,9 +4,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sipgw.rtp.kernels.columns import CAPACITY, SLOT_BYTES, SLOTS, Record
-from sipgw.rtp.kernels.concealment import HISTORY
+from sipgw.rtp.kernels.concealment import HISTORY, SILENT_AFTER, find_pitch
 from sipgw.rtp.kernels.declare import inlined
 from sipgw.rtp.kernels.memory import put
+from sipgw.rtp.kernels.wrap import wide
 
 RingU8 = npt.NDArray[np.uint8]
 FilledI16 = npt.NDArray[np.int16]
@@ -18,16 +19,23 @@ def move_back(jitter: Record, ring: RingU8, distance: int) -> None:
     head = jitter["head"]
     copy_history(ring, head, head - distance)
     jitter["head"] = head - distance
+    jitter["lost_at"] -= distance
 
 
 @inlined
 def skip(jitter: Record, ring: RingU8, filled: FilledI16, length: int) -> None:
-    """Drop the next `length` bytes, whole slots."""
+    """Drop the next `length` bytes, whole slots. What follows is faded in over what was heard before."""
     clear_counts(jitter, filled, min(length, CAPACITY))
     head = jitter["head"] + length
     copy_history(ring, jitter["head"], head)
     jitter["head"] = head
     jitter["heard"] = max(head, jitter["heard"])
+    if jitter["missing"] == 0:
+        jitter["lost_at"] = head
+        jitter["pitch"] = find_pitch(ring, head, wide(jitter["silence"]))
+        jitter["missing"] = 1
+    else:
+        jitter["lost_at"] += length
 
 
 @inlined
@@ -38,6 +46,7 @@ def leap(jitter: Record, filled: FilledI16, distance: int) -> None:
     jitter["head"] += whole
     jitter["due"] += whole
     jitter["heard"] = max(jitter["head"], jitter["heard"])
+    jitter["missing"] = SILENT_AFTER
 
 
 @inlined

@@ -26,7 +26,7 @@ class FrameFlag(IntFlag):
 
     NONE = 0
     CONCEALED = 1
-    """Uplink: no packet came for this period, so the payload is silence."""
+    """Uplink: no packet came for this period; the voice before it goes on and fades to silence."""
     IDLE = 2
     """Downlink: the bot had nothing to say, so the payload is silence."""
 

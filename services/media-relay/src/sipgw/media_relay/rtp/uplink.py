@@ -1,9 +1,9 @@
 """Uplink: gives the pipeline one frame of each caller's audio by the call's own clock.
 
 A frame that is not there when it is due is awaited for up to three ticks, which moves the call's clock to
-where its packets come; a clock that is later than need be moves back. A frame that does not come is silence,
-flagged CONCEALED, and uses a sequence number. After a stall a call catches up one frame a tick; audio older
-than 200 ms is left out as a jump of the sequence.
+where its packets come; a clock that is later than need be moves back. A frame that does not come is concealed
+and flagged CONCEALED, and uses a sequence number. After a stall a call catches up one frame a tick; audio
+older than 200 ms is left out as a jump of the sequence.
 """
 
 import numpy as np
