@@ -25,6 +25,8 @@ class Packet:
 
 
 Packets = list[Packet]
+_NOISE: Final = bytes([69])
+"""The level of the speech's own noise, -dBov."""
 Impairment = Callable[[Packets], Packets]
 
 
@@ -107,29 +109,33 @@ def leap(by: int, every: int = 150) -> Impairment:
     ]
 
 
-def suppress_silence(*, marks: bool, stands: bool) -> Impairment:
+def suppress_silence(*, marks: bool, stands: bool, tells: bool = False) -> Impairment:
     """Send nothing while the caller is silent (RFC 3551 §4.1).
 
     `stands`: the timestamp does not count the silence. `marks`: talk-spurts begin with the marker.
+    `tells`: each ends with a packet of comfort noise (RFC 3389).
     """
 
     def impair(packets: Packets) -> Packets:
-        return list(_talk_spurts(packets, marks=marks, stands=stands))
+        return list(_talk_spurts(packets, marks=marks, stands=stands, tells=tells))
 
     return impair
 
 
-def _talk_spurts(packets: Packets, *, marks: bool, stands: bool) -> Iterator[Packet]:
+def _talk_spurts(packets: Packets, *, marks: bool, stands: bool, tells: bool) -> Iterator[Packet]:
     sent, was_silent, hangover = 0, True, 0
     first = packets[0]
     for each in packets:
         hangover = 3 if _is_loud(each.payload) else hangover - 1
-        if hangover > 0:
+        is_noise = tells and hangover == 0
+        if hangover > 0 or is_noise:
             yield replace(
                 each,
+                payload=_NOISE if is_noise else each.payload,
+                payload_type=13 if is_noise else 0,
                 sequence=(first.sequence + sent) & 0xFFFF,
                 timestamp=(first.timestamp + PACKET_BYTES * sent) & 0xFFFF_FFFF if stands else each.timestamp,
-                marker=marks and was_silent,
+                marker=marks and was_silent and not is_noise,
             )
             sent += 1
         was_silent = hangover <= 0
@@ -174,6 +180,7 @@ NETWORKS: Final[dict[str, Impairment]] = {
     "silence not sent, no marker": suppress_silence(marks=False, stands=False),
     "silence not sent, not counted": suppress_silence(marks=True, stands=True),
     "silence not sent or counted, no marker": suppress_silence(marks=False, stands=True),
+    "silence not sent, comfort noise": suppress_silence(marks=True, stands=False, tells=True),
     "drift +200 ppm": drift(200),
     "drift -200 ppm": drift(-200),
     "loss 3 %, jitter 0-40 ms": chain(lose(0.03), jitter(40, keeps_order=False)),

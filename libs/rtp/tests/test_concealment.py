@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sipgw.rtp.jitter_buffer import JitterBuffer
-from sipgw.rtp.kernels import g711
+from sipgw.rtp.kernels import g711, placement
 from sipgw.rtp.kernels.columns import new_calls
 
 FRAME = 160
@@ -95,3 +95,41 @@ def test_a_row_used_again_does_not_say_what_the_call_before_said():
     buffer.take(ROW, FRAME, 0.0)
     buffer.open(0, silence=0xFF, now_s=1.0)
     assert (buffer.take(ROW, FRAME, 1.0)[0] == 0xFF).all()
+
+
+def after_rest(level, frames, *, resumes_at=None):
+    """Frames and flags after a caller's comfort noise; packets come again from frame `resumes_at`."""
+    buffer = JitterBuffer(new_calls(1))
+    buffer.open(0, silence=0xFF, now_s=0.0)
+    loud, out, flags = np.full((1, FRAME), 0x10, np.uint8), [], []
+    buffer.write(ROW, np.array([[1, 0, 1]]), loud, 0.0)
+    buffer.take(ROW, FRAME, 0.0)
+    placement.begin_rest(buffer.calls[0]["jitter"], 2, level)
+    for n in range(1, frames):
+        if resumes_at == n:
+            buffer.write(ROW, np.array([[3, n * FRAME, 1]]), loud, n / 50)
+        frame, concealed = buffer.take(ROW, FRAME, n / 50)
+        out.append(np.array([g711.decode(int(code), 0xFF) for code in frame[0]]))
+        flags.append(bool(concealed[0]))
+    return out, flags
+
+
+@pytest.mark.parametrize("level", [40, 55, 70])
+def test_a_caller_who_says_that_it_is_silent_is_heard_as_its_noise(level):
+    out, flags = after_rest(level, 100)
+    assert not any(flags)
+    heard_dbov = 20 * np.log10(level_of(out) / 32768)
+    assert heard_dbov == pytest.approx(-level, abs=2)
+
+
+def test_noise_that_would_be_loud_is_not():
+    assert 20 * np.log10(level_of(after_rest(0, 100)[0]) / 32768) < -28
+
+
+def test_a_caller_who_spoke_again_is_not_silent_when_its_packets_are_lost():
+    _, flags = after_rest(60, 20, resumes_at=10)
+    assert flags == [False] * 10 + [True] * 9
+
+
+def level_of(frames):
+    return level(np.concatenate(frames))

@@ -66,7 +66,7 @@ class Bot:
 def numbered(count, *, interval_ms=FRAME_MS):
     """Loud packets that say their number."""
     return [
-        Packet(3 + n * interval_ms, n, n * FRAME, bytes([n // 200, n % 200]) * (FRAME // 2))
+        Packet(3 + n * interval_ms, n, n * FRAME, bytes([n // 200 % 200, n % 200]) * (FRAME // 2))
         for n in range(count)
     ]
 
@@ -108,9 +108,9 @@ def drifts(ppm, seconds):
     assert max(delays) <= 20
 
 
-@pytest.mark.parametrize("ppm", [2400, -2400])
+@pytest.mark.parametrize("ppm", [4000, -4000])
 def test_a_callers_clock_that_is_off_costs_neither_audio_nor_delay(ppm):
-    drifts(ppm, seconds=120)
+    drifts(ppm, seconds=25)
 
 
 @pytest.mark.slow
@@ -173,3 +173,17 @@ def test_timestamps_that_leap_cost_a_bot_nothing(by):
     assert [each.number for each in frames] == list(range(150))
     assert not any(each.flags & FrameFlag.CONCEALED for each in frames)
     assert frames[-1].at_ms - packets[-1].at_ms <= 5
+
+
+def test_a_caller_who_sends_comfort_noise_is_silent_and_not_lost():
+    """Payload type 13 though it was not agreed (RFC 3389 §4)."""
+    spoken = numbered(20)
+    noise = Packet(403, 20, 20 * FRAME, bytes([60]), payload_type=13)
+    resumed = [
+        Packet(each.at_ms + 1000, each.sequence + 1, each.timestamp + 8000, each.payload, marker=n == 0)
+        for n, each in enumerate(numbered(40)[20:])
+    ]
+    frames = frames_of([*spoken, noise, *resumed])
+    assert not any(each.flags for each in frames)
+    assert [each.number for each in (*frames[:20], *frames[-20:])] == list(range(40))
+    assert len(frames) == pytest.approx(20 + 50 + 20, abs=1)

@@ -19,7 +19,7 @@ from sipgw.rtp.packet import HeaderExtension, RtpPacket, is_rtcp
 from sipgw.rtp.reception import Reception
 from sipgw.rtp.sequence import sequence_delta
 
-ROW, AUDIO, KEYS = 1, 0, 101
+ROW, AUDIO, KEYS, NOISE = 1, 0, 101, 13
 SILENT_TICKS = 12
 
 
@@ -53,7 +53,7 @@ class Oracle:
             self.malformed += 1
             return
         is_key = packet.payload_type == KEYS
-        if packet.payload_type not in (AUDIO, KEYS):
+        if packet.payload_type not in (AUDIO, KEYS, NOISE):
             self.unexpected += 1
             self.last_heard = tick
             return
@@ -107,7 +107,7 @@ class Bench:
 
 packets = st.builds(
     RtpPacket,
-    payload_type=st.sampled_from([AUDIO] * 6 + [KEYS, KEYS, 18]),
+    payload_type=st.sampled_from([AUDIO] * 6 + [KEYS, KEYS, NOISE, 18]),
     sequence=st.integers(0, 30) | st.integers(65530, 65535) | st.integers(0, 65535),
     timestamp=st.integers(0, 40).map(lambda n: n * 160) | st.integers(0, 0xFFFFFFFF),
     ssrc=st.sampled_from([7, 7, 7, 7, 8, 9]),
@@ -137,8 +137,11 @@ bursts = st.lists(
 
 def put(model, packet, tick):
     """Put what a packet of the present source brought into a jitter buffer."""
+    record = model.calls[ROW]["jitter"]
     if packet.payload_type == KEYS:
-        placement.pass_number(model.calls[ROW]["jitter"], packet.sequence)
+        placement.pass_number(record, packet.sequence)
+    elif packet.payload_type == NOISE:
+        placement.begin_rest(record, packet.sequence, packet.payload[0] & 0x7F)
     else:
         header = np.array([[packet.sequence, packet.timestamp, packet.marker]], np.int64)
         audio = np.frombuffer(packet.payload, np.uint8)[None, :].copy()

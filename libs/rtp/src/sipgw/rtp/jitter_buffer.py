@@ -73,7 +73,10 @@ class JitterBuffer:
         )
 
     def take(self, rows: Rows, length: int, now_s: float) -> tuple[BytesU8, Mask]:
-        """Return the next `length` bytes (whole slots) of each row, and which rows no packet brought any."""
+        """Return the next `length` bytes (whole slots) of each row, and which rows are concealed.
+
+        They are if no packet brought any, and the caller has not said that it is silent.
+        """
         if length % SLOT_BYTES:
             raise ValueError(f"a frame of {length} bytes is not of whole slots of {SLOT_BYTES}")
         payload = np.empty((len(rows), length), np.uint8)

@@ -100,6 +100,10 @@ JITTER: Final = np.dtype(
         ("lost_at", np.int64),  # where the present hole began
         ("missing", np.int64),  # bytes of it that were concealed; 0: there is no hole
         ("pitch", np.int64),  # period of the voice before it, samples
+        ("rest_from", np.int64),  # the position from which the caller says that it is silent; FAR: it did not
+        ("rest_until", np.int64),  # the position at which it speaks again; FAR: it does not yet
+        ("rest_level", np.int64),  # of its noise, -dBov
+        ("noise", np.int64),  # state of the generator of noise
         ("transit", TRANSIT),
         ("excess", EXCESS),
     ],

@@ -3,6 +3,8 @@
 The last period of the voice is repeated, then the last two and three, so that nothing buzzes; from the second
 slot on it fades, and after 60 ms there is silence. The first audio after the hole is faded in over it. Other
 than in the appendix nothing is delayed: the first samples are bent towards the last that were heard.
+
+Where the caller said that it is silent, its noise is heard instead (RFC 3389).
 """
 
 from typing import Final
@@ -25,6 +27,9 @@ _SHORTEST: Final = 40  # samples of a voice's period: 200 Hz
 _LONGEST: Final = 120  # 66 Hz
 _WINDOW: Final = 160  # samples that are compared
 _VOICED: Final = 0.35  # likeness of the windows below which there is no period
+_LOUDEST_NOISE: Final = 30  # -dBov
+_ROOT_3: Final = 1.7320508  # of evenly distributed noise: its largest value over its mean level
+_DECIBEL: Final = 0.8912509381337456
 
 
 @inlined
@@ -127,3 +132,18 @@ def likeness_at(ring: RingU8, end: int, silence: int, lag: int, step: int) -> fl
         own += sample * sample
         other += earlier * earlier
     return product / np.sqrt(own * other) if own > 0 and other > 0 else 0.0
+
+
+@inlined
+def rest(jitter: Record, out: RingU8, start: int) -> None:
+    """Write a slot of the noise that a silent caller has told into `out` from `start` on."""
+    jitter["missing"] = SILENT_AFTER
+    silence = wide(jitter["silence"])
+    amplitude = _ROOT_3
+    for _ in range(max(jitter["rest_level"], _LOUDEST_NOISE)):
+        amplitude *= _DECIBEL
+    state = jitter["noise"]
+    for i in range(SLOT_BYTES):
+        state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
+        out[start + i] = encode(int(amplitude * ((state >> 16) - 0x8000)), silence)
+    jitter["noise"] = state

@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sipgw.rtp.kernels import transit
-from sipgw.rtp.kernels.columns import CALL, SLOT_BYTES, SLOTS, Calls, Record
-from sipgw.rtp.kernels.concealment import SILENT_AFTER, conceal, fade_in
+from sipgw.rtp.kernels.columns import CALL, FAR, SLOT_BYTES, SLOTS, Calls, Record
+from sipgw.rtp.kernels.concealment import SILENT_AFTER, conceal, fade_in, rest
 from sipgw.rtp.kernels.declare import BYTES_2D, INT, Array, inlined, kernel
 from sipgw.rtp.kernels.memory import fill, get, put
 from sipgw.rtp.kernels.placement import LATE, Header, place, transit_of_last_moment
@@ -37,6 +37,7 @@ def reset(jitter: Record, now: int) -> None:
     jitter["heard"] = 0
     jitter["late"] = 0
     jitter["missing"] = SILENT_AFTER
+    jitter["rest_from"] = FAR
     transit.reset(jitter["transit"], now)
 
 
@@ -90,7 +91,9 @@ def count(filled: FilledI16, position: int, length: int) -> None:
 
 @inlined
 def has_frame(jitter: Record, filled: FilledI16, length: int) -> bool:
-    """Return whether a packet has filled every slot of the next `length` bytes."""
+    """Return whether a packet has filled every slot of the next `length` bytes, or none is to come."""
+    if jitter["rest_from"] <= jitter["head"] < jitter["rest_until"]:
+        return True
     slot = jitter["head"] // SLOT_BYTES % SLOTS
     for _ in range(0, length, SLOT_BYTES):
         if filled[slot] <= 0:
@@ -107,7 +110,10 @@ def depth(jitter: Record) -> int:
 
 @inlined
 def take_frame(jitter: Record, ring: RingU8, filled: FilledI16, out: RingU8, length: int, now: int) -> bool:
-    """Take the next `length` bytes, whole slots, into `out`; return whether no packet brought any."""
+    """Take the next `length` bytes, whole slots, into `out`; return whether they are concealed.
+
+    They are if no packet brought any, and the caller has not said that it is silent.
+    """
     head = jitter["head"]
     is_concealed = True
     for start in range(0, length - SLOT_BYTES + 1, SLOT_BYTES):
@@ -120,6 +126,9 @@ def take_frame(jitter: Record, ring: RingU8, filled: FilledI16, out: RingU8, len
             if jitter["missing"] == 0:
                 continue
             fade_in(jitter, ring, out, start)
+        elif jitter["rest_from"] <= head + start < jitter["rest_until"]:
+            rest(jitter, out, start)
+            is_concealed = False
         else:
             conceal(jitter, ring, out, start)
         put(ring, head + start, out, start, SLOT_BYTES)

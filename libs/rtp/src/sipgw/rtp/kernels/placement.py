@@ -82,6 +82,8 @@ def place_newer(
         jitter["shifted_from"] = sequence
         if position > end:
             transit.restart(jitter["transit"])
+    if jitter["rest_until"] == FAR:
+        jitter["rest_until"] = position
     jitter["reference"] = position
     jitter["reference_timestamp"] = timestamp
     transit.note(jitter["transit"], now - position)
@@ -176,6 +178,18 @@ def pass_number(jitter: Record, sequence: int) -> int:
         jitter["seen"] = (jitter["seen"] << advance | 1) & _SEEN if advance < _REMEMBERED else 1
         jitter["sequence"] = sequence
     return advance
+
+
+@inlined
+def begin_rest(jitter: Record, sequence: int, level: int) -> None:
+    """Note a packet of comfort noise (RFC 3389 §3): the caller is silent after the audio before it.
+
+    `level`: of its noise, -dBov.
+    """
+    if pass_number(jitter, sequence) > 0:
+        jitter["rest_from"] = jitter["end"]
+        jitter["rest_until"] = FAR
+        jitter["rest_level"] = level
 
 
 @inlined

@@ -21,12 +21,14 @@ from sipgw.rtp.kernels import reception
 from sipgw.rtp.kernels.columns import CALL, Calls, Record
 from sipgw.rtp.kernels.declare import BYTES_2D, INT, Array, inlined, kernel
 from sipgw.rtp.kernels.jitter import TICK_BYTES, FilledI16, RingU8, put_packet
-from sipgw.rtp.kernels.placement import pass_number
+from sipgw.rtp.kernels.placement import begin_rest, pass_number
 from sipgw.rtp.kernels.wrap import read_16, read_32, signed_16, wide
 
 BytesU8 = npt.NDArray[np.uint8]
 
 HEADER_BYTES = 12
+COMFORT_NOISE = 13
+"""The payload type of G.711's, never agreed here: some callers send it all the same (RFC 3389 §4)."""
 _OLD_SSRC_SILENCE_TICKS = 12
 """After 60 ms of silence another SSRC is accepted at once."""
 INVALID = -1
@@ -103,7 +105,11 @@ def take_packet(
     source["ssrc_heard"] = tick
     if is_event:
         pass_number(call["jitter"], number)
-    elif counted and length > 0 and source["is_receiving"]:
+    elif not counted or length <= 0 or not source["is_receiving"]:
+        return
+    elif wide(data[1]) & 0x7F == COMFORT_NOISE:
+        begin_rest(call["jitter"], number, wide(data[start]) & 0x7F)
+    else:
         header = (number, timestamp, wide(data[1]) >> 7)
         put_packet(call["jitter"], ring, filled, header, tick * TICK_BYTES, data, start, length)
 
@@ -140,7 +146,7 @@ def take_datagram(
         # Keys may have an SSRC of their own; that of the audio and its statistics never follow them.
         source["last_heard"] = tick
         tell(events, totals, KEY, row, slot, size)
-    elif not is_event and payload_type != source["payload_type"]:
+    elif not is_event and payload_type != source["payload_type"] and payload_type != COMFORT_NOISE:
         if payload_type == source["former_payload_type"]:
             tell(events, totals, FORMER_CODEC, row, slot, size)
         else:
