@@ -44,4 +44,16 @@ class OldBot(Service):
         return "".join(line["digit"] for line in self.said("digit") if line["end"])
 
 
+class NotingBot(Service):
+    """A process of bots/noting_bot.py."""
+
+    def __init__(self, name: str, directory: Path, listen: str) -> None:
+        argv = [sys.executable, str(_BOTS / "noting_bot.py"), "--listen", listen]
+        super().__init__(name, argv, directory)
+
+    def frames(self, begin: int = 0) -> list[tuple[int, bool]]:
+        """Return (seq, whether it is a replay) of all frames that it heard since its log had this size."""
+        return [(line["seq"], line["replay"]) for line in self.lines(begin) if line["event"] == "frame"]
+
+
 StartBot = Callable[..., OldBot]

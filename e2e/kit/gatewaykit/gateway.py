@@ -73,6 +73,7 @@ def routes(echo_endpoint: str) -> list[BotRoute]:
         at_free_port("converse"),
         at_free_port("talk"),
         at_free_port("pause"),
+        at_free_port("frozen"),
         at_free_port("burst"),
         at_free_port("deaf"),
         at_free_port("ten", limits={"botSilentAfterMs": 2000}),

@@ -9,7 +9,7 @@ import pytest
 
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.api import voicebot_pb2_grpc
-from sipgw.bot import BotServer, Call, CallEnded, Dtmf
+from sipgw.bot import BotServer, Call, CallEnded, Dtmf, ReplayMark
 from sipgw.bot.echo import EchoServicer
 from sipgw.bot.server import GrpcListener
 
@@ -133,6 +133,52 @@ async def test_trunk_echo_is_byte_exact_for_every_call(echo_bot):
                 for index, handle in enumerate(batch.handles):
                     heard[handle] = batch.audio[index * FRAME : (index + 1) * FRAME]
             assert heard == frames
+
+
+async def test_frames_that_were_missed_are_marked():
+    heard: asyncio.Queue[tuple[int, bool]] = asyncio.Queue()
+    marks: asyncio.Queue[int] = asyncio.Queue()
+
+    async def bot(call: Call) -> None:
+        watching = asyncio.create_task(watch(call))
+        async for frame in call.frames():
+            heard.put_nowait((frame.seq, frame.replay))
+        await watching
+
+    async def watch(call: Call) -> None:
+        async for event in call.events():
+            if isinstance(event, ReplayMark):
+                marks.put_nowait(event.until_seq)
+
+    mark = pb.CallEvent(replay_mark=pb.ReplayMark(until_seq=6))
+    async with Serving(bot) as channel:
+        stream = voicebot_pb2_grpc.VoiceBotStub(channel).StreamCall()
+        await stream.write(pb.CallEvent(call_id="c", config=pb.Config(sample_rate=8000, codec=pb.PCMU)))
+        assert "replay" in dict(await stream.initial_metadata())["sipgw-features"].split(",")
+        await stream.write(mark)
+        trunk = RawTrunk(channel)
+        assert "replay" in (await trunk.hello()).features
+        await trunk.start(1)
+        await trunk.send(pb.TrunkEvent(event=pb.HandleEvent(handle=1, event=mark)))
+        for seq in range(5, 9):
+            chunk = pb.AudioChunk(seq=seq, data=frame_of(seq))
+            await stream.write(pb.CallEvent(call_id="c", audio=chunk))
+            flags = [pb.AudioBatch.REPLAY if seq <= 6 else pb.AudioBatch.NONE]
+            batch = pb.AudioBatch(format_id=1, frame_bytes=FRAME, handles=[1], seq=[seq], flags=flags)
+            batch.audio = frame_of(seq)
+            await trunk.send(pb.TrunkEvent(audio=batch))
+        async with asyncio.timeout(5):
+            got = sorted([await heard.get() for _ in range(8)])
+            assert [await marks.get() for _ in range(2)] == [6, 6]
+    assert got == sorted([(5, True), (6, True), (7, False), (8, False)] * 2)
+
+
+async def test_the_echo_bot_wants_no_replay():
+    async with Serving(EchoServicer()) as channel:
+        assert "replay" not in (await RawTrunk(channel).hello()).features
+        stream = voicebot_pb2_grpc.VoiceBotStub(channel).StreamCall()
+        await stream.write(pb.CallEvent(call_id="c", config=pb.Config(sample_rate=8000, codec=pb.PCMU)))
+        assert "replay" not in dict(await stream.initial_metadata())["sipgw-features"].split(",")
 
 
 async def test_items_are_acked_within_100_ms(echo_bot):

@@ -8,7 +8,17 @@ from sipgw.audio import AudioFormat, Codec
 
 # The features of this SDK, sent as `sipgw-features` and in Hello. They declare the bot
 # (docs/explanation/bot-protocol.md).
-FEATURES = ("accept", "clear", "hold", "mark", "played", "resume", "send_dtmf", "transfer_outcome")
+FEATURES = (
+    "accept",
+    "clear",
+    "hold",
+    "mark",
+    "played",
+    "replay",
+    "resume",
+    "send_dtmf",
+    "transfer_outcome",
+)
 FEATURES_METADATA = ("sipgw-features", ",".join(FEATURES))
 
 _CODECS = {pb.PCMU: Codec.PCMU, pb.PCMA: Codec.PCMA, pb.PCM16: Codec.PCM16}

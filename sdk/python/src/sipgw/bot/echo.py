@@ -1,7 +1,8 @@
 """The built-in echo bot: `python -m sipgw.bot.echo --listen HOST:PORT`.
 
 It is byte-exact and cheap: a trunk's batch goes back as one batch, without Python code per call. It never
-speaks first. It logs JSON lines on stderr: ready, call_started, digit_received, call_ended.
+speaks first. It wants no replay of what it missed, since the echo of that would come late. It logs JSON lines
+on stderr: ready, call_started, digit_received, call_ended.
 """
 
 import argparse
@@ -14,10 +15,12 @@ from typing import Any
 
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.api import voicebot_pb2_grpc
-from sipgw.bot.config import FEATURES, FEATURES_METADATA
+from sipgw.bot.config import FEATURES
 from sipgw.bot.errors import ListenFailed
 from sipgw.bot.server import GrpcListener, stop_signal
 from sipgw.bot.wire import END, Acknowledger, ServerContext
+
+_FEATURES = tuple(feature for feature in FEATURES if feature != "replay")
 
 
 def log_event(event: str, **fields: object) -> None:
@@ -39,7 +42,7 @@ class EchoServicer(voicebot_pb2_grpc.VoiceBotServicer):
 
 
 async def _echo_call(context: ServerContext) -> None:
-    await context.send_initial_metadata((FEATURES_METADATA,))
+    await context.send_initial_metadata((("sipgw-features", ",".join(_FEATURES)),))
     call_id = ""
     while (event := await context.read()) is not END:
         match event.WhichOneof("payload"):
@@ -91,7 +94,7 @@ class _EchoTrunk:
                     echo.handles.MergeFrom(item.audio.handles)
                     echo.audio = item.audio.audio
                 case "hello":
-                    answer.items.add().hello.features.extend(FEATURES)
+                    answer.items.add().hello.features.extend(_FEATURES)
                 case "start":
                     self._call_ids[item.start.handle] = item.start.call_id
                     log_event("call_started", call_id=item.start.call_id, protocol="trunk")

@@ -134,18 +134,23 @@ class StreamCallSession:
         self._wake.set()
 
     async def _read(self, call: Call) -> None:
+        replay_until: int | None = None
         while (event := await self._context.read()) is not END:
             if self._left.is_set():
                 return
             match event.WhichOneof("payload"):
                 case "audio":
-                    call.receive_frame(Frame(event.audio.seq, event.audio.data))
+                    seq = event.audio.seq
+                    is_replay = replay_until is not None and seq <= replay_until
+                    call.receive_frame(Frame(seq, event.audio.data, replay=is_replay))
                 case "control":
                     call.receive_end("hangup")
                 case "played" if event.played.mark.startswith(_ROOM_MARK):
                     count = int(event.played.mark.removeprefix(_ROOM_MARK))
                     call.speech.consumed_to(self._begin + count)
-                case _:
+                case kind:
+                    if kind == "replay_mark":
+                        replay_until = event.replay_mark.until_seq
                     if (known := event_from_wire(event)) is not None:
                         call.receive_event(known)
         self._lose(call, "the gateway closed the stream")

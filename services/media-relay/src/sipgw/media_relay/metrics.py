@@ -171,6 +171,10 @@ COUNTERS: Final[dict[str, Reading]] = {
         "Events not sent because the bot does not declare their feature",
         lambda of: of.bridge.counters.events_dropped_undeclared,
     ),
+    "bot_frames_replayed": (
+        "Callers' frames that bots were told after they had been away",
+        lambda of: of.bridge.counters.frames_replayed,
+    ),
     "bot_reconnects": (
         "Bot streams that broke and were opened again",
         lambda of: of.bridge.counters.reconnects,

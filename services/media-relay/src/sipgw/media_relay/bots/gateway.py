@@ -14,6 +14,8 @@ from sipgw.api import voicebot_pb2 as pb
 from sipgw.audio import AudioFormat, PayloadU8
 from sipgw.media_relay.bots.endpoint import BotEndpoint
 from sipgw.media_relay.bots.interface import BotListener, BotSpeech
+from sipgw.media_relay.bots.missed import MissedFrame
+from sipgw.media_relay.bots.replay import Replayer
 from sipgw.media_relay.bots.resolver import Resolve, resolve_by_system
 from sipgw.media_relay.bots.session import BotSession
 from sipgw.media_relay.streams.bot_call import BotCall, BotProtocol, BytesU64, HandlesU32
@@ -35,6 +37,7 @@ from sipgw.media_relay.streams.wire import FormatIds
 from sipgw.runtime.tasks import TaskGroupOwner
 
 _CLOSE_TIMEOUT_S: Final = 3.0
+_CONCEALED: Final = np.uint8(pb.AudioBatch.CONCEALED)
 
 
 class GrpcBotGateway:
@@ -59,6 +62,7 @@ class GrpcBotGateway:
         self._next_trunk = 0
         self._tasks = TaskGroupOwner("bots")
         self._running: set[asyncio.Task[None]] = set()
+        self._replayer = Replayer(self._deliver, self._tasks, self.counters)
 
     def open(self, handle: int, call: BotCall, listener: BotListener) -> None:
         """Open a call's bot stream; see BotGateway.
@@ -76,7 +80,7 @@ class GrpcBotGateway:
             return
         format_id = self._formats.id_of(call.bot_format)
         self._columns.open(row, handle, format_id=format_id, limit=call.playout_limit_bytes)
-        session = BotSession(handle, call, endpoint, listener, self._parts)
+        session = BotSession(handle, call, endpoint, listener, self._parts, self._replayer)
         self._sessions[row] = session
         task = self._tasks.spawn(session.run(), f"call/{call.call_id}")
         self._running.add(task)
@@ -91,19 +95,12 @@ class GrpcBotGateway:
         payload: PayloadU8,
     ) -> None:
         """Send one frame in the bot's format for each of these rows; skip rows without a stream."""
-        format_id = self._formats.id_of(audio_format)
-        streams = self._columns.stream[rows]
-        for number in distinct(streams):
-            if number == NO_STREAM:
-                continue
-            chosen = streams == number
-            if number == OWN_STREAM:
-                self._send_to_stream_calls(rows[chosen], seq[chosen], payload[chosen])
-            elif bool(chosen.all()):
-                self._trunks[number].send_frames(format_id, rows, seq, flags, payload)
-            else:
-                trunk = self._trunks[number]
-                trunk.send_frames(format_id, rows[chosen], seq[chosen], flags[chosen], payload[chosen])
+        flags = flags & _CONCEALED
+        if self._columns.kept:
+            kept = self._columns.is_kept[rows]
+            self._keep(rows[kept], seq[kept], flags[kept], payload[kept])
+            rows, seq, flags, payload = rows[~kept], seq[~kept], flags[~kept], payload[~kept]
+        self._deliver(self._formats.id_of(audio_format), rows, seq, flags, payload)
 
     def send_digit(self, handle: int, digit: str, *, end: bool) -> None:
         """Tell a call's bot of a key; see BotGateway."""
@@ -139,10 +136,9 @@ class GrpcBotGateway:
         session = self._session(handle)
         if session is None:
             return
-        row = session.row
-        self._sessions[row] = None
         session.close(reason, moved=moved)
-        self._columns.close(row)
+        self._sessions[session.row] = None
+        self._columns.close(session.row)
 
     async def aclose(self) -> None:
         """Close every call and stream; see BotGateway."""
@@ -173,6 +169,39 @@ class GrpcBotGateway:
             self._speech.bot_speech(session.handle, data, session.call.bot_format)
 
     # -- inside
+
+    def _deliver(
+        self,
+        format_id: int,
+        rows: Rows,
+        seq: npt.NDArray[np.uint64],
+        flags: npt.NDArray[np.uint8],
+        payload: PayloadU8,
+    ) -> None:
+        streams = self._columns.stream[rows]
+        for number in distinct(streams):
+            if number == NO_STREAM:
+                continue
+            chosen = streams == number
+            if number == OWN_STREAM:
+                self._send_to_stream_calls(rows[chosen], seq[chosen], payload[chosen])
+            elif bool(chosen.all()):
+                self._trunks[number].send_frames(format_id, rows, seq, flags, payload)
+            else:
+                trunk = self._trunks[number]
+                trunk.send_frames(format_id, rows[chosen], seq[chosen], flags[chosen], payload[chosen])
+
+    def _keep(
+        self,
+        rows: Rows,
+        seq: npt.NDArray[np.uint64],
+        flags: npt.NDArray[np.uint8],
+        payload: PayloadU8,
+    ) -> None:
+        for row, number, flag, frame in zip(listed(rows), listed(seq), listed(flags), payload, strict=True):
+            session = self._sessions[row]
+            if session is not None:
+                session.gap.missed.add_frame(MissedFrame(number, flag, frame.tobytes()))
 
     def _ran(self, task: asyncio.Task[None], session: BotSession) -> None:
         """Report a crash of a session's task as a failed bot, so that no caller is left in silence."""

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.media_relay.bots.actions import tell_action
 from sipgw.media_relay.bots.endpoint import BotEndpoint, BotPod
+from sipgw.media_relay.bots.gap import CallGap
 from sipgw.media_relay.bots.interface import BotListener
+from sipgw.media_relay.bots.replay import Replayer
 from sipgw.media_relay.streams.bot_call import BotCall, BotProtocol
 from sipgw.media_relay.streams.columns import ROW_MASK
 from sipgw.media_relay.streams.errors import (
@@ -34,8 +36,6 @@ _BACKOFF_FIRST_S: Final = 0.1
 _BACKOFF_MOST_S: Final = 1.0
 _STABLE_S: Final = 5.0
 """An attach that lasted this long restarts the reconnect limit."""
-_HELD_EVENTS: Final = 100
-"""How many key presses are kept while no bot is attached. The oldest are dropped first."""
 
 
 class BotSession:
@@ -51,6 +51,7 @@ class BotSession:
         endpoint: BotEndpoint,
         listener: BotListener,
         parts: StreamParts,
+        replayer: Replayer,
     ) -> None:
         self.handle = handle
         self.call = call
@@ -58,6 +59,8 @@ class BotSession:
         self._endpoint = endpoint
         self.listener = listener
         self._parts = parts
+        self._replayer = replayer
+        self.gap = CallGap(self.row, call, int(parts.columns.format_id[self.row]), parts.columns)
         self._loop = asyncio.get_running_loop()
         self._opened_at = self._loop.time()
         self._stream: CallStream | None = None
@@ -69,7 +72,6 @@ class BotSession:
         self._attaches = 0
         self._was_ready = call.resumed
         self._has_been_ready = False
-        self._held: list[pb.CallEvent] = []
         self._silence_timer: asyncio.TimerHandle | None = None
         self._closed = asyncio.Event()
         self._lost_at: float | None = None
@@ -97,12 +99,11 @@ class BotSession:
     # -- the gateway's side
 
     def send_event(self, event: pb.CallEvent) -> None:
-        """Send an event to the bot; keep keys while no bot is attached."""
-        if self._stream is not None:
+        """Send an event to the bot; keep keys until a bot is ready and has heard what came before them."""
+        if self.gap.is_open and event.WhichOneof("payload") == "dtmf":
+            self.gap.missed.add_event(event)
+        elif self._stream is not None:
             self._stream.send_event(event)
-        elif event.WhichOneof("payload") == "dtmf":
-            self._held.append(event)
-            del self._held[:-_HELD_EVENTS]
 
     def give_credit(self) -> None:
         """Tell the bot how much of its speech was consumed."""
@@ -113,6 +114,7 @@ class BotSession:
         """Tell the listener nothing more and end the stream. `moved`: the call goes on elsewhere."""
         self._closed.set()
         self._stop_silence_timer()
+        self._replayer.finish(self.gap)
         if self._stream is not None:
             self._stream.close(reason, moved=moved)
             self._stream = None
@@ -123,7 +125,7 @@ class BotSession:
 
     def became_ready(self, *, confirmed: bool) -> None:
         """Report that the bot is ready; see AttachedCall."""
-        if self._is_closed or self._pod is None:
+        if self._is_closed or self._pod is None or self._stream is None:
             return
         if self._ready.done():
             if confirmed:
@@ -137,11 +139,13 @@ class BotSession:
         self._trouble = ""
         if self.stream_call is not None:
             self._endpoint.note_declared(self._loop.time(), declared=self.stream_call.is_declared)
-        took_ms = round((self._loop.time() - self._opened_at) * 1000)
+        took_ms = round((self._loop.time() - (self._lost_at or self._opened_at)) * 1000)
         self._record_attach()
         self._log.info(
             "bot_ready", bot=self._pod.address, protocol=self._protocol, confirmed=confirmed, took_ms=took_ms
         )
+        if self.gap.end(self._stream):
+            self._replayer.add(self.gap)
         if not confirmed and self.call.silent_after_ms:
             self._silence_timer = self._loop.call_later(self.call.silent_after_ms / 1000, self._is_silent)
         self._tell_ready(confirmed=confirmed)
@@ -167,6 +171,8 @@ class BotSession:
 
     def stream_ended(self, end: StreamEnd) -> None:
         """Note how the stream ended; see AttachedCall."""
+        if self._stream is not None and self._ready.done():
+            self.gap.begin(self._stream)
         if not self._end.done():
             self._end.set_result(end)
 
@@ -255,7 +261,6 @@ class BotSession:
         try:
             async with asyncio.timeout_at(self._deadline()):
                 self._stream = await self._attach(pod)
-                self._send_held()
                 await asyncio.wait({self._ready, self._end}, return_when=asyncio.FIRST_COMPLETED)
             end = await self._end
             if not self._ready.done():
@@ -313,6 +318,8 @@ class BotSession:
         self._stop_silence_timer()
         stream, self._stream = self._stream, None
         if stream is not None:
+            if self._ready.done() and not self._is_closed:
+                self.gap.begin(stream)
             stream.close("detached")
         stream_call, self.stream_call = self.stream_call, None
         if stream_call is not None:
@@ -320,11 +327,6 @@ class BotSession:
         if self._channel is not None:
             pod.connections.give_back(self._channel)
             self._channel = None
-
-    def _send_held(self) -> None:
-        held, self._held = self._held, []
-        for event in held:
-            self.send_event(event)
 
     def _deadline(self) -> float:
         if self._lost_at is None:

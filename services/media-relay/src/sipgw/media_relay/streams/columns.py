@@ -57,6 +57,10 @@ class CallColumns:
         """Bytes that may be unplayed."""
         self.is_waiting = np.zeros(MAX_ROWS, dtype=np.bool_)
         """Whether a reader stopped for want of room."""
+        self.is_kept = np.zeros(MAX_ROWS, dtype=np.bool_)
+        """Whether the caller's audio is kept for a bot that is away, or waits behind what was kept."""
+        self.kept = 0
+        """How many rows are kept."""
         self._position = np.zeros(MAX_ROWS, dtype=np.int64)
 
     def open(self, row: int, handle: int, *, format_id: int, limit: int) -> None:
@@ -69,11 +73,23 @@ class CallColumns:
         for column in (self.delivered, self.consumed, self.reported):
             column[row] = 0
         self.is_waiting[row] = False
+        self.release(row)
 
     def close(self, row: int) -> None:
         """Mark the row as free."""
         self.is_open[row] = False
         self.stream[row] = NO_STREAM
+        self.release(row)
+
+    def keep(self, row: int) -> None:
+        """Keep the caller's audio from now on."""
+        self.kept += not self.is_kept[row]
+        self.is_kept[row] = True
+
+    def release(self, row: int) -> None:
+        """Send the caller's audio from now on."""
+        self.kept -= bool(self.is_kept[row])
+        self.is_kept[row] = False
 
     def rows_of(self, handles: HandlesU32) -> tuple[Rows, npt.NDArray[np.bool_]]:
         """Return the rows of handles, and which of them are open under that very handle."""

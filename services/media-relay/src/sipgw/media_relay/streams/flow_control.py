@@ -70,7 +70,7 @@ class SendQueue(Generic[Item]):
         self._drop_stale(now)
         items: list[Item] = []
         has_audio = False
-        is_open = self._unacked_audio_s(now) < UNACKED_LIMIT_S
+        is_open = self.unacked_audio_s(now) < UNACKED_LIMIT_S
         size = 0
         while self._queued and (not items or size + self._queued[0].size <= max_bytes):
             if not is_open and not self._events_queued:
@@ -106,18 +106,19 @@ class SendQueue(Generic[Item]):
             return 0.0
         return now - max(self._in_flight[0].at, self._progress_at)
 
-    def _sent(self, count: int, now: float, *, has_audio: bool) -> None:
-        self._items_sent += count
-        self._in_flight.append(_Sent(self._items_sent, now, has_audio))
-
-    def _unacked_audio_s(self, now: float) -> float:
+    def unacked_audio_s(self, now: float) -> float:
+        """Return for how long the oldest audio that is not acked has been under way."""
         for message in self._in_flight:
             if message.has_audio:
                 return now - message.at
         return 0.0
 
+    def _sent(self, count: int, now: float, *, has_audio: bool) -> None:
+        self._items_sent += count
+        self._in_flight.append(_Sent(self._items_sent, now, has_audio))
+
     def _drop_stale(self, now: float) -> None:
-        allowed = max(_LEAST_QUEUED_S, UNACKED_LIMIT_S - self._unacked_audio_s(now))
+        allowed = max(_LEAST_QUEUED_S, UNACKED_LIMIT_S - self.unacked_audio_s(now))
         oldest = next((entry for entry in self._queued if entry.is_audio), None)
         if oldest is None or now - oldest.since <= allowed:
             return

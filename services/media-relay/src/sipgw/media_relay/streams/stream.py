@@ -77,6 +77,16 @@ class CallStream(Protocol):
         """Whether the bot declared `resume`."""
         ...
 
+    @property
+    def wants_replay(self) -> bool:
+        """Whether the bot declared `replay`: it wants to hear what it missed."""
+        ...
+
+    @property
+    def keeps_up(self) -> bool:
+        """Whether the bot hears what it is sent without delay, so that more may follow."""
+        ...
+
     def close(self, reason: str, *, moved: bool = False) -> None:
         """Tell the bot that the call is over, or that it goes on elsewhere. stream_ended does not follow."""
         ...

@@ -19,7 +19,7 @@ from sipgw.media_relay.streams.errors import BotUnavailable, BotUnimplemented
 from sipgw.media_relay.streams.parts import StreamParts
 from sipgw.media_relay.streams.rpc import BidiCall, RpcStatus
 from sipgw.media_relay.streams.stream import AttachedCall, Broken, Finished, StreamEnd, Superseded
-from sipgw.media_relay.streams.wire import FEATURES_KEY, RESUME, SUPERSEDED
+from sipgw.media_relay.streams.wire import FEATURES_KEY, REPLAY, RESUME, SUPERSEDED
 
 DECLARE_GRACE_S: Final = 0.1
 """How long a bot that never declared itself has to do so before it counts as ready."""
@@ -37,7 +37,7 @@ class StreamCall:
 
     def __init__(self, attached: AttachedCall, call: BotCall, parts: StreamParts) -> None:
         self.is_declared = False
-        self._can_resume = False
+        self._features: frozenset[str] = frozenset()
         self.has_spoken = False
         """Whether the bot has sent anything at all: metadata or a message."""
         self._attached = attached
@@ -124,7 +124,17 @@ class StreamCall:
     @property
     def can_resume(self) -> bool:
         """Whether the bot declared `resume`."""
-        return self._can_resume
+        return RESUME in self._features
+
+    @property
+    def wants_replay(self) -> bool:
+        """Whether the bot declared `replay`."""
+        return REPLAY in self._features
+
+    @property
+    def keeps_up(self) -> bool:
+        """Whether all that was sent is written; see CallStream."""
+        return self._is_open and not self._audio_queued
 
     def close(self, reason: str, *, moved: bool = False) -> None:
         """Send HANGUP, unless the call goes on elsewhere, and give the bot two seconds to end the stream."""
@@ -133,7 +143,7 @@ class StreamCall:
         self._leave_row()
         while self._audio_queued:
             self._drop_oldest_audio()
-        if not (moved and self._can_resume):
+        if not (moved and self.can_resume):
             control = pb.ControlEvent(type=pb.ControlEvent.HANGUP)
             self._outgoing.append(pb.CallEvent(call_id=self._bot_call.call_id, control=control))
         self._wake.set()
@@ -171,7 +181,7 @@ class StreamCall:
             return
         if FEATURES_KEY in metadata:
             self.is_declared = True
-            self._can_resume = RESUME in metadata[FEATURES_KEY].split(",")
+            self._features = frozenset(metadata[FEATURES_KEY].split(","))
         self._spoke()
 
     def _spoke(self) -> None:

@@ -21,7 +21,7 @@ from sipgw.media_relay.streams.parts import StreamParts
 from sipgw.media_relay.streams.rpc import BidiCall
 from sipgw.media_relay.streams.stream import AttachedCall, Broken, Finished, StreamEnd, Superseded
 from sipgw.media_relay.streams.trunk_sender import TrunkSender
-from sipgw.media_relay.streams.wire import FEATURES, RESUME, attach_epoch
+from sipgw.media_relay.streams.wire import FEATURES, REPLAY, RESUME, attach_epoch
 from sipgw.runtime.telemetry.logs import get_logger
 
 _log = get_logger("sipgw.media_relay.bots.trunk")
@@ -157,17 +157,21 @@ class TrunkStream:
             self._columns.reported[row] = consumed
             self._sender.give_credit(int(self._wire_handle[row]), consumed - self._consumed_before[row])
 
+    def declares(self, feature: str) -> bool:
+        """Return whether the bot declared this feature."""
+        return self._hello.done() and feature in self._hello.result().features
+
     @property
-    def can_resume(self) -> bool:
-        """Whether the bot declared `resume`."""
-        return self._hello.done() and RESUME in self._hello.result().features
+    def keeps_up(self) -> bool:
+        """Whether the bot acks what it gets in time; see CallStream."""
+        return self._sender.keeps_up(self._loop.time())
 
     def detach(self, row: int, handle: int, reason: str, *, moved: bool = False) -> None:
         """End the call on this stream: it is over, or goes on elsewhere.
 
         No harm if the bot has ended it already.
         """
-        moved = moved and self.can_resume
+        moved = moved and self.declares(RESUME)
         if moved:
             self.give_credit(row)  # the exact number of bytes heard: the bot repeats the rest
         if self._forget(row, handle) is not None:
@@ -333,7 +337,17 @@ class TrunkCall:
     @property
     def can_resume(self) -> bool:
         """Whether the bot declared `resume`."""
-        return self._trunk.can_resume
+        return self._trunk.declares(RESUME)
+
+    @property
+    def wants_replay(self) -> bool:
+        """Whether the bot declared `replay`."""
+        return self._trunk.declares(REPLAY)
+
+    @property
+    def keeps_up(self) -> bool:
+        """Whether the bot acks what it gets in time; see CallStream."""
+        return self._trunk.keeps_up
 
     def close(self, reason: str, *, moved: bool = False) -> None:
         """End the call on this stream; see CallStream."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.audio import PayloadU8
 from sipgw.media_relay.streams.counters import BotCounters
-from sipgw.media_relay.streams.flow_control import ReceiveCount, SendQueue
+from sipgw.media_relay.streams.flow_control import UNACKED_LIMIT_S, ReceiveCount, SendQueue
 from sipgw.media_relay.streams.rpc import BidiCall
 
 _MESSAGE_BYTES: Final = 512 * 1024
@@ -48,6 +48,10 @@ class TrunkSender:
     def is_overflowing(self) -> bool:
         """Whether so many events wait that the stream must be given up."""
         return self._queue.is_overflowing
+
+    def keeps_up(self, now: float) -> bool:
+        """Return whether the bot acks what it gets well before audio is dropped."""
+        return self._queue.unacked_audio_s(now) < UNACKED_LIMIT_S / 2
 
     def stalled_s(self, now: float) -> float:
         """Return for how long the bot has acked nothing that it should have acked."""
@@ -167,7 +171,6 @@ def _batch(
     batch = pb.AudioBatch(format_id=format_id, frame_bytes=payload.shape[1], audio=payload.tobytes())
     batch.handles.extend(handles.tolist())
     batch.seq.extend(seq.tolist())
-    concealed = flags & pb.AudioBatch.CONCEALED
-    if concealed.any():
-        batch.flags.extend(concealed.tolist())
+    if flags.any():
+        batch.flags.extend(flags.tolist())
     return batch

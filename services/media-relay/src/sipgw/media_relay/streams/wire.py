@@ -16,12 +16,14 @@ FEATURES: Final = (
     "hold",
     "mark",
     "played",
+    "replay",
     "resume",
     "send_dtmf",
     "transfer_now",
     "transfer_outcome",
 )
 RESUME: Final = "resume"
+REPLAY: Final = "replay"
 SUPERSEDED: Final = "superseded"
 """The beginning of the details of a StreamCall's ABORTED when a later stream has the call."""
 _CODECS: Final = {Codec.PCMU: pb.PCMU, Codec.PCMA: pb.PCMA, Codec.PCM16: pb.PCM16}
