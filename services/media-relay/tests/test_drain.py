@@ -4,10 +4,11 @@ that has left is silent.
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from sipgw.api.config.v1 import config_pb2
 from sipgw.api.relay.v1 import control_pb2 as pb
-from sipgw.media_relay.app import DOUBTFUL_STALL_S
+from sipgw.media_relay.app import DOUBTFUL_STALL_S, wait_for_calls
 from sipgw.media_relay.calls.housekeeping import DOUBT_S, UNCONFIRMED_S
 from sipgw.media_relay.load.tick import TICK_S
 from sipgw.media_relay.settings import DrainTimes
@@ -88,6 +89,20 @@ def test_at_the_deadline_calls_leave_in_mid_word(make_bench):
 def test_the_config_says_how_long_a_drain_takes_within_what_the_process_has(own, config, expected):
     times = own.following(config_pb2.GatewaySettings(**config))
     assert (times.most_s, times.deadline_s, times.stopping_deadline_s) == expected
+
+
+@pytest.mark.parametrize(("longest_s", "said"), [(0.0, []), (0.001, ["drain_timed_out"])])
+async def test_only_a_relay_that_waited_for_its_calls_says_that_the_time_was_up(bench, longest_s, said):
+    bench.call(bench.phone())
+    with capture_logs() as logs:
+        await wait_for_calls(bench.relay, longest_s)
+    assert [log["event"] for log in logs] == said
+
+
+async def test_a_relay_without_calls_waits_for_none(bench):
+    with capture_logs() as logs:
+        await wait_for_calls(bench.relay, 60.0)
+    assert logs == []
 
 
 def test_calls_leave_twenty_a_second(make_bench):

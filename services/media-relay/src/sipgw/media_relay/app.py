@@ -247,7 +247,7 @@ async def run_relay(settings: RelaySettings, lifecycle: Lifecycle) -> int:
     relay.stop_serving()
     if registrar is not None:
         registrar.beat_now()
-    await _drain(relay, relay.drain_times.most_s)
+    await wait_for_calls(relay, relay.drain_times.most_s)
     await relay.aclose()
     await tasks.aclose()
     await server.stop(0.5)
@@ -274,8 +274,10 @@ def _load_kernels() -> None:
         _log.info("kernels_compiled", seconds=round(time.monotonic() - begun, 1))
 
 
-async def _drain(relay: Relay, longest_s: float) -> None:
-    """Wait until the last call has ended, or the time is up."""
+async def wait_for_calls(relay: Relay, longest_s: float) -> None:
+    """Wait until the last call has ended, or the time is up; with no time, wait for nothing."""
+    if not longest_s:
+        return
     try:
         async with asyncio.timeout(longest_s):
             await relay.sessions.wait_until_empty()

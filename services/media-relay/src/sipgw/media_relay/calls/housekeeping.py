@@ -55,8 +55,12 @@ class Housekeeping:
         It counts only some time after the stall: packets from before may have waited in the socket, and by
         then a call that is being moved has left.
         """
-        is_fresh = silent_s <= _HEARD_WITHIN_S and now_s - session.created_s >= DOUBT_S
-        return session.is_doubted and session.is_started and is_fresh
+        return (
+            session.is_doubted
+            and session.is_started
+            and silent_s <= _HEARD_WITHIN_S
+            and now_s - session.created_s >= DOUBT_S
+        )
 
     def _watch_silence(self, session: Session, silent_s: float, now_s: float) -> None:
         if not session.is_started or not session.media.is_receiving or not self._media_timeout_s:
