@@ -65,7 +65,7 @@ OUR_KIND_OF_TAG = ";tag=0123456789abcdef0123456789abcdef.01234567"
 
 def made_up_nonce() -> str:
     """Make a nonce that looks like ours, with a time, so that its check takes longest."""
-    return base64.urlsafe_b64encode(int(time.time() * 1000).to_bytes(6) + b"?" * 18).decode()
+    return base64.urlsafe_b64encode(int(time.time() * 1000).to_bytes(6) + b"?" * 21).decode()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from sipgw.sip.nonces import NONCE_LIFE_MS, NoncePurpose, NonceState, check_nonce, make_nonce, may_be_fresh
+from sipgw.sip.nonces import (
+    NONCE_LENGTH,
+    NONCE_LIFE_MS,
+    NoncePurpose,
+    NonceState,
+    check_nonce,
+    make_nonce,
+    may_be_fresh,
+)
 
 KEY = b"k" * 32
 NOW = 1_764_000_000_000
@@ -16,6 +24,10 @@ NONCE = make_nonce(KEY, CHALLENGED, NOW)
 
 def state(nonce: str = NONCE, purpose: NoncePurpose = RETRIED, *, after_ms: int = 100, key: bytes = KEY):
     return check_nonce(key, nonce, purpose, NOW + after_ms)
+
+
+def test_every_nonce_has_the_length_that_a_glance_looks_for() -> None:
+    assert len(NONCE) == len(make_nonce(KEY, CHALLENGED, 1)) == NONCE_LENGTH
 
 
 def test_the_next_request_may_use_it() -> None:
@@ -62,18 +74,18 @@ def test_what_is_no_nonce_is_stale(nonce) -> None:
 @pytest.mark.parametrize("after_ms", [0, NONCE_LIFE_MS, NONCE_LIFE_MS + 1])
 def test_a_nonce_that_is_fresh_may_be_fresh_by_its_time_and_source_alone(after_ms: int) -> None:
     is_fresh = state(after_ms=after_ms) is NonceState.FRESH
-    assert may_be_fresh(KEY, NONCE, CHALLENGED.source, NOW + after_ms) is is_fresh
+    assert may_be_fresh(KEY, NONCE.encode(), CHALLENGED.source, NOW + after_ms) is is_fresh
 
 
 def test_a_made_up_nonce_of_the_right_time_is_told_without_its_request() -> None:
     data = base64.urlsafe_b64decode(NONCE)
-    made_up = base64.urlsafe_b64encode(data[:6] + bytes(21)).decode()
+    made_up = base64.urlsafe_b64encode(data[:6] + bytes(21))
     assert not may_be_fresh(KEY, made_up, CHALLENGED.source, NOW)
 
 
 def test_a_nonce_of_another_source_or_gateway_is_told_without_its_request() -> None:
-    assert not may_be_fresh(KEY, NONCE, "192.0.2.2", NOW)
-    assert not may_be_fresh(b"x" * 32, NONCE, CHALLENGED.source, NOW)
+    assert not may_be_fresh(KEY, NONCE.encode(), "192.0.2.2", NOW)
+    assert not may_be_fresh(b"x" * 32, NONCE.encode(), CHALLENGED.source, NOW)
 
 
 @pytest.mark.parametrize("at", [*range(27)])
@@ -85,4 +97,4 @@ def test_each_octet_of_a_nonce_counts(at: int) -> None:
 
 @pytest.mark.parametrize("nonce", ["", "x", "?", "nonsense", "AAAAAAAA"])
 def test_what_is_no_nonce_is_not_fresh(nonce: str) -> None:
-    assert not may_be_fresh(KEY, nonce, CHALLENGED.source, NOW)
+    assert not may_be_fresh(KEY, nonce.encode(), CHALLENGED.source, NOW)

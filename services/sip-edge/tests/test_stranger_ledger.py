@@ -96,6 +96,14 @@ def test_addresses_of_one_64_share_a_budget_and_a_ban() -> None:
     assert ledger.ban_of("2001:db8:1:3::1", 0.0) is None
 
 
+def test_a_trusted_address_is_not_banned_with_its_64() -> None:
+    ledger = Ledger(trusted=("2001:db8:1:2::1/128",))
+    for _ in range(31):
+        ledger.note("2001:db8:1:2::2", Kind.INVITE, 0.0)
+    assert ledger.ban_of("2001:db8:1:2::3", 0.0) is not None
+    assert ledger.ban_of("2001:db8:1:2::1", 0.0) is None
+
+
 def test_a_ban_doubles_up_to_the_longest_and_is_forgotten_after_a_while() -> None:
     limits = BanLimits(first_s=60, longest_s=200, forgotten_s=1000)
     bans, now, lengths = BanList(limits), 0.0, []

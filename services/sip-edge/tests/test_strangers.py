@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from prometheus_client import REGISTRY
 
 from edge_kit.caller import Caller, CallerDialog, ack_failure
 from edge_kit.edges import TestEdge
@@ -56,6 +57,11 @@ def password_trunk() -> config.Trunk:
 
 def is_banned(edge: TestEdge, source: str = STRANGER) -> bool:
     return source in [ban.source for ban in edge.app.guard.list_bans()]
+
+
+def dropped() -> float:
+    """Give the number of datagrams of banned sources that were dropped, as the metrics show it."""
+    return REGISTRY.get_sample_value("sipgw_edge_datagrams_dropped_total", {"why": "banned"}) or 0.0
 
 
 async def get_banned(edge: TestEdge, caller: Caller) -> None:
@@ -124,8 +130,10 @@ async def test_a_stranger_that_sends_too_much_is_banned_and_then_gets_no_answer(
         else:
             stranger.send(stranger.request(kind), edge.sip)
     await edge.until(lambda: is_banned(edge))
+    before = dropped()
     assert await is_silent(edge, stranger, stranger.request("OPTIONS"))
     assert await is_silent(edge, stranger, stranger.invite())
+    assert dropped() == before + 2
 
 
 async def test_retransmissions_are_not_new_requests(edge: TestEdge, stranger: Caller) -> None:

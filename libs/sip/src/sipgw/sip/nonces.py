@@ -1,7 +1,8 @@
 """Nonces of digest challenges that any edge can check without remembering them: a time and two MACs.
 
 The first MAC is short and covers the source alone. It tells a made-up nonce from one that was sent to this
-source, before anything else of the request is read. The second covers the request.
+source, before anything else of the request is read. It is BLAKE2s, which takes a quarter of the time of HMAC
+on a text this short. The second covers the request.
 
 A nonce is good for one request: the next one (CSeq + 1) of the same Call-ID, From-tag and source within its
 life. A copy of that request is a retransmission, not a second call, as long as calls are kept by these names
@@ -10,6 +11,7 @@ for longer than a nonce lives. This replaces a replay check by nonce count.
 
 import base64
 import binascii
+import hashlib
 import hmac
 from dataclasses import dataclass
 from enum import Enum
@@ -18,6 +20,8 @@ from typing import Final
 NONCE_LIFE_MS: Final = 30_000
 _TIME_BYTES, _SOURCE_BYTES, _REQUEST_BYTES = 6, 4, 17  # 27 in all: no padding in base64
 _SOURCE_END: Final = _TIME_BYTES + _SOURCE_BYTES
+NONCE_LENGTH: Final = (_SOURCE_END + _REQUEST_BYTES) * 4 // 3
+_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 
 
 class NonceState(Enum):
@@ -48,7 +52,7 @@ def make_nonce(key: bytes, purpose: NoncePurpose, now_ms: int) -> str:
 
 def check_nonce(key: bytes, nonce: str, purpose: NoncePurpose, now_ms: int) -> NonceState:
     """Judge the nonce of a request; `purpose` names the request that brings it."""
-    data = _octets(nonce)
+    data = _octets(nonce.encode("utf-8", "surrogateescape"))
     if not _is_for_source(key, data, purpose.source, now_ms):
         return NonceState.STALE
     expected = _request_mac(key, purpose, purpose.cseq - 1, data[:_TIME_BYTES])
@@ -56,18 +60,20 @@ def check_nonce(key: bytes, nonce: str, purpose: NoncePurpose, now_ms: int) -> N
     return NonceState.FRESH if is_for_request else NonceState.STALE
 
 
-def may_be_fresh(key: bytes, nonce: str, source: str, now_ms: int) -> bool:
-    """Return whether a nonce was made lately for a source.
+def may_be_fresh(key: bytes, nonce: bytes, source: str, now_ms: int) -> bool:
+    """Return whether a nonce, as it came, was made lately for a source.
 
     Ask this first: it costs less than `check_nonce`.
     """
     return _is_for_source(key, _octets(nonce), source, now_ms)
 
 
-def _octets(nonce: str) -> bytes:
+def _octets(nonce: bytes) -> bytes:
+    if len(nonce) != NONCE_LENGTH:
+        return b""
     try:
-        return base64.urlsafe_b64decode(nonce.encode("ascii"))
-    except (binascii.Error, ValueError):
+        return binascii.a2b_base64(nonce.translate(_STANDARD))
+    except binascii.Error:
         return b""
 
 
@@ -81,8 +87,8 @@ def _is_for_source(key: bytes, data: bytes, source: str, now_ms: int) -> bool:
 
 
 def _source_mac(key: bytes, source: str, time: bytes) -> bytes:
-    octets = b"source" + time + source.encode("utf-8", "surrogateescape")
-    return hmac.digest(key, octets, "sha256")[:_SOURCE_BYTES]
+    octets = time + source.encode("utf-8", "surrogateescape")
+    return hashlib.blake2s(octets, key=key, digest_size=_SOURCE_BYTES).digest()
 
 
 def _request_mac(key: bytes, purpose: NoncePurpose, cseq: int, time: bytes) -> bytes:

@@ -131,20 +131,22 @@ class Authentication:
             return rejected
         return None
 
-    def has_challenged(self, realm: str, head: bytes, lowered: bytes, source: str) -> bool:
+    def has_challenged(self, gateway: config.GatewayConfig, head: bytes, lowered: bytes, source: str) -> bool:
         """Tell from the unparsed head of an INVITE whether it responds to a challenge of this gateway.
 
         `lowered` is the head in lower case. True only for a nonce that this gateway made for the source;
         False proves nothing.
         """
         key, now_ms = self._known_key, self._now_ms()
-        if key is None or self._wrong.are_too_many(source, now_ms):
+        if key is None:
             return False
         nonces = [one for one in read_nonces(head, lowered) if may_be_fresh(key, one, source, now_ms)]
-        purpose = read_purpose(head, lowered, realm, source) if nonces else None
+        if not nonces or self._wrong.are_too_many(source, now_ms):
+            return False
+        purpose = read_purpose(head, lowered, gateway.gateway.name, source)
         if purpose is None:
             return False
-        return any(check_nonce(key, one, purpose, now_ms) is NonceState.FRESH for one in nonces)
+        return any(check_nonce(key, one.decode(), purpose, now_ms) is NonceState.FRESH for one in nonces)
 
     async def trunk_of(self, gateway: config.GatewayConfig, event: RequestReceived) -> config.Trunk | None:
         """Give the trunk; None if the config has no trunk for the source and none with a password.

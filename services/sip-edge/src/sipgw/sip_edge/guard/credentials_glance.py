@@ -6,10 +6,10 @@ An INVITE with folded lines or unusual quoting is not understood here and has to
 import re
 from typing import Final
 
-from sipgw.sip.nonces import NoncePurpose
+from sipgw.sip.nonces import NONCE_LENGTH, NoncePurpose
 
 _MOST_NONCES: Final = 4
-_NONCE = re.compile(rb'nonce\s*=\s*"([^"\r\n]{1,128})"')
+_NONCE = re.compile(rb'nonce\s*=\s*"([a-z0-9_-]{%d})"' % NONCE_LENGTH)
 _CALL_ID = re.compile(rb"\n(?:call-id|i)[ \t]*:[ \t]*([^\r\n]+)")
 _FROM_TAG = re.compile(rb"\n(?:from|f)[ \t]*:[^\r\n]*?;[ \t]*tag[ \t]*=[ \t]*([^\s;,]+)")
 _CSEQ = re.compile(rb"\ncseq[ \t]*:[ \t]*([0-9]{1,10})[ \t]")
@@ -23,12 +23,12 @@ def read_purpose(head: bytes, lowered: bytes, realm: str, source: str) -> NonceP
     return NoncePurpose(realm, source, _text(head, call_id), _text(head, from_tag), int(cseq[1]))
 
 
-def read_nonces(head: bytes, lowered: bytes) -> list[str]:
-    """Read the first few nonces of an INVITE, without cnonces."""
-    found: list[str] = []
+def read_nonces(head: bytes, lowered: bytes) -> list[bytes]:
+    """Read the first few nonces of an INVITE that have the form of ours, without cnonces."""
+    found: list[bytes] = []
     for match in _NONCE.finditer(lowered):
         if lowered[match.start() - 1] != ord("c"):
-            found.append(_text(head, match))
+            found.append(head[match.start(1) : match.end(1)])
             if len(found) == _MOST_NONCES:
                 break
     return found

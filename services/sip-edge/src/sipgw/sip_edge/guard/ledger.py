@@ -75,14 +75,16 @@ class StrangerLedger:
 
     def is_exempt(self, host: str, now: float) -> bool:
         """Tell whether a host is trusted, in a trunk's network, or has lately given a right password."""
-        known = self._hosts.get(host) or self._look_up(host)
-        if known.is_vouched_for or not self._has_config:
-            return True
-        return bool(self._proofs) and self._proofs.get(known.source, now) > now
+        return self._is_exempt(self._hosts.get(host) or self._look_up(host), now)
 
     def ban_of(self, host: str, now: float) -> Ban | None:
-        """Give the ban in force for a host that is not exempt."""
-        return self.bans.of(self.source_of(host), now)
+        """Give the ban in force for a host; None also if the host is exempt.
+
+        Its source may be banned for what another host of it sent: the source of an IPv6 host is a /64.
+        """
+        known = self._hosts.get(host) or self._look_up(host)
+        ban = self.bans.of(known.source, now)
+        return None if ban is None or self._is_exempt(known, now) else ban
 
     def is_crowded(self, now: float) -> bool:
         """Tell whether all strangers together have exceeded their rate."""
@@ -123,6 +125,11 @@ class StrangerLedger:
         self._requests.forget(source)
         self._strays.forget(source)
         return self.bans.lift(source, now)
+
+    def _is_exempt(self, known: _Host, now: float) -> bool:
+        if known.is_vouched_for or not self._has_config:
+            return True
+        return bool(self._proofs) and self._proofs.get(known.source, now) > now
 
     def _look_up(self, host: str) -> _Host:
         if len(self._hosts) >= _MOST_HOSTS:

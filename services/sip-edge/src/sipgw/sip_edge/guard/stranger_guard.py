@@ -63,7 +63,7 @@ class StrangerGuard:
             current = self._gateway.current if self.ledger.asks_passwords else None
             if current is None:
                 return False
-            return authentication.has_challenged(current.gateway.name, head, lowered, host)
+            return authentication.has_challenged(current, head, lowered, host)
 
         names = LiveNames(self._has_call, layer.has_invite, layer.has_request, has_challenged)
         return Door(self.ledger, names)

@@ -39,11 +39,11 @@ class UdpListener:
         self,
         admits: Callable[[bytes, str], bool],
         on_datagram: Callable[[bytes, Address], None],
-        on_drained: Callable[[], None],
+        on_drained: Callable[[int], None],
     ) -> None:
         """Read datagrams from now on.
 
-        `on_datagram` gets those that `admits` accepts; `on_drained` is called after each batch.
+        `on_datagram` gets those that `admits` accepts; `on_drained` gets their number after each batch.
         """
         self._admits = admits
         self._on_datagram = on_datagram
@@ -82,5 +82,4 @@ class UdpListener:
                 admitted += 1
                 self._on_datagram(data, Address(UDP, source[0], source[1]))
         metrics.DATAGRAMS_RECEIVED.inc(read)
-        if admitted:
-            self._on_drained()
+        self._on_drained(admitted)

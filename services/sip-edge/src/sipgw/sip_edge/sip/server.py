@@ -39,6 +39,9 @@ class Door(Protocol):
         """Return whether to read a datagram."""
         ...
 
+    def count_dropped(self) -> None:
+        """Count the datagrams of a batch that were not admitted."""
+
     def note(self, event: TransactionEvent, now: float) -> None:
         """Note an event of the transaction layer."""
 
@@ -84,7 +87,7 @@ class SipServer:
     def start(self, on_event: Callable[[TransactionEvent], None]) -> None:
         """Start reading; pass each event to `on_event`."""
         self._on_event = on_event
-        self._listener.start(self._admits, self._receive, self._turn)
+        self._listener.start(self._admits, self._receive, self._finish_batch)
 
     def respond(self, key: TransactionKey, response: SipResponse) -> None:
         """Send a response through its server transaction; ignored when the transaction is over."""
@@ -227,6 +230,11 @@ class SipServer:
 
     def _receive(self, data: bytes, source: Address) -> None:
         self._layer.receive_datagram(data, source, self._loop.time(), self._listener.address)
+
+    def _finish_batch(self, admitted: int) -> None:
+        self._door.count_dropped()
+        if admitted:
+            self._turn()
 
     def _turn(self) -> None:
         self._dispatch_events()
