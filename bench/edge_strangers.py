@@ -60,7 +60,7 @@ kind: Secret
 metadata: {name: pbx}
 stringData: {password: correct horse}
 """  # for passwords: no open trunk may stand beside one with digest
-OUR_KIND_OF_TAG = ";tag=0123456789abcdef0123456789abcdef.01234567"
+OUR_KIND_OF_TAG = ";tag=0123456789abcdef0123456789abcdef.0123456789abcdef"
 
 
 def made_up_nonce() -> str:

@@ -63,7 +63,7 @@ def request(
 async def server_of(listener: NotingListener, times: TimerValues | None = None) -> SipServer:
     tokens = iter(range(1_000_000))
     ledger = StrangerLedger(StrangerLimits(), Networks(), lambda *_: None)  # with no config: lets all in
-    names = LiveNames(*[lambda *_: False] * 4)
+    names = LiveNames(*[lambda *_: False] * 5)
     layer = TransactionLayer(times, token=lambda: f"t{next(tokens)}")
     return SipServer(listener, layer, Door(ledger, names))
 

@@ -21,7 +21,8 @@ from sipgw.sip_edge.guard.glance import Glance, LiveNames, Look
 
 CALL = "0123456789abcdef0123456789abcdef"
 TAG = f"{CALL}.89abcdef"
-OTHER_TAG = f"{CALL[::-1]}.89abcdef"
+OTHER_TAG = f"{CALL[::-1]}.89abcdef01234567"
+FORGED_TAG = f"{CALL[::-1]}.89abcdef01234560"
 BRANCH = "z9hG4bK-edge-0-89abcdef-1f"
 VIA = "Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1"
 
@@ -31,6 +32,7 @@ GLANCE = Glance(
         has_invite=lambda call_id: call_id == "Open@host",
         has_request=lambda branch: branch == BRANCH,
         has_challenged=lambda head, _lowered, _host: b"right" in head,
+        may_be_ours=lambda call_id, rest: f"{call_id}.{rest}" == OTHER_TAG,
     )
 )
 
@@ -81,8 +83,31 @@ def test_whatever_the_parser_reads_as_a_live_call_a_glance_does(before: str, bet
         assert GLANCE.look(data, "h") is Look.OF_A_CALL
 
 
-def test_a_call_of_another_edge_may_be_one() -> None:
-    assert GLANCE.look(request("BYE", f"To: <sip:b@x>;tag={OTHER_TAG}"), "h") is Look.ELSEWHERE
+@pytest.mark.parametrize("to", [one.replace(TAG, OTHER_TAG) for one in TO_OURS])
+@pytest.mark.parametrize("method", ["BYE", "INVITE", "ACK", "CANCEL", "WHAT"])
+def test_a_request_with_a_tag_that_another_edge_made_may_be_of_its_call(method: str, to: str) -> None:
+    assert GLANCE.look(request(method, to), "h") is Look.ELSEWHERE
+
+
+@pytest.mark.parametrize("method", ["BYE", "ACK", "CANCEL", "INFO", "WHAT"])
+def test_a_request_with_a_tag_that_no_edge_made_is_of_no_call(method: str) -> None:
+    assert GLANCE.look(request(method, f"To: <sip:b@x>;tag={FORGED_TAG}"), "h") is Look.NOTHING
+
+
+def test_an_invite_with_a_tag_that_no_edge_made_is_an_invite() -> None:
+    forged = f"To: <sip:b@x>;tag={FORGED_TAG}"
+    assert GLANCE.look(request("INVITE", forged), "h") is Look.INVITE
+    proved = request("INVITE", forged, "Call-ID: a", "Authorization: Digest right")
+    assert GLANCE.look(proved, "h") is Look.PROVED
+
+
+@pytest.mark.parametrize("method", ["ACK", "CANCEL"])
+@pytest.mark.parametrize("tag", [CALL[::-1], "89abcdef", f"{CALL[::-1]}.x"])
+def test_ack_and_cancel_of_callers_whose_tags_are_not_in_our_form_may_be_of_another_edge(
+    method: str, tag: str
+) -> None:
+    data = request(method).replace(b"tag=1", f"tag={tag}".encode())
+    assert GLANCE.look(data, "h") is Look.ELSEWHERE
 
 
 @pytest.mark.parametrize("name", ["Call-ID: ", "i:", "CALL-id : ", "i :\r\n "])
@@ -90,6 +115,8 @@ def test_a_call_of_another_edge_may_be_one() -> None:
 def test_ack_and_cancel_of_an_invite_that_is_being_answered_are_known(method: str, name: str) -> None:
     assert GLANCE.look(request(method, call_id=f"{name}Open@host"), "h") is Look.OF_A_CALL
     assert GLANCE.look(request(method, call_id=f"{name}other"), "h") is Look.ELSEWHERE
+    forged = f"To: <sip:b@x>;tag={FORGED_TAG}"
+    assert GLANCE.look(request(method, forged, call_id=f"{name}Open@host"), "h") is Look.OF_A_CALL
 
 
 @pytest.mark.parametrize("start", ["SIP/2.0 200 OK", "sip/2.0 180 Ringing", "SIP/2.0 100"])

@@ -190,6 +190,23 @@ async def test_a_ban_leaves_the_calls_of_its_source_alone(
     await edge.until(lambda: not len(edge.app.live))
 
 
+async def test_tags_that_no_edge_made_take_nothing_from_the_calls_of_a_banned_source(
+    edge: TestEdge, start_edge: Callable[..., Awaitable[TestEdge]], stranger: Caller
+) -> None:
+    """The other edge knows our tags without Redis, and reads few messages that might be of an edge's call."""
+    other = await start_edge("edge-1", limits=LIMITS, trusted=("127.0.0.1",))
+    use_trunks(edge, config.Trunk(name="any"))
+    use_trunks(other, config.Trunk(name="any"))
+    call = await CallerDialog.established(stranger, edge.sip)
+    await other.until(lambda: len(other.app.edges.live) == 1)
+    await get_banned(other, stranger)
+    await other.until(lambda: other.app.authentication._known_key is not None)  # the last key to be learnt
+    forged = serialize(call.next("INFO")).replace(call.call_id.encode(), call.call_id[::-1].encode())
+    for _ in range(100):
+        stranger.send(forged, other.sip)
+    assert (await final(stranger, other, call.next("BYE"))).status == 200
+
+
 async def challenged(caller: Caller, edge: TestEdge) -> tuple[SipRequest, SipResponse]:
     first = caller.invite(from_=f"<sip:alice@127.0.0.1>;tag=a{caller.port}")
     refusal = await final(caller, edge, first)
@@ -250,6 +267,7 @@ async def test_wrong_passwords_count_and_lift_nothing(edge: TestEdge, stranger: 
 
 async def test_a_challenge_is_sent_once_and_costs_no_transaction(edge: TestEdge, stranger: Caller) -> None:
     use_trunks(edge, password_trunk())
+    await edge.until(lambda: edge.app.authentication._known_key is not None)
     invite = stranger.invite()
     stranger.send(invite, edge.sip)
     await stranger.response(invite, 401)

@@ -135,10 +135,10 @@ class EdgeApp:
         self.parts.sweeper.wake()
 
     async def _learn_secret(self) -> None:
-        """Get the keys of call ids and nonces before the first call needs them."""
+        """Get the keys of call ids, tags and nonces before the first call needs them."""
         while True:
             try:
-                await self.parts.new_calls.ids.learn_key()
+                await self.parts.new_calls.ids.learn_keys()
                 await self.parts.authentication.learn_key()
                 return
             except StoreUnavailable:

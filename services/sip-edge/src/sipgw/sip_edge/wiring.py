@@ -1,5 +1,7 @@
 """Make the parts of an edge and connect them."""
 
+import time
+
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.edge.v1.edge_pb2_grpc import add_EdgeServiceServicer_to_server
 from sipgw.api.relay.v1 import control_pb2 as relay
@@ -68,12 +70,14 @@ from sipgw.sip_edge.sip.dialogs import DialogRequests, LocalContact
 from sipgw.sip_edge.sip.identifiers import branch_tokens
 from sipgw.sip_edge.sip.invite_responses import InviteResponses, NoAck
 from sipgw.sip_edge.sip.listeners import UdpListener
+from sipgw.sip_edge.sip.local_tags import LocalTags
 from sipgw.sip_edge.sip.responses import retry_after
 from sipgw.sip_edge.sip.server import SipServer
 from sipgw.sip_edge.sip.signalling import Signalling
 from sipgw.store import Store
 
 _CALL_ID_SECRET = "call-id"
+_TAG_SECRET = "local-tag"
 
 
 class EdgeParts:
@@ -97,7 +101,8 @@ class EdgeParts:
         self.redis = RedisWatch(store, records, self.journal)
         self.guard = StrangerGuard(settings, process.gateway, self._serves, process.now_ms)
         self.authentication = _authentication(process, store, self.guard)
-        sip = _server(settings, listener, self.guard, self.authentication)
+        tags = LocalTags(lambda: store.shared_secret(_TAG_SECRET), time.monotonic)
+        sip = _server(settings, listener, self.guard, self.authentication, tags)
         self.signalling = _signalling(process, sip, records, self._no_ack)
         self.updates = ConfigUpdates(process, self.signalling.local, self.guard)
         self.relay_map = RelayMap()
@@ -113,9 +118,10 @@ class EdgeParts:
         self.reinviting = _reinviting(process, self.served, self.media, self.signalling)
         delivery = Delivery(settings.identity.name, records, sip, self.edges)
         entry = _entry(process, self.authentication, self.guard)
-        self.new_calls = _new_calls(process, store, self.registry, records, entry, first_media)
+        ids = CallIds(lambda: store.shared_secret(_CALL_ID_SECRET), tags)
+        self.new_calls = _new_calls(process, self.registry, records, entry, first_media, ids)
         self.intake = Intake(process, self.served, self.signalling, flow, delivery, self.new_calls)
-        cancels = Cancels(process, self.served, sip, delivery, self.intake, self.new_calls.ids)
+        cancels = Cancels(process, self.served, sip, delivery, self.intake, ids)
         offers = Offers(process, self.served, self.media, self.signalling)
         transfers = Transfers(process, self.served, self.media, self.signalling)
         in_dialog = InDialog(process, self.served, self.signalling, offers, transfers, delivery)
@@ -180,14 +186,18 @@ def _authentication(process: Process, store: Store, guard: StrangerGuard) -> Aut
 
 
 def _server(
-    settings: EdgeSettings, listener: UdpListener, guard: StrangerGuard, authentication: Authentication
+    settings: EdgeSettings,
+    listener: UdpListener,
+    guard: StrangerGuard,
+    authentication: Authentication,
+    tags: LocalTags,
 ) -> SipServer:
     layer = TransactionLayer(
         settings.times.sip,
         token=branch_tokens(settings.identity.name),
         screen=guard.screen(authentication),
     )
-    return SipServer(listener, layer, guard.door(layer, authentication))
+    return SipServer(listener, layer, guard.door(layer, authentication, tags))
 
 
 def _signalling(process: Process, sip: SipServer, records: CallRecords, on_no_ack: NoAck) -> Signalling:
@@ -242,11 +252,11 @@ def _entry(process: Process, authentication: Authentication, guard: StrangerGuar
 
 def _new_calls(
     process: Process,
-    store: Store,
     registry: RegistryClient,
     records: CallRecords,
     entry: Entry,
     first_media: FirstMedia,
+    ids: CallIds,
 ) -> NewCalls:
     me, times = process.settings.identity, process.settings.times
     limits = CallLimits(
@@ -254,7 +264,7 @@ def _new_calls(
         lambda: registry.count_calls(except_owner=me.incarnation),
         retry_after(times.retry_after_s),
     )
-    return NewCalls(entry, limits, CallIds(lambda: store.shared_secret(_CALL_ID_SECRET)), first_media)
+    return NewCalls(entry, limits, ids, first_media)
 
 
 def _grpc(settings: EdgeSettings, sip: SipServer, served: ServedCalls, guard: StrangerGuard) -> GrpcServer:

@@ -58,6 +58,7 @@ class Inside:
         self.journal = parts.journal
         self.relay_map = parts.relay_map
         self.guard = parts.guard
+        self.authentication = parts.authentication
         self.updates = parts.updates
         self.sip = parts.signalling.sip
         self.responses = parts.signalling.responses

@@ -12,7 +12,7 @@ from typing import Final
 
 _HEAD_BYTES: Final = 32_768
 """Messages with a longer head are not served."""
-_OUR_TAG = re.compile(rb"tag\s*=\s*([0-9a-f]{32})")
+_OUR_TAG = re.compile(rb"tag\s*=\s*([0-9a-f]{32})\.([0-9a-f]{8,16})")
 _CALL_ID = re.compile(rb"\n(?:call-id|i)\s*:\s*(\S+)", re.IGNORECASE)
 _BRANCH = re.compile(rb"branch\s*=\s*(z9hg4bk-[^\s;,>]+)", re.IGNORECASE)
 
@@ -46,6 +46,8 @@ class LiveNames:
     """By branch: a request of ours without its final response."""
     has_challenged: Callable[[bytes, bytes, str], bool]
     """By the head of an INVITE, the same in lower case, and its host: it responds to our challenge."""
+    may_be_ours: Callable[[str, str], bool]
+    """By the call id and the rest of a tag in the form of ours: an edge of this gateway may have made it."""
 
 
 class Glance:
@@ -57,18 +59,16 @@ class Glance:
     def look(self, data: bytes, host: str) -> Look:
         """Tell what a datagram from a host seems to be."""
         head = data[:_HEAD_BYTES].lstrip(b"\r\n")
-        if head[:4].upper() == b"SIP/":
-            return self._response(head)
         lowered = head.lower()
-        is_elsewhere = False
-        for tag in _OUR_TAG.finditer(lowered):
-            if self._names.has_call(tag[1].decode()):
-                return Look.OF_A_CALL
-            is_elsewhere = True
-        if is_elsewhere:
-            return Look.ELSEWHERE
+        if lowered.startswith(b"sip/"):
+            return self._response(head)
+        tags = _OUR_TAG.findall(lowered)
+        if tags:
+            found = self._of_tags(tags)
+            if found is not Look.NOTHING:
+                return found
         if head.startswith((b"ACK ", b"CANCEL ")):
-            return self._of_invite(head)
+            return self._of_invite(head, is_forged=bool(tags))
         if not head.startswith(b"INVITE "):
             return Look.NOTHING
         is_proved = b"\nauthorization" in lowered and self._names.has_challenged(head, lowered, host)
@@ -81,9 +81,24 @@ class Glance:
         is_awaited = self._names.has_request(branch[1].decode("latin-1"))
         return Look.OF_A_CALL if is_awaited else Look.ELSEWHERE
 
-    def _of_invite(self, head: bytes) -> Look:
+    def _of_tags(self, tags: list[tuple[bytes, bytes]]) -> Look:
+        found = Look.NOTHING
+        for tag in tags:
+            call_id = tag[0].decode()
+            if self._names.has_call(call_id):
+                return Look.OF_A_CALL
+            if self._names.may_be_ours(call_id, tag[1].decode()):
+                found = Look.ELSEWHERE
+        return found
+
+    def _of_invite(self, head: bytes, *, is_forged: bool) -> Look:
+        """Judge an ACK or CANCEL by its Call-ID.
+
+        With a tag in the form of ours that no edge made, it belongs to no call of another edge.
+        """
         call_id = _CALL_ID.search(head)
         if call_id is None:
             return Look.NOTHING
-        is_open = self._names.has_invite(call_id[1].decode("utf-8", "replace"))
-        return Look.OF_A_CALL if is_open else Look.ELSEWHERE
+        if self._names.has_invite(call_id[1].decode("utf-8", "replace")):
+            return Look.OF_A_CALL
+        return Look.NOTHING if is_forged else Look.ELSEWHERE

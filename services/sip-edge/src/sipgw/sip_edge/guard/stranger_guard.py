@@ -18,6 +18,7 @@ from sipgw.sip_edge.guard.ledger import Kind, StrangerLedger
 from sipgw.sip_edge.guard.screen import Screen
 from sipgw.sip_edge.guard.sources import Networks, read_source
 from sipgw.sip_edge.settings import EdgeSettings
+from sipgw.sip_edge.sip.local_tags import LocalTags
 
 _log = get_logger("sipgw.sip_edge.strangers")
 
@@ -56,7 +57,7 @@ class StrangerGuard:
         """Make the screen of the transaction layer."""
         return Screen(self.ledger, authentication, lambda: self._gateway.current, self._has_call)
 
-    def door(self, layer: TransactionLayer, authentication: Authentication) -> Door:
+    def door(self, layer: TransactionLayer, authentication: Authentication, tags: LocalTags) -> Door:
         """Make the door of the server."""
 
         def has_challenged(head: bytes, lowered: bytes, host: str) -> bool:
@@ -65,7 +66,9 @@ class StrangerGuard:
                 return False
             return authentication.has_challenged(current, head, lowered, host)
 
-        names = LiveNames(self._has_call, layer.has_invite, layer.has_request, has_challenged)
+        names = LiveNames(
+            self._has_call, layer.has_invite, layer.has_request, has_challenged, tags.may_be_ours
+        )
         return Door(self.ledger, names)
 
     def list_bans(self) -> list[edge.Ban]:

@@ -11,7 +11,6 @@ from sipgw.sip_edge.process import Process
 from sipgw.sip_edge.record import ending
 from sipgw.sip_edge.setup.call_ids import CallIds
 from sipgw.sip_edge.setup.intake import Intake
-from sipgw.sip_edge.sip.identifiers import local_tag
 from sipgw.sip_edge.sip.responses import response_to, try_later
 from sipgw.sip_edge.sip.server import SipServer
 from sipgw.store import StoreUnavailable
@@ -45,7 +44,7 @@ class Cancels:
         request = event.request
         try:
             call_id = await self._call_id_of(request)
-            tag = local_tag(call_id) if call_id is not None else secrets.token_hex(8)
+            tag = await self._call_ids.new_tag(call_id) if call_id is not None else secrets.token_hex(8)
             if event.invite_key is not None and self._intake.cancel_early(event.invite_key):
                 self._sip.respond(event.key, response_to(request, 200, to_tag=tag))
                 return

@@ -33,7 +33,6 @@ from sipgw.sip_edge.setup.entry import Entry
 from sipgw.sip_edge.setup.first_media import FirstMedia
 from sipgw.sip_edge.sip.admission import check_new_call
 from sipgw.sip_edge.sip.dialogs import dialog_record
-from sipgw.sip_edge.sip.identifiers import local_tag
 from sipgw.sip_edge.sip.invite_records import invite_record
 from sipgw.sip_edge.sip.responses import InviteResponseTemplate, rejection_response, retry_after
 from sipgw.sip_edge.sip.signalling import Signalling
@@ -140,9 +139,8 @@ class Intake:
     async def _take(self, event: RequestReceived, setup: Setup, trunk: config.Trunk | None) -> None:
         request = event.request
         call_id = await self._call_ids.of(request)
-        template = InviteResponseTemplate.to_request(
-            request, local_tag(call_id), self._local.contact(call_id)
-        )
+        tag = await self._call_ids.new_tag(call_id)
+        template = InviteResponseTemplate.to_request(request, tag, self._local.contact(call_id))
         self._sip.respond(event.key, template.response)
         began_ns = time.time_ns()
         try:

@@ -1,6 +1,6 @@
 """Identifiers that name their owner (docs/explanation/state-and-ownership.md).
 
-Our To tag begins with the call id, our branches with the edge's name.
+Our To tag begins with the call id (`local_tags` makes it), our branches with the edge's name.
 """
 
 import itertools
@@ -12,11 +12,6 @@ CALL_ID_LENGTH = 32
 MAGIC_COOKIE = "z9hG4bK"
 _CALL_ID = re.compile(r"[0-9a-f]{32}")
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]")
-
-
-def local_tag(call_id: str) -> str:
-    """Make a new tag of ours for `call_id`."""
-    return f"{call_id}.{secrets.token_hex(4)}"
 
 
 def call_id_of_tag(tag: str | None) -> str | None:
