@@ -15,7 +15,7 @@ pytestmark = pytest.mark.system
 async def test_audio_through_pcmu_echo_comes_back_bit_exact(
     gateway: Gateway, phone: Phone, start_bot: StartBot, user: str
 ) -> None:
-    """No byte ever differs. Frames are concealed when the machine stalls, so one of three has to be whole."""
+    """Frames are concealed when the machine stalls, so one of three has to be whole."""
     if user == "old":
         start_bot(gateway, "old")
     came_back: list[str] = []
