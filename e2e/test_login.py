@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from gatewaykit.foreign import needs_pjsip, needs_sipp
 from gatewaykit.pjsip import PjsipClient
 from gatewaykit.sipp import run_sipp
@@ -12,7 +13,7 @@ from gatewaykit.up import Up
 
 from sipgw.siptest import Login, SipPhone
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 
 PASSWORD = "correct horse"
 DOCUMENTS = f"""\
@@ -33,14 +34,16 @@ stringData: {{password: {PASSWORD}}}
 """
 
 
-@pytest.fixture
-async def up(tmp_path: Path) -> AsyncIterator[Up]:
-    (tmp_path / "gateway.yaml").write_text(DOCUMENTS, "utf-8")
-    up = Up(tmp_path)
-    await up.start("-f", str(tmp_path / "gateway.yaml"), "--edges", "2")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def up(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Up]:
+    """One gateway for all tests of the file, which leave it as it was."""
+    directory = tmp_path_factory.mktemp("login")
+    (directory / "gateway.yaml").write_text(DOCUMENTS, "utf-8")
+    up = Up(directory)
+    await up.start("-f", str(directory / "gateway.yaml"), "--edges", "2")
     yield up
     await up.aclose()
-    logs = [path.read_text("utf-8") for path in (tmp_path / "state").rglob("*.log")]
+    logs = [path.read_text("utf-8") for path in (directory / "state").rglob("*.log")]
     assert any("call_answered" in log for log in logs)
     assert not any(PASSWORD in log or "response=" in log for log in logs)
 
@@ -87,6 +90,7 @@ async def test_sipgw_call_logs_in(up: Up) -> None:
     assert "403" in await sipgw_call(up, "--user", "alice", "--password", "wrong")
     up.environment["SIPGW_PASSWORD"] = PASSWORD
     assert await sipgw_call(up, "--user", "alice") == ""
+    del up.environment["SIPGW_PASSWORD"]
 
 
 async def test_one_edge_asks_and_the_other_checks(up: Up) -> None:
