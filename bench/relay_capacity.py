@@ -6,8 +6,9 @@ This process is the edge (relay/v1), the callers have their own process (bench/r
 the echo bot are the real ones. Each line is a fresh relay. `core` is CPU time over wall time; `others` is the
 rest of the machine's work, in cores: where that is much, the latency is the machine's and not the relay's.
 `RTP lost`: packets that one side sent and the other did not get, both ways. `dropped`: frames sent that did
-not come back; after a stall of the machine the relay drops what would stay as delay (the excess rule of
-sipgw.rtp.excess; the callers' audio is never quiet).
+not come back as they were; after a stall of the machine the relay drops what would stay as delay (the excess
+rule of sipgw.rtp.excess; the callers' audio is never quiet). `concealed`: frames that the relay made up,
+since their packets did not come in time.
 """
 
 import argparse
@@ -39,7 +40,8 @@ READY_S = 20.0
 CALLERS = Path(__file__).with_name("rtp_callers.py")
 COLUMNS = (
     "bot | calls | relay core | user | system | CPU ms per call-second | calls per core | bot core "
-    "| RTP lost | dropped | p50 ms | p99 ms | max ms | RSS KiB/call | ticks late | skipped | others"
+    "| RTP lost | dropped | concealed | p50 ms | p99 ms | max ms | RSS KiB/call | ticks late | skipped "
+    "| others"
 )
 
 
@@ -210,9 +212,10 @@ async def run(
     difference = {key: counted_after[key] - counted.get(key, 0.0) for key in counted_after}
     late, skipped = difference["ticks_missed_total"], difference["packets_skipped_total"]
     rtp_lost = lost / (heard["sent"] + heard["heard"])
+    concealed = difference["frames_concealed_total"] / (calls * wall / 0.02)
     return (
         f"| {name} | {calls} | {core:.2f} | {user:.2f} | {system:.2f} | {core / calls * 1000:.2f} "
-        f"| {calls / core:.0f} | {bot_core:.2f} | {rtp_lost:.3%} | {heard['dropped']:.3%} "
+        f"| {calls / core:.0f} | {bot_core:.2f} | {rtp_lost:.3%} | {heard['dropped']:.3%} | {concealed:.3%} "
         f"| {heard['p50_ms']:.1f} | {heard['p99_ms']:.1f} | {heard['max_ms']:.0f} "
         f"| {(rss - empty_rss) / calls / 1024:.0f} | {late / (wall / 0.005):.1%} "
         f"| {skipped:.0f} | {others:.2f} |"

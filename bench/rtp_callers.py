@@ -85,8 +85,9 @@ class Callers:
         self._count(rows, self.slots[:count, 2].astype(np.int64) << 8 | self.slots[:count, 3])
         heads = self.slots[:count, 12:15].astype(np.int64)
         frames = heads[:, 0] << 14 | heads[:, 1] << 7 | heads[:, 2]
-        # Our own seven-bit audio, not silence of the relay, and not heard before.
-        echoed = (self.slots[:count, 12:] < 128)[:, :FRAME_BYTES].all(axis=1) & (frames < self.frames)
+        # Our own audio as it was sent: neither silence of the relay nor what it made up beside a lost packet.
+        as_sent = self.slots[:count, 15 : HEADER_BYTES + FRAME_BYTES] == self.packets[rows, 15:]
+        echoed = as_sent.all(axis=1) & (frames < self.frames)
         rows, frames = rows[echoed], frames[echoed]
         new = np.isnan(self.latency[rows, frames])
         rows, frames = rows[new], frames[new]
