@@ -11,6 +11,7 @@ MEMBER_DIRS := $(patsubst %/pyproject.toml,%,$(MEMBERS))
 # Stamps: what `sipgw` needs to run is installed; the development tools are installed too.
 RUNS := .venv/.runs
 READY := .venv/.ready
+KERNELS := .venv/.kernels
 PYTHON ?= >=3.11
 ARGS ?=
 # Tests wait more than they compute, so there is one process more than there are processors.
@@ -23,7 +24,7 @@ FOLLOWED := --follow --durations=20 -n $(TEST_PROCESSES) --dist worksteal
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) ## make .venv with every member and development tool
+setup: $(READY) $(KERNELS) ## make .venv with every member and development tool
 
 .tools/bin/uv:
 	@echo "installing uv $(UV_VERSION) into .tools"
@@ -50,10 +51,18 @@ redis: $(RUNS)
 	@[ -n "$$SIPGW_REDIS_URL" ] || $(BIN)/python -c '$(FIND_REDIS)' 2>/dev/null || \
 	  { echo "installing redis-server (there is no embedded Redis for this Python)"; scripts/apt-install.sh redis-server || true; }
 
-demo: $(RUNS) redis ## place a real call through the whole gateway and show what happened
+# A relay that finds no machine code of its kernels compiles them itself, into its user's cache. Made here, it is there
+# for every user and test. Images compile their own.
+$(KERNELS): $(RUNS) $(wildcard libs/rtp/src/sipgw/rtp/kernels/*.py services/media-relay/src/sipgw/media_relay/kernels/*.py)
+	@echo "compiling the relay's media kernels, once for each version of them: about half a minute"
+	@rm -rf libs/rtp/src/sipgw/rtp/kernels/compiled services/media-relay/src/sipgw/media_relay/kernels/compiled
+	@echo sipgw.rtp.kernels sipgw.media_relay.kernels | xargs -n 1 -P 2 $(BIN)/python -m sipgw.rtp.kernels.compile
+	@touch $@
+
+demo: $(KERNELS) redis ## place a real call through the whole gateway and show what happened
 	@$(BIN)/sipgw demo --out out/demo
 
-up: $(RUNS) redis ## start the gateway here: make up ARGS="--sip-port 5070"
+up: $(KERNELS) redis ## start the gateway here: make up ARGS="--sip-port 5070"
 	@$(BIN)/sipgw up $(ARGS)
 
 test: setup redis sipp ## the tests of daily work, from state tables to calls through the running gateway
@@ -145,7 +154,7 @@ e2e: setup redis sipp ## install on a real cluster and call it: see e2e/cluster/
 bench: setup ## measure: capacity, latency, set-up rate
 	@$(BIN)/python bench/run.py $(ARGS)
 
-faults: $(RUNS) redis ## kill each part of a gateway under calls: lost calls, gaps, new calls again after
+faults: $(KERNELS) redis ## kill each part of a gateway under calls: lost calls, gaps, new calls again after
 	@$(BIN)/python bench/crash_matrix.py $(ARGS)
 
 sim: setup ## a day of 100,000 calls: the operator's sizing beside a rule like the HPA's, with a plot

@@ -69,7 +69,7 @@ def test_what_is_counted_is_shown(process: str) -> None:
 
 def test_the_relays_counters_are_found() -> None:
     found = counters(sources("relay"))
-    assert {"audio_malformed", "malformed", "strange", "missed", "dropped"} <= found
+    assert {"audio_malformed", "strange", "missed", "dropped"} <= found
     assert {name for of, name in NOT_SHOWN if of == "relay"} <= found
 
 

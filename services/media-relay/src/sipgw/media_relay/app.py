@@ -263,7 +263,7 @@ def _load_kernels() -> None:
     def on_compile() -> None:
         compiled.append(KERNELS)
         _log.info(
-            "compiling_kernels", reason="the first start of this version here", takes="some ten seconds"
+            "compiling_kernels", reason="the first start of this version here", takes="about half a minute"
         )
 
     try:

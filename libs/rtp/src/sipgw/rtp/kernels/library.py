@@ -46,7 +46,7 @@ def find(kernel: "Kernel") -> Callable[..., int]:
 
 
 def prepare(package: str, on_compile: Callable[[], None]) -> None:
-    """Load a package's kernels; call `on_compile` before they are compiled, which takes some ten seconds.
+    """Load a package's kernels; call `on_compile` before they are compiled, which takes half a minute.
 
     Raises KernelsUnavailable.
     """
