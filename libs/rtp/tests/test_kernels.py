@@ -98,6 +98,7 @@ def test_where_the_cache_cannot_be_written_machine_code_goes_elsewhere(tmp_path,
 
 def test_machine_code_that_others_may_have_written_is_not_run(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(library, "built_in", lambda _: tmp_path / "not there")
     folder = library.writable_cache()
     (folder / f"{library.digest('sipgw.rtp.kernels')}.o").touch()
     assert library.existing("sipgw.rtp.kernels").parent == folder

@@ -72,7 +72,6 @@ class StreamCall:
         stub = voicebot_pb2_grpc.VoiceBotStub(channel)
         self._rpc = rpc = _Rpc(stub.StreamCall(metadata=tuple(metadata)))
         name = call.call_id
-        self._tasks = [asyncio.create_task(self._await_metadata(rpc), name=f"stream-call-metadata/{name}")]
         try:
             config_event = pb.CallEvent(call_id=call.call_id, config=config)
             if not await rpc.write(config_event):
@@ -80,8 +79,12 @@ class StreamCall:
             self._counters.stream_calls_opened += 1
             if not self._is_closing:
                 self._columns.stream[self._row] = OWN_STREAM
-            self._tasks.append(asyncio.create_task(self._write(rpc), name=f"stream-call-writer/{name}"))
-            self._tasks.append(asyncio.create_task(self._read(rpc), name=f"stream-call-reader/{name}"))
+            # Not before the row has the stream: a bot that declares itself at once is ready, and hears all.
+            self._tasks = [
+                asyncio.create_task(self._await_metadata(rpc), name=f"stream-call-metadata/{name}"),
+                asyncio.create_task(self._write(rpc), name=f"stream-call-writer/{name}"),
+                asyncio.create_task(self._read(rpc), name=f"stream-call-reader/{name}"),
+            ]
             await self._await_ready(must_declare=must_declare)
         except asyncio.CancelledError:
             self.abandon()
