@@ -1,4 +1,4 @@
-"""What the bot hears when the network or the phone misbehaves: loss, jitter, reordering, leaps, drift.
+"""Measure how a caller sounds to the bot on bad networks: loss, jitter, reordering, leaps, drift.
 
 python bench/impairments.py [--only loss] [--json out/impairments.json]
 

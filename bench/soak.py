@@ -52,7 +52,7 @@ COLUMNS = (
 
 @dataclass
 class Sample:
-    """What the relay holds, and the worst of some seconds."""
+    """The resources that the relay holds, and the worst figures of some seconds."""
 
     at_s: float
     calls: int

@@ -1,1 +1,1 @@
-"""What `impairments.py` is made of: speech, networks that harm it, the relay's receiving side, scores."""
+"""The parts of `impairments.py`: speech, networks that harm it, the relay's receiving side, scores."""

@@ -26,7 +26,7 @@ _AFTER_MS: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What the bot gets."""
+    """A frame as the bot gets it."""
 
     at_ms: int
     seq: int

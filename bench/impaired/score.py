@@ -1,4 +1,4 @@
-"""What the bot heard of the caller's speech: which samples, how late, and how it sounds (PESQ)."""
+"""Score the speech that the bot heard: which samples came, how late, and how they sound (PESQ)."""
 
 import importlib
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ _FADE: Final = 80
 """Bytes before a piece that count as heard with it: after a hole audio is faded in."""
 _WORD_LOST: Final = 0.25
 _FROM_S: Final = 1.0
-"""What is lost before, while a buffer learns, is counted apart."""
+"""Audio lost before that, while a buffer learns, is counted apart."""
 _SETTLED_S: Final = 4.0
 
 
