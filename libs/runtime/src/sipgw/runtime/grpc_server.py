@@ -27,7 +27,7 @@ class GrpcServer:
     ) -> None:
         self._address = HostPort.parse(listen)
         self._tls = tls
-        self._server = grpc.aio.server(options=_options(max_connection_age_s))
+        self._server = grpc.aio.server(options=server_options(max_connection_age_s))
         self._health = cast(Any, health).aio.HealthServicer()
         self._names = [health.SERVICE_NAME, reflection.SERVICE_NAME]
         cast(Any, health_pb2_grpc).add_HealthServicer_to_server(self._health, self._server)
@@ -70,7 +70,8 @@ class GrpcServer:
         await self._server.stop(grace_s)
 
 
-def _options(max_connection_age_s: float | None) -> list[tuple[str, int]]:
+def server_options(max_connection_age_s: float | None = None) -> list[tuple[str, int]]:
+    """Return the gRPC options of our servers: a server without them turns our clients' pings away."""
     options = [
         ("grpc.so_reuseport", 0),  # with gRPC's default two servers would share the port unnoticed
         ("grpc.keepalive_time_ms", 5000),

@@ -20,6 +20,7 @@ from sipgw.api.registry.v1.registry_pb2_grpc import (
     add_PlacementServiceServicer_to_server,
     add_RelayRegistrationServiceServicer_to_server,
 )
+from sipgw.runtime.grpc_server import server_options
 
 
 class FakeRegistry(
@@ -49,7 +50,7 @@ class FakeRegistry(
 
     async def start(self, port: int = 0) -> None:
         """Serve on a free port, or on the port it had before."""
-        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        self._server = grpc.aio.server(options=server_options())
         add_PlacementServiceServicer_to_server(self, self._server)
         add_RelayRegistrationServiceServicer_to_server(self, self._server)
         add_ConfigServiceServicer_to_server(self, self._server)

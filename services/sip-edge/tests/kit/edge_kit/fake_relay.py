@@ -15,6 +15,7 @@ from sipgw.api.relay.v1.control_pb2_grpc import (
     RelayControlServiceServicer,
     add_RelayControlServiceServicer_to_server,
 )
+from sipgw.runtime.grpc_server import server_options
 
 Outbox: TypeAlias = "asyncio.Queue[pb.ControlResponse | None]"
 
@@ -84,7 +85,7 @@ class FakeRelay(RelayControlServiceServicer):
 
     async def start(self, port: int = 0) -> None:
         """Serve on a free port, or on the port it had before."""
-        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        self._server = grpc.aio.server(options=server_options())
         add_RelayControlServiceServicer_to_server(self, self._server)
         bound = self._server.add_insecure_port(f"127.0.0.1:{port}")
         await self._server.start()
