@@ -157,12 +157,3 @@ def test_a_row_of_another_call_begins_at_nothing():
     assert table.totals(1).lost == 6
     table.receive(rows[:1], np.array([7], np.uint16), np.array([0], np.uint32), 5)
     assert (table.totals(0).received, table.totals(0).lost) == (1, 0)
-
-
-def test_a_row_has_begun_with_its_first_audio():
-    table = ReceptionTable(new_calls(1))
-    one = np.array([0]), np.array([7], np.uint16), np.array([0], np.uint32)
-    table.receive(*one, 0, timed=np.array([False]))
-    assert not table.has_begun(0)
-    table.receive(*one, 0, timed=np.array([True]))
-    assert table.has_begun(0)

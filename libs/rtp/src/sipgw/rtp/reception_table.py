@@ -98,9 +98,5 @@ class ReceptionTable:
             jitter=float(self._jitter[row]),
         )
 
-    def has_begun(self, row: int) -> bool:
-        """Return whether audio of the row's source was counted."""
-        return bool(self._begun[row])
-
     def _expected(self, row: int) -> int:
         return int(self._highest[row] - self._base[row]) + 1 if self._begun[row] else 0
