@@ -18,7 +18,7 @@ ARGS ?=
 TEST_PROCESSES ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 FOLLOWED := --follow --durations=20 -n $(TEST_PROCESSES) --dist worksteal
 
-.PHONY: help setup demo test test-system test-loaded up pythons redis faults check lint types dead declared imports proto-check crds-check crds fmt proto lock bench sim clean sipp \
+.PHONY: help setup demo test test-system test-loaded up pythons redis faults check lint types dead declared imports proto-check crds-check crds fmt proto lock bench bench-media sim clean sipp \
   images images-check chart-check chart-golden chart-docs e2e
 
 help: ## this list
@@ -153,6 +153,9 @@ e2e: setup redis sipp ## install on a real cluster and call it: see e2e/cluster/
 
 bench: setup ## measure: capacity, latency, set-up rate
 	@$(BIN)/python bench/run.py $(ARGS)
+
+bench-media: setup ## calls a core: the relay beside an echo in plain C: make bench-media ARGS="--calls 1000,1500 --bots trunk"
+	@$(BIN)/python bench/media_capacity.py $(ARGS)
 
 faults: $(KERNELS) redis ## kill each part of a gateway under calls: lost calls, gaps, new calls again after
 	@$(BIN)/python bench/crash_matrix.py $(ARGS)

@@ -28,7 +28,7 @@ from typing import Any
 
 import psutil
 import uvloop
-from relay_capacity import READY_S, read_metrics, service
+from media.processes import read_metrics, service
 
 from sipgw.api.config.v1 import config_pb2
 from sipgw.api.relay.v1 import control_pb2 as pb
@@ -38,6 +38,7 @@ from sipgw.runtime.settings import new_identity
 from sipgw.runtime.telemetry.logs import configure_logging
 
 CALLERS = Path(__file__).with_name("soak_callers.py")
+READY_S = 20.0
 SAMPLE_S, ROW_S = 5.0, 60.0
 SETTLE_S = 300.0
 REST_S = 15.0
