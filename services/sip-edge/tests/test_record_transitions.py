@@ -131,8 +131,12 @@ def no_ack(draft: calls.CallSession) -> None:
     draft.legs[0].invite.ack_seen = False
 
 
+OFFER: Final = calls.PendingOffer(request=b"INVITE")
+
+
 def their_offer(draft: calls.CallSession) -> None:
     draft.legs[0].offer_pending = calls.OFFER_PENDING_REMOTE
+    draft.legs[0].pending_offer.CopyFrom(OFFER)
 
 
 def bot_known(draft: calls.CallSession) -> None:
@@ -178,29 +182,36 @@ TABLE: Final[dict[str, Row]] = {
     "bots.fall_back": Row(partial(fall_back, failed=BOT), HAS_SESSION),
     "bots.fall_back from another bot": Row(partial(fall_back, failed="bot:0"), NOWHERE),
     "offering.begin a re-INVITE": Row(
-        lambda d: offering.begin(d, INVITE.cseq, INVITE, has_offer=True),
+        lambda d: offering.begin(d, INVITE.cseq, INVITE, OFFER),
         ANSWERED,
         move=IDLE_MOVES,
         refresh=IDLE_REFRESHES,
     ),
     "offering.begin an UPDATE": Row(
-        lambda d: offering.begin(d, THEIR_CSEQ + 1, None, has_offer=True),
+        lambda d: offering.begin(d, THEIR_CSEQ + 1, None, OFFER),
         ANSWERED,
         move=IDLE_MOVES,
         refresh=IDLE_REFRESHES,
     ),
     "offering.begin with a CSeq served before": Row(
-        lambda d: offering.begin(d, THEIR_CSEQ, None, has_offer=True), NOWHERE
+        lambda d: offering.begin(d, THEIR_CSEQ, None, OFFER), NOWHERE
     ),
-    "offering.begin a copy": Row(lambda d: offering.begin(d, COPY.cseq, COPY, has_offer=True), NOWHERE),
+    "offering.begin a copy": Row(lambda d: offering.begin(d, COPY.cseq, COPY, OFFER), NOWHERE),
     "offering.begin beside another": Row(
-        lambda d: offering.begin(d, INVITE.cseq, INVITE, has_offer=True), NOWHERE, given=their_offer
+        lambda d: offering.begin(d, INVITE.cseq, INVITE, OFFER), NOWHERE, given=their_offer
     ),
-    "offering.settle": Row(lambda d: offering.settle(d, SETTLED), ANSWERED),
+    "offering.settle": Row(lambda d: offering.settle(d, SETTLED), ANSWERED, given=their_offer),
     "offering.settle with our offer": Row(
-        lambda d: offering.settle(d, replace(SETTLED, is_changed=False, has_offer=True)), ANSWERED
+        lambda d: offering.settle(d, replace(SETTLED, is_changed=False, has_offer=True)),
+        ANSWERED,
+        given=their_offer,
     ),
+    "offering.settle an UPDATE without an offer": Row(
+        lambda d: offering.settle(d, replace(SETTLED, is_changed=False, remote_sdp=b"", final=b"")), ANSWERED
+    ),
+    "offering.settle what another edge settled": Row(lambda d: offering.settle(d, SETTLED), NOWHERE),
     "offering.withdraw": Row(offering.withdraw, ANSWERED, given=their_offer),
+    "offering.withdraw what another edge settled": Row(offering.withdraw, NOWHERE),
     "offering.acknowledge the answer": Row(
         partial(acknowledge, cseq=THEIR_CSEQ), JUST_ANSWERED, calls.CALL_STATE_ESTABLISHED
     ),

@@ -69,6 +69,7 @@ class Inside:
         self.deadlines = parts.served.deadlines
         self.moves = parts.reinviting.moves
         self.intake = parts.intake
+        self.offers = parts.offers
         self.events = parts.events
         self.resumption = parts.resumption
 

@@ -9,7 +9,14 @@ from typing import Final
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay
 from sipgw.control import ControlError, RelayRefused, RelayUnreachable
-from sipgw.sip import RequestReceived, SipRequest, SipResponse, response_destination, serialize
+from sipgw.sip import (
+    RequestReceived,
+    SipRequest,
+    SipResponse,
+    parse_message,
+    response_destination,
+    serialize,
+)
 from sipgw.sip_edge.call.ending import End
 from sipgw.sip_edge.call.live_calls import log_of
 from sipgw.sip_edge.call.served_calls import ServedCalls
@@ -23,8 +30,8 @@ from sipgw.sip_edge.record import offering
 from sipgw.sip_edge.record.offering import Answer, Obstacle, Settled
 from sipgw.sip_edge.sip.admission import ALLOW
 from sipgw.sip_edge.sip.dialogs import target_of
-from sipgw.sip_edge.sip.invite_records import invite_record
-from sipgw.sip_edge.sip.responses import response_to, retry_after
+from sipgw.sip_edge.sip.invite_records import address_of, endpoint_of, invite_record
+from sipgw.sip_edge.sip.responses import rejection_response, response_to, retry_after
 from sipgw.sip_edge.sip.signalling import Signalling
 
 _RETRY_AFTER_S: Final = 2
@@ -68,11 +75,14 @@ class Offers:
             return
         self._sip.respond(event.key, response_to(event.request, 100))
         try:
-            await self._exchange(event, record, is_invite=True)
+            saved, ok = await self._serve(event.request, await self._intend(event, record))
         except CallOver as over:
             if over.record is None or not _is_copy(event.request, over.record):
                 raise
             self._respond_again(event, over.record)
+            return
+        destination = response_destination(event.request.via, event.source)
+        self._responses.send(saved.call_id, ok, event.key, destination)
 
     def _respond_again(self, event: RequestReceived, record: calls.CallSession) -> None:
         """Send the saved final response, without a transaction, because another edge serves this INVITE."""
@@ -83,7 +93,31 @@ class Offers:
 
     async def update(self, event: RequestReceived, record: calls.CallSession) -> None:
         """Serve an UPDATE, with an offer or only as a target refresh."""
-        await self._exchange(event, record, is_invite=False)
+        _, ok = await self._serve(event.request, await self._intend(event, record))
+        self._sip.respond(event.key, ok)
+
+    async def go_on(self, record: calls.CallSession) -> None:
+        """Serve an offer of the peer whose edge died before it responded.
+
+        A caller that got the 100 to its re-INVITE does not send it again (RFC 3261 §17.1.1.2). Without this
+        it waits in vain, and nothing else may change the media.
+        """
+        intended = await self._records.update(record.call_id, offering.is_begun, known=record)
+        pending = intended.legs[0].pending_offer
+        request = parse_message(pending.request) if pending.request else None
+        if not isinstance(request, SipRequest):  # begun by an edge of an older release
+            await self._withdraw(intended)
+            return
+        destination = response_destination(request.via, address_of(pending.source))
+        try:
+            saved, ok = await self._serve(request, intended)
+        except Rejected as rejected:
+            self._sip.send(rejection_response(request, rejected), destination)
+            return
+        if request.method == "INVITE":
+            self._responses.send(saved.call_id, ok, None, destination)
+        else:
+            self._sip.send(ok, destination)
 
     async def acknowledged(self, ack: SipRequest, record: calls.CallSession) -> None:
         """Take the ACK of our 2xx.
@@ -159,9 +193,13 @@ class Offers:
         end = End(calls.END_CAUSE_REJECTED, f"no usable answer to our offer: {rejected}")
         await self._ending.end(record.call_id, end)
 
-    async def _exchange(self, event: RequestReceived, record: calls.CallSession, *, is_invite: bool) -> None:
-        request = event.request
-        intended = await self._intend(event, record, is_invite=is_invite)
+    async def _serve(
+        self, request: SipRequest, intended: calls.CallSession
+    ) -> tuple[calls.CallSession, SipResponse]:
+        """Carry out an offer that the record has as begun; return the record, and the 200 saved in it.
+
+        Raises Rejected: the offer is withdrawn.
+        """
         try:
             outcome = self._negotiate(request, intended)
             if outcome.is_changed:
@@ -178,32 +216,29 @@ class Offers:
             log_of(intended).warning("modify_failed", error=str(error))
             await self._withdraw(intended)
             raise Rejected(500, "Media Relay Trouble", headers=retry_after(_RETRY_AFTER_S)) from error
-        ok = self._ok(request, intended, outcome, is_invite=is_invite)
-        saved = await self._settle(request, intended, outcome, ok, is_invite=is_invite)
+        ok = self._ok(request, intended, outcome)
+        saved = await self._settle(request, intended, outcome, ok)
         log_of(saved).info(
             "media_changed" if outcome.is_changed else "media_confirmed",
             method=request.method,
             on_hold=saved.legs[0].on_hold,
         )
-        if is_invite:
-            destination = response_destination(request.via, event.source)
-            self._responses.send(saved.call_id, ok, event.key, destination)
-        else:
-            self._sip.respond(event.key, ok)
+        return saved, ok
 
-    async def _intend(
-        self, event: RequestReceived, record: calls.CallSession, *, is_invite: bool
-    ) -> calls.CallSession:
+    async def _intend(self, event: RequestReceived, record: calls.CallSession) -> calls.CallSession:
         """Save that the peer's offer is being served.
 
         Raises Rejected for offers that cross: 491, 500 (RFC 3261 §14.2).
         """
-        cseq, has_offer = event.request.cseq.number, bool(event.request.body)
-        invite = invite_record(event) if is_invite else None
+        request, cseq = event.request, event.request.cseq.number
+        invite = invite_record(event) if request.method == "INVITE" else None
+        offer = None
+        if request.body or invite is not None:
+            offer = calls.PendingOffer(request=serialize(request), source=endpoint_of(event.source))
         try:
             return await self._records.update(
                 record.call_id,
-                lambda draft: offering.begin(draft, cseq, invite, has_offer=has_offer),
+                lambda draft: offering.begin(draft, cseq, invite, offer),
                 known=record,
             )
         except CallOver as over:
@@ -230,15 +265,13 @@ class Offers:
             )
         return _Outcome(described, is_changed=True)
 
-    def _ok(
-        self, request: SipRequest, record: calls.CallSession, outcome: _Outcome, *, is_invite: bool
-    ) -> SipResponse:
+    def _ok(self, request: SipRequest, record: calls.CallSession, outcome: _Outcome) -> SipResponse:
         return response_to(
             request,
             200,
             headers=(ALLOW,),
             contact=self._local.contact(record.call_id),
-            body=outcome.described.sdp if is_invite or request.body else b"",
+            body=outcome.described.sdp if request.method == "INVITE" or request.body else b"",
         )
 
     async def _settle(
@@ -247,8 +280,6 @@ class Offers:
         record: calls.CallSession,
         outcome: _Outcome,
         ok: SipResponse,
-        *,
-        is_invite: bool,
     ) -> calls.CallSession:
         settled = Settled(
             remote_sdp=request.body,
@@ -258,7 +289,7 @@ class Offers:
             is_held=outcome.described.is_held,
             remote_target=target_of(request),
             local_target=self._local.uri(record.call_id),
-            final=serialize(ok) if is_invite else b"",
+            final=serialize(ok) if request.method == "INVITE" else b"",
             generation=record.version,
         )
         return await self._records.update(

@@ -69,6 +69,7 @@ class Claims:
         self._losses = losses
         self._resumption = resumption
         self._ending_since: dict[str, float] = {}
+        self._edges_before: frozenset[Identity] = frozenset()
 
     async def sweep(self) -> None:
         """Claim calls that no live edge owns, and drop calls that this edge owns no more, in all partitions.
@@ -82,9 +83,14 @@ class Claims:
         for call_id in owned:
             calls_of[partition_of(call_id)].append(call_id)
 
+        edges_now = frozenset(self._edges.live)
+        is_edge_gone = not self._edges_before <= edges_now
+
         async def one(partition: int) -> None:
             async with room:
                 await self._sweep_partition(partition, calls_of[partition])
+                if is_edge_gone and calls_of[partition]:
+                    await self._catch_up(partition)
 
         live_here = set(owned)
         self._ending_since = {k: v for k, v in self._ending_since.items() if k in live_here}
@@ -92,6 +98,7 @@ class Claims:
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
+        self._edges_before = edges_now
 
     async def _sweep_partition(self, partition: int, owned: list[str]) -> None:
         owners = await self._index.owners(partition)
@@ -104,6 +111,13 @@ class Claims:
             for edge in gone:
                 for record in await self._index.owned_by(edge, partition):
                     await self._claim(record)
+
+    async def _catch_up(self, partition: int) -> None:
+        """Read what an edge that is gone did to calls of ours: it may have left an offer that it served."""
+        for record in await self._index.owned_by(self._me, partition):
+            known = self._records.copy_of(record.call_id)
+            if known is not None and known.version < record.version:
+                await self._records.reload(record.call_id)
 
     async def claim_stranded(self, edge: Identity) -> None:
         """Claim the calls of a silent edge whose relay is silent too.

@@ -16,8 +16,10 @@ from sipgw.sip_edge import metrics
 from sipgw.sip_edge.call.ending import End
 from sipgw.sip_edge.call.live_calls import log_of
 from sipgw.sip_edge.call.served_calls import ServedCalls
+from sipgw.sip_edge.dialog.offers import Offers
 from sipgw.sip_edge.move.moves import Moves
 from sipgw.sip_edge.process import Process
+from sipgw.sip_edge.record import offering
 from sipgw.sip_edge.record.states import UNANSWERED
 
 _LOOK_S: Final = 1.0
@@ -33,6 +35,7 @@ class Duty(StrEnum):
     END = "end"
     SET_UP = "set up"
     MOVE = "move"
+    OFFER = "offer"
     DEADLINE = "deadline"
 
 
@@ -41,9 +44,13 @@ _PATIENCE_S: Final = {
     Duty.END: 0.2,
     Duty.SET_UP: 2.0,
     Duty.MOVE: 2.0,
+    Duty.OFFER: 3.0,
     Duty.DEADLINE: 0.2,
 }
-"""How long a duty may be neglected. A call that was just claimed is adopted first, which takes a second."""
+"""How long a duty may be neglected.
+
+A call that was just claimed is adopted first, which takes a second. An offer may be served by another edge.
+"""
 
 
 @dataclass(slots=True)
@@ -58,12 +65,13 @@ class _Neglected:
 class Rescue:
     """Checks calls as long as the edge runs; `note_crash` makes it check soon."""
 
-    def __init__(self, process: Process, served: ServedCalls, moves: Moves) -> None:
+    def __init__(self, process: Process, served: ServedCalls, moves: Moves, offers: Offers) -> None:
         self._records = served.records
         self._live = served.live
         self._ending = served.ending
         self._deadlines = served.deadlines
         self._moves = moves
+        self._offers = offers
         self._tasks = process.tasks
         self._wake = asyncio.Event()
         self._neglected: dict[str, _Neglected] = {}
@@ -116,6 +124,8 @@ class Rescue:
             return Duty.SET_UP
         if live is not None and record.HasField("move") and not live.is_moving:
             return Duty.MOVE
+        if offering.is_begun(record):
+            return Duty.OFFER
         return Duty.DEADLINE if self._deadlines.is_overdue(record) else None
 
     def _take_up(self, record: calls.CallSession, one: _Neglected, now_s: float) -> None:
@@ -145,6 +155,8 @@ class Rescue:
                 return self._ending.end(record.call_id, end, as_owner=True)
             case Duty.MOVE:
                 return self._go_on_moving(record)
+            case Duty.OFFER:
+                return self._offers.go_on(record)
             case Duty.DEADLINE:
                 return self._deadlines.obey(record)
             case _:

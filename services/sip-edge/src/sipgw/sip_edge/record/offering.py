@@ -75,22 +75,37 @@ def obstacle_to(record: calls.CallSession, cseq: int, invite: calls.InviteState 
     return None
 
 
-def begin(draft: calls.CallSession, cseq: int, invite: calls.InviteState | None, *, has_offer: bool) -> bool:
-    """Note that the peer's request is being served. A re-INVITE without an offer asks for ours."""
+def begin(
+    draft: calls.CallSession,
+    cseq: int,
+    invite: calls.InviteState | None,
+    offer: calls.PendingOffer | None,
+) -> bool:
+    """Note that the peer's request is being served. `offer`: None for an UPDATE without one.
+
+    A re-INVITE without an offer asks for ours.
+    """
     if obstacle_to(draft, cseq, invite) is not None:
         return False
     leg = draft.legs[0]
     leg.dialog.remote_cseq = cseq
     if invite is not None:
         leg.invite.CopyFrom(invite)
-    if has_offer or invite is not None:
+    if offer is not None:
         leg.offer_pending = calls.OFFER_PENDING_REMOTE
+        leg.pending_offer.CopyFrom(offer)
     return True
+
+
+def is_begun(record: calls.CallSession) -> bool:
+    """Tell whether an offer of the peer is being served."""
+    return record.state in ANSWERED and record.legs[0].offer_pending == calls.OFFER_PENDING_REMOTE
 
 
 def settle(draft: calls.CallSession, settled: Settled) -> bool:
     """Note what was agreed; the 200 is about to be sent."""
-    if draft.state not in ANSWERED:
+    was_pending = bool(settled.final or settled.remote_sdp)
+    if draft.state not in ANSWERED or (was_pending and not is_begun(draft)):
         return False
     leg = draft.legs[0]
     if settled.is_changed:
@@ -100,6 +115,7 @@ def settle(draft: calls.CallSession, settled: Settled) -> bool:
     if settled.remote_sdp:
         leg.on_hold = settled.is_held
     leg.offer_pending = calls.OFFER_PENDING_LOCAL if settled.has_offer else calls.OFFER_PENDING_UNSPECIFIED
+    leg.ClearField("pending_offer")
     if settled.remote_target:
         leg.dialog.remote_target = settled.remote_target
     leg.local_target = settled.local_target
@@ -111,11 +127,15 @@ def settle(draft: calls.CallSession, settled: Settled) -> bool:
 
 def withdraw(draft: calls.CallSession) -> bool:
     """Forget an offer that failed; the session stays as it was (RFC 3261 §14.2)."""
-    if draft.state not in ANSWERED:
+    if not is_begun(draft):
         return False
     leg = draft.legs[0]
     leg.offer_pending = calls.OFFER_PENDING_UNSPECIFIED
-    leg.invite.ack_seen = True
+    leg.ClearField("pending_offer")
+    if (
+        leg.invite.cseq == leg.dialog.remote_cseq
+    ):  # not for an UPDATE: our 200 to the INVITE still wants its ACK
+        leg.invite.ack_seen = True
     return True
 
 

@@ -488,6 +488,7 @@ class Leg(_message.Message):
     OFFER_PENDING_FIELD_NUMBER: _builtins.int
     ON_HOLD_FIELD_NUMBER: _builtins.int
     LOCAL_TARGET_FIELD_NUMBER: _builtins.int
+    PENDING_OFFER_FIELD_NUMBER: _builtins.int
     leg_id: _builtins.str
     """"a" the caller's, "b" ... others"""
     direction: Global___LegDirection.ValueType
@@ -503,6 +504,10 @@ class Leg(_message.Message):
     def dialog(self) -> Global___DialogState: ...
     @_builtins.property
     def invite(self) -> Global___InviteState: ...
+    @_builtins.property
+    def pending_offer(self) -> Global___PendingOffer:
+        """with OFFER_PENDING_REMOTE: the peer's request, until it has its response"""
+
     def __init__(
         self,
         *,
@@ -516,14 +521,39 @@ class Leg(_message.Message):
         offer_pending: Global___OfferPending.ValueType = ...,
         on_hold: _builtins.bool = ...,
         local_target: _builtins.str = ...,
+        pending_offer: Global___PendingOffer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["dialog", b"dialog", "invite", b"invite"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dialog", b"dialog", "invite", b"invite", "pending_offer", b"pending_offer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dialog", b"dialog", "direction", b"direction", "invite", b"invite", "leg_id", b"leg_id", "local_sdp", b"local_sdp", "local_sdp_version", b"local_sdp_version", "local_target", b"local_target", "offer_pending", b"offer_pending", "on_hold", b"on_hold", "remote_sdp", b"remote_sdp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dialog", b"dialog", "direction", b"direction", "invite", b"invite", "leg_id", b"leg_id", "local_sdp", b"local_sdp", "local_sdp_version", b"local_sdp_version", "local_target", b"local_target", "offer_pending", b"offer_pending", "on_hold", b"on_hold", "pending_offer", b"pending_offer", "remote_sdp", b"remote_sdp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Leg: _TypeAlias = Leg  # noqa: Y015
+
+@_typing.final
+class PendingOffer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    request: _builtins.bytes
+    """as received, its Via stamped; an edge can serve it again from here"""
+    @_builtins.property
+    def source(self) -> Global___Endpoint: ...
+    def __init__(
+        self,
+        *,
+        request: _builtins.bytes = ...,
+        source: Global___Endpoint | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PendingOffer: _TypeAlias = PendingOffer  # noqa: Y015
 
 @_typing.final
 class DialogState(_message.Message):
