@@ -86,17 +86,18 @@ def test_bytes_that_are_no_utf8_come_back():
     ("data", "line", "says"),
     [
         (b"", 0, "begins with v=0"),
-        (b"hello", 1, "expected <letter>=<value>"),
+        (b"hello", 0, "begins with v=0"),
+        (b"v=0\ns=-\n", 0, "o= is missing"),
+        (b"v=0\r\nnot sdp", 0, "o= is missing"),
         (b"v=1\no=- 1 1 IN IP4 h\n", 1, "begins with v=0"),
         (b"o=- 1 1 IN IP4 h\nv=0\n", 1, "begins with v=0"),
-        (b"v=0\ns=-\n", 0, "o= is missing"),
-        (b"v=0\no=- 1 1 IN\n", 2, "o= has 6 words, found 4"),
         (b"v=0\no=- 1 1 IN IP4 h\nc=IN IP5 192.0.2.1\n", 3, "c= is"),
         (b"v=0\no=- 1 1 IN IP4 h\n\nm=audio x RTP/AVP 0\n", 4, "no port: 'x'"),
         (b"v=0\no=- 1 1 IN IP4 h\nm=audio 70000 RTP/AVP 0\n", 3, "no port"),
         (b"v=0\no=- 1 1 IN IP4 h\nm=audio 4000/0 RTP/AVP 0\n", 3, "no port"),
         (b"v=0\no=- 1 1 IN IP4 h\nm=audio\n", 3, "m= is"),
-        (b"v=0\no=- 1 1 IN IP4 h\n a=x\n", 3, "expected <letter>=<value>"),
+        (b"v=0\no=- 1 1 IN IP4 h\nm=audio 4000 RTP/AVP 0\nc=IN\n", 4, "c= is"),
+        (b"v=0\no=- 1 1 IN IP4 h\nc=\nm=audio 4000 RTP/AVP 0\n", 3, "c= is"),
     ],
 )
 def test_what_is_no_description_is_refused_with_its_line(data: bytes, line: int, says: str):
@@ -105,6 +106,78 @@ def test_what_is_no_description_is_refused_with_its_line(data: bytes, line: int,
     assert caught.value.line == line
     assert says in caught.value.problem
     assert caught.value.sip_status == 400
+
+
+@pytest.mark.parametrize(
+    ("line", "origin"),
+    [
+        ("o=- 1 2 IN IP4 192.0.2.1 ", Origin("-", "1", "2", "192.0.2.1")),
+        ("o=John Q Smith 1 2 IN IP4 192.0.2.1", Origin("John Q Smith", "1", "2", "192.0.2.1")),
+        ("o=IN 1 2 IN IP6 ::1", Origin("IN", "1", "2", "::1", "IP6")),
+        ("o=1 2 IN IP4 192.0.2.1", Origin("-", "1", "2", "192.0.2.1")),
+        ("o=- 1 2 IN IP4 192.0.2.1 more words", Origin("-", "1", "2", "192.0.2.1")),
+        ("o=- 1 2 IN IP4", Origin("-", "1", "2", "0.0.0.0")),
+        ("o=- 1 2 IN", Origin("-", "1", "2", "0.0.0.0")),
+        ("o=7", Origin("-", "7", "0", "0.0.0.0")),
+        ("o=", Origin("-", "0", "0", "0.0.0.0")),
+        ("b=AS:1", Origin("-", "0", "0", "0.0.0.0")),
+    ],
+)
+def test_an_odd_origin_costs_nothing(line: str, origin: Origin):
+    session = SessionDescription.parse(f"v=0\n{line}\nm=audio 4000 RTP/AVP 0\n".encode())
+    assert (session.origin, session.media[0].port) == (origin, 4000)
+    assert SessionDescription.parse(session.to_bytes()) == session
+
+
+BLANKS = [" ", "\t", " \t ", "\0", "\0\0 ", "\x0b", "\u00a0"]
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+def test_blanks_and_nuls_at_the_ends_of_lines_mean_nothing(blank: str):
+    text = RFC_EXAMPLE.decode() + "a=sendonly\na=rtcp-mux\na=rtcp:53020 IN IP6 2001:db8::3\na=ptime:30\n"
+    plain = SessionDescription.parse(text.encode())
+    assert SessionDescription.parse(text.replace("\n", f"{blank}\r\n").encode()) == plain
+    assert SessionDescription.parse((text + blank).encode()) == plain
+    assert plain.direction_of(plain.media[2]) is Direction.SENDONLY
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+@pytest.mark.parametrize(
+    "style", ["a={} ", "a= {}", "a={}\t", "a={}\0", "a={}:", "a={} : ", " a={}", "a ={}", "a={}"]
+)
+def test_a_direction_counts_however_it_is_spaced(direction: Direction, style: str):
+    for spelled in (direction.value, direction.value.upper()):
+        session = parse("m=audio 4000 RTP/AVP 0", style.format(spelled))
+        assert session.direction_of(session.media[0]) is direction
+
+
+@pytest.mark.parametrize(
+    "junk",
+    ["hello", "--boundary--", "\0", "=", "a", "1=x", "ä=x", "a: b", "candidate:1 1 udp", "  ", "\ufeff"],
+)
+def test_a_line_that_is_none_costs_nothing(junk: str):
+    lines = ("c=IN IP4 192.0.2.1", "m=audio 4000 RTP/AVP 0 8", "a=ptime:30", "a=sendonly")
+    whole = parse(*lines)
+    for place in range(len(lines) + 1):
+        assert parse(*lines[:place], junk, *lines[place:]) == whole
+
+
+@pytest.mark.parametrize(
+    "line", ["m=video", "m=video x RTP/AVP 31", "m=", "m=image 70000 udptl t38", "m=text 5/0 RTP/AVP 98"]
+)
+def test_a_stream_that_is_no_audio_keeps_its_place_however_malformed(line: str):
+    session = parse("c=IN IP4 192.0.2.1", line, "c=IN IP5 x", "m=audio 4000 RTP/AVP 0")
+    assert [media.port for media in session.media][1] == 4000
+    assert SessionDescription.parse(session.to_bytes()) == session
+
+
+def test_a_byte_order_mark_costs_nothing():
+    assert SessionDescription.parse(b"\xef\xbb\xbf" + RFC_EXAMPLE) == SessionDescription.parse(RFC_EXAMPLE)
+
+
+def test_a_malformed_connection_that_no_audio_needs_costs_nothing():
+    session = parse("c=IN", "m=audio 4000 RTP/AVP 0", "c=IN IP4 192.0.2.1")
+    assert session.connection_of(session.media[0]) == Connection("192.0.2.1")
 
 
 def test_static_payload_types_need_no_rtpmap():
@@ -200,7 +273,9 @@ def test_reversing_a_direction_twice_changes_nothing(direction: Direction):
 
 
 words = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1, max_size=12)
-values = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=0, max_size=30)
+values = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), min_size=0, max_size=30).map(
+    str.strip
+)
 attributes = st.lists(
     st.builds(Attribute, words, st.none() | values).filter(lambda one: ":" not in one.name), max_size=4
 ).map(tuple)

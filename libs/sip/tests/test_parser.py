@@ -116,7 +116,8 @@ def test_text_that_is_not_utf8_is_read_as_latin1(sip_text) -> None:
         ({"cseq": None}, "Missing CSeq"),
         ({"via": "SIP/2.0/UDP h;;"}, "Malformed Via Parameters"),
         ({"from_": '"x <sip:a@b>'}, "Malformed From"),
-        ({"to": "<sip:>"}, "Malformed To URI"),
+        ({"to": '"x" <sip:'}, "Malformed To"),
+        ({"to": "<sip:a@b>;tag=a b"}, "Malformed To Parameters"),
         ({"call_id": ""}, "Malformed Call-ID"),
         ({"call_id": "a b"}, "Malformed Call-ID"),
         ({"cseq": "INVITE"}, "Malformed CSeq"),
@@ -134,8 +135,9 @@ def test_text_that_is_not_utf8_is_read_as_latin1(sip_text) -> None:
         ({"l": "0"}, "Multiple Content-Length"),
         ({"contact": '<sip:a@b, "x"'}, "Unterminated Quote"),
         ({"contact": "sip:a@b?x=y"}, "Malformed Contact"),
-        ({"record_route": "<sip:a@b>;;"}, "Malformed Record-Route Parameters"),
-        ({"bad name": "x"}, "Malformed Header Line"),
+        ({"contact": "<a@b>"}, "Malformed Contact URI"),
+        ({"record_route": "<sip:a@b:x>"}, "Malformed Record-Route URI"),
+        ({"require x": "100rel"}, "Malformed Header Line"),
     ],
 )
 def test_a_malformed_request_is_400_and_can_be_answered(
@@ -146,6 +148,63 @@ def test_a_malformed_request_is_400_and_can_be_answered(
     assert (error.status, error.reason) == (400, reason)
     assert error.request is not None
     assert error.request.method == "INVITE"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bad name": "x"},
+        {"subject": "x\r\nno colon"},
+        {"subject": "x\r\nX-Broken line: a"},
+        {"subject": "x\r\n: no name"},
+        {"record_route": "<sip:a@b>;;"},
+        {"to": "<sip:>"},
+        {"from_": '""x"" <sip:@h>;tag=1;'},
+        {"contact": "Bell, A <sip:a@h;x=;>;"},
+        {"p_asserted_identity": '"x <sip:>'},
+        {"accept": '"x'},
+        {"supported": '"x'},
+        {"user_agent": "\x00"},
+        {"date": "?"},
+    ],
+)
+def test_what_is_only_copied_or_not_used_may_break_the_grammar(change: dict[str, str], sip_text) -> None:
+    request = parse_message(sip_text(INVITE, **change))
+    assert request.method == "INVITE"
+    for name in ("Accept", "Supported", "Require", "Allow"):
+        assert isinstance(request.tokens(name), tuple)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"contact": "<a@b>"},
+        {"contact": '"open <sip:a@b>'},
+        {"record_route": "<sip:a@b:x>"},
+        {"max_forwards": "-1"},
+        {"max_forwards": "1\r\nMax-Forwards: 2"},
+        {"c": "text/plain\r\nContent-Type: text/plain"},
+        {"to": "<sip:>;tag=1"},
+    ],
+)
+def test_a_response_is_read_without_what_it_need_not_have(change: dict[str, str], sip_text) -> None:
+    response = parse_message(sip_text("SIP/2.0 200 OK", cseq="1 INVITE", **change))
+    assert isinstance(response, SipResponse)
+    assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"via": "SIP/2.0/UDP h;;"}, {"cseq": "x"}, {"call_id": ""}, {"to": "<sip:a@b>;tag=a b"}, {"l": "9"}],
+)
+def test_what_identifies_a_response_is_read_strictly(change: dict[str, str], sip_text) -> None:
+    refused(sip_text("SIP/2.0 200 OK", **{"cseq": "1 INVITE", **change}))
+
+
+def test_within_a_dialog_a_record_route_is_not_read(sip_text) -> None:
+    broken = {"record_route": "<sip:a@b:x>"}
+    assert parse_message(sip_text(INVITE, to="<sip:b@h>;tag=1", **broken)).to.tag == "1"
+    assert refused(sip_text(INVITE, **broken)).reason == "Malformed Record-Route URI"
 
 
 @pytest.mark.parametrize(

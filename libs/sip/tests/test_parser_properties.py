@@ -67,6 +67,40 @@ def test_an_address_is_the_same_after_a_round_trip(address: NameAddress) -> None
     assert NameAddress.parse(str(address)) == address
 
 
+@given(addresses)
+def test_an_address_that_is_copied_is_the_same_after_a_round_trip(address: NameAddress) -> None:
+    assert NameAddress.parse_copied(str(address)) == address
+
+
+@given(one_line.filter(lambda text: not text.strip(" \t").startswith('"')), tokens)
+def test_no_display_name_hides_uri_or_tag(name: str, tag: str) -> None:
+    """Whatever stands before the URI: only a quote at the very beginning can hide it."""
+    names = [name, f'""{name}""', f'"{name.replace(chr(34), "").replace(chr(92), "")}" {name}']
+    for text in names:
+        text = text.replace(">", "")
+        for parse in (NameAddress.parse, NameAddress.parse_copied):
+            address = parse(f"{text}<sip:bob@example.com>;tag={tag};")
+            assert (str(address.uri), address.tag) == ("sip:bob@example.com", tag)
+            assert parse(str(address)) == address
+
+
+@given(one_line)
+def test_whatever_is_copied_reads_the_same_again_or_is_400(text: str) -> None:
+    for parse in (NameAddress.parse, NameAddress.parse_copied):
+        with contextlib.suppress(SipParseError):
+            address = parse(text)
+            assert parse(str(address)) == address
+
+
+@given(one_line, tokens)
+def test_a_tag_is_read_whole_or_refused(params: str, tag: str) -> None:
+    """No parameter before the tag changes it, and none behind it."""
+    for text in (f"<sip:a@h>;tag={tag};{params}", f"<sip:a@h>;{params};tag={tag}"):
+        with contextlib.suppress(SipParseError):
+            found = NameAddress.parse_copied(text).tag
+            assert found == tag or "tag" in params.lower()
+
+
 @given(vias)
 def test_a_via_is_the_same_after_a_round_trip(via: Via) -> None:
     assert Via.parse(str(via)) == via

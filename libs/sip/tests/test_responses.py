@@ -55,6 +55,24 @@ def test_a_trying_has_no_tag_and_no_route_but_the_timestamp(invite) -> None:
     assert "Timestamp" not in make_response(invite, 180).headers
 
 
+@pytest.mark.parametrize(
+    ("to", "tagged"),
+    [
+        ("<sip:b@h>;", "<sip:b@h>;tag=t1"),
+        ("<sip:b@h>;x=1; ", "<sip:b@h>;x=1;tag=t1"),
+        ("<sip:b@h>;tag=", "<sip:b@h>;tag=t1"),
+        ('"x;tag=1" <sip:b@h>', '"x;tag=1" <sip:b@h>;tag=t1'),
+        ("<sip:b@h>; TAG = own", "<sip:b@h>; TAG = own"),
+        ("<>", "<>;tag=t1"),
+    ],
+)
+def test_our_tag_stands_in_a_to_that_has_none(to: str, tagged: str, sip_text) -> None:
+    request = parse_message(sip_text("INVITE sip:b@h SIP/2.0", to=to))
+    response = make_response(request, 200, to_tag="t1")
+    assert response.headers.get("To") == tagged
+    assert response.to.tag in {"t1", "own"}
+
+
 def test_only_what_makes_a_dialog_copies_record_route(invite, sip_text) -> None:
     assert "Record-Route" in make_response(invite, 200).headers
     assert "Record-Route" not in make_response(invite, 404).headers

@@ -60,7 +60,7 @@ class Attribute:
     def parse(cls, text: str) -> "Attribute":
         """Read the value of an ``a=`` line."""
         name, colon, value = text.partition(":")
-        return cls(name, value if colon else None)
+        return cls(name.strip(), value.strip() if colon else None)
 
     @property
     def line(self) -> SdpLine:
@@ -132,7 +132,7 @@ def first_value(attributes: tuple[Attribute, ...], name: str) -> str | None:
 def stated_direction(attributes: tuple[Attribute, ...]) -> Direction | None:
     """Return the first direction attribute: sendrecv, sendonly, recvonly or inactive."""
     for attribute in attributes:
-        if attribute.value is None and attribute.name.lower() in _DIRECTIONS:
+        if not attribute.value and attribute.name.lower() in _DIRECTIONS:
             return Direction(attribute.name.lower())
     return None
 

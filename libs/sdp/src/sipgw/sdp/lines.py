@@ -1,11 +1,15 @@
-"""SDP as lines (RFC 8866 §5): ``<letter>=<value>``, any line ending, any bytes in the values."""
+"""SDP as lines (RFC 8866 §5): ``<letter>=<value>``, any line ending, any bytes in the values.
 
+Blanks and NULs around a line's parts mean nothing, though the grammar forbids them. What is no line is passed
+over.
+"""
+
+import codecs
 import re
 from dataclasses import dataclass
 
-from sipgw.sdp.errors import SdpParseError
-
 _LINE_END = re.compile(r"\r\n|\n|\r")
+_LINE = re.compile(r"\s*+([A-Za-z])\s*+=(.*)", re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +37,13 @@ class NumberedLine:
 
 
 def split_lines(data: bytes) -> list[NumberedLine]:
-    """Return the lines of a description without blank ones.
-
-    Raises SdpParseError where one is not ``x=...``.
-    """
+    """Return the lines of a description, without the blanks at their ends and without what is no line."""
     lines: list[NumberedLine] = []
-    for number, text in enumerate(_LINE_END.split(data.decode("utf-8", "surrogateescape")), start=1):
-        if not text.strip():
-            continue
-        if text[1:2] != "=" or not text[0].isascii() or not text[0].isalpha():
-            raise SdpParseError(number, f"expected <letter>=<value>, found {text[:40]!r}")
-        lines.append(NumberedLine(number, text[0], text[2:]))
+    text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape").replace("\0", " ")
+    for number, line in enumerate(_LINE_END.split(text), start=1):
+        match = _LINE.fullmatch(line)
+        if match is not None:
+            lines.append(NumberedLine(number, match[1], match[2].strip()))
     return lines
 
 

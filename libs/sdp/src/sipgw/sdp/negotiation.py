@@ -366,7 +366,7 @@ def _describe(
 
 
 def _refuse(stream: MediaDescription) -> MediaDescription:
-    return MediaDescription(stream.kind, 0, stream.protocol, stream.formats[:1])
+    return MediaDescription(stream.kind, 0, stream.protocol, stream.formats[:1] or ("0",))
 
 
 def _key(rtpmap: RtpMap) -> tuple[str, int]:

@@ -1,7 +1,8 @@
 """Session descriptions (RFC 8866) as values; lines that we do not use are kept.
 
-Reading accepts what peers really send (any line order below ``v=``, LF endings, a missing ``s=`` or ``t=``);
-writing uses the order that the RFC demands. Offer and answer are in negotiation.py.
+Reading accepts what peers really send (any line order below ``v=``, LF endings, missing lines, odd ones): an
+error costs the call only where the line decides where audio goes. Writing uses the order of RFC 8866 §5.
+Offers and answers are in other modules.
 """
 
 from collections.abc import Iterable
@@ -13,6 +14,8 @@ from sipgw.sdp.errors import SdpParseError
 from sipgw.sdp.lines import NumberedLine, SdpLine, decimal, join_lines, split_lines
 
 ALWAYS = SdpLine("t", "0 0")
+_UNNAMED = ("0", "0")
+_AUDIO = "audio"
 
 # The order of the kept lines (RFC 8866 §5). c= is 4, a= is 10.
 _RANK = {"i": 0, "u": 1, "e": 2, "p": 3, "b": 5, "t": 6, "r": 6, "z": 7, "k": 8}
@@ -31,13 +34,24 @@ class Origin:
     address_type: str = "IP4"
 
     @classmethod
-    def parse(cls, line: NumberedLine) -> "Origin":
-        """Read an ``o=`` line."""
-        words = line.value.split()
-        if len(words) != 6:
-            raise SdpParseError(line.number, f"o= has 6 words, found {len(words)}")
-        username, session_id, session_version, _network, address_type, address = words
-        return cls(username, session_id, session_version, address, address_type)
+    def parse(cls, value: str) -> "Origin":
+        """Read an ``o=`` line.
+
+        Nothing of a peer's origin is used, so that a name of several words and missing words are no error.
+        """
+        words = value.split()
+        network = [i for i, word in enumerate(words) if word.upper() == "IN"]
+        usual = len(words) - 3
+        at = usual if usual in network else network[-1] if network else min(len(words), 3)
+        who, where = words[:at], words[at + 1 :]
+        session_id, session_version = (*who[-2:], *_UNNAMED[len(who[-2:]) :])
+        return cls(
+            " ".join(who[:-2]) or "-",
+            session_id,
+            session_version,
+            where[1] if len(where) > 1 else "0.0.0.0",
+            where[0] if where else "IP4",
+        )
 
     @property
     def line(self) -> SdpLine:
@@ -61,7 +75,7 @@ class Connection:
     def parse(cls, line: NumberedLine) -> "Connection":
         """Read a ``c=`` line."""
         words = line.value.split()
-        if len(words) != 3 or words[0].upper() != "IN" or words[1].upper() not in ("IP4", "IP6"):
+        if len(words) < 3 or words[0].upper() != "IN" or words[1].upper() not in ("IP4", "IP6"):
             raise SdpParseError(line.number, f"c= is 'IN IP4|IP6 <address>', found {line.value[:60]!r}")
         return cls(words[2], words[1].upper())
 
@@ -153,16 +167,19 @@ class SessionDescription:
         session_lines, media_sections = _split_sections(lines[1:])
         section = _Section.of(session_lines, own="os")
         origin = section.own.get("o")
-        if origin is None:
-            raise SdpParseError(0, "o= is missing")
+        media = tuple(_parse_media(lines) for lines in media_sections)
+        if origin is None and not media:
+            raise SdpParseError(0, "o= is missing, and so are streams")
+        if section.bad_connection is not None and _lacks_connection(media):
+            raise section.bad_connection
         name = section.own.get("s")
         has_time = any(line.letter == "t" for line in section.other_lines)
         return cls(
-            origin=Origin.parse(origin),
+            origin=Origin.parse(origin.value if origin else ""),
             name=name.value if name else "-",
             connection=section.connection,
             attributes=section.attributes,
-            media=tuple(_parse_media(media) for media in media_sections),
+            media=media,
             other_lines=section.other_lines if has_time else _in_order((*section.other_lines, ALWAYS)),
         )
 
@@ -194,6 +211,7 @@ class _Section:
 
     own: dict[str, NumberedLine]
     connection: Connection | None
+    bad_connection: SdpParseError | None
     attributes: tuple[Attribute, ...]
     other_lines: tuple[SdpLine, ...]
 
@@ -201,6 +219,7 @@ class _Section:
     def of(cls, lines: Iterable[NumberedLine], own: str) -> "_Section":
         found: dict[str, NumberedLine] = {}
         connection: Connection | None = None
+        fault: SdpParseError | None = None
         attributes: list[Attribute] = []
         others: list[SdpLine] = []
         for line in lines:
@@ -209,10 +228,13 @@ class _Section:
             elif line.letter == "a":
                 attributes.append(Attribute.parse(line.value))
             elif line.letter == "c":
-                connection = connection or Connection.parse(line)
+                try:
+                    connection = connection or Connection.parse(line)
+                except SdpParseError as error:
+                    fault = fault or error
             else:
                 others.append(line.bare)
-        return cls(found, connection, tuple(attributes), _in_order(others))
+        return cls(found, connection, None if connection else fault, tuple(attributes), _in_order(others))
 
 
 def _split_sections(lines: list[NumberedLine]) -> tuple[list[NumberedLine], list[list[NumberedLine]]]:
@@ -224,26 +246,35 @@ def _split_sections(lines: list[NumberedLine]) -> tuple[list[NumberedLine], list
     return sections[0], sections[1:]
 
 
+def _lacks_connection(media: tuple[MediaDescription, ...]) -> bool:
+    """Tell whether any audio, or all without media, would need the session's c= line."""
+    return not media or any(one.kind == _AUDIO and one.connection is None for one in media)
+
+
 def _parse_media(lines: list[NumberedLine]) -> MediaDescription:
+    """Read a stream. Of one that is no audio and so refused, only the place in the list has to be known."""
+    section = _Section.of(lines[1:], own="")
     head = lines[0]
-    words = head.value.split()
-    if len(words) < 3:
-        raise SdpParseError(head.number, "m= is '<kind> <port> <protocol> <format>...'")
-    port_text, slash, count_text = words[1].partition("/")
+    kind, *words = head.value.split() or ["-"]
+    port_text, slash, count_text = words[0].partition("/") if words else ("", "", "")
     port = decimal(port_text, 65535)
     port_count = decimal(count_text, 65535) if slash else 1
-    if port is None or not port_count:
-        raise SdpParseError(head.number, f"no port: {words[1][:20]!r}")
-    section = _Section.of(lines[1:], own="")
+    if kind.lower() == _AUDIO:
+        if len(words) < 2:
+            raise SdpParseError(head.number, "m= is '<kind> <port> <protocol> <format>...'")
+        if port is None or not port_count:
+            raise SdpParseError(head.number, f"no port: {words[0][:20]!r}")
+        if section.bad_connection is not None:
+            raise section.bad_connection
     return MediaDescription(
-        kind=words[0].lower(),
-        port=port,
-        protocol=words[2],
-        formats=tuple(words[3:]),
+        kind=kind.lower(),
+        port=port or 0,
+        protocol=words[1] if len(words) > 1 else "RTP/AVP",
+        formats=tuple(words[2:]),
         connection=section.connection,
         attributes=section.attributes,
         other_lines=section.other_lines,
-        port_count=port_count,
+        port_count=port_count or 1,
     )
 
 

@@ -24,7 +24,7 @@ from sipgw.sip.ok_retransmission import OkRetransmission, OkState
 from sipgw.sip.parser import ParserLimits, parse_message
 from sipgw.sip.readings import CSeq
 from sipgw.sip.requests import make_ack, make_cancel, new_request
-from sipgw.sip.responses import make_response
+from sipgw.sip.responses import make_response, tagged_to
 from sipgw.sip.routing import Address, response_destination
 from sipgw.sip.serializer import serialize
 from sipgw.sip.status import reason_phrase
@@ -89,4 +89,5 @@ __all__ = [
     "refreshed_target",
     "response_destination",
     "serialize",
+    "tagged_to",
 ]

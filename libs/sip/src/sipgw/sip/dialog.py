@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from sipgw.sip.address import NameAddress
-from sipgw.sip.errors import OutOfOrder
+from sipgw.sip.errors import OutOfOrder, SipParseError
 from sipgw.sip.message import SipRequest, SipResponse
 from sipgw.sip.methods import TARGET_REFRESH
 from sipgw.sip.requests import new_request
@@ -47,13 +47,17 @@ def is_in_dialog(request: SipRequest, call_id: str, local_tag: str, remote_tag: 
 def refreshed_target(message: SipRequest | SipResponse) -> SipUri | OtherUri | None:
     """Return the remote target that a message sets (RFC 3261 §12.2); None: the dialog keeps its target.
 
-    That is the Contact of a target refresh or of a 2xx to one.
+    That is the Contact of a target refresh or of a 2xx to one. A Contact of a 2xx that cannot be read sets
+    none: the peer cannot be told, and the dialog has a target.
     """
     if message.cseq.method not in TARGET_REFRESH:
         return None
     if isinstance(message, SipResponse) and not message.is_success:
         return None
-    contact = message.contact
+    try:
+        contact = message.contact
+    except SipParseError:
+        return None
     return contact.uri if contact else None
 
 

@@ -13,12 +13,13 @@ from sipgw.sip.errors import SipParseError
 TOKEN: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]++")
 HOST: Final = r"(?:\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9._\-]++)"
 
-_QUOTED = r'"(?:[^"\\]|\\.)*+"'
+QUOTED: Final = r'"(?:[^"\\]|\\.)*+"'
 _PARAMETER = re.compile(
-    rf"""[ \t]*+;[ \t]*+([A-Za-z0-9\-.!%*_+`'~]++)[ \t]*+(?:=[ \t]*+({_QUOTED}|[^ \t;,"<>]*+)[ \t]*+)?+""",
+    rf"""[ \t]*+;[ \t]*+([A-Za-z0-9\-.!%*_+`'~]++)[ \t]*+(?:=[ \t]*+({QUOTED}|[^ \t;,"<>]*+)[ \t]*+)?+""",
     re.DOTALL,
 )
-_LIST_PIECE = re.compile(rf'(?:[^,"<]++|{_QUOTED}|<[^>]*+>)++', re.DOTALL)
+_UNREADABLE = re.compile(r"[ \t]*+(;?+)[^;]*+")
+_LIST_PIECE = re.compile(rf'(?:[^,"<]++|{QUOTED}|<[^>]*+>)++', re.DOTALL)
 _ESCAPED_CHARACTER = re.compile(r"\\(.)", re.DOTALL)
 _NEEDS_QUOTES = re.compile(r'[ \t;,"<>\\]')
 _DECIMAL = re.compile(r"[0-9]{1,18}+", re.ASCII)
@@ -46,6 +47,39 @@ def parse_parameters(text: str, name: str) -> dict[str, str | None]:
         if value is not None and value[:1] == '"':
             value = unquote_string(value)
         parameters.setdefault(key.lower(), value)
+    return parameters
+
+
+def parse_loose_parameters(text: str, name: str) -> dict[str, str | None]:
+    """Read parameters as `parse_parameters` does, and skip what is no parameter, up to the next semicolon.
+
+    A tag is never guessed: raise SipParseError(400) where text that may belong to it cannot be read.
+    """
+    try:
+        return parse_parameters(text, name)
+    except SipParseError:
+        return _skip_unreadable(text, name)
+
+
+def _skip_unreadable(text: str, name: str) -> dict[str, str | None]:
+    parameters: dict[str, str | None] = {}
+    position, end, last = 0, len(text), ""
+    while position < end:
+        match = _PARAMETER.match(text, position)
+        if match is not None:
+            last, value = match[1].lower(), match[2]
+            is_quoted = value is not None and value[:1] == '"'
+            parameters.setdefault(last, unquote_string(value) if value and is_quoted else value)
+            position = match.end()
+            continue
+        skipped = _UNREADABLE.match(text, position)
+        assert skipped is not None  # it matches any text
+        is_open = skipped[0].count('"') % 2 == 1
+        unread = text[position:] if is_open else skipped[0]
+        if (last == "tag" and not skipped[1]) or ("tag" not in parameters and "tag" in unread.lower()):
+            raise SipParseError(400, f"Malformed {name} Parameters")
+        position += len(unread)
+        last = ""
     return parameters
 
 
@@ -93,5 +127,9 @@ def split_commas(value: str) -> list[str]:
 
 
 def split_tokens(value: str) -> list[str]:
-    """Split a list of tokens (Require, Allow ...) and drop the empty ones."""
-    return [piece for piece in split_commas(value) if piece]
+    """Split a list of tokens (Require, Allow ...) and drop the empty ones; a stray quote is a character."""
+    try:
+        pieces = split_commas(value)
+    except SipParseError:
+        pieces = [piece.strip(" \t") for piece in value.split(",")]
+    return [piece for piece in pieces if piece]

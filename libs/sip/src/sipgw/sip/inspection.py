@@ -1,7 +1,9 @@
 """The checks of a user agent server before it reads what a request means (RFC 3261 §8.2.1-8.2.3)."""
 
+import re
 from dataclasses import dataclass
 
+from sipgw.sip.grammar import TOKEN
 from sipgw.sip.message import SipRequest, SipResponse
 from sipgw.sip.methods import KNOWN
 from sipgw.sip.responses import make_response
@@ -21,6 +23,7 @@ class UasCapabilities:
     content_types: tuple[str, ...] = ("application/sdp",)
 
 
+_MEDIA_RANGE = re.compile(rf"{TOKEN.pattern}\s*/\s*{TOKEN.pattern}")
 _OFFER_METHODS = frozenset({"INVITE", "UPDATE", "PRACK"})
 
 
@@ -80,9 +83,11 @@ def _refuse_content(request: SipRequest, capabilities: UasCapabilities) -> _Refu
 def _accepts(request: SipRequest, content_type: str) -> bool:
     """Return whether the Accept header allows a body of this type (RFC 3261 §20.1).
 
-    Without an Accept header SDP is allowed.
+    Without an Accept header, or with one that cannot be read, SDP is allowed.
     """
     if "Accept" not in request.headers:
         return True
     accepted = {token.partition(";")[0].strip().lower() for token in request.tokens("Accept")}
+    if not all(_MEDIA_RANGE.fullmatch(one) for one in accepted):
+        return True
     return not accepted.isdisjoint({content_type, content_type.partition("/")[0] + "/*", "*/*"})

@@ -2,8 +2,8 @@
 
 The parser is strict about what decides the meaning (start line, framing, the headers that identify a
 transaction) and liberal about the rest: LF alone ends a line, header text that is not UTF-8 is read as
-Latin-1, optional headers are not looked at. The first fault found is raised with as much of the request as
-could be read, so that a response can be sent.
+Latin-1, optional headers are not looked at, lines that are no header are passed over. The first fault found
+is raised with as much of the request as could be read, so that a response can be sent.
 """
 
 import re
@@ -24,10 +24,21 @@ _REQUEST_LIKE = re.compile(r"(\S++)\s(.*)SIP/[0-9]++\.[0-9]++\s*+", re.IGNORECAS
 _STATUS_LINE = re.compile(r"SIP/2\.0 ([1-6][0-9]{2})(?: (.*))?", re.IGNORECASE)
 _VERSION = re.compile(r"SIP/[0-9]{1,3}\.[0-9]{1,3}", re.IGNORECASE)
 _REPEATED = re.compile(r"(?:via|v|from|f|to|t|call-id|i|cseq)[ \t]*+:", re.IGNORECASE)
+_NEEDED: Final = frozenset(
+    {
+        "authorization", "call-id", "contact", "content-encoding", "content-length", "content-type", "cseq",
+        "from", "max-forwards", "proxy-authorization", "record-route", "require", "route", "to", "via",
+    }
+)  # fmt: skip
+"""A line that begins with one of these names and cannot be read is a fault of the message."""
+_FIRST_WORD = re.compile(r"[^\s:]*+")
 _TOO_LARGE: Final = 513
 _SINGLE_VALUED: Final = {
     name.lower(): name
     for name in ("From", "To", "Call-ID", "CSeq", "Content-Length", "Max-Forwards", "Content-Type")
+}
+_SINGLE_VALUED_OF_RESPONSES: Final = {
+    key: name for key, name in _SINGLE_VALUED.items() if key not in {"max-forwards", "content-type"}
 }
 
 
@@ -128,11 +139,17 @@ def _read_headers(
         if known is None:
             name = name.rstrip(" \t")
             if not colon or not TOKEN.fullmatch(name):
-                fault = fault or SipParseError(400, "Malformed Header Line")
+                if _may_be_needed(line):
+                    fault = fault or SipParseError(400, "Malformed Header Line")
                 continue
             known = long_name(name)
         items.append((known, value.strip(" \t")))
     return Headers.from_lines(items), fault
+
+
+def _may_be_needed(line: str) -> bool:
+    word = _FIRST_WORD.match(line)
+    return word is not None and long_name(word[0]).lower() in _NEEDED
 
 
 def _read_status_line(line: str, headers: Headers, body: bytes) -> SipResponse:
@@ -168,18 +185,28 @@ def _partial(start_line: str, headers: Headers) -> SipRequest | None:
 def _checked(message: SipRequest | SipResponse) -> SipRequest | SipResponse:
     """Return the message with its body cut to Content-Length, once all that identifies it has been read."""
     headers = message.headers
+    singles = _SINGLE_VALUED if isinstance(message, SipRequest) else _SINGLE_VALUED_OF_RESPONSES
     for key in headers.repeated():
-        if key in _SINGLE_VALUED:
-            raise SipParseError(400, f"Multiple {_SINGLE_VALUED[key]}")
-    _ = message.via, message.from_, message.to, message.call_id, message.max_forwards
-    method = message.cseq.method
-    if isinstance(message, SipRequest) and method != message.method:
-        raise SipParseError(400, "CSeq Method Mismatch")
-    if method in TARGET_REFRESH:
-        _ = message.contacts, message.record_routes
+        if key in singles:
+            raise SipParseError(400, f"Multiple {singles[key]}")
+    _ = message.via, message.from_, message.to, message.call_id, message.cseq
+    if isinstance(message, SipRequest):
+        _check_request(message)
     length = content_length(headers)
     if length is None or length == len(message.body):
         return message
     if length > len(message.body):
         raise SipParseError(400, "Body Shorter Than Content-Length")
     return replace(message, body=message.body[:length])
+
+
+def _check_request(request: SipRequest) -> None:
+    """Read what a request needs besides. A response that lacks it is served without it."""
+    _ = request.max_forwards
+    method = request.cseq.method
+    if method != request.method:
+        raise SipParseError(400, "CSeq Method Mismatch")
+    if method in TARGET_REFRESH:
+        _ = request.contacts
+        if request.to.tag is None:  # within a dialog the route set stays as it is (RFC 3261 §12.2)
+            _ = request.record_routes

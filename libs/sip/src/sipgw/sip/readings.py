@@ -6,7 +6,7 @@ Messages call them through `Headers.parsed`, so each runs at most once for a mes
 import re
 from typing import Final, NamedTuple
 
-from sipgw.sip.address import NameAddress
+from sipgw.sip.address import NameAddress, split_addresses
 from sipgw.sip.errors import SipParseError
 from sipgw.sip.grammar import parse_decimal, split_commas, split_tokens
 from sipgw.sip.headers import Headers
@@ -48,12 +48,12 @@ def vias(headers: Headers) -> tuple[Via, ...]:
 
 def from_(headers: Headers) -> NameAddress:
     """Read From."""
-    return NameAddress.parse(_required(headers, "From"), "From")
+    return NameAddress.parse_copied(_required(headers, "From"), "From")
 
 
 def to(headers: Headers) -> NameAddress:
     """Read To."""
-    return NameAddress.parse(_required(headers, "To"), "To")
+    return NameAddress.parse_copied(_required(headers, "To"), "To")
 
 
 def call_id(headers: Headers) -> str:
@@ -90,7 +90,8 @@ def optional_decimal(headers: Headers, name: str, highest: int) -> int | None:
 
 def addresses(headers: Headers, name: str) -> tuple[NameAddress, ...]:
     """Return every value of a header of addresses (Contact, Route, Record-Route, P-Asserted-Identity ...)."""
-    return tuple(NameAddress.parse(value, name) for value in headers.values(name))
+    lines = headers.get_all(name)
+    return tuple(NameAddress.parse(value, name) for line in lines for value in split_addresses(line))
 
 
 def contacts(headers: Headers) -> tuple[NameAddress, ...]:

@@ -38,7 +38,7 @@ def make_response(
         elif name in missing:  # a malformed request may have two: take the first
             missing.remove(name)
             if name == "To" and to_tag and status > 100:
-                value = _tagged(request, value, to_tag)
+                value = tagged_to(request, to_tag)
             items.append((name, value))
         elif (name == "Record-Route" and carries_route) or (name == "Timestamp" and status == 100):
             items.append((name, value))
@@ -52,9 +52,13 @@ def make_response(
     return SipResponse(status, reason_phrase(status) if reason is None else reason, result, body)
 
 
-def _tagged(request: SipRequest, value: str, tag: str) -> str:
+def tagged_to(message: SipRequest | SipResponse, tag: str) -> str:
+    """Return the To of a message as it came, with `tag` unless it has a tag (RFC 3261 §8.2.6.2)."""
+    value = message.headers.get("To") or ""
     try:
-        has_tag = "tag" in request.to.params
+        to = message.to
     except SipParseError:
         return value
-    return value if has_tag else f"{value};tag={tag}"
+    if "tag" in to.params:
+        return value if to.tag else str(to.with_tag(tag))
+    return f"{value.rstrip('; ')};tag={tag}"

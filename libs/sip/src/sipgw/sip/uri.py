@@ -1,7 +1,8 @@
 """URIs: sip and sips taken apart (RFC 3261 §19.1), any other scheme kept as text.
 
 `user`, `password` and parameters stay escaped as they came, so that a copied URI stays the same; `user_text`
-is the readable form. Hosts are without the brackets of IPv6 and fit a socket call.
+is the readable form. Hosts are without the brackets of IPv6 and fit a socket call. Scheme, host and port are
+read strictly; an empty user, empty parameters and quoted values, which the grammar forbids, are read too.
 """
 
 import re
@@ -10,18 +11,20 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 from sipgw.sip.errors import SipParseError
-from sipgw.sip.grammar import HOST
+from sipgw.sip.grammar import HOST, QUOTED
 
 _SIP_URI = re.compile(
     rf"""(sips?+):                                       # scheme
-    (?:([^@:\s<>"]++)(?::([^@\s<>"]*+))?+@)?+            # user and password
+    (?:([^@:\s<>"]*+)(?::([^@\s<>"]*+))?+@)?+            # user and password
     ({HOST})(?::([0-9]{{1,5}}+))?+                       # host and port
-    ((?:;[^;?@\s<>",]++)*+)                              # parameters
-    (?:\?([^\s<>"@]++))?+                                # headers
+    ((?:;(?:[^;?@\s<>"]++|{QUOTED})*+)*+)                # parameters
+    (?:\?([^\s<>"@]*+))?+                                # headers
     """,
-    re.IGNORECASE | re.VERBOSE,
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
 _OTHER_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*+):([^\s<>\"]++)")
+_PARAMETER = re.compile(rf""";((?:[^;"]++|{QUOTED})*+)""", re.DOTALL)
+_BLANK = re.compile(r"\s", re.ASCII)
 _PARAMETER_NAME = re.compile(r"[A-Za-z0-9\-_.!~*'()\[\]/:&+$%]++")
 
 
@@ -110,13 +113,16 @@ class SipUri:
 
 @dataclass(frozen=True, slots=True)
 class OtherUri:
-    """A URI of a scheme that we do not take apart (tel, urn, http ...)."""
+    """A URI of a scheme that we do not take apart (tel, urn, http ...).
+
+    Without a scheme it is text that stands where a URI should, kept to be copied.
+    """
 
     scheme: str
     rest: str
 
     def __str__(self) -> str:
-        return f"{self.scheme}:{self.rest}"
+        return f"{self.scheme}:{self.rest}" if self.scheme else self.rest
 
 
 def parse_uri(text: str) -> SipUri | OtherUri:
@@ -132,12 +138,16 @@ def parse_uri(text: str) -> SipUri | OtherUri:
 
 def _parse_uri_parameters(text: str) -> dict[str, str | None]:
     parameters: dict[str, str | None] = {}
-    for part in text[1:].split(";"):
+    for part in _PARAMETER.findall(text) if '"' in text else text[1:].split(";"):
         name, equals, value = part.partition("=")
         if "%" in name:  # RFC 4475 §3.1.1.3: an escaped name is the same name
             plain = unquote(name)
             name = plain if _PARAMETER_NAME.fullmatch(plain) else name
-        if not name:
-            raise SipParseError(400, "Malformed URI Parameters")
-        parameters.setdefault(name.lower(), value if equals else None)
+        if name:
+            parameters.setdefault(name.lower(), _without_blanks(value) if equals else None)
     return parameters
+
+
+def _without_blanks(value: str) -> str:
+    """Escape the blanks of a quoted value, which no request line can have."""
+    return _BLANK.sub(lambda blank: f"%{ord(blank[0]):02X}", value) if '"' in value else value

@@ -27,14 +27,13 @@ def refusal_of(request: SipRequest, to_tag: str) -> SipResponse | None:
 
 
 def check_new_call(request: SipRequest) -> None:
-    """Check what a dialog-creating INVITE needs besides: a From tag and one Contact (RFC 3261 §8.1.1).
+    """Check what a dialog-creating INVITE needs besides: one SIP URI to send our requests to.
 
-    Raises Rejected.
+    That is its Contact (RFC 3261 §8.1.1.8), or the From of a peer that knows no Contact. Such a peer has no
+    From tag either, and its tag is null (RFC 3261 §12.1.1). Raises Rejected.
     """
     if request.max_forwards == 0:
         raise Rejected(483)
-    if not request.from_.tag:
-        raise Rejected(400, "Missing From-tag")
-    contacts = request.contacts
-    if len(contacts) != 1 or not isinstance(contacts[0].uri, SipUri):
+    targets = request.contacts or (request.from_,)
+    if len(targets) != 1 or not isinstance(targets[0].uri, SipUri):
         raise Rejected(400, "One SIP Contact Wanted")

@@ -8,7 +8,15 @@ import secrets
 from dataclasses import dataclass
 
 from sipgw.api.calls.v1 import session_pb2 as calls
-from sipgw.sip import Headers, SipRequest, SipResponse, make_response, parse_message, reason_phrase
+from sipgw.sip import (
+    Headers,
+    SipRequest,
+    SipResponse,
+    make_response,
+    parse_message,
+    reason_phrase,
+    tagged_to,
+)
 from sipgw.sip_edge.errors import Rejected
 from sipgw.sip_edge.sip.admission import ALLOW, SDP_TYPE
 
@@ -53,8 +61,8 @@ class InviteResponseTemplate:
         for name in _REPEATED:
             for value in self.response.headers.get_all(name):
                 fields.add(name, value)
-        if status > 100 and ";tag=" not in (fields.get("To") or ""):
-            fields.set("To", f"{fields.get('To')};tag={self.local_tag}")
+        if status > 100 and self.response.to.tag is None:
+            fields.set("To", tagged_to(self.response, self.local_tag))
         if 100 < status < 300:
             fields.add("Contact", self.contact)
         if 200 <= status < 300:
