@@ -36,6 +36,9 @@ def test_every_field_of_the_config_can_be_said_in_documents(example: str):
         "trunks[1].source_cidrs",
         "trunks[1].calls_per_second",
         "trunks[1].media[0].networks",
+        "trunks[1].numbers[0].country_code",
+        "trunks[1].numbers[0].national_prefix",
+        "trunks[1].numbers[0].international_prefix",
         "routes[0].bots[0].tls",
     ]
 
@@ -74,6 +77,10 @@ def test_the_example_compiles_to_what_it_says(example: str):
     )
     assert config.trunks[1].media == pb.TrunkMedia(symmetric=pb.SYMMETRIC_MEDIA_AUTO)
     assert config.trunks[0].calls_per_second == 50
+    assert config.trunks[0].numbers == pb.NumberPlan(
+        country_code="49", national_prefix="0", international_prefix="00"
+    )
+    assert not config.trunks[1].HasField("numbers")
     assert config.trunks[1].digest.username == "office-pbx"
     assert list(config.trunks[1].digest.algorithms) == [pb.DIGEST_ALGORITHM_SHA256]
     assert unseal_password(config.trunks[1], KEY) == b"correct horse battery staple"

@@ -133,6 +133,10 @@ TWINS = {
     "Drain._check_order": ("a rule (CEL)", "`graceSeconds` is at least `deadlineSeconds`"),
     "SipTrunkSpec._check_one_way": ("a rule (CEL)", "`sourceCidrs` or `auth`, not both"),
     "DigestAuth._check_twice": ("the schema", "each digest algorithm once"),
+    "TrunkNumbers._check_prefixes": (
+        "a rule (CEL)",
+        "`nationalPrefix` and `internationalPrefix` differ",
+    ),
     "StringMatch._check_one": ("a rule (CEL)", "exactly one of `exact`, `prefix`, `regex`"),
     "BotAudio._check_rate": ("a rule (CEL)", "PCMU and PCMA have 8000 Hz"),
     "Fallback._check_weights": ("a rule (CEL)", "`fallback.bots` is empty or has a weight above 0"),

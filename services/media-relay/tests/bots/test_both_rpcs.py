@@ -84,8 +84,15 @@ async def test_the_sdk_sees_the_facts_and_the_events_and_acts(relay, protocol, s
         await call.transfer("sip:300@example.org")
 
     address = await sdk_bots(bot)
+    beside = {"from_parameters": {"verstat": "Passed"}, "to_parameters": {"npdi": ""}}
     relay.open(
-        1, address, protocol=protocol, sip_headers={"X-Customer": "42"}, route="sales", resume_token="token"
+        1,
+        address,
+        protocol=protocol,
+        sip_headers={"X-Customer": "42"},
+        route="sales",
+        resume_token="token",
+        **beside,
     )
     await relay.sessions.told_of("ready", 1)
     relay.bridge.send_event(1, pb.CallEvent(hold=pb.Hold(on_hold=True)))
@@ -102,6 +109,7 @@ async def test_the_sdk_sees_the_facts_and_the_events_and_acts(relay, protocol, s
     config = seen["config"]
     assert (seen["id"], seen["from_"], seen["to"]) == ("call-1", "100", "200")
     assert (config.route, config.sip_headers, config.resume_token) == ("sales", {"X-Customer": "42"}, "token")
+    assert (config.from_parameters, config.to_parameters) == ({"verstat": "Passed"}, {"npdi": ""})
     assert config.traceparent.startswith("00-0123456789abcdef")
     assert [type(event).__name__ for event in seen["events"]] == ["Hold", "DtmfDown", "Dtmf", "DtmfDown"]
 

@@ -133,6 +133,46 @@ class Config(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class FromParametersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class ToParametersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     SAMPLE_RATE_FIELD_NUMBER: _builtins.int
     CODEC_FIELD_NUMBER: _builtins.int
     FRAME_MS_FIELD_NUMBER: _builtins.int
@@ -145,6 +185,8 @@ class Config(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     RESUMED_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
+    FROM_PARAMETERS_FIELD_NUMBER: _builtins.int
+    TO_PARAMETERS_FIELD_NUMBER: _builtins.int
     sample_rate: _builtins.int
     """Hz"""
     codec: Global___Codec.ValueType
@@ -166,6 +208,12 @@ class Config(_message.Message):
     def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """what this gateway understands, e.g. "clear", "mark" """
 
+    @_builtins.property
+    def from_parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What the carrier wrote beside the numbers (RFC 3966, RFC 4694), e.g. "verstat", "npdi"; "" for one without a value."""
+
+    @_builtins.property
+    def to_parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     def __init__(
         self,
         *,
@@ -180,10 +228,12 @@ class Config(_message.Message):
         epoch: _builtins.int = ...,
         resumed: _builtins.bool = ...,
         features: _abc.Iterable[_builtins.str] | None = ...,
+        from_parameters: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        to_parameters: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["codec", b"codec", "epoch", b"epoch", "features", b"features", "frame_ms", b"frame_ms", "from", b"from", "resume_token", b"resume_token", "resumed", b"resumed", "route", b"route", "sample_rate", b"sample_rate", "sip_headers", b"sip_headers", "to", b"to", "trunk", b"trunk"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["codec", b"codec", "epoch", b"epoch", "features", b"features", "frame_ms", b"frame_ms", "from", b"from", "from_parameters", b"from_parameters", "resume_token", b"resume_token", "resumed", b"resumed", "route", b"route", "sample_rate", b"sample_rate", "sip_headers", b"sip_headers", "to", b"to", "to_parameters", b"to_parameters", "trunk", b"trunk"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -44,10 +44,11 @@ class RouteMatch(Document):
         default_factory=list, max_length=64, description="Trunks by name; none is any."
     )
     to: StringMatch | None = Field(
-        default=None, description="The called number: the user part of the Request-URI."
+        default=None,
+        description="The called number: that of the Request-URI, without separators and parameters.",
     )
     from_: StringMatch | None = Field(
-        default=None, alias="from", description="The calling number: the user part of the From header."
+        default=None, alias="from", description="The calling number: that of the From header."
     )
     headers: list[HeaderMatch] = Field(
         default_factory=list, max_length=16, description="Headers of the INVITE."

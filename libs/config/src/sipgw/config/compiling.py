@@ -75,6 +75,10 @@ def _trunk(trunk: SipTrunk, secrets: Secrets, seal_key: SealKey | None) -> pb.Tr
         calls_per_second=spec.limits.calls_per_second,
         media=media,
     )
+    if spec.numbers is not None:
+        compiled.numbers.country_code = spec.numbers.country_code
+        compiled.numbers.national_prefix = spec.numbers.national_prefix
+        compiled.numbers.international_prefix = spec.numbers.international_prefix
     if spec.auth is not None:
         if seal_key is None:
             raise ValueError(f"SipTrunk {name!r} has a password, and there is no key to seal it with")

@@ -102,6 +102,14 @@ SecretKey: TypeAlias = Annotated[
     Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$"),
     Allowed("a key of a Secret: letters, digits, '-', '_' and '.'"),
 ]
+CountryCode: TypeAlias = Annotated[
+    str,
+    Field(min_length=1, max_length=3, pattern=r"^[1-9][0-9]*$"),
+    Allowed('a country code of E.164 without +, such as "49"'),
+]
+DialPrefix: TypeAlias = Annotated[
+    str, Field(max_length=8, pattern=r"^[0-9]*$"), Allowed('digits, such as "00", or ""')
+]
 UserName: TypeAlias = Annotated[
     str,
     Field(min_length=1, max_length=128, pattern=r"^[!#-9;-\[\]-~]+$"),

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from sipgw.config.document import Document, KubernetesProperty, Metadata, Rule, refuse, rules
-from sipgw.config.scalars import Cidr, SecretKey, SecretName, UserName
+from sipgw.config.scalars import Cidr, CountryCode, DialPrefix, SecretKey, SecretName, UserName
 
 
 class SecretReference(Document):
@@ -63,6 +63,33 @@ class TrunkMedia(Document):
     )
 
 
+class TrunkNumbers(Document):
+    """How the trunk writes numbers, so that caller and called become E.164: +, country code, number."""
+
+    model_config = rules(
+        Rule(
+            "self.nationalPrefix != self.internationalPrefix",
+            "two different prefixes, one of them may be empty",
+        ),
+    )
+
+    country_code: CountryCode = Field(description="The country of its national numbers, in quotes.")
+    national_prefix: DialPrefix = Field(
+        default="0", description='What national numbers begin with; "": nothing. North America: "1".'
+    )
+    international_prefix: DialPrefix = Field(
+        default="00", description='What foreign numbers begin with; "": nothing. North America: "011".'
+    )
+
+    @model_validator(mode="after")
+    def _check_prefixes(self) -> "TrunkNumbers":
+        if self.national_prefix == self.international_prefix:
+            raise refuse(
+                f"twice {self.national_prefix!r}", "two different prefixes, one of them may be empty"
+            )
+        return self
+
+
 class TrunkLimits(Document):
     """Limits on what the trunk may ask of the gateway."""
 
@@ -98,6 +125,9 @@ class SipTrunkSpec(Document):
         default=None, description="For a trunk with changing addresses. Not beside sourceCidrs."
     )
     media: TrunkMedia = TrunkMedia()
+    numbers: TrunkNumbers | None = Field(
+        default=None, description="Make E.164 of its numbers. Without it they stay as they come."
+    )
     limits: TrunkLimits = TrunkLimits()
 
     @model_validator(mode="after")

@@ -20,6 +20,7 @@ from sipgw.sip.events import (
 from sipgw.sip.headers import Headers
 from sipgw.sip.inspection import UasCapabilities, inspect_request
 from sipgw.sip.message import SipRequest, SipResponse
+from sipgw.sip.number import Subscriber, subscriber_of
 from sipgw.sip.ok_retransmission import OkRetransmission, OkState
 from sipgw.sip.parser import ParserLimits, parse_message
 from sipgw.sip.readings import CSeq
@@ -64,6 +65,7 @@ __all__ = [
     "SipResponse",
     "SipUri",
     "SipUsageError",
+    "Subscriber",
     "TimerValues",
     "TransactionEvent",
     "TransactionKey",
@@ -89,5 +91,6 @@ __all__ = [
     "refreshed_target",
     "response_destination",
     "serialize",
+    "subscriber_of",
     "tagged_to",
 ]

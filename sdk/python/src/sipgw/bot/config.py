@@ -37,6 +37,10 @@ class CallConfig:
     to: str = ""
     route: str = ""
     trunk: str = ""
+    from_parameters: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What the carrier wrote beside the caller's number, such as `verstat`; "" for one without a value."""
+    to_parameters: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The same of the called number, such as `npdi` and `rn`."""
     sip_headers: Mapping[str, str] = field(default_factory=dict[str, str])
     resume_token: str = ""
     epoch: int = 0
@@ -65,6 +69,8 @@ class CallConfig:
             to=config.to,
             route=config.route,
             trunk=config.trunk,
+            from_parameters=dict(config.from_parameters),
+            to_parameters=dict(config.to_parameters),
             sip_headers=dict(config.sip_headers),
             resume_token=config.resume_token,
             epoch=config.epoch,
@@ -82,6 +88,8 @@ class CallConfig:
             to=self.to,
             route=self.route,
             trunk=self.trunk,
+            from_parameters=self.from_parameters,
+            to_parameters=self.to_parameters,
             sip_headers=self.sip_headers,
             resume_token=self.resume_token,
             epoch=self.epoch,

@@ -120,6 +120,8 @@ def read_bot(call_id: str, allocate: pb.Allocate, codec: Codec) -> BotCall | Non
         route=spec.route,
         trunk=spec.trunk,
         sip_headers=dict(spec.sip_headers),
+        from_parameters=dict(spec.from_parameters),
+        to_parameters=dict(spec.to_parameters),
         preferred_address=spec.preferred_address,
         traceparent=allocate.traceparent,
     )

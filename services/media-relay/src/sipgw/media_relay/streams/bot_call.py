@@ -48,6 +48,8 @@ class BotCall:
     route: str = ""
     trunk: str = ""
     sip_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    from_parameters: Mapping[str, str] = field(default_factory=dict[str, str])
+    to_parameters: Mapping[str, str] = field(default_factory=dict[str, str])
     preferred_address: str = ""
     """"ip:port" of the instance that had the call."""
     traceparent: str = ""

@@ -79,6 +79,8 @@ def config_of(call: BotCall, *, epoch: int, resumed: bool) -> pb.Config:
         route=call.route,
         trunk=call.trunk,
         sip_headers=call.sip_headers,
+        from_parameters=call.from_parameters,
+        to_parameters=call.to_parameters,
         resume_token=call.resume_token,
         epoch=epoch,
         resumed=resumed,

@@ -55,6 +55,8 @@ class Allocations:
                 epoch=number,
                 resume_token=bot.resume_token,
                 to=record.to_display,
+                from_parameters=record.from_parameters,
+                to_parameters=record.to_parameters,
                 route=record.route,
                 trunk=record.trunk,
                 sip_headers=bot.sip_headers,

@@ -3,11 +3,12 @@
 Pure functions of the compiled config; the matching itself is in `sipgw.config.matching`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.config.matching import choose_bot, match_route
-from sipgw.sip import SipRequest, SipUri
+from sipgw.config.numbers import to_e164
+from sipgw.sip import OtherUri, SipRequest, SipUri, Subscriber, subscriber_of
 from sipgw.sip_edge.errors import Rejected
 
 _DEFAULT_NO_BOT_STATUS = 480
@@ -24,12 +25,35 @@ class RouteDecision:
     headers_to_bot: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Parties:
+    """The caller and the called, with numbers as the trunk's number plan writes them."""
+
+    caller: Subscriber
+    called: Subscriber
+
+
+def parties_of(request: SipRequest, trunk: config.Trunk | None) -> Parties:
+    """Read the parties of a new INVITE: From and Request-URI."""
+    return Parties(_party(request.from_.uri, trunk), _party(request.uri, trunk))
+
+
+def _party(uri: SipUri | OtherUri, trunk: config.Trunk | None) -> Subscriber:
+    party = subscriber_of(uri)
+    if trunk is None or not trunk.HasField("numbers"):
+        return party
+    return replace(party, number=to_e164(party.number, trunk.numbers))
+
+
 def decide_route(
-    gateway: config.GatewayConfig, request: SipRequest, trunk: config.Trunk | None, call_id: str
+    gateway: config.GatewayConfig,
+    request: SipRequest,
+    parties: Parties,
+    trunk: config.Trunk | None,
+    call_id: str,
 ) -> RouteDecision:
     """Choose the route and bot of a new INVITE. Raises Rejected(404) if no route matches."""
-    to_user, from_user = user_of(request.uri), user_of(request.from_.uri)
-    route = match_route(gateway, trunk, to_user, from_user, request.headers)
+    route = match_route(gateway, trunk, parties.called.number, parties.caller.number, request.headers)
     if route is None:
         raise Rejected(404, "No Route")
     bot = choose_bot(route, call_id)
@@ -48,11 +72,9 @@ def is_tls(route: config.Route, endpoint: str) -> bool:
     return any(bot.tls for bot in (*route.bots, *route.fallback_bots) if bot.endpoint == endpoint)
 
 
-def user_of(uri: object) -> str:
+def user_of(uri: SipUri | OtherUri) -> str:
     """Give the user part of a SIP URI; of any other URI all after the scheme ("tel:+49...")."""
-    if isinstance(uri, SipUri):
-        return uri.user_text
-    return str(uri).partition(":")[2]
+    return uri.user_text if isinstance(uri, SipUri) else uri.rest
 
 
 def _headers_to_bot(route: config.Route, request: SipRequest) -> dict[str, str]:

@@ -20,7 +20,7 @@ from sipgw.sip import RequestReceived, TransactionKey, response_destination, ser
 from sipgw.sip_edge import metrics
 from sipgw.sip_edge.call.ending import End
 from sipgw.sip_edge.call.live_calls import LiveCall
-from sipgw.sip_edge.call.routing import RouteDecision, decide_route, user_of
+from sipgw.sip_edge.call.routing import Parties, RouteDecision, decide_route, parties_of
 from sipgw.sip_edge.call.served_calls import ServedCalls
 from sipgw.sip_edge.call.setup_window import Setup
 from sipgw.sip_edge.errors import Rejected
@@ -150,7 +150,8 @@ class Intake:
                 raise
             await self._delivery.invite_known(event, known)
             return
-        wanted = await self._wanted(event, trunk, call_id)
+        parties = parties_of(request, trunk)
+        wanted = await self._wanted(event, parties, trunk, call_id)
         live = LiveCall(
             call_id=call_id,
             trace=new_trace(),
@@ -162,7 +163,7 @@ class Intake:
             began_ns=began_ns,
         )
         with self._limits.entering(wanted.decision):
-            outcome = await self._records.create(self._record(event, live, trunk, wanted.decision))
+            outcome = await self._records.create(self._record(event, parties, live, trunk, wanted.decision))
         if isinstance(outcome, Existing):
             await self._delivery.invite_known(event, outcome.session)
             return
@@ -201,22 +202,27 @@ class Intake:
         if self._setting_up > self._settings.limits.setups:
             raise self._unavailable("Too Many Calls At Once")
 
-    async def _wanted(self, event: RequestReceived, trunk: config.Trunk | None, call_id: str) -> _Wanted:
+    async def _wanted(
+        self, event: RequestReceived, parties: Parties, trunk: config.Trunk | None, call_id: str
+    ) -> _Wanted:
         decision = None
         try:
-            decision = await self._limits.within(self._decide(event, trunk, call_id), call_id)
+            decision = await self._limits.within(self._decide(event, parties, trunk, call_id), call_id)
             media = self._first_media.wanted(event.request.body, event.source.host, trunk)
         except Rejected as rejected:
             return _Wanted(decision, None, rejected)
         return _Wanted(decision, media, None)
 
-    def _decide(self, event: RequestReceived, trunk: config.Trunk | None, call_id: str) -> RouteDecision:
+    def _decide(
+        self, event: RequestReceived, parties: Parties, trunk: config.Trunk | None, call_id: str
+    ) -> RouteDecision:
         assert self._gateway.current is not None
-        return decide_route(self._gateway.current, event.request, trunk, call_id)
+        return decide_route(self._gateway.current, event.request, parties, trunk, call_id)
 
     def _record(
         self,
         event: RequestReceived,
+        parties: Parties,
         live: LiveCall,
         trunk: config.Trunk | None,
         decision: RouteDecision | None,
@@ -237,8 +243,10 @@ class Intake:
             created_ms=now_ms,
             deadline_ms=now_ms + _SETUP_LIMIT_MS,
             trunk=trunk.name if trunk is not None else "",
-            from_display=user_of(request.from_.uri),
-            to_display=user_of(request.uri),
+            from_display=parties.caller.number,
+            to_display=parties.called.number,
+            from_parameters=parties.caller.params,
+            to_parameters=parties.called.params,
         )
         leg = record.legs.add(leg_id="a", direction=calls.LEG_DIRECTION_INBOUND)
         leg.dialog.CopyFrom(dialog_record(request, live.template.local_tag))

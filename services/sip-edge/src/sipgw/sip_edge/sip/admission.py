@@ -7,7 +7,8 @@ from sipgw.sip_edge.errors import Rejected
 
 SDP_TYPE: Final = "application/sdp"
 CAPABILITIES: Final = UasCapabilities(
-    methods=("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "UPDATE", "INFO", "NOTIFY")
+    methods=("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "UPDATE", "INFO", "NOTIFY"),
+    uri_schemes=("sip", "sips", "tel"),
 )
 ALLOW: Final = ("Allow", ", ".join(CAPABILITIES.methods))
 ACCEPT: Final = ("Accept", ", ".join(CAPABILITIES.content_types))

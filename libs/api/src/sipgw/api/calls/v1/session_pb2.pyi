@@ -229,6 +229,46 @@ Global___OfferPending: _TypeAlias = OfferPending  # noqa: Y015
 class CallSession(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class FromParametersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class ToParametersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CALL_ID_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
@@ -253,6 +293,8 @@ class CallSession(_message.Message):
     REFUSES_MOVE_FIELD_NUMBER: _builtins.int
     MOVED_MS_FIELD_NUMBER: _builtins.int
     REFRESH_FIELD_NUMBER: _builtins.int
+    FROM_PARAMETERS_FIELD_NUMBER: _builtins.int
+    TO_PARAMETERS_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """32 hex digits"""
     version: _builtins.int
@@ -274,7 +316,7 @@ class CallSession(_message.Message):
     deadline_ms: _builtins.int
     """of the present state; 0 when none"""
     from_display: _builtins.str
-    """caller as shown: user part or URI"""
+    """caller as shown: number, user or URI"""
     to_display: _builtins.str
     refuses_move: _builtins.bool
     """the caller refused our re-INVITE: a draining relay keeps the call"""
@@ -297,6 +339,14 @@ class CallSession(_message.Message):
     @_builtins.property
     def refresh(self) -> Global___TargetRefresh:
         """absent: the caller has the Contact of an edge that serves it, as far as known"""
+
+    @_builtins.property
+    def from_parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """of the caller's number: verstat, cpc ..."""
+
+    @_builtins.property
+    def to_parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """of the called number: npdi, rn ..."""
 
     def __init__(
         self,
@@ -325,10 +375,12 @@ class CallSession(_message.Message):
         refuses_move: _builtins.bool = ...,
         moved_ms: _builtins.int = ...,
         refresh: Global___TargetRefresh | None = ...,
+        from_parameters: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        to_parameters: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["bot", b"bot", "media", b"media", "move", b"move", "owner", b"owner", "refresh", b"refresh", "trace", b"trace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_ms", b"answered_ms", "bot", b"bot", "call_id", b"call_id", "created_ms", b"created_ms", "deadline_ms", b"deadline_ms", "end_cause", b"end_cause", "end_reason", b"end_reason", "ended_ms", b"ended_ms", "from_display", b"from_display", "legs", b"legs", "media", b"media", "move", b"move", "moved_ms", b"moved_ms", "owner", b"owner", "owner_epoch", b"owner_epoch", "refresh", b"refresh", "refuses_move", b"refuses_move", "route", b"route", "sip_status", b"sip_status", "state", b"state", "to_display", b"to_display", "trace", b"trace", "trunk", b"trunk", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_ms", b"answered_ms", "bot", b"bot", "call_id", b"call_id", "created_ms", b"created_ms", "deadline_ms", b"deadline_ms", "end_cause", b"end_cause", "end_reason", b"end_reason", "ended_ms", b"ended_ms", "from_display", b"from_display", "from_parameters", b"from_parameters", "legs", b"legs", "media", b"media", "move", b"move", "moved_ms", b"moved_ms", "owner", b"owner", "owner_epoch", b"owner_epoch", "refresh", b"refresh", "refuses_move", b"refuses_move", "route", b"route", "sip_status", b"sip_status", "state", b"state", "to_display", b"to_display", "to_parameters", b"to_parameters", "trace", b"trace", "trunk", b"trunk", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n sipgw/api/config/v1/config.proto\x12\x13sipgw.api.config.v1\"\xbe\x01\n\rGatewayConfig\x12\r\n\x05\x65poch\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x35\n\x07gateway\x18\x03 \x01(\x0b\x32$.sipgw.api.config.v1.GatewaySettings\x12*\n\x06trunks\x18\x04 \x03(\x0b\x32\x1a.sipgw.api.config.v1.Trunk\x12*\n\x06routes\x18\x05 \x03(\x0b\x32\x1a.sipgw.api.config.v1.Route\"\xbf\x03\n\x0fGatewaySettings\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x06\x63odecs\x18\x02 \x03(\x0e\x32\x1f.sipgw.api.config.v1.AudioCodec\x12\x10\n\x08ptime_ms\x18\x03 \x01(\r\x12\x11\n\tmax_calls\x18\x04 \x01(\r\x12\x18\n\x10max_call_seconds\x18\x05 \x01(\r\x12\x1b\n\x13recording_directory\x18\x06 \x01(\t\x12[\n\x14\x61\x64vertised_addresses\x18\x07 \x03(\x0b\x32=.sipgw.api.config.v1.GatewaySettings.AdvertisedAddressesEntry\x12#\n\x16\x64rain_deadline_seconds\x18\x08 \x01(\rH\x00\x88\x01\x01\x12 \n\x13\x64rain_grace_seconds\x18\t \x01(\rH\x01\x88\x01\x01\x1a:\n\x18\x41\x64vertisedAddressesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x19\n\x17_drain_deadline_secondsB\x16\n\x14_drain_grace_seconds\"\xad\x01\n\x05Trunk\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0csource_cidrs\x18\x02 \x03(\t\x12\x36\n\x06\x64igest\x18\x03 \x01(\x0b\x32&.sipgw.api.config.v1.DigestCredentials\x12\x18\n\x10\x63\x61lls_per_second\x18\x04 \x01(\r\x12.\n\x05media\x18\n \x01(\x0b\x32\x1f.sipgw.api.config.v1.TrunkMedia\"V\n\nTrunkMedia\x12\x36\n\tsymmetric\x18\x01 \x01(\x0e\x32#.sipgw.api.config.v1.SymmetricMedia\x12\x10\n\x08networks\x18\x02 \x03(\t\"x\n\x11\x44igestCredentials\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x17\n\x0fsealed_password\x18\x02 \x01(\x0c\x12\x38\n\nalgorithms\x18\x03 \x03(\x0e\x32$.sipgw.api.config.v1.DigestAlgorithm\"\xb2\x05\n\x05Route\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08priority\x18\x02 \x01(\x05\x12.\n\x05match\x18\x03 \x01(\x0b\x32\x1f.sipgw.api.config.v1.RouteMatch\x12,\n\x04\x62ots\x18\x04 \x03(\x0b\x32\x1e.sipgw.api.config.v1.BotTarget\x12/\n\x06\x61nswer\x18\x05 \x01(\x0e\x32\x1f.sipgw.api.config.v1.AnswerMode\x12\x1c\n\x14\x62ot_ready_timeout_ms\x18\x06 \x01(\r\x12\x1b\n\x13\x62ot_silent_after_ms\x18\x07 \x01(\r\x12\x1e\n\x16\x62ot_reconnect_limit_ms\x18\x08 \x01(\r\x12-\n\x07playout\x18\t \x01(\x0e\x32\x1c.sipgw.api.config.v1.Playout\x12;\n\x0fon_bot_finished\x18\n \x01(\x0e\x32\".sipgw.api.config.v1.OnBotFinished\x12,\n\x05\x61udio\x18\x0b \x01(\x0b\x32\x1d.sipgw.api.config.v1.BotAudio\x12\x16\n\x0eheaders_to_bot\x18\x0c \x03(\t\x12\x0e\n\x06record\x18\r \x01(\x08\x12\x15\n\rno_bot_status\x18\x0e \x01(\r\x12\x13\n\x0b\x65\x61rly_media\x18\x0f \x01(\x08\x12\x32\n\x08protocol\x18\x10 \x01(\x0e\x32 .sipgw.api.config.v1.BotProtocol\x12\x11\n\tmax_calls\x18\x11 \x01(\r\x12\x35\n\rfallback_bots\x18\x12 \x03(\x0b\x32\x1e.sipgw.api.config.v1.BotTarget\x12\x33\n\x0bon_bot_lost\x18\x1e \x01(\x0e\x32\x1e.sipgw.api.config.v1.OnBotLost\"\xad\x01\n\nRouteMatch\x12\x0e\n\x06trunks\x18\x01 \x03(\t\x12,\n\x02to\x18\x02 \x01(\x0b\x32 .sipgw.api.config.v1.StringMatch\x12.\n\x04\x66rom\x18\x03 \x01(\x0b\x32 .sipgw.api.config.v1.StringMatch\x12\x31\n\x07headers\x18\x04 \x03(\x0b\x32 .sipgw.api.config.v1.HeaderMatch\"J\n\x0bStringMatch\x12\x0f\n\x05\x65xact\x18\x01 \x01(\tH\x00\x12\x10\n\x06prefix\x18\x02 \x01(\tH\x00\x12\x0f\n\x05regex\x18\x03 \x01(\tH\x00\x42\x07\n\x05match\"L\n\x0bHeaderMatch\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x05value\x18\x02 \x01(\x0b\x32 .sipgw.api.config.v1.StringMatch\":\n\tBotTarget\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\r\x12\x0b\n\x03tls\x18\x03 \x01(\x08\"[\n\x08\x42otAudio\x12,\n\x05\x63odec\x18\x01 \x01(\x0e\x32\x1d.sipgw.api.config.v1.BotCodec\x12\x0f\n\x07rate_hz\x18\x02 \x01(\r\x12\x10\n\x08\x66rame_ms\x18\x03 \x01(\r*U\n\nAudioCodec\x12\x1b\n\x17\x41UDIO_CODEC_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41UDIO_CODEC_PCMU\x10\x01\x12\x14\n\x10\x41UDIO_CODEC_PCMA\x10\x02*\x80\x01\n\x0eSymmetricMedia\x12\x1f\n\x1bSYMMETRIC_MEDIA_UNSPECIFIED\x10\x00\x12\x18\n\x14SYMMETRIC_MEDIA_AUTO\x10\x01\x12\x1a\n\x16SYMMETRIC_MEDIA_ALWAYS\x10\x02\x12\x17\n\x13SYMMETRIC_MEDIA_OFF\x10\x03*j\n\x0f\x44igestAlgorithm\x12 \n\x1c\x44IGEST_ALGORITHM_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44IGEST_ALGORITHM_SHA256\x10\x01\x12\x18\n\x14\x44IGEST_ALGORITHM_MD5\x10\x02*b\n\x08\x42otCodec\x12\x19\n\x15\x42OT_CODEC_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x42OT_CODEC_PCMU\x10\x01\x12\x12\n\x0e\x42OT_CODEC_PCMA\x10\x02\x12\x13\n\x0f\x42OT_CODEC_PCM16\x10\x03*_\n\nAnswerMode\x12\x1b\n\x17\x41NSWER_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41NSWER_MODE_BOT_READY\x10\x01\x12\x19\n\x15\x41NSWER_MODE_IMMEDIATE\x10\x02*H\n\x07Playout\x12\x17\n\x13PLAYOUT_UNSPECIFIED\x10\x00\x12\x12\n\x0ePLAYOUT_QUEUED\x10\x01\x12\x10\n\x0cPLAYOUT_LIVE\x10\x02*f\n\rOnBotFinished\x12\x1f\n\x1bON_BOT_FINISHED_UNSPECIFIED\x10\x00\x12\x1a\n\x16ON_BOT_FINISHED_HANGUP\x10\x01\x12\x18\n\x14ON_BOT_FINISHED_KEEP\x10\x02*a\n\x0b\x42otProtocol\x12\x1c\n\x18\x42OT_PROTOCOL_UNSPECIFIED\x10\x00\x12\x16\n\x12\x42OT_PROTOCOL_TRUNK\x10\x01\x12\x1c\n\x18\x42OT_PROTOCOL_STREAM_CALL\x10\x02*U\n\tOnBotLost\x12\x1b\n\x17ON_BOT_LOST_UNSPECIFIED\x10\x00\x12\x16\n\x12ON_BOT_LOST_REOPEN\x10\x01\x12\x13\n\x0fON_BOT_LOST_END\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n sipgw/api/config/v1/config.proto\x12\x13sipgw.api.config.v1\"\xbe\x01\n\rGatewayConfig\x12\r\n\x05\x65poch\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x35\n\x07gateway\x18\x03 \x01(\x0b\x32$.sipgw.api.config.v1.GatewaySettings\x12*\n\x06trunks\x18\x04 \x03(\x0b\x32\x1a.sipgw.api.config.v1.Trunk\x12*\n\x06routes\x18\x05 \x03(\x0b\x32\x1a.sipgw.api.config.v1.Route\"\xbf\x03\n\x0fGatewaySettings\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x06\x63odecs\x18\x02 \x03(\x0e\x32\x1f.sipgw.api.config.v1.AudioCodec\x12\x10\n\x08ptime_ms\x18\x03 \x01(\r\x12\x11\n\tmax_calls\x18\x04 \x01(\r\x12\x18\n\x10max_call_seconds\x18\x05 \x01(\r\x12\x1b\n\x13recording_directory\x18\x06 \x01(\t\x12[\n\x14\x61\x64vertised_addresses\x18\x07 \x03(\x0b\x32=.sipgw.api.config.v1.GatewaySettings.AdvertisedAddressesEntry\x12#\n\x16\x64rain_deadline_seconds\x18\x08 \x01(\rH\x00\x88\x01\x01\x12 \n\x13\x64rain_grace_seconds\x18\t \x01(\rH\x01\x88\x01\x01\x1a:\n\x18\x41\x64vertisedAddressesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x19\n\x17_drain_deadline_secondsB\x16\n\x14_drain_grace_seconds\"\xdf\x01\n\x05Trunk\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0csource_cidrs\x18\x02 \x03(\t\x12\x36\n\x06\x64igest\x18\x03 \x01(\x0b\x32&.sipgw.api.config.v1.DigestCredentials\x12\x18\n\x10\x63\x61lls_per_second\x18\x04 \x01(\r\x12.\n\x05media\x18\n \x01(\x0b\x32\x1f.sipgw.api.config.v1.TrunkMedia\x12\x30\n\x07numbers\x18\x0b \x01(\x0b\x32\x1f.sipgw.api.config.v1.NumberPlan\"Y\n\nNumberPlan\x12\x14\n\x0c\x63ountry_code\x18\x01 \x01(\t\x12\x17\n\x0fnational_prefix\x18\x02 \x01(\t\x12\x1c\n\x14international_prefix\x18\x03 \x01(\t\"V\n\nTrunkMedia\x12\x36\n\tsymmetric\x18\x01 \x01(\x0e\x32#.sipgw.api.config.v1.SymmetricMedia\x12\x10\n\x08networks\x18\x02 \x03(\t\"x\n\x11\x44igestCredentials\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x17\n\x0fsealed_password\x18\x02 \x01(\x0c\x12\x38\n\nalgorithms\x18\x03 \x03(\x0e\x32$.sipgw.api.config.v1.DigestAlgorithm\"\xb2\x05\n\x05Route\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08priority\x18\x02 \x01(\x05\x12.\n\x05match\x18\x03 \x01(\x0b\x32\x1f.sipgw.api.config.v1.RouteMatch\x12,\n\x04\x62ots\x18\x04 \x03(\x0b\x32\x1e.sipgw.api.config.v1.BotTarget\x12/\n\x06\x61nswer\x18\x05 \x01(\x0e\x32\x1f.sipgw.api.config.v1.AnswerMode\x12\x1c\n\x14\x62ot_ready_timeout_ms\x18\x06 \x01(\r\x12\x1b\n\x13\x62ot_silent_after_ms\x18\x07 \x01(\r\x12\x1e\n\x16\x62ot_reconnect_limit_ms\x18\x08 \x01(\r\x12-\n\x07playout\x18\t \x01(\x0e\x32\x1c.sipgw.api.config.v1.Playout\x12;\n\x0fon_bot_finished\x18\n \x01(\x0e\x32\".sipgw.api.config.v1.OnBotFinished\x12,\n\x05\x61udio\x18\x0b \x01(\x0b\x32\x1d.sipgw.api.config.v1.BotAudio\x12\x16\n\x0eheaders_to_bot\x18\x0c \x03(\t\x12\x0e\n\x06record\x18\r \x01(\x08\x12\x15\n\rno_bot_status\x18\x0e \x01(\r\x12\x13\n\x0b\x65\x61rly_media\x18\x0f \x01(\x08\x12\x32\n\x08protocol\x18\x10 \x01(\x0e\x32 .sipgw.api.config.v1.BotProtocol\x12\x11\n\tmax_calls\x18\x11 \x01(\r\x12\x35\n\rfallback_bots\x18\x12 \x03(\x0b\x32\x1e.sipgw.api.config.v1.BotTarget\x12\x33\n\x0bon_bot_lost\x18\x1e \x01(\x0e\x32\x1e.sipgw.api.config.v1.OnBotLost\"\xad\x01\n\nRouteMatch\x12\x0e\n\x06trunks\x18\x01 \x03(\t\x12,\n\x02to\x18\x02 \x01(\x0b\x32 .sipgw.api.config.v1.StringMatch\x12.\n\x04\x66rom\x18\x03 \x01(\x0b\x32 .sipgw.api.config.v1.StringMatch\x12\x31\n\x07headers\x18\x04 \x03(\x0b\x32 .sipgw.api.config.v1.HeaderMatch\"J\n\x0bStringMatch\x12\x0f\n\x05\x65xact\x18\x01 \x01(\tH\x00\x12\x10\n\x06prefix\x18\x02 \x01(\tH\x00\x12\x0f\n\x05regex\x18\x03 \x01(\tH\x00\x42\x07\n\x05match\"L\n\x0bHeaderMatch\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x05value\x18\x02 \x01(\x0b\x32 .sipgw.api.config.v1.StringMatch\":\n\tBotTarget\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\r\x12\x0b\n\x03tls\x18\x03 \x01(\x08\"[\n\x08\x42otAudio\x12,\n\x05\x63odec\x18\x01 \x01(\x0e\x32\x1d.sipgw.api.config.v1.BotCodec\x12\x0f\n\x07rate_hz\x18\x02 \x01(\r\x12\x10\n\x08\x66rame_ms\x18\x03 \x01(\r*U\n\nAudioCodec\x12\x1b\n\x17\x41UDIO_CODEC_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41UDIO_CODEC_PCMU\x10\x01\x12\x14\n\x10\x41UDIO_CODEC_PCMA\x10\x02*\x80\x01\n\x0eSymmetricMedia\x12\x1f\n\x1bSYMMETRIC_MEDIA_UNSPECIFIED\x10\x00\x12\x18\n\x14SYMMETRIC_MEDIA_AUTO\x10\x01\x12\x1a\n\x16SYMMETRIC_MEDIA_ALWAYS\x10\x02\x12\x17\n\x13SYMMETRIC_MEDIA_OFF\x10\x03*j\n\x0f\x44igestAlgorithm\x12 \n\x1c\x44IGEST_ALGORITHM_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44IGEST_ALGORITHM_SHA256\x10\x01\x12\x18\n\x14\x44IGEST_ALGORITHM_MD5\x10\x02*b\n\x08\x42otCodec\x12\x19\n\x15\x42OT_CODEC_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x42OT_CODEC_PCMU\x10\x01\x12\x12\n\x0e\x42OT_CODEC_PCMA\x10\x02\x12\x13\n\x0f\x42OT_CODEC_PCM16\x10\x03*_\n\nAnswerMode\x12\x1b\n\x17\x41NSWER_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41NSWER_MODE_BOT_READY\x10\x01\x12\x19\n\x15\x41NSWER_MODE_IMMEDIATE\x10\x02*H\n\x07Playout\x12\x17\n\x13PLAYOUT_UNSPECIFIED\x10\x00\x12\x12\n\x0ePLAYOUT_QUEUED\x10\x01\x12\x10\n\x0cPLAYOUT_LIVE\x10\x02*f\n\rOnBotFinished\x12\x1f\n\x1bON_BOT_FINISHED_UNSPECIFIED\x10\x00\x12\x1a\n\x16ON_BOT_FINISHED_HANGUP\x10\x01\x12\x18\n\x14ON_BOT_FINISHED_KEEP\x10\x02*a\n\x0b\x42otProtocol\x12\x1c\n\x18\x42OT_PROTOCOL_UNSPECIFIED\x10\x00\x12\x16\n\x12\x42OT_PROTOCOL_TRUNK\x10\x01\x12\x1c\n\x18\x42OT_PROTOCOL_STREAM_CALL\x10\x02*U\n\tOnBotLost\x12\x1b\n\x17ON_BOT_LOST_UNSPECIFIED\x10\x00\x12\x16\n\x12ON_BOT_LOST_REOPEN\x10\x01\x12\x13\n\x0fON_BOT_LOST_END\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,24 +33,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GATEWAYSETTINGS_ADVERTISEDADDRESSESENTRY']._loaded_options = None
   _globals['_GATEWAYSETTINGS_ADVERTISEDADDRESSESENTRY']._serialized_options = b'8\001'
-  _globals['_AUDIOCODEC']._serialized_start=2262
-  _globals['_AUDIOCODEC']._serialized_end=2347
-  _globals['_SYMMETRICMEDIA']._serialized_start=2350
-  _globals['_SYMMETRICMEDIA']._serialized_end=2478
-  _globals['_DIGESTALGORITHM']._serialized_start=2480
-  _globals['_DIGESTALGORITHM']._serialized_end=2586
-  _globals['_BOTCODEC']._serialized_start=2588
-  _globals['_BOTCODEC']._serialized_end=2686
-  _globals['_ANSWERMODE']._serialized_start=2688
-  _globals['_ANSWERMODE']._serialized_end=2783
-  _globals['_PLAYOUT']._serialized_start=2785
-  _globals['_PLAYOUT']._serialized_end=2857
-  _globals['_ONBOTFINISHED']._serialized_start=2859
-  _globals['_ONBOTFINISHED']._serialized_end=2961
-  _globals['_BOTPROTOCOL']._serialized_start=2963
-  _globals['_BOTPROTOCOL']._serialized_end=3060
-  _globals['_ONBOTLOST']._serialized_start=3062
-  _globals['_ONBOTLOST']._serialized_end=3147
+  _globals['_AUDIOCODEC']._serialized_start=2403
+  _globals['_AUDIOCODEC']._serialized_end=2488
+  _globals['_SYMMETRICMEDIA']._serialized_start=2491
+  _globals['_SYMMETRICMEDIA']._serialized_end=2619
+  _globals['_DIGESTALGORITHM']._serialized_start=2621
+  _globals['_DIGESTALGORITHM']._serialized_end=2727
+  _globals['_BOTCODEC']._serialized_start=2729
+  _globals['_BOTCODEC']._serialized_end=2827
+  _globals['_ANSWERMODE']._serialized_start=2829
+  _globals['_ANSWERMODE']._serialized_end=2924
+  _globals['_PLAYOUT']._serialized_start=2926
+  _globals['_PLAYOUT']._serialized_end=2998
+  _globals['_ONBOTFINISHED']._serialized_start=3000
+  _globals['_ONBOTFINISHED']._serialized_end=3102
+  _globals['_BOTPROTOCOL']._serialized_start=3104
+  _globals['_BOTPROTOCOL']._serialized_end=3201
+  _globals['_ONBOTLOST']._serialized_start=3203
+  _globals['_ONBOTLOST']._serialized_end=3288
   _globals['_GATEWAYCONFIG']._serialized_start=58
   _globals['_GATEWAYCONFIG']._serialized_end=248
   _globals['_GATEWAYSETTINGS']._serialized_start=251
@@ -58,21 +58,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GATEWAYSETTINGS_ADVERTISEDADDRESSESENTRY']._serialized_start=589
   _globals['_GATEWAYSETTINGS_ADVERTISEDADDRESSESENTRY']._serialized_end=647
   _globals['_TRUNK']._serialized_start=701
-  _globals['_TRUNK']._serialized_end=874
-  _globals['_TRUNKMEDIA']._serialized_start=876
-  _globals['_TRUNKMEDIA']._serialized_end=962
-  _globals['_DIGESTCREDENTIALS']._serialized_start=964
-  _globals['_DIGESTCREDENTIALS']._serialized_end=1084
-  _globals['_ROUTE']._serialized_start=1087
-  _globals['_ROUTE']._serialized_end=1777
-  _globals['_ROUTEMATCH']._serialized_start=1780
-  _globals['_ROUTEMATCH']._serialized_end=1953
-  _globals['_STRINGMATCH']._serialized_start=1955
-  _globals['_STRINGMATCH']._serialized_end=2029
-  _globals['_HEADERMATCH']._serialized_start=2031
-  _globals['_HEADERMATCH']._serialized_end=2107
-  _globals['_BOTTARGET']._serialized_start=2109
-  _globals['_BOTTARGET']._serialized_end=2167
-  _globals['_BOTAUDIO']._serialized_start=2169
-  _globals['_BOTAUDIO']._serialized_end=2260
+  _globals['_TRUNK']._serialized_end=924
+  _globals['_NUMBERPLAN']._serialized_start=926
+  _globals['_NUMBERPLAN']._serialized_end=1015
+  _globals['_TRUNKMEDIA']._serialized_start=1017
+  _globals['_TRUNKMEDIA']._serialized_end=1103
+  _globals['_DIGESTCREDENTIALS']._serialized_start=1105
+  _globals['_DIGESTCREDENTIALS']._serialized_end=1225
+  _globals['_ROUTE']._serialized_start=1228
+  _globals['_ROUTE']._serialized_end=1918
+  _globals['_ROUTEMATCH']._serialized_start=1921
+  _globals['_ROUTEMATCH']._serialized_end=2094
+  _globals['_STRINGMATCH']._serialized_start=2096
+  _globals['_STRINGMATCH']._serialized_end=2170
+  _globals['_HEADERMATCH']._serialized_start=2172
+  _globals['_HEADERMATCH']._serialized_end=2248
+  _globals['_BOTTARGET']._serialized_start=2250
+  _globals['_BOTTARGET']._serialized_end=2308
+  _globals['_BOTAUDIO']._serialized_start=2310
+  _globals['_BOTAUDIO']._serialized_end=2401
 # @@protoc_insertion_point(module_scope)

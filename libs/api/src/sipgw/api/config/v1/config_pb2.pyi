@@ -322,6 +322,7 @@ class Trunk(_message.Message):
     DIGEST_FIELD_NUMBER: _builtins.int
     CALLS_PER_SECOND_FIELD_NUMBER: _builtins.int
     MEDIA_FIELD_NUMBER: _builtins.int
+    NUMBERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     calls_per_second: _builtins.int
     """new calls, as each edge counts; 0: no limit"""
@@ -335,6 +336,10 @@ class Trunk(_message.Message):
 
     @_builtins.property
     def media(self) -> Global___TrunkMedia: ...
+    @_builtins.property
+    def numbers(self) -> Global___NumberPlan:
+        """absent: numbers stay as they come"""
+
     def __init__(
         self,
         *,
@@ -343,14 +348,42 @@ class Trunk(_message.Message):
         digest: Global___DigestCredentials | None = ...,
         calls_per_second: _builtins.int = ...,
         media: Global___TrunkMedia | None = ...,
+        numbers: Global___NumberPlan | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "media", b"media"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "media", b"media", "numbers", b"numbers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_per_second", b"calls_per_second", "digest", b"digest", "media", b"media", "name", b"name", "source_cidrs", b"source_cidrs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_per_second", b"calls_per_second", "digest", b"digest", "media", b"media", "name", b"name", "numbers", b"numbers", "source_cidrs", b"source_cidrs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Trunk: _TypeAlias = Trunk  # noqa: Y015
+
+@_typing.final
+class NumberPlan(_message.Message):
+    """How a trunk writes numbers, to make E.164 of them. An empty prefix: such numbers come without one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTRY_CODE_FIELD_NUMBER: _builtins.int
+    NATIONAL_PREFIX_FIELD_NUMBER: _builtins.int
+    INTERNATIONAL_PREFIX_FIELD_NUMBER: _builtins.int
+    country_code: _builtins.str
+    national_prefix: _builtins.str
+    international_prefix: _builtins.str
+    def __init__(
+        self,
+        *,
+        country_code: _builtins.str = ...,
+        national_prefix: _builtins.str = ...,
+        international_prefix: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["country_code", b"country_code", "international_prefix", b"international_prefix", "national_prefix", b"national_prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NumberPlan: _TypeAlias = NumberPlan  # noqa: Y015
 
 @_typing.final
 class TrunkMedia(_message.Message):

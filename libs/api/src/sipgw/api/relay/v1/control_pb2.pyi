@@ -775,6 +775,46 @@ class BotSpec(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class FromParametersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class ToParametersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ENDPOINT_FIELD_NUMBER: _builtins.int
     TLS_FIELD_NUMBER: _builtins.int
     PROTOCOL_FIELD_NUMBER: _builtins.int
@@ -791,6 +831,8 @@ class BotSpec(_message.Message):
     TRUNK_FIELD_NUMBER: _builtins.int
     SIP_HEADERS_FIELD_NUMBER: _builtins.int
     PREFERRED_ADDRESS_FIELD_NUMBER: _builtins.int
+    FROM_PARAMETERS_FIELD_NUMBER: _builtins.int
+    TO_PARAMETERS_FIELD_NUMBER: _builtins.int
     endpoint: _builtins.str
     """host:port, or "builtin:echo" """
     tls: _builtins.bool
@@ -811,6 +853,12 @@ class BotSpec(_message.Message):
     def audio(self) -> _config_pb2.BotAudio: ...
     @_builtins.property
     def sip_headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def from_parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """of the numbers"""
+
+    @_builtins.property
+    def to_parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     def __init__(
         self,
         *,
@@ -829,10 +877,12 @@ class BotSpec(_message.Message):
         trunk: _builtins.str = ...,
         sip_headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         preferred_address: _builtins.str = ...,
+        from_parameters: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        to_parameters: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "endpoint", b"endpoint", "epoch", b"epoch", "from", b"from", "playout", b"playout", "preferred_address", b"preferred_address", "protocol", b"protocol", "ready_timeout_ms", b"ready_timeout_ms", "reconnect_limit_ms", b"reconnect_limit_ms", "resume_token", b"resume_token", "route", b"route", "silent_after_ms", b"silent_after_ms", "sip_headers", b"sip_headers", "tls", b"tls", "to", b"to", "trunk", b"trunk"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "endpoint", b"endpoint", "epoch", b"epoch", "from", b"from", "from_parameters", b"from_parameters", "playout", b"playout", "preferred_address", b"preferred_address", "protocol", b"protocol", "ready_timeout_ms", b"ready_timeout_ms", "reconnect_limit_ms", b"reconnect_limit_ms", "resume_token", b"resume_token", "route", b"route", "silent_after_ms", b"silent_after_ms", "sip_headers", b"sip_headers", "tls", b"tls", "to", b"to", "to_parameters", b"to_parameters", "trunk", b"trunk"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
