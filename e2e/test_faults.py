@@ -131,6 +131,41 @@ async def test_without_another_relay_the_calls_of_a_killed_one_end_cleanly(
     await eventually(none_left, 10)
 
 
+async def stall(relay: Service) -> None:
+    """Let a process run a quarter of the time only, never still for so long that its calls would move."""
+    while True:
+        relay.signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(0.3)
+        finally:
+            relay.signal(signal.SIGCONT)
+        await asyncio.sleep(0.1)
+
+
+async def test_a_relay_that_gets_no_core_refuses_new_calls_by_a_word_of_its_own_and_keeps_its_call(
+    tight_gateway: Gateway, phone: Phone
+) -> None:
+    gateway = tight_gateway
+    call = await phone.call("builtin", gateway.sip())
+    stalling, client = asyncio.create_task(stall(gateway.relays[0])), gateway.client()
+
+    async def is_late() -> bool:
+        (relay,) = await client.list_relays()
+        return relay.late and not relay.full and not relay.draining
+
+    try:
+        await eventually(is_late, 10)
+        refusal = await (await phone.new_call("builtin", gateway.sip())).invite()
+        assert (refusal.status, refusal["warning"]) == (503, '399 sipgw "No Relay: all late"')
+        assert int(refusal["retry-after"]) > 0
+    finally:
+        stalling.cancel()
+        await client.aclose()
+    assert "sipgw_relay_late 1.0" in metrics_of(gateway.relays[0])
+    await takes_calls_again(phone, gateway, 0)
+    assert (await call.bye()).status == 200
+
+
 async def test_the_calls_of_a_killed_relay_go_on_and_new_ones_go_elsewhere(
     own_gateway: Gateway, phone: Phone
 ) -> None:

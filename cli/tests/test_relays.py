@@ -5,14 +5,14 @@ from sipgw.api.registry.v1.registry_pb2 import Relay, RelayRegistration
 from sipgw.cli.relays import state_of, table_of
 
 
-def relay(name: str, *, healthy: bool = True, draining: bool = False, full: bool = False) -> Relay:
+def relay(name: str, *, healthy: bool = True, draining: bool = False, **words: bool) -> Relay:
     registration = RelayRegistration(
         relay=ProcessIdentity(name=name, incarnation="1"),
         advertised_address="192.0.2.1",
         capacity_units=100,
     )
-    relay = Relay(registration=registration, calls=7, used_units=9, ports_free=80)
-    relay.healthy, relay.draining, relay.full = healthy, draining, full
+    relay = Relay(registration=registration, calls=7, used_units=9, ports_free=80, **words)
+    relay.healthy, relay.draining = healthy, draining
     return relay
 
 
@@ -26,6 +26,12 @@ def test_a_full_relay_is_not_a_draining_one() -> None:
     assert state_of(relay("a", full=True)) == "full"
     assert state_of(relay("a", full=True, draining=True)) == "draining"
     assert state_of(relay("a", full=True, healthy=False)) == "gone"
+
+
+def test_a_relay_whose_audio_is_late_says_so_unless_it_is_full_too() -> None:
+    assert state_of(relay("a", late=True)) == "late"
+    assert state_of(relay("a", late=True, full=True)) == "full"
+    assert state_of(relay("a", late=True, draining=True)) == "draining"
 
 
 def test_the_table_shows_calls_and_room() -> None:

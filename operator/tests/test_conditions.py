@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from sipgw.config import documents_from_objects
 from sipgw.config.status import STATUSES
 from sipgw.operator.checks import Verdict
@@ -63,7 +65,11 @@ def test_a_gateway_that_takes_calls_shows_all_three_true_and_its_figures() -> No
         (
             "SipGateway",
             GATEWAY,
-            {"relays": {"wanted": 3, "ready": 3, "full": 0, "draining": 0}, "calls": 5, "edges": 2},
+            {
+                "relays": {"wanted": 3, "ready": 3, "full": 0, "late": 0, "draining": 0},
+                "calls": 5,
+                "edges": 2,
+            },
         ),
     ):
         made = status(one)
@@ -97,6 +103,8 @@ def test_ready_names_what_is_missing() -> None:
     for given, reason in (
         ({"relays_ready": 0, "edges": 1}, "NoRelay"),
         ({"relays_ready": 0, "relays_full": 2, "edges": 1}, "RelaysFull"),
+        ({"relays_ready": 0, "relays_full": 1, "relays_late": 1, "edges": 1}, "RelaysFull"),
+        ({"relays_ready": 0, "relays_late": 2, "edges": 1}, "RelaysLate"),
         ({"relays_ready": 1, "edges": 0}, "NoEdge"),
         ({"relays_ready": 1, "edges": 1}, "TooFewRelays"),
         ({"relays_ready": 2, "edges": 1, "is_config_in_force": False}, "Pending"),
@@ -104,8 +112,9 @@ def test_ready_names_what_is_missing() -> None:
         assert said(status(GATEWAY, facts=GatewayFacts(**{**facts, **given})), "Ready") == ("False", reason)
 
 
-def test_a_full_relay_is_none_too_few() -> None:
-    facts = GatewayFacts(is_config_in_force=True, relays_least=2, relays_ready=1, relays_full=1, edges=1)
+@pytest.mark.parametrize("word", ["relays_full", "relays_late"])
+def test_a_full_or_late_relay_is_none_too_few(word: str) -> None:
+    facts = GatewayFacts(is_config_in_force=True, relays_least=2, relays_ready=1, edges=1, **{word: 1})
     assert said(status(GATEWAY, facts=facts), "Ready") == ("True", "Ready")
 
 

@@ -182,6 +182,7 @@ async def test_load_scales_out_and_quiet_drains_the_highest_before_it_goes(bench
         "wanted": 4,
         "ready": 4,
         "full": 0,
+        "late": 0,
         "draining": 0,
     }
     for relay in bench.registry.relays:

@@ -338,6 +338,7 @@ async def test_relays_are_added_for_calls_drained_when_idle_and_taken_away_when_
                     "wanted": 4,
                     "ready": 4,
                     "full": 0,
+                    "late": 0,
                     "draining": 0,
                 }
 

@@ -45,10 +45,11 @@ class Relay:
     def __init__(self) -> None:
         self.calls = ["a", "b"]
         self.drains: list[bool] = []
-        self.full = False
+        self.full = self.late = False
 
     def snapshot(self) -> Beat:
-        return Beat(self.calls, len(self.calls), draining=bool(self.drains), ports_free=98, full=self.full)
+        drains = bool(self.drains)
+        return Beat(self.calls, len(self.calls), drains, ports_free=98, full=self.full, late=self.late)
 
 
 @pytest.fixture
@@ -130,10 +131,14 @@ async def test_a_drain_is_told_when_it_begins_and_when_it_ends(heartbeat, regist
     assert registry.beats[-1].draining
 
 
-async def test_a_full_relay_beats_full_and_not_draining(heartbeat, registry, relay, until) -> None:
-    relay.full = True
-    await until(lambda: registry.beats and registry.beats[-1].full)
+@pytest.mark.parametrize("word", ["full", "late"])
+async def test_a_full_or_late_relay_beats_so_and_not_draining(
+    heartbeat, registry, relay, until, word
+) -> None:
+    setattr(relay, word, True)
+    await until(lambda: registry.beats and getattr(registry.beats[-1], word))
     assert not registry.beats[-1].draining
+    assert registry.beats[-1].full != registry.beats[-1].late
 
 
 async def test_it_registers_again_with_a_registry_that_returns(heartbeat, registry, server, until) -> None:

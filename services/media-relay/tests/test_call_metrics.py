@@ -132,6 +132,7 @@ def test_the_parts_are_read_when_they_are_scraped(bench):
     bench.relay.set_draining(True)
     assert registry.get_sample_value("sipgw_relay_draining") == 1
     assert registry.get_sample_value("sipgw_relay_full") == 0
+    assert registry.get_sample_value("sipgw_relay_late") == 0
     assert len(read) == len(GAUGES) + len(COUNTERS)
 
 

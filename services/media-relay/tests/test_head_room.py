@@ -10,10 +10,11 @@ from sipgw.media_relay.load.head_room import MOST_CPU, MOST_TICK_LOAD, RelayHead
 
 
 class Clock:
-    """A TickClock that has this load."""
+    """A TickClock that has this load, and counts ticks by hand."""
 
     def __init__(self, load):
         self.load = load
+        self.number = self.late = 0
 
 
 class Machine:
@@ -22,16 +23,28 @@ class Machine:
     def __init__(self, limit=math.inf, load=0.0):
         self.now = self.spent = 0.0
         self.limit = limit
-        self.room = RelayHeadRoom(Clock(load), lambda: self.spent, lambda: self.now, lambda: self.limit)
+        self.clock = Clock(load)
+        self.room = RelayHeadRoom(self.clock, lambda: self.spent, lambda: self.now, lambda: self.limit)
         self.room.begin()
-        self.room.measure()
+        self.room.measure(has_calls=True)
 
     def work(self, cores, seconds, every=1.0):
         for _ in range(round(seconds / every)):
             self.now += every
             self.spent += cores * every
-            self.room.measure()
+            self.room.measure(has_calls=True)
         return self.room
+
+    def pass_seconds(self, *late, has_calls=True):
+        """Let a second pass for each share of late ticks; return which of them ended with a refusal."""
+        refused = []
+        for share in late:
+            self.now += 1
+            self.clock.number += 200
+            self.clock.late += round(200 * share)
+            self.room.measure(has_calls=has_calls)
+            refused.append(bool(self.room.refusal()))
+        return refused
 
 
 @pytest.mark.parametrize("limit", [math.inf, 8.0, 1.0, 0.5, 0.1])
@@ -74,6 +87,85 @@ def test_the_log_says_once_that_the_relay_is_full_and_once_that_it_has_room():
             machine.work(cores, 30)
     assert [log["event"] for log in logs] == ["relay_became_full", "relay_had_room_again"]
     assert "CPU" in logs[0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("late", "within_s"),
+    [
+        ([1.0], 2),  # nothing is in time
+        ([0.5], 3),
+        ([0.2], 6),
+        ([0.48, 0.0, 0.0], 7),  # half a second in each three
+        ([0.0, 0.0, 0.0, 0.9], 8),
+    ],
+)
+def test_calls_are_refused_when_the_audio_is_late_though_the_cpu_is_idle(late, within_s):
+    refused = Machine().pass_seconds(*late * 20)
+    assert True in refused[:within_s]
+    assert refused[-1]  # and it does not flap
+    assert refused == sorted(refused)
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        [0.48],  # one stall of half a second
+        [0.98],  # or of a whole one
+        [0.48, *[0.0] * 4],  # half a second in each five
+        [0.09],  # a little, always
+        [0.0],
+    ],
+)
+def test_a_hiccup_of_the_machine_refuses_nobody(late):
+    refused = Machine().pass_seconds(*[0.0] * 20, *(late * 20 if len(late) > 1 or late[0] < 0.1 else late))
+    assert not any(refused)
+
+
+def test_the_reason_is_one_of_its_own_and_ends_when_the_ticks_are_on_time_again():
+    machine = Machine()
+    with capture_logs() as logs:
+        machine.pass_seconds(0.0, *[0.6] * 10)
+        assert machine.room.refusal() == (
+            "late: the audio is late: 60% of the last 10 s ran more than 20 ms late; "
+            "place the call on another relay"
+        )
+        assert not machine.room.full_reason()
+        assert not machine.room.gives_away
+        refused = machine.pass_seconds(*[0.04] * 10)
+    assert refused == [True] * 4 + [False] * 6
+    assert [log["event"] for log in logs] == ["audio_became_late", "audio_was_on_time_again"]
+
+
+def test_what_is_over_does_not_make_the_audio_late_again():
+    machine = Machine()
+    machine.pass_seconds(*[1.0] * 5, *[0.0] * 5)
+    assert machine.pass_seconds(0.48, *[0.0] * 10) == [False] * 11
+
+
+def test_a_long_stall_that_is_seen_at_once_counts_as_long_as_it_lasted():
+    """The second's measurement comes with the first tick after it."""
+    machine = Machine()
+    machine.clock.number += 600
+    machine.clock.late += 596
+    machine.room.measure(has_calls=True)
+    assert machine.room.is_late
+    assert machine.pass_seconds(*[0.0] * 6) == [True] * 4 + [False] * 2
+
+
+def test_without_calls_no_audio_is_late():
+    machine = Machine()
+    assert not any(machine.pass_seconds(*[1.0] * 20, has_calls=False))
+    assert machine.pass_seconds(0.9, 0.9)[-1]
+
+
+def test_draining_and_full_go_before_late():
+    machine = Machine()
+    machine.pass_seconds(*[1.0] * 5)
+    machine.room.cpu = 0.95
+    assert machine.room.refusal().startswith("full: ")
+    machine.room.drain(on=True)
+    assert machine.room.refusal().startswith("draining: ")
+    assert machine.room.is_late
 
 
 @pytest.fixture

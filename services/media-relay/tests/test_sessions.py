@@ -189,6 +189,34 @@ def test_no_room_while_full_and_that_is_not_draining(bench):
     assert bench.command("a", allocate=allocate(bench, bench.phone())).status == OK
 
 
+def test_no_room_while_the_relays_own_ticks_are_late_and_room_again_after_it(bench, monkeypatch):
+    """The relay's own clock, in virtual time, on a machine that lets it run each 60 ms only."""
+    relay, loop = bench.relay, bench.loop
+    room = relay.head_room
+    monkeypatch.delattr(room, "measure")  # the bench's: from now on the class's own
+    monkeypatch.setattr(room, "full_reason", lambda _share=1.0: "")  # the CPU of the test is not the relay's
+    relay.clock.start()
+
+    def run(seconds, every_s):
+        end_s = loop.now + seconds
+        while loop.now < end_s:
+            loop.now += every_s
+            loop.run_due()
+
+    bench.call(bench.phone(), "first")
+    run(10, every_s=0.005)
+    assert not relay.beat().late
+    run(5, every_s=0.06)
+    result = bench.command("a", allocate=allocate(bench, bench.phone()))
+    assert (result.status, result.message[:6]) == (pb.COMMAND_STATUS_NO_ROOM, "late: ")
+    beat = relay.beat()
+    assert (beat.late, beat.full, beat.draining, list(beat.call_ids)) == (True, False, False, ["first"])
+    run(7, every_s=0.005)
+    assert not relay.beat().late
+    assert bench.command("a", allocate=allocate(bench, bench.phone())).status == OK
+    relay.clock.stop()
+
+
 def test_list_tells_all_sessions(bench):
     phone = bench.phone()
     bench.call(phone)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sipgw.media_relay.load.gc_pauses import GcPauses
-from sipgw.media_relay.load.tick import TICK_S, TickClock
+from sipgw.media_relay.load.tick import LATE_S, TICK_S, TickClock
 
 
 class Loop:
@@ -109,6 +109,30 @@ def test_a_clock_says_how_late_its_latest_tick_was() -> None:
     callback()
     assert clock.take_latest_s() == pytest.approx(0.0123)
     assert clock.take_latest_s() == 0.0
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.floats(0.0, 0.2), min_size=1, max_size=30))
+def test_each_tick_that_ran_later_than_a_frame_is_counted_once(lateness) -> None:
+    """Equal to what a scalar oracle counts, which asks of each tick when it was done."""
+    loop, done = Loop(), {}
+
+    def on_tick(tick, missed):
+        done.update({tick.number - back: loop.now for back in range(missed + 1)})
+
+    clock = TickClock(loop, on_tick)
+    clock.start()
+    for late_s in lateness:
+        when, callback = loop.due
+        loop.now = when + late_s
+        callback()
+    late = [number for number, at_s in done.items() if at_s - number * TICK_S > LATE_S + 1e-9]
+    assert clock.late == pytest.approx(len(late), abs=sum(_is_on_the_edge(one) for one in lateness))
+
+
+def _is_on_the_edge(late_s: float) -> bool:
+    """Whether rounding decides how many ticks were late."""
+    return abs((late_s - LATE_S) / TICK_S - round((late_s - LATE_S) / TICK_S)) < 1e-6
 
 
 def test_the_tick_that_took_most_cpu_is_told_once() -> None:

@@ -111,17 +111,19 @@ async def test_a_call_held_by_a_relay_that_drains_goes_elsewhere_when_placed_aga
     assert await placed_on(placements, call_id) == "relay-0-1"
 
 
-async def test_a_full_relay_gets_nothing_keeps_what_it_has_and_is_no_draining_one(
-    placements: Placements,
+@pytest.mark.parametrize("word", ["full", "late"])
+async def test_a_full_or_late_relay_gets_nothing_keeps_what_it_has_and_is_no_draining_one(
+    placements: Placements, word: str
 ) -> None:
     await join(placements, relay(0), relay(1))
     held = random_call_id()
     assert await placed_on(placements, held) == "relay-0-0"
-    await placements.beat(relay(0), beat(full=True))
+    await placements.beat(relay(0), beat(full=word == "full", late=word == "late"))
     assert await placed_on(placements, random_call_id()) == "relay-0-1"
     assert await placed_on(placements, held) == "relay-0-0"
     first, second = await placements.relays()
-    assert (first.full, first.draining, second.full) == (True, False, False)
+    assert (first.full, first.late, first.draining) == (word == "full", word == "late", False)
+    assert (second.full, second.late) == (False, False)
     assert (units_taken(first), units_taken(second)) == (first.used_units, 100)
     await placements.beat(relay(0), beat())
     assert await placed_on(placements, random_call_id()) == "relay-0-0"
@@ -134,9 +136,14 @@ async def test_a_full_relay_gets_nothing_keeps_what_it_has_and_is_no_draining_on
         (beat(full=True), beat(draining=True), "all full"),
         (beat(full=True, draining=True), beat(draining=True), "all draining"),
         (beat(full=True), beat(ports=0), "no room"),
+        (beat(late=True), beat(late=True), "all late"),
+        (beat(late=True), beat(draining=True), "all late"),
+        (beat(late=True, full=True), beat(full=True), "all full"),
+        (beat(late=True), beat(full=True), "all full or late"),
+        (beat(late=True), beat(ports=0), "no room"),
     ],
 )
-async def test_a_refusal_tells_full_from_draining(
+async def test_a_refusal_tells_full_late_and_draining_apart(
     placements: Placements, first: Beat, second: Beat, reason: str
 ) -> None:
     await join(placements, relay(0), relay(1))

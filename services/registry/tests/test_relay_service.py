@@ -108,16 +108,19 @@ async def test_a_beat_that_redis_does_not_take_ends_the_stream_unavailable(
     assert error.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_a_relay_that_beats_full_is_listed_so_and_refused_by_that_word(replica: Any) -> None:
+@pytest.mark.parametrize(("word", "retry_after_s"), [("full", 2), ("late", 5)])
+async def test_a_relay_that_beats_full_or_late_is_listed_so_and_refused_by_that_word(
+    replica: Any, word: str, retry_after_s: int
+) -> None:
     stream = replica.relays.Heartbeat()
     await say(stream, request(registers=True))
-    full = request()
-    full.full = True
-    assert not (await say(stream, full)).drain
+    beat = request()
+    setattr(beat, word, True)
+    assert not (await say(stream, beat)).drain
     (relay,) = (await replica.relays.ListRelays(pb.ListRelaysRequest())).relays
-    assert (relay.full, relay.draining) == (True, False)
+    assert (relay.full, relay.late, relay.draining) == (word == "full", word == "late", False)
     (result,) = await place(replica, reserve(random_call_id()))
-    assert (result.placed, result.reason, result.retry_after_s) == (False, "all full", 2)
+    assert (result.placed, result.reason, result.retry_after_s) == (False, f"all {word}", retry_after_s)
 
 
 async def test_drain_reaches_the_relay_with_its_next_beat_and_can_be_taken_back(replica: Any) -> None:

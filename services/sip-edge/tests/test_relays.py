@@ -49,6 +49,22 @@ async def test_when_every_relay_refuses_the_caller_gets_503_with_retry_after(
     await edge.until(lambda: not registry.placed)
 
 
+async def test_the_record_of_a_refused_call_says_why_the_relay_refused_it(
+    edge: TestEdge, relay: FakeRelay, caller: Caller
+) -> None:
+    """The registry knows it only from the relay's next heartbeat on."""
+    relay.refuse_allocate = relay_api.COMMAND_STATUS_NO_ROOM
+    relay.refusal = "late: the audio is late"
+    invite = caller.invite()
+    caller.send(invite, edge.sip)
+    refusal = await caller.response(invite)
+    assert (refusal.status, refusal.headers.get("Warning")) == (503, '399 sipgw "No Relay: no room"')
+    await edge.until(lambda: not len(edge.app.live))
+    record = await edge.app.records.load((refusal.to.tag or "")[:32])
+    assert record is not None
+    assert "the last with late: the audio is late" in record.end_reason
+
+
 async def test_a_relay_that_is_not_there_is_avoided(
     edge: TestEdge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
 ) -> None:

@@ -25,7 +25,7 @@ def relays(
     tls_dir: TlsFlag = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per relay.")] = False,
 ) -> None:
-    """List the media relays: calls, room, and which are full or draining."""
+    """List the media relays: calls, room, and which are full, late or draining."""
     from sipgw.control import ControlError
 
     quieten_libraries()
@@ -121,12 +121,14 @@ def table_of(found: "Iterable[Relay]") -> "Table":
 
 
 def state_of(relay: "Relay") -> str:
-    """Return `ready`, `full` (its CPU is exhausted), `draining` or `gone`."""
+    """Return `ready`, `full` (its CPU is spent), `late` (its audio is), `draining` or `gone`."""
     if not relay.healthy:
         return "gone"
     if relay.draining:
         return "draining"
-    return "full" if relay.full else "ready"
+    if relay.full:
+        return "full"
+    return "late" if relay.late else "ready"
 
 
 def _as_json(relay: "Relay") -> str:

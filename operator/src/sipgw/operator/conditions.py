@@ -30,6 +30,7 @@ class GatewayFacts:
     relays_wanted: int = 0
     relays_ready: int = 0
     relays_full: int = 0
+    relays_late: int = 0
     relays_draining: int = 0
     relays_least: int = 0
     edges: int = 0
@@ -154,18 +155,29 @@ def _ready(kind: str, verdict: Verdict, facts: GatewayFacts) -> Condition:
     if verdict.shadowed_by:
         first = f"route {verdict.shadowed_by} goes before it and takes every call that it would take"
         return _no("Ready", "Shadowed", first)
-    if facts.relays_ready == 0 and facts.relays_full:
-        return _no(
-            "Ready", "RelaysFull", "every relay's CPU is spent: new calls get 503 until there are more"
-        )
     if facts.relays_ready == 0:
-        return _no("Ready", "NoRelay", "no relay takes calls")
+        return _no_relay(facts)
     if facts.edges == 0:
         return _no("Ready", "NoEdge", "no edge holds a lease")
-    if kind == "SipGateway" and facts.relays_ready + facts.relays_full < facts.relays_least:
+    serving = facts.relays_ready + facts.relays_full + facts.relays_late
+    if kind == "SipGateway" and serving < facts.relays_least:
         short = f"{facts.relays_ready} relays take calls, {facts.relays_least} are the least"
         return _no("Ready", "TooFewRelays", short)
     return _yes("Ready", "Ready", "calls are taken")
+
+
+def _no_relay(facts: GatewayFacts) -> Condition:
+    """Return why no relay takes calls."""
+    if facts.relays_full:
+        late = f", and the audio of {facts.relays_late} is late" if facts.relays_late else ""
+        said = f"the CPU of {facts.relays_full} relays is spent{late}: new calls get 503 until there are more"
+        return _no("Ready", "RelaysFull", said)
+    if facts.relays_late:
+        said = (
+            "the audio of every relay is late: new calls get 503; see what takes their cores on their nodes"
+        )
+        return _no("Ready", "RelaysLate", said)
+    return _no("Ready", "NoRelay", "no relay takes calls")
 
 
 def _ports_ignored(facts: GatewayFacts) -> Condition:
@@ -228,6 +240,7 @@ def _gateway_facts(before: Json, facts: GatewayFacts) -> Json:
         "wanted": facts.relays_wanted,
         "ready": facts.relays_ready,
         "full": facts.relays_full,
+        "late": facts.relays_late,
         "draining": facts.relays_draining,
     }
     return {"relays": relays, "calls": facts.calls, "edges": facts.edges}

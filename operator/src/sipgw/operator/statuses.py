@@ -95,14 +95,16 @@ def facts_of(
     """Return the facts about the gateway that its documents show."""
     live = [relay for relay in view.relays if relay.healthy]
     nodes = node_states(surroundings.nodes, Placing())
-    serving = sorted(relay.registration.node for relay in live if not relay.draining)
+    staying = [relay for relay in live if not relay.draining]
+    serving = sorted(relay.registration.node for relay in staying)
     return GatewayFacts(
         registry_problem=view.problem,
         is_config_in_force=is_in_force,
         relays_wanted=made.wanted if made is not None else len(live),
-        relays_ready=sum(1 for relay in live if not relay.draining and not relay.full),
-        relays_full=sum(1 for relay in live if not relay.draining and relay.full),
-        relays_draining=sum(1 for relay in live if relay.draining),
+        relays_ready=sum(1 for relay in staying if not relay.full and not relay.late),
+        relays_full=sum(1 for relay in staying if relay.full),
+        relays_late=sum(1 for relay in staying if relay.late and not relay.full),
+        relays_draining=len(live) - len(staying),
         relays_least=sizing.least if made is not None else 0,
         edges=view.edges,
         calls=view.counts.live,
@@ -138,6 +140,7 @@ def _measure(checked: Checked, facts: GatewayFacts) -> None:
         metrics.RELAYS.labels("wanted").set(facts.relays_wanted)
         metrics.RELAYS.labels("ready").set(facts.relays_ready)
         metrics.RELAYS.labels("full").set(facts.relays_full)
+        metrics.RELAYS.labels("late").set(facts.relays_late)
         metrics.RELAYS.labels("draining").set(facts.relays_draining)
         kind = facts.together.kind if facts.together is not None else ""
         for one in ("node", "zone"):

@@ -62,6 +62,7 @@ class RelayCounts(Status):
     wanted: Count = Field(default=0, description="As the operator reckons.")
     ready: Count = Field(default=0, description="Taking calls.")
     full: Count = Field(default=0, description="Taking no new calls since their CPU is spent.")
+    late: Count = Field(default=0, description="Taking no new calls since their audio is late.")
     draining: Count = Field(default=0, description="Giving their calls to others.")
 
 

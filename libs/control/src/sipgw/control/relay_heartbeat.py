@@ -31,6 +31,7 @@ class Beat:
     draining: bool
     ports_free: int
     full: bool = False
+    late: bool = False
 
 
 class RelayHeartbeat:
@@ -110,6 +111,7 @@ class RelayHeartbeat:
             draining=beat.draining,
             ports_free=beat.ports_free,
             full=beat.full,
+            late=beat.late,
         )
         self._must_register = False
         try:

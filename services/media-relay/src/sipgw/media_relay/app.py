@@ -166,6 +166,7 @@ class Relay:
             used_units=self.sessions.used_units,
             draining=self.head_room.gives_away,
             full=bool(self.head_room.full_reason()),
+            late=self.head_room.is_late,
             ports_free=self.plane.pool.free,
         )
 
@@ -207,7 +208,7 @@ class Relay:
             self.drain.step(tick.number, self.sessions.now_s)
         if tick.number >= self._next_housekeeping:
             self._next_housekeeping = tick.number + int(1 / TICK_S)
-            self.head_room.measure()
+            self.head_room.measure(has_calls=len(self.sessions) > 0)
             self._housekeeping.step(tick.number, TICK_S)
 
 

@@ -105,6 +105,10 @@ GAUGES: Final[dict[str, Reading]] = {
         "1 while the relay takes no new calls because its CPU is spent; it keeps its own",
         lambda of: bool(of.head_room.full_reason()),
     ),
+    "late": (
+        "1 while the relay takes no new calls because its audio is late, whatever the CPU says",
+        lambda of: of.head_room.is_late,
+    ),
     "cpu_cores": ("CPU that the process uses, smoothed over seconds", lambda of: of.head_room.cpu),
     "cpu_limit_cores": (
         "CPU that the relay may use: one core, or less by its container's limit",
@@ -128,6 +132,10 @@ GAUGES: Final[dict[str, Reading]] = {
 }
 COUNTERS: Final[dict[str, Reading]] = {
     "ticks_missed": ("Ticks left out because the process was late (overrun)", lambda of: of.clock.missed),
+    "ticks_late": (
+        "Ticks, missed ones too, whose work was done more than 20 ms after it was due",
+        lambda of: of.clock.late,
+    ),
     "packets_strange": ("RTP packets from a source other than the caller", lambda of: of.plane.strange),
     "packets_malformed": ("Datagrams that are not RTP", lambda of: of.plane.receiver.malformed),
     "packets_unexpected": (

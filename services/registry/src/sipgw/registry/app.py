@@ -141,11 +141,13 @@ class RegistryApp:
     async def _observe_relays(self) -> None:
         relays = await self._placements.relays()
         healthy = [relay for relay in relays if relay.healthy]
-        draining = sum(relay.draining for relay in healthy)
-        taking = [relay for relay in healthy if not relay.draining and not relay.full]
+        staying = [relay for relay in healthy if not relay.draining]
+        taking = [relay for relay in staying if not relay.full and not relay.late]
+        full = sum(relay.full for relay in staying)
         metrics.RELAYS.labels("taking").set(len(taking))
-        metrics.RELAYS.labels("full").set(len(healthy) - draining - len(taking))
-        metrics.RELAYS.labels("draining").set(draining)
+        metrics.RELAYS.labels("full").set(full)
+        metrics.RELAYS.labels("late").set(len(staying) - full - len(taking))
+        metrics.RELAYS.labels("draining").set(len(healthy) - len(staying))
         metrics.RELAYS.labels("gone").set(len(lost_relays(relays)))
         metrics.RELAY_PORTS_FREE.set(sum(relay.ports_free for relay in taking))
         metrics.RELAY_UNITS.labels("capacity").set(sum(map(units_taken, healthy)))

@@ -13,7 +13,14 @@ from sipgw.registry import placement_scripts as scripts
 from sipgw.store import Store, relays_key
 
 _LANES: Final = 256
-_RETRY_AFTER_S: Final = {"no relay": 5, "no room": 2, "all full": 2, "all draining": 5}
+_RETRY_AFTER_S: Final = {
+    "no relay": 5,
+    "no room": 2,
+    "all full": 2,
+    "all late": 5,
+    "all full or late": 2,
+    "all draining": 5,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +32,11 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class NotPlaced:
-    """No relay takes the call now: "no relay", "no room" (units or ports), "all full", "all draining"."""
+    """No relay takes the call now.
+
+    `reason`: "no relay", "no room" (units or ports), "all full" (CPU), "all late" (audio), "all full or late"
+    or "all draining".
+    """
 
     reason: str
     retry_after_s: int
@@ -40,6 +51,7 @@ class Beat:
     is_draining: bool
     ports_free: int
     is_full: bool = False
+    is_late: bool = False
 
 
 class Placements:
@@ -75,7 +87,7 @@ class Placements:
         """
         reported = " ".join(beat.call_ids)
         args = [_key(registration), beat.used_units, int(beat.is_draining), beat.ports_free, reported]
-        args += [len(beat.call_ids), int(beat.is_full)]
+        args += [len(beat.call_ids), int(beat.is_full), int(beat.is_late)]
         answer: bytes | None = await self._store.run(scripts.BEAT, self._keys, args)
         return None if answer is None else answer == b"1"
 
@@ -129,8 +141,8 @@ def lost_relays(relays: Iterable[Relay]) -> list[Relay]:
 
 
 def units_taken(relay: Relay) -> int:
-    """Return how many units the relay can use: all it has, or those in use when its CPU is exhausted."""
-    return relay.used_units if relay.full else relay.registration.capacity_units
+    """Return how many units the relay can use: all it has, or those in use while it is full or late."""
+    return relay.used_units if relay.full or relay.late else relay.registration.capacity_units
 
 
 def _key(registration: RelayRegistration) -> str:
@@ -148,6 +160,7 @@ def _relay(
     held_calls: int,
     drain_requested: int,
     full: int,
+    late: int,
 ) -> Relay:
     return Relay(
         registration=RelayRegistration.FromString(registration),
@@ -158,4 +171,5 @@ def _relay(
         ports_free=max(ports_free - held_calls, 0),
         drain_requested=bool(drain_requested),
         full=bool(full),
+        late=bool(late),
     )

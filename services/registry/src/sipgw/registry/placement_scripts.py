@@ -39,11 +39,12 @@ local function is_of_name(relay, name) return string.sub(relay, 1, #name + 1) ==
 
 local function state_of(relay)
   local f = redis.call('HMGET', relay_key(relay), 'lease', 'draining', 'drain', 'capacity', 'used', 'ports',
-    'held_units', 'held_calls', 'score', 'registration', 'full')
+    'held_units', 'held_calls', 'score', 'registration', 'full', 'late')
   return {
     healthy = number(f[1]) > now,
     draining = f[2] == '1' or f[3] == '1',
     full = f[11] == '1',
+    late = f[12] == '1',
     free_units = number(f[4]) - number(f[5]) - number(f[7]),
     free_ports = number(f[6]) - number(f[8]),
     score = f[9],
@@ -53,8 +54,8 @@ end
 
 local function put_in_order(relay)
   local state = state_of(relay)
-  if state.healthy and not state.draining and not state.full and state.free_units > 0
-    and state.free_ports > 0 then
+  if state.healthy and not state.draining and not state.full and not state.late
+    and state.free_units > 0 and state.free_ports > 0 then
     redis.call('ZADD', prefix .. 'order', state.score, relay)
   else
     redis.call('ZREM', prefix .. 'order', relay)
@@ -147,10 +148,10 @@ return 1
 BEAT: Final = _script(
     "beat_relay",
     """
-local relay, used, draining, ports, reported, calls, full = unpack(ARGV)
+local relay, used, draining, ports, reported, calls, full, late = unpack(ARGV)
 if redis.call('HEXISTS', relay_key(relay), 'registration') == 0 then return false end
 redis.call('HSET', relay_key(relay), 'lease', now + RELAY_LEASE_MS, 'used', used, 'draining', draining,
-  'ports', ports, 'reported', reported, 'calls', calls, 'full', full)
+  'ports', ports, 'reported', reported, 'calls', calls, 'full', full, 'late', late)
 redis.call('ZADD', prefix .. 'known', now + RELAY_LEASE_MS, relay)
 local held = redis.call('ZRANGE', held_key(relay), 0, -1)
 if #held > 0 then
@@ -164,7 +165,8 @@ take_sums(relay)
 return redis.call('HGET', relay_key(relay), 'drain') or '0'
 """,
 )
-"""ARGV: key, used units, draining, ports free, the reported call ids between spaces, their number, full.
+"""ARGV: key, used units, draining, ports free, the reported call ids between spaces, their number, full,
+late.
 
 Returns nil: register first. Otherwise "1" when the relay shall drain.
 """
@@ -192,7 +194,7 @@ while true do
   if #relays == 0 then break end
   for _, relay in ipairs(relays) do
     local state = state_of(relay)
-    if not state.healthy or state.draining or state.full then
+    if not state.healthy or state.draining or state.full or state.late then
       redis.call('ZREM', prefix .. 'order', relay)
       first = first - 1
     elseif not avoid[incarnation_of(relay)] and state.free_units >= number(units)
@@ -204,18 +206,22 @@ while true do
   first = first + #relays
 end
 
-local healthy, staying, taking = 0, 0, 0
+local healthy, staying, taking, full, late = 0, 0, 0, 0, 0
 for _, relay in ipairs(redis.call('ZRANGEBYSCORE', prefix .. 'known', string.format('(%.0f', now), '+inf')) do
   local state = state_of(relay)
   if state.healthy then healthy = healthy + 1 end
   if state.healthy and not state.draining then
     staying = staying + 1
-    if not state.full then taking = taking + 1 end
+    if state.full then full = full + 1
+    elseif state.late then late = late + 1
+    else taking = taking + 1 end
   end
 end
 if healthy == 0 then return {'no relay'} end
 if staying == 0 then return {'all draining'} end
-if taking == 0 then return {'all full'} end
+if late == staying then return {'all late'} end
+if full == staying then return {'all full'} end
+if taking == 0 then return {'all full or late'} end
 return {'no room'}
 """,
 )
@@ -285,7 +291,7 @@ for _, relay in ipairs(redis.call('ZRANGEBYSCORE', prefix .. 'known', now - KNOW
       'drain')
     found[#found + 1] = {state.registration, state.healthy and 1 or 0, state.draining and 1 or 0,
       number(f[1]), number(f[2]), number(f[3]), number(f[4]), number(f[5]), number(f[6]),
-      state.full and 1 or 0}
+      state.full and 1 or 0, state.late and 1 or 0}
   end
 end
 return found

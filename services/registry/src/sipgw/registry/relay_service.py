@@ -90,7 +90,14 @@ class RelayService(RelayRegistrationServiceServicer):
     ) -> pb.HeartbeatResponse:
         if registration is None:
             return pb.HeartbeatResponse(not_registered=True, lease_ms=RELAY_LEASE_MS)
-        beat = Beat(request.call_ids, request.used_units, request.draining, request.ports_free, request.full)
+        beat = Beat(
+            request.call_ids,
+            request.used_units,
+            request.draining,
+            request.ports_free,
+            is_full=request.full,
+            is_late=request.late,
+        )
         drain = await self._placements.beat(registration, beat)
         metrics.BEATS.labels("unregistered" if drain is None else "taken").inc()
         return pb.HeartbeatResponse(not_registered=drain is None, drain=bool(drain), lease_ms=RELAY_LEASE_MS)

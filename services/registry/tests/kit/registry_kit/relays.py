@@ -30,9 +30,10 @@ def beat(
     draining: bool = False,
     ports: int = 1000,
     full: bool = False,
+    late: bool = False,
 ) -> Beat:
     """Return a heartbeat with these calls."""
-    return Beat(calls, len(calls) if used is None else used, draining, ports, full)
+    return Beat(calls, len(calls) if used is None else used, draining, ports, full, late)
 
 
 async def join(placements: Placements, *registrations: RelayRegistration) -> None:

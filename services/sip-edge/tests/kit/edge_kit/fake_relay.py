@@ -70,6 +70,8 @@ class FakeRelay(RelayControlServiceServicer):
         """Endpoints of bots that fail before they are ready."""
         self.refuse_allocate: int = 0
         """The CommandStatus of the next Allocates."""
+        self.refusal = ""
+        """The message of their results."""
         self.refuse_modify: int = 0
         """The CommandStatus of the next Modifies."""
         self.on_command: Callable[[pb.Command], Awaitable[None]] = _nobody
@@ -192,6 +194,7 @@ class FakeRelay(RelayControlServiceServicer):
             if fence <= self._released.get(command.call_id, (0, 0)):
                 return pb.COMMAND_STATUS_STALE
             if self.refuse_allocate:
+                result.message = self.refusal
                 return pb.CommandStatus.ValueType(self.refuse_allocate)
             session = self.sessions[command.call_id] = FakeSession(
                 command.call_id,

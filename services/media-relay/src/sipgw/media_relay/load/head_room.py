@@ -1,8 +1,8 @@
 """RelayHeadRoom: whether the relay can take another call.
 
-It can't while it drains, nor when it is full, which means that its CPU is spent. A full relay keeps its
-calls; a draining one gives them away. It may use one core, since one thread does the ticks, or less where the
-container has less.
+It can't while it drains, nor when it is full, which means that its CPU is spent, nor while its audio is late,
+whatever the CPU says. A full or late relay keeps its calls; a draining one gives them away. It may use one
+core, since one thread does the ticks, or less where the container has less.
 """
 
 import time
@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Final
 
 from sipgw.media_relay.load.cpu_limit import read_cpu_limit
-from sipgw.media_relay.load.tick import TickClock
+from sipgw.media_relay.load.lateness import WINDOW_S, AudioLateness
+from sipgw.media_relay.load.tick import LATE_S, TickClock
 from sipgw.runtime.telemetry.logs import get_logger
 
 MOST_TICK_LOAD: Final = 0.8
@@ -42,12 +43,15 @@ class RelayHeadRoom:
         self._clock = clock
         self._was_full = False
         """Whether the log last said that the relay is full."""
+        self._lateness = AudioLateness()
+        self._late, self._ticks = 0, 0
         self._read_cpu_s, self._now_s, self._read_limit = cpu_s, now_s, read_limit
         self._cpu_s, self._at_s = cpu_s(), now_s()
 
     def begin(self) -> None:
         """Measure from now on, without the CPU that starting the process took."""
         self._cpu_s, self._at_s = self._read_cpu_s(), self._now_s()
+        self._late, self._ticks = self._clock.late, self._clock.number
 
     def drain(self, *, on: bool) -> None:
         """Begin or stop giving calls away, as the registry says."""
@@ -57,16 +61,16 @@ class RelayHeadRoom:
         """Give calls away until the process ends."""
         self.is_stopping = True
 
-    def measure(self) -> None:
-        """Measure the CPU used since the last call, about a second ago."""
+    def measure(self, *, has_calls: bool) -> None:
+        """Measure CPU and lateness since the last call, a second ago. Without calls, no audio is late."""
         cpu_s, at_s = self._read_cpu_s(), self._now_s()
         if (elapsed_s := at_s - self._at_s) > 0:
             weight = 1 - (1 - _SMOOTHING) ** elapsed_s
             self.cpu += ((cpu_s - self._cpu_s) / elapsed_s - self.cpu) * weight
         self._cpu_s, self._at_s = cpu_s, at_s
         self.limit = min(self._read_limit(), 1.0)  # a pod may be resized while it runs
-
         self._log_changes()
+        self._judge_lateness(has_calls=has_calls)
 
     @property
     def gives_away(self) -> bool:
@@ -74,11 +78,17 @@ class RelayHeadRoom:
         return self.is_stopping or self._is_draining
 
     def refusal(self) -> str:
-        """Return why no call can be taken, beginning with "full" or "draining"; empty when one can."""
+        """Return why no call can be taken: "full: ...", "late: ..." or "draining: ..."; else empty."""
         if self.gives_away:
             return "draining: the relay gives its calls to others; place the call on another"
-        why = self.full_reason()
-        return f"full: {why}; place the call on another relay" if why else ""
+        if why := self.full_reason():
+            return f"full: {why}; place the call on another relay"
+        return f"late: {self._late_reason()}; place the call on another relay" if self.is_late else ""
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the audio of the calls is late."""
+        return self._lateness.is_late
 
     def full_reason(self, share: float = 1.0) -> str:
         """Return why the relay is full; empty when it is not. `share` lowers the bounds."""
@@ -88,6 +98,26 @@ class RelayHeadRoom:
         if self.cpu > MOST_CPU * self.limit * share:
             return f"the relay uses {self.cpu / self.limit:.0%} of the CPU that it may use"
         return ""
+
+    def _late_reason(self) -> str:
+        share, late_ms = self._lateness.share, LATE_S * 1000
+        return f"the audio is late: {share:.0%} of the last {WINDOW_S} s ran more than {late_ms:.0f} ms late"
+
+    def _judge_lateness(self, *, has_calls: bool) -> None:
+        late, ticks = self._clock.late - self._late, self._clock.number - self._ticks
+        self._late, self._ticks = self._clock.late, self._clock.number
+        was_late = self.is_late
+        self._lateness.observe(late if has_calls else 0, ticks)
+        if self.is_late and not was_late:
+            _log.warning(
+                "audio_became_late",
+                reason=self._late_reason(),
+                effect="new calls are placed on other relays",
+                cure="leave the relay its core: see what else runs on this machine",
+                cpu_cores=round(self.cpu, 2),
+            )
+        elif was_late and not self.is_late:
+            _log.info("audio_was_on_time_again")
 
     def _log_changes(self) -> None:
         """Log once each time the relay becomes full: the load goes up and down a little all the time."""

@@ -1,6 +1,7 @@
 """TickClock: the clock of the media plane, 5 ms a tick, on the event loop."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -10,6 +11,8 @@ from sipgw.media_relay.pipeline.stage import TICK_MS, Tick
 TICK_S: Final = TICK_MS / 1000
 _ROUNDING_S: Final = 0.0005
 """The rounding of the loop's timers, which have milliseconds."""
+LATE_S: Final = 0.02
+"""A tick that runs later than this is late: what was due then is a whole frame of 20 ms behind."""
 _LOAD_SMOOTHING: Final = 0.005
 """The weight of one tick in the load, which so covers about a second."""
 
@@ -32,6 +35,8 @@ class TickClock:
         self.load = 0.0
         """CPU of the ticks' work as a share of a core, over about a second."""
         self.missed = 0
+        self.late = 0
+        """The ticks, missed ones too, whose work was done more than `LATE_S` after it was due."""
         self.longest_s = 0.0
         """The longest tick since `take_longest_s` was last called."""
         self.longest_cpu_s = 0.0
@@ -88,7 +93,9 @@ class TickClock:
         if number <= self._number:  # the timer came early
             self._schedule()
             return
-        self.latest_s = max(self.latest_s, self._loop.time() - self._origin_s - (self._number + 1) * TICK_S)
+        late_s = self._loop.time() - self._origin_s - (self._number + 1) * TICK_S
+        self.latest_s = max(self.latest_s, late_s)
+        self.late += max(0, math.ceil((late_s - LATE_S) / TICK_S))  # of those that this run makes up for
         missed = number - self._number - 1
         self.missed += missed
         self._number = number

@@ -98,7 +98,8 @@ class CallFlow:
                 self._ending, live, End(calls.END_CAUSE_REJECTED, "gateway trouble", 503, self._retry_after)
             )
 
-    async def _place(self, live: LiveCall, record: calls.CallSession) -> calls.CallSession:
+    async def _place(self, live: LiveCall, record: calls.CallSession, refusal: str = "") -> calls.CallSession:
+        """Reserve room. `refusal` is what the relay said that refused the call last, if one did."""
         try:
             with call_span("place", live.trace), timed(metrics.PLACE_SECONDS, live.trace):
                 placement = await self._placements.place_new(
@@ -106,7 +107,10 @@ class CallFlow:
                 )
         except NoPlacement as none:
             headers = retry_after(none.retry_after_s or self._settings.times.retry_after_s)
-            raise Rejected(503, f"No Relay: {none.reason}", headers=headers) from none
+            reason = f"No Relay: {none.reason}"
+            headers += (("Warning", f'399 sipgw "{reason}"'),)  # RFC 3261 §20.43: for whoever looks for why
+            detail = f"{reason} but on relays that refused, the last with {refusal}" if refusal else reason
+            raise Rejected(503, reason, headers=headers, detail=detail) from none
         except RegistryUnreachable as error:
             raise Rejected(503, "No Registry", headers=self._retry_after) from error
         with self._placements.saving(live.call_id, placement):
@@ -139,7 +143,7 @@ class CallFlow:
             if len(live.refused) >= self._settings.limits.placements:
                 detail = f"no relay takes the call, the last is {left.reason}"
                 raise Rejected(503, "No Relay Takes The Call", headers=self._retry_after, detail=detail)
-            saved = await self._place(live, record)
+            saved = await self._place(live, record, left.reason)
             # The record names another relay now, so what the old one reported of the bot is void.
             live.await_bot_again()
         return saved

@@ -691,7 +691,7 @@ class PlacementResult(_message.Message):
     command_id: _builtins.int
     placed: _builtins.bool
     reason: _builtins.str
-    """when not placed: no relay, no room, all full, all draining"""
+    """when not placed: no relay, no room, all full, all late, all full or late, all draining"""
     retry_after_s: _builtins.int
     @_builtins.property
     def placement(self) -> Global___Placement: ...
@@ -748,12 +748,15 @@ class HeartbeatRequest(_message.Message):
     DRAINING_FIELD_NUMBER: _builtins.int
     PORTS_FREE_FIELD_NUMBER: _builtins.int
     FULL_FIELD_NUMBER: _builtins.int
+    LATE_FIELD_NUMBER: _builtins.int
     used_units: _builtins.int
     draining: _builtins.bool
     """gives its calls away, by its own will"""
     ports_free: _builtins.int
     full: _builtins.bool
     """its CPU is spent: it takes no new calls and keeps those it has"""
+    late: _builtins.bool
+    """its audio is late, whatever the CPU says: it takes no new calls and keeps those it has"""
     @_builtins.property
     def registration(self) -> Global___RelayRegistration:
         """in the first message, and after NotRegistered"""
@@ -771,10 +774,11 @@ class HeartbeatRequest(_message.Message):
         draining: _builtins.bool = ...,
         ports_free: _builtins.int = ...,
         full: _builtins.bool = ...,
+        late: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["registration", b"registration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_ids", b"call_ids", "draining", b"draining", "full", b"full", "ports_free", b"ports_free", "registration", b"registration", "used_units", b"used_units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_ids", b"call_ids", "draining", b"draining", "full", b"full", "late", b"late", "ports_free", b"ports_free", "registration", b"registration", "used_units", b"used_units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -911,6 +915,7 @@ class Relay(_message.Message):
     PORTS_FREE_FIELD_NUMBER: _builtins.int
     DRAIN_REQUESTED_FIELD_NUMBER: _builtins.int
     FULL_FIELD_NUMBER: _builtins.int
+    LATE_FIELD_NUMBER: _builtins.int
     healthy: _builtins.bool
     draining: _builtins.bool
     """takes no new calls: by its own word (it stops) or by drain_requested"""
@@ -921,6 +926,8 @@ class Relay(_message.Message):
     """by DrainRelay; false: it may take calls again"""
     full: _builtins.bool
     """takes no new calls while its CPU is spent; it keeps those it has"""
+    late: _builtins.bool
+    """takes no new calls while its audio is late; it keeps those it has"""
     @_builtins.property
     def registration(self) -> Global___RelayRegistration: ...
     def __init__(
@@ -934,10 +941,11 @@ class Relay(_message.Message):
         ports_free: _builtins.int = ...,
         drain_requested: _builtins.bool = ...,
         full: _builtins.bool = ...,
+        late: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["registration", b"registration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "drain_requested", b"drain_requested", "draining", b"draining", "full", b"full", "healthy", b"healthy", "ports_free", b"ports_free", "registration", b"registration", "used_units", b"used_units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "drain_requested", b"drain_requested", "draining", b"draining", "full", b"full", "healthy", b"healthy", "late", b"late", "ports_free", b"ports_free", "registration", b"registration", "used_units", b"used_units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -78,7 +78,7 @@ class _CommandStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Command
     COMMAND_STATUS_NOT_FOUND: _CommandStatus.ValueType  # 3
     COMMAND_STATUS_NO_PORTS: _CommandStatus.ValueType  # 4
     COMMAND_STATUS_NO_ROOM: _CommandStatus.ValueType  # 5
-    """full (its CPU is spent) or draining: the message begins with the word"""
+    """full (its CPU is spent), late (its audio is) or draining: the message begins with the word"""
     COMMAND_STATUS_INVALID: _CommandStatus.ValueType  # 6
     """a spec the relay can't serve; the message names the field"""
 
@@ -91,7 +91,7 @@ COMMAND_STATUS_STALE: CommandStatus.ValueType  # 2
 COMMAND_STATUS_NOT_FOUND: CommandStatus.ValueType  # 3
 COMMAND_STATUS_NO_PORTS: CommandStatus.ValueType  # 4
 COMMAND_STATUS_NO_ROOM: CommandStatus.ValueType  # 5
-"""full (its CPU is spent) or draining: the message begins with the word"""
+"""full (its CPU is spent), late (its audio is) or draining: the message begins with the word"""
 COMMAND_STATUS_INVALID: CommandStatus.ValueType  # 6
 """a spec the relay can't serve; the message names the field"""
 Global___CommandStatus: _TypeAlias = CommandStatus  # noqa: Y015
