@@ -11,6 +11,8 @@ from edge_kit.fake_relay import FakeRelay
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.registry.v1 import registry_pb2 as pb
+from sipgw.runtime.patience import patient
+from sipgw.sip_edge.setup.call_limits import CallLimits
 
 OWN, SPARE = "bot:1", "spare:1"
 
@@ -92,6 +94,17 @@ async def test_without_the_registrys_word_the_own_calls_count(
     await CallerDialog.established(caller, edge.sip)
     await registry.stop()
     assert await final_of(caller, edge) == (503, "2")
+
+
+async def test_a_registry_that_stands_still_holds_no_call_up() -> None:
+    async def never() -> pb.CountCallsResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    limits = CallLimits(list, never, ())
+    async with asyncio.timeout(patient(1.0)):
+        for _ in range(3):
+            await limits.check_gateway(1)
 
 
 async def test_a_route_without_a_limit_asks_nobody(

@@ -8,7 +8,7 @@ fifth of a second.
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -23,6 +23,8 @@ from sipgw.sip_edge.errors import Rejected
 
 _log = get_logger("sipgw.sip_edge.call_limits")
 _FRESH_S: Final = 0.2
+_WAIT_S: Final = 0.2
+"""Callers wait no longer for the count of a registry that stands still; then the last one counts."""
 Count = Callable[[], Awaitable[registry.CountCallsResponse]]
 
 
@@ -94,7 +96,9 @@ class CallLimits:
             return
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask(), name="count calls elsewhere")
-        await asyncio.shield(self._asking)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_WAIT_S):
+                await asyncio.shield(self._asking)
 
     async def _ask(self) -> None:
         """Ask the registry. Without it the last count stays, and this edge still counts its own calls."""
