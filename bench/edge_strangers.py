@@ -1,4 +1,4 @@
-"""What floods from strangers cost one edge, and whether honest callers notice.
+"""Measure the cost of floods from strangers to one edge, and their effect on honest callers.
 
 python bench/edge_strangers.py [--noise 10000] [--invites 500] [--seconds 8] [--kinds garbage,invite,...]
 

@@ -76,7 +76,7 @@ class Sample:
 
 @dataclass
 class Heard:
-    """What the callers' process said since the last sample."""
+    """The figures that the callers' process reported since the last sample."""
 
     sent: int = 0
     heard: int = 0

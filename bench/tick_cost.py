@@ -1,4 +1,4 @@
-"""What a tick of the media plane costs: CPU of one thread, sockets included, without bots and control.
+"""Measure the cost of a tick of the media plane: CPU of one thread, with sockets, without bots and control.
 
 python bench/tick_cost.py [--calls 20,200,500,1000] [--recorded]
 

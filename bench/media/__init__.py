@@ -1,1 +1,1 @@
-"""What media_capacity measures with: callers and a floor in C, and the arithmetic of what they say."""
+"""The parts of media_capacity: callers and a floor in C, and the arithmetic of their figures."""

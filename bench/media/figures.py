@@ -72,7 +72,7 @@ def split_loss(*, missing: int, dropped_there: int, dropped_here: int, not_whole
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the callers measured in a window."""
+    """The callers' measurements in a window."""
 
     sent: int
     sent_in_all: int

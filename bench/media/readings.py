@@ -27,7 +27,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a process spent between two readings, in cores."""
+    """The CPU time of a process between two readings, in cores."""
 
     seconds: float
     user: float

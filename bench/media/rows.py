@@ -9,7 +9,7 @@ from media.windows import FloorWindow, RelayWindow
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the table, the picture and the JSON have of a window. Cores are CPU time over wall time."""
+    """The figures of a window, for the table, the picture and the JSON. Cores are CPU time over wall time."""
 
     series: str
     window: int

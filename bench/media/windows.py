@@ -21,7 +21,7 @@ _WARM_UP_S, _TAIL_S = 4.0, 1.5
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What all windows have in common. The bot, the callers and we ourselves share a core."""
+    """The settings that all windows share. The bot, the callers and this process share `callers_core`."""
 
     native: Native
     seconds: float

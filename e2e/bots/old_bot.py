@@ -34,7 +34,7 @@ HANGUP = voicebot_pb2.CallAction(control=voicebot_pb2.BotControl(type=voicebot_p
 
 
 class Heard:
-    """What the bot heard of one call, reported at its end."""
+    """The events of one call that the bot received; reported at the end of the call."""
 
     def __init__(self, directory: Path | None) -> None:
         self.directory = directory

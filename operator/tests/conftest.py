@@ -39,8 +39,11 @@ class ManualClock:
 
 
 class FakeKube:
-    """What of an apiserver KubeClient uses: versions, conflicts, status and scale apart. `away` breaks it;
-    `budget_is_spent` lets it evict nobody, `refuses_events` and `refuses_statuses` are rights taken away."""
+    """The part of an apiserver that KubeClient uses: versions, conflicts, status and scale as subresources.
+
+    `away` makes every request fail; `budget_is_spent` makes it refuse evictions; `refuses_events` and
+    `refuses_statuses` take these rights away.
+    """
 
     def __init__(self) -> None:
         self.objects: dict[str, Json] = {}

@@ -1,4 +1,4 @@
-"""What `kubectl get` shows."""
+"""Conditions and status tell the user of `kubectl get` the state of each document."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is read of a node, and whether it takes relays."""
+"""The operator reads from a node whether it takes relays."""
 
 from typing import Any
 

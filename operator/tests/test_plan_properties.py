@@ -29,7 +29,7 @@ class Relay:
 
 @dataclass
 class Fleet:
-    """What the plan is about; `now` moves by `step`. A pod without a node is Pending."""
+    """A simulated fleet that the plan acts on; `step` advances `now`. A pod without a node is Pending."""
 
     spec: SizingSpec
     nodes: dict[str, NodeState] = field(default_factory=dict[str, NodeState])
@@ -38,9 +38,9 @@ class Fleet:
     replicas: tuple[int, ...] = ()
     relays: dict[int, Relay] = field(default_factory=dict[int, Relay])
     dead_nodes: set[str] = field(default_factory=set[str])
-    """Of which Kubernetes knows nothing yet."""
+    """Nodes that are dead, which Kubernetes does not know yet."""
     chooses_badly: bool = False
-    """The scheduler: the node with the most relays instead of the least."""
+    """Whether the scheduler picks the node with the most relays instead of the fewest."""
 
     def observed(self) -> Observed:
         return Observed(

@@ -22,7 +22,7 @@ def keeper(kube: FakeKube, clock: ManualClock, secret: str = "gw-redis") -> Redi
 
 @pytest.fixture
 def rendered(kube: FakeKube) -> FakeKube:
-    """As the chart leaves it: an empty Secret, and Redis waiting for what it lacks."""
+    """Return the objects as the chart leaves them: an empty Secret, and Redis waiting for its password."""
     metadata: Json = {"generation": 1, "resourceVersion": "1"}
     kube.objects[SECRET] = {"metadata": {"name": "gw-redis", **metadata}, "type": "Opaque"}
     kube.objects[REDIS] = {"metadata": {"name": "gw-redis", **metadata}, "spec": {"template": {}}}
@@ -46,7 +46,7 @@ def set_password(kube: FakeKube, text: str) -> None:
 
 
 def restarts(kube: FakeKube) -> str:
-    """What is in the template of Redis: another value is another pod."""
+    """Return the annotation of Redis's pod template whose change makes Kubernetes replace the pod."""
     return (
         kube.objects[REDIS]["spec"]["template"].get("metadata", {}).get("annotations", {}).get(ANNOTATION, "")
     )

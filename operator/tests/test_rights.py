@@ -36,7 +36,7 @@ def granted() -> Rights:
 
 
 def right(method: str, path: str) -> tuple[str, str]:
-    """What RBAC asks for a request: group/resource or group/resource/subresource, and the verb."""
+    """Return the right that RBAC asks for a request: group/resource[/subresource], and the verb."""
     parts = path.strip("/").split("/")
     group, rest = ("", parts[2:]) if parts[0] == "api" else (parts[1], parts[3:])
     kind, *name = rest[2:] if rest[0] == "namespaces" else rest

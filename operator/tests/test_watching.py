@@ -1,4 +1,4 @@
-"""Which events are news: our own writes and the heartbeats of nodes are none."""
+"""The operator ignores events of its own writes and of nodes' heartbeats."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a followed run prints, in one process and in two."""
+"""A followed run prints its progress, in one process and in two."""
 
 import os
 import re

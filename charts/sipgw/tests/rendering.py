@@ -12,7 +12,7 @@ Manifest = dict[str, Any]
 
 
 class RenderingError(Exception):
-    """What helm said."""
+    """Helm refused to render; the text is its error output."""
 
 
 def render_text(*options: str, values: Manifest | None = None) -> str:

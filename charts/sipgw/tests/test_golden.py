@@ -1,4 +1,4 @@
-"""What a reviewer has read is what is rendered."""
+"""The chart renders exactly the golden manifests that a reviewer has read."""
 
 import pytest
 from golden import CASES, golden, rendered

@@ -1,4 +1,4 @@
-"""What must hold of every rendering: who owns the replicas, which ports, which rights."""
+"""Every rendering keeps the rules for replicas, ports and rights."""
 
 import itertools
 from typing import Any
@@ -82,7 +82,7 @@ def test_only_the_operator_gets_a_token(rendering: list[Manifest]) -> None:
 
 
 def test_the_operator_has_these_rights_and_no_other(default: list[Manifest]) -> None:
-    """That its requests and kopf's watches need them all, operator/tests/test_rights.py tells."""
+    """operator/tests/test_rights.py shows that the operator's requests and kopf's watches need them all."""
     kinds = ("sipgateways", "siptrunks", "botroutes")
     assert _rights(of_kind(default, "Role")) == {
         **{f"sipgw.io/{kind}": "list watch" for kind in kinds},

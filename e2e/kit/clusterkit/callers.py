@@ -54,7 +54,7 @@ def remote_host(call: PhoneCall) -> str:
 
 @dataclass(frozen=True)
 class Findings:
-    """What happened to the calls since `Callers.mark`."""
+    """The losses, gaps and moves of the calls since `Callers.mark`."""
 
     calls: int
     lost: int

@@ -19,7 +19,7 @@ _RTP_PORTS = 300
 
 @dataclass(frozen=True)
 class SippResult:
-    """What SIPp counted."""
+    """Counters of SIPp."""
 
     successful: int
     failed: int

@@ -71,7 +71,7 @@ def test_after_a_crash_the_file_is_whole_up_to_the_last_flush(tmp_path):
 
 @pytest.mark.parametrize("cut", range(0, 900, 37))
 def test_writes_that_reached_the_disk_only_in_part_are_no_damage(cut: int):
-    """Whatever part of the bytes after the last flush was written, the flushed part reads."""
+    """The flushed part is readable, however many of the bytes after the last flush reached the disk."""
     file = written(STEREO[:, :200])
     after = file.getvalue() + STEREO[:, 200:].T.astype("<i2").tobytes()[:cut]
     assert np.array_equal(read_wav(io.BytesIO(after)).samples, STEREO[:, :200])

@@ -28,7 +28,7 @@ async def beat(leases: EdgeLeases, lease: EdgeLease) -> list[EdgeLease]:
 
 
 async def lapse(store: Store, lease: EdgeLease) -> None:
-    """What three seconds without a beat do."""
+    """Let the lease expire, as three seconds without a heartbeat would."""
     await store.command("ZADD", "sipgw:{edges}:leases", 1, str(lease.identity))
 
 

@@ -89,7 +89,7 @@ async def test_what_is_acknowledged_is_gone_for_everybody(
 async def test_an_end_waits_longer_than_the_stream_of_saves_keeps_entries(
     store: Store, outbox: EndedOutbox
 ) -> None:
-    """That one is trimmed by age at each save; this one by nothing but its length."""
+    """Each save trims the stream by age; the outbox is trimmed only by its length."""
     old_ms = store.now_ms() - 10 * STREAM_RETENTION_MS
     session = CallSession(call_id="07" + "0" * 30, state=CALL_STATE_ENDED)
     fill = "for i = 0, 149 do redis.call('XADD', KEYS[1], ARGV[1] .. '-' .. i, 't', ARGV[2]) end"

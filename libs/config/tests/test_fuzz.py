@@ -1,4 +1,4 @@
-"""Whatever is in a file, the outcome is documents or a ConfigError that says something."""
+"""Every file, however broken, gives documents or a ConfigError with a message."""
 
 import random
 

@@ -29,7 +29,7 @@ async def until_stalled(pending: Pending) -> float:
 
 
 async def write(pending: Pending) -> None:
-    """What a stream's writer does."""
+    """Take batches for ever, as the writer of a stream does."""
     while True:
         await pending.wait()
         pending.take_batch()

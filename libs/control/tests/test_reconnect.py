@@ -28,7 +28,7 @@ RESET = status(grpc.StatusCode.UNAVAILABLE, "Connection reset by peer")
 
 
 async def logged(*ends: BaseException) -> list[tuple[str, str]]:
-    """What is logged of a stream that is established, and ends so, and again; then nobody is there."""
+    """Return the log lines of a stream that ends with each of `ends` in turn; then nobody accepts it."""
     waiting = list(ends)
     over = asyncio.Event()
 

@@ -101,7 +101,7 @@ async def server(relay, serve):
 
 
 class Edge:
-    """What the edge sees of the link."""
+    """An edge that keeps the events and relays that the link reports."""
 
     def __init__(self) -> None:
         self.events: list[pb.MediaEvent] = []

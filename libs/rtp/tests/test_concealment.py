@@ -1,4 +1,4 @@
-"""What is heard where no packet came."""
+"""Lost packets are concealed by voice that fades, or by comfort noise."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def test_what_is_concealed_fades_and_is_silent_after_60_ms():
 
 
 def test_noise_does_not_buzz():
-    """What is made of noise has no period that stands out."""
+    """Audio concealed from noise has no dominant period."""
     samples = np.random.default_rng(4).normal(0, 2000, 20 * FRAME)
     out, _ = heard(samples, {10, 11})
     hole = out[10 * FRAME : 11 * FRAME + 80].astype(np.float64)

@@ -1,4 +1,4 @@
-"""What is owed, and what is not: a queue in virtual time, 20 ms a step."""
+"""ExcessWatch counts only a standing backlog as excess. The queue runs in virtual time, 20 ms a step."""
 
 import itertools
 
@@ -23,7 +23,7 @@ class Queue:
         self.watch.reset(1, 0.0)
 
     def run(self, seconds, *, depth, rate=1.0):
-        """The depth after each take; arrivals at `rate` times real time."""
+        """Run the queue with `depth` after each take and arrivals at `rate` times real time."""
         owed = 0.0
         for _ in range(round(seconds / STEP_S)):
             self.now_s += STEP_S
@@ -38,7 +38,7 @@ class Queue:
         return int(self.row["debt"])
 
     def drops(self, steps, *, quiet):
-        """Which of the next steps drop a frame."""
+        """Return, for each of the next steps, whether it drops a frame."""
         frames = []
         for _ in range(steps):
             self.now_s += STEP_S

@@ -29,7 +29,7 @@ steps = st.lists(
 
 
 class Memory:
-    """What kernels work on, once for each way of running them."""
+    """The arrays that kernels work on: one set for compiled kernels, one for the same source as Python."""
 
     def __init__(self, *, compiled):
         self.calls = new_calls(ROWS)

@@ -1,4 +1,4 @@
-"""What tells presses of a key apart: the table, what the field sends, random senders and networks."""
+"""Presses of a key are told apart, by the table of facts, for senders of the field and for random ones."""
 
 import random
 from dataclasses import dataclass
@@ -493,9 +493,9 @@ def listen(arrived: list[tuple[float, Sent]]) -> str:
     HABITS.filter(lambda habit: habit.stamps != "standing" or habit.pause >= 12), KEYS, st.integers(0, 2**32)
 )
 def test_the_digits_heard_are_the_digits_pressed(habit: Habit, keys: str, seed: int):
-    """Whatever the habit, where at most two packets in a row are lost, and packets change places.
+    """Every sender's digits are heard if at most two packets in a row are lost; packets may change places.
 
-    Where a sender's timestamp stands still, something must be sent between its presses.
+    A sender whose timestamp stands still must send something between its presses.
     """
     sent = habit.send(keys)
     late_s = habit.packet_s * 1.2

@@ -1,4 +1,4 @@
-"""Who is believed to be the caller."""
+"""The latch accepts as the caller only the sources that its rules allow."""
 
 import ipaddress
 
@@ -268,7 +268,7 @@ rules = st.builds(
 
 
 class Caller:
-    """What the receiver tells the latch of the source it listens to."""
+    """The receiver's memory of the latched source, which it passes to the latch."""
 
     def __init__(self):
         self.heard = None

@@ -27,7 +27,7 @@ class Packet:
 
 
 def even(count):
-    """What a good phone sends; numbers wrap on the way."""
+    """Return the packets of a well-behaved phone; sequence numbers and timestamps wrap on the way."""
     return [
         Packet(n, n * FRAME_MS, (65_500 + n) & 0xFFFF, (0xFFFF_F000 + n * FRAME) & 0xFFFF_FFFF)
         for n in range(count)

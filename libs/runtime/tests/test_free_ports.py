@@ -45,7 +45,7 @@ def row() -> Iterator[int]:
 
 
 def taken_by_another(file: Path, first: int, size: int) -> str:
-    """What another process gets when it asks for exactly these ports."""
+    """Return the answer that another process gets when it asks for exactly these ports."""
     command = [sys.executable, "-c", TAKE, str(file), str(first), str(size)]
     return subprocess.run(command, input="", capture_output=True, text=True, check=True).stdout.strip()
 

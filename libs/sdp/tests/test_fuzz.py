@@ -1,4 +1,4 @@
-"""Whatever arrives, the only outcomes are an answer that reads back, or one of the package's own errors."""
+"""Every input, however broken, gives an answer that parses again, or one of the package's own errors."""
 
 import contextlib
 import random

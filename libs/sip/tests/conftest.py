@@ -53,7 +53,7 @@ class Wire:
         return events
 
     def sent(self) -> list[tuple[SipRequest | SipResponse, Address]]:
-        """What was sent since the last look."""
+        """Return the messages sent since the last call of `sent`, each with its destination."""
         return [(parse_message(data), address) for data, address in self.layer.datagrams_to_send(self.now)]
 
     def sent_lines(self) -> list[str]:

@@ -84,7 +84,7 @@ def test_mutated_messages_raise_only_the_parse_error(seed: int, wire) -> None:
 
 
 def answer(wire, event: RequestReceived | CancelReceived) -> None:
-    """What the edge does to any request: inspect, answer, make a dialog of what may be one."""
+    """Treat a request as the edge does: inspect it, respond, and make a dialog of an INVITE."""
     request = event.request
     response = inspect_request(request, UasCapabilities(), to_tag="t") or make_response(
         request, 200, to_tag="t"

@@ -74,7 +74,7 @@ def test_an_address_that_is_copied_is_the_same_after_a_round_trip(address: NameA
 
 @given(one_line.filter(lambda text: not text.strip(" \t").startswith('"')), tokens)
 def test_no_display_name_hides_uri_or_tag(name: str, tag: str) -> None:
-    """Whatever stands before the URI: only a quote at the very beginning can hide it."""
+    """The URI and tag are read after any display name: only a quote at its very beginning can hide them."""
     names = [name, f'""{name}""', f'"{name.replace(chr(34), "").replace(chr(92), "")}" {name}']
     for text in names:
         text = text.replace(">", "")

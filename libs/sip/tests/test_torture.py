@@ -34,7 +34,10 @@ def read(name: str) -> bytes:
 
 
 def answer(wire, data: bytes) -> tuple[str, list[Address]]:
-    """What an endpoint that answers every INVITE, and 481 within dialogs it does not know, says to `data`."""
+    """Return the response to `data`, and its destination, of an endpoint that knows no dialog.
+
+    It accepts every request outside a dialog and responds 481 to the others.
+    """
     for event in wire.receive(data, SENDER):
         if isinstance(event, RequestReceived):
             request = event.request

@@ -1,4 +1,4 @@
-"""What a bot's author is told of the usual mistakes."""
+"""The SDK names the cause and the cure of a bot author's usual mistakes."""
 
 import asyncio
 import functools
@@ -14,7 +14,7 @@ from sipgw.bot.testing import TestCaller
 
 
 async def failure(bot: object, caplog: pytest.LogCaptureFixture) -> str:
-    """What the log says of a bot that fails at once."""
+    """Return the log of a bot that fails at once."""
     caller = TestCaller(bot)  # type: ignore[arg-type]
     with pytest.raises(AssertionError, match="bot failed"):
         async with caller:

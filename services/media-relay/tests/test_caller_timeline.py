@@ -72,7 +72,7 @@ def numbered(count, *, interval_ms=FRAME_MS):
 
 
 def frames_of(packets):
-    """What the bot gets until the last packet has come."""
+    """Return the frames that the bot gets until the last packet has arrived."""
     bot, jitter = Bot(), JitterBuffer(new_calls(1))
     receiver, uplink = RtpReceiver(jitter, bot), Uplink(jitter, MediaPipeline((bot,)))
     jitter.open(0, silence=WIRE.silence, now_s=0.0)

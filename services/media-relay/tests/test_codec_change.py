@@ -33,7 +33,7 @@ def talk(bench, phone, frames, payload_type):
 
 
 def in_a_call_of_pcmu(bench):
-    """Who has heard all that it said so far."""
+    """Return a phone in a PCMU call that has received the echo of all its speech so far."""
     phone = bench.phone()
     bench.call(phone)
     talk(bench, phone, 20, payload_type=0)

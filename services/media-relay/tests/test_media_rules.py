@@ -1,6 +1,7 @@
-"""Which sources a call accepts, and where its bot's voice is sent: over real sockets.
+"""A relay keeps to the sources and destinations that a call may have: over real sockets.
 
-Loopback addresses stand for hosts of the Internet here: 127.0.0.1 signals, the others are strangers to it.
+Loopback addresses stand for hosts of the Internet here: 127.0.0.1 sends the signalling, the others are
+strangers.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""What bots say, in virtual time: bursts, backlogs, clear, marks, credit, keys, hold."""
+"""Playout of a bot's speech, in virtual time: bursts, backlogs, clear, marks, credit, keys, hold."""
 
 import itertools
 

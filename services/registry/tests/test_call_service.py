@@ -273,7 +273,7 @@ async def test_after_flushall_new_calls_are_seen(
 
 
 async def nothing() -> None:
-    """What an edge does before it answers, unless a test wants more."""
+    """Do nothing; a test may give an edge something else to do before it answers."""
 
 
 class Edge(edge_pb2_grpc.EdgeServiceServicer):

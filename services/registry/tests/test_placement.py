@@ -1,4 +1,4 @@
-"""Which relay gets a call, and what room it takes there."""
+"""A call is placed on a relay with room, and takes units of its capacity."""
 
 import asyncio
 from pathlib import Path

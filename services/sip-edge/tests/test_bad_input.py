@@ -66,7 +66,7 @@ _FILLINGS = (
 
 
 def test_no_offer_is_anybodys_fault_but_its_senders() -> None:
-    """Whatever any line of an offer has, the call is served or gets 400 or 488."""
+    """An offer with damaged lines is served or gets 400 or 488, never another failure."""
     chance = random.Random(5)
     capabilities = capabilities_of(None)
     for _ in range(4000):

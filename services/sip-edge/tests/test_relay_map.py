@@ -1,4 +1,4 @@
-"""Which relays are lost together, and which one tells whether this edge's network is at fault."""
+"""The relay map names relays that are lost together, and a relay that shows a fault of the edge's network."""
 
 import asyncio
 from collections.abc import Sequence

@@ -160,7 +160,7 @@ def test_a_pause_of_the_whole_machine_moves_nothing(pause_s: float, returns: lis
 def test_a_dead_relay_is_always_left_in_bounded_listening(
     turns: list[tuple[float, frozenset[str]]],
 ) -> None:
-    """Whatever the other relays and the edge's own loop do; 80 turns are 4 s of listening."""
+    """Other relays and delays of the edge's own loop do not prevent this; 80 turns are 4 s of listening."""
     edge = Edge("a", "b", "c", "d")
     assert any("a" in edge.turn(late_s=late_s, heard=heard) for late_s, heard in turns)
 

@@ -86,7 +86,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What earlier passes saw."""
+    """The observations of earlier passes."""
 
     used: tuple[tuple[float, float], ...] = ()
     began: float = 0.0
@@ -106,7 +106,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do now, empty parts for nothing. `restart`: end the pod, which is replaced."""
+    """The actions of a pass; empty parts need none. `restart`: end the pods; Kubernetes replaces them."""
 
     wanted: int
     replicas: tuple[int, ...]

@@ -25,7 +25,7 @@ class LeaseRecord:
 
 
 class Step(Enum):
-    """What to do about the lease now."""
+    """The next action on the lease."""
 
     CREATE = "create it"
     TAKE = "write us into it"

@@ -262,7 +262,7 @@ class OldBot:
 
 
 def old_echo(bot: OldBot, events, context):
-    """What such a bot's author wrote: every event is Config, audio, dtmf or control."""
+    """Echo audio, as the author of an old bot wrote it: every event is Config, audio, dtmf or control."""
     for event in events:
         bot.seen.append(event)
         if event.HasField("audio"):

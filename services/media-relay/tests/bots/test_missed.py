@@ -1,4 +1,4 @@
-"""What is kept for a bot that is away: in order, the newest within limits."""
+"""The events that a disconnected bot missed are kept in order, the newest within limits."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -33,7 +33,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class PartitionRecords:
-    """What a partition held when it was read.
+    """The records of a partition at the time of reading.
 
     `sessions` has every save up to `position`, and maybe later ones.
     """

@@ -38,7 +38,7 @@ class HeaderMatch(Document):
 
 
 class RouteMatch(Document):
-    """Which calls the route takes: all conditions must hold; without any it takes every call."""
+    """Conditions for the calls of the route: all must hold; without any, the route takes every call."""
 
     trunks: list[Name] = Field(
         default_factory=list, max_length=64, description="Trunks by name; none is any."
@@ -88,7 +88,7 @@ class BotAudio(Document):
 
 
 class Fallback(Document):
-    """What happens to a call when no bot is ready, or limits.maxCalls is reached."""
+    """Treatment of a call when no bot is ready, or limits.maxCalls is reached."""
 
     model_config = rules(
         Rule(
@@ -142,7 +142,7 @@ class RouteLimits(Document):
 
 
 class BotRouteSpec(Document):
-    """Which calls go to which bot, and how."""
+    """A route: the calls that it takes, the bots that serve them, and the settings of these calls."""
 
     model_config = rules(
         Rule("self.bots.exists(bot, bot.weight > 0)", "a bot with a weight above 0"),
@@ -195,7 +195,7 @@ class BotRouteSpec(Document):
 
 
 class BotRoute(Document):
-    """Which calls go to which bot, and how."""
+    """A route: the calls that it takes, the bots that serve them, and the settings of these calls."""
 
     api_version: Literal["sipgw.io/v1alpha1"]
     kind: Literal["BotRoute"]

@@ -77,15 +77,17 @@ class SipGatewayStatus(DocumentStatus):
 class SipTrunkStatus(DocumentStatus):
     """The status of the trunk."""
 
-    auth: str | None = Field(default=None, max_length=MAX_SUMMARY, description="How its calls are known.")
+    auth: str | None = Field(
+        default=None, max_length=MAX_SUMMARY, description="How the gateway recognises calls of the trunk."
+    )
     calls_now: Count | None = Field(default=None, description="Calls now.")
 
 
 class BotRouteStatus(DocumentStatus):
     """The status of the route."""
 
-    match: str | None = Field(default=None, max_length=MAX_SUMMARY, description="Which calls it takes.")
-    bot: str | None = Field(default=None, max_length=MAX_SUMMARY, description="Where they go.")
+    match: str | None = Field(default=None, max_length=MAX_SUMMARY, description="Its calls, in short.")
+    bot: str | None = Field(default=None, max_length=MAX_SUMMARY, description="The bots of its calls.")
     calls_now: Count | None = Field(default=None, description="Calls now.")
 
 

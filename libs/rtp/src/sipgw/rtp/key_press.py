@@ -32,7 +32,7 @@ _LONGEST_REPEAT_S = 0.1
 
 
 class Verdict(Enum):
-    """What a packet is to the presses of its source."""
+    """The relation of a packet to the presses of its source."""
 
     SAME = "of the last press"
     NEW = "the first heard of another press"
@@ -47,7 +47,7 @@ class Phase(Enum):
 
 
 class Kind(Enum):
-    """What the packet tells of its press."""
+    """Whether a packet continues its press or ends it."""
 
     UPDATE = "goes on"
     END = "has ended"
@@ -98,7 +98,7 @@ SAME_PRESS: frozenset[Facts] = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class KeyPacket:
-    """What a packet says of a key, and when it was heard."""
+    """The content of a telephone-event packet, and the time of its arrival."""
 
     code: int
     is_end: bool

@@ -79,7 +79,7 @@ class LocalAddresses(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DestinationRules:
-    """What a call's trunk allows and what its signalling shows. `signalling_host` empty: unknown."""
+    """The limits of a call's trunk, and the host of its signalling. An empty `signalling_host` is unknown."""
 
     signalling_host: str = ""
     networks: tuple[Network, ...] = ()
@@ -89,7 +89,7 @@ class DestinationRules:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What has happened so far in the call."""
+    """Events of the call so far that speak for a destination."""
 
     is_heard: bool
     """The destination's host sent valid RTP to this port."""

@@ -35,7 +35,7 @@ class Source(NamedTuple):
 
 
 class SymmetricMode(Enum):
-    """Which sources besides the SDP's address may latch."""
+    """The sources that may latch besides the SDP's address."""
 
     AUTO = "auto"
     """The caller's own hosts, when it is behind NAT or its SDP's address is silent."""
@@ -46,7 +46,7 @@ class SymmetricMode(Enum):
 
 
 class Verdict(Enum):
-    """What becomes of a packet."""
+    """The latch's verdict on the source of a packet."""
 
     HEARD = "heard"
     """From the caller."""
@@ -60,7 +60,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class LatchRules:
-    """What a call's trunk allows and what its signalling shows.
+    """The limits of a call's trunk, and the facts of its signalling.
 
     `signalling_host` is where the INVITE came from; empty: unknown. `networks`, if any, bound every source
     but the SDP's address; in AUTO their hosts count as the caller's own.
@@ -85,7 +85,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the latched source sent last, which a rebound NAT must continue."""
+    """The last packet of the latched source. A source behind a rebound NAT must continue from it."""
 
     ssrc: int
     highest_sequence: int

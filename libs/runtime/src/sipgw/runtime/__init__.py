@@ -1,1 +1,1 @@
-"""What every sipgw process needs around its work: settings, lifecycle, probes, gRPC, telemetry."""
+"""The frame of every sipgw process: settings, lifecycle, probes, gRPC, telemetry."""

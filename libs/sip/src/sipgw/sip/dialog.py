@@ -14,7 +14,7 @@ from sipgw.sip.via import Via
 
 
 class DialogRole(Enum):
-    """Which side sent the request that made the dialog: we (UAC) or the peer (UAS)."""
+    """Our role in the dialog: UAC if we sent the request that made it, UAS if the peer did."""
 
     UAC = "uac"
     UAS = "uas"

@@ -11,7 +11,7 @@ from sipgw.sip.responses import make_response
 
 @dataclass(frozen=True, slots=True)
 class UasCapabilities:
-    """What this endpoint serves.
+    """The methods, extensions, URI schemes and content types that this endpoint serves.
 
     `content_types` are those of INVITE, UPDATE and PRACK bodies. The first of them is the type of our own
     bodies, so a caller whose Accept excludes it is refused.

@@ -15,7 +15,7 @@ from sipgw.sip.via import Via
 
 
 class SipMessage:
-    """What requests and responses share: the typed reading of their headers."""
+    """The base of requests and responses: headers read as typed values."""
 
     __slots__ = ()
 

@@ -25,7 +25,7 @@ _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 
 
 class NonceState(Enum):
-    """What a nonce is worth to the request that brings it."""
+    """Whether a nonce authenticates the request that carries it."""
 
     FRESH = "fresh"
     STALE = "stale"

@@ -31,7 +31,7 @@ class CallPhase(Enum):
 
 
 class EndedBy(Enum):
-    """Which side, or what, ended a call."""
+    """The cause of a call's end."""
 
     US = "us"
     PEER = "peer"

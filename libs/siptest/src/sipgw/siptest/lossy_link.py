@@ -15,7 +15,7 @@ HostPort = tuple[str, int]
 
 
 class Direction(Enum):
-    """Which way a datagram goes."""
+    """The direction of a datagram."""
 
     TO_TARGET = "to target"
     TO_CLIENT = "to client"

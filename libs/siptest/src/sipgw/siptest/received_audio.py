@@ -1,4 +1,4 @@
-"""What a phone received: every packet with its time of arrival, the audio on one axis, the keys."""
+"""The RTP that a phone received: every packet with its time of arrival, the audio on one axis, the keys."""
 
 from dataclasses import dataclass
 from itertools import pairwise

@@ -47,7 +47,7 @@ class Authority:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """What a process gets: its certificate and the authorities that it trusts."""
+    """The certificate and key of a process, and the bundle of authorities that it trusts."""
 
     pair: KeyPair
     bundle: bytes

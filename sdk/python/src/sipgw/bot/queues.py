@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Overflow(Enum):
-    """What a full queue does with one more item."""
+    """The item that a full queue drops to take one more."""
 
     DROP_OLDEST = "drop oldest"
     DROP_NEWEST = "drop newest"

@@ -43,7 +43,7 @@ class DrainTimes:
 
 @dataclass(frozen=True, slots=True)
 class RelayIdentity:
-    """Which relay of the gateway this is."""
+    """The identity of this relay within the gateway."""
 
     name: str
     ordinal: int = 0

@@ -1,4 +1,4 @@
-"""What is kept of an ended call: its call record (CDR) and the root span of its trace.
+"""Make the call record (CDR) of an ended call, and the root span of its trace.
 
 A record names caller and called number, which billing and complaints need, and nothing else about people: no
 display name, no network address, no key pressed (people type PINs), no speech, no header. `Numbers` can

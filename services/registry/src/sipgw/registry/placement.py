@@ -44,7 +44,7 @@ class NotPlaced:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What a relay reports of itself."""
+    """A relay's periodic report of its state."""
 
     call_ids: Sequence[str]
     used_units: int

@@ -47,7 +47,7 @@ class BanLimits:
 
 @dataclass(frozen=True, slots=True)
 class StrangerLimits:
-    """What a source may send that is not trusted and in no trunk's network."""
+    """Limits for a source that is not trusted and in no trunk's network."""
 
     requests: int = 30
     """New requests outside of a dialog, and messages that cannot be parsed, in `period_s`; one more bans the

@@ -1,4 +1,4 @@
-"""What every part of the edge shares: its settings, the config, its tasks and the clock."""
+"""The settings, config, tasks and clock that the parts of the edge share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -47,7 +47,7 @@ class EdgeTimes:
 
 
 class OnStop(StrEnum):
-    """What SIGTERM means for the calls of this edge."""
+    """The meaning of SIGTERM for the calls of this edge."""
 
     END = "end"
     """The gateway stops: send BYE to every caller."""

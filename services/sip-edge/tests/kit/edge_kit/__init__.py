@@ -1,1 +1,1 @@
-"""What the edge's tests share: a SIP caller, edges in this process, stand-ins for relay and registry."""
+"""The kit of the edge's tests: a SIP caller, edges in this process, stand-ins for relay and registry."""

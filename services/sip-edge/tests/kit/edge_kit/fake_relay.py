@@ -22,7 +22,7 @@ Outbox: TypeAlias = "asyncio.Queue[pb.ControlResponse | None]"
 
 @dataclass(slots=True)
 class FakeSession:
-    """What the relay knows of a call."""
+    """A call's session on the fake relay."""
 
     call_id: str
     spec: pb.Allocate

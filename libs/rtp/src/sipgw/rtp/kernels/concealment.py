@@ -1,10 +1,10 @@
-"""What is heard where no packet came: the voice goes on for a moment and fades (ITU-T G.711 Appendix I).
+"""Conceal lost packets: continue the voice for a moment and fade it out (ITU-T G.711 Appendix I).
 
 The last period of the voice is repeated, then the last two and three, so that nothing buzzes; from the second
-slot on it fades, and after 60 ms there is silence. The first audio after the hole is faded in over it. Other
-than in the appendix nothing is delayed: the first samples are bent towards the last that were heard.
+slot on it fades, and after 60 ms there is silence. The first audio after the hole is faded in over it. Unlike
+the appendix, this delays nothing: the first samples of the hole are bent towards the last samples before it.
 
-Where the caller said that it is silent, its noise is heard instead (RFC 3389).
+Where the caller announced silence, its comfort noise is played instead (RFC 3389).
 """
 
 from typing import Final

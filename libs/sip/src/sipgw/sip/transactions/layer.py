@@ -54,7 +54,7 @@ _OVERLOADED = (("Retry-After", "5"),)
 
 
 class Screening(Enum):
-    """What becomes of a request that would begin a transaction."""
+    """The verdict on a request that would begin a transaction."""
 
     TAKE = "take"
     DROP = "drop"

@@ -27,7 +27,7 @@ class State(Enum):
 
 
 class Input(Enum):
-    """What can happen to a transaction: from the wire, from its user, from the clock."""
+    """Inputs of a transaction: from the wire, from its user, from the clock."""
 
     REQUEST = auto()
     """A copy of the request."""
@@ -55,7 +55,7 @@ class Input(Enum):
 
 
 class Action(Enum):
-    """What a transition does besides changing the state."""
+    """Actions of a transition besides the change of state."""
 
     SEND = auto()
     """Send the message that the input carries, and keep it for repetition."""

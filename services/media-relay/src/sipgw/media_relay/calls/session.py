@@ -20,7 +20,7 @@ Fence: TypeAlias = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class CallSpec:
-    """What an Allocate command asks for, read and checked."""
+    """The content of an Allocate command, read and checked."""
 
     media: MediaParameters
     bot: BotCall | None

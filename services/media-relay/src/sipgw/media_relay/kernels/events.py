@@ -1,4 +1,4 @@
-"""What kernels hand to Python: rare things, one by one, and totals."""
+"""The results that kernels hand to Python: rare events, one by one, and totals."""
 
 from typing import Any, Final, TypeAlias
 

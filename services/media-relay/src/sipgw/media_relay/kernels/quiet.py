@@ -1,4 +1,4 @@
-"""Which frames are quiet: excess is dropped in those first."""
+"""Detect quiet frames: excess is dropped in them first."""
 
 import numpy as np
 import numpy.typing as npt

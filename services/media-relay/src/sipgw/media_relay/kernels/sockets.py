@@ -1,4 +1,4 @@
-"""What kernels call of the C library to read and write datagrams. Nothing here waits."""
+"""The functions of the C library by which kernels read and write datagrams. Nothing here waits."""
 
 import ctypes
 import platform

@@ -1,4 +1,4 @@
-"""Who speaks when: one byte in sixteen of each frame is looked at, undecoded."""
+"""Note when the caller and the bot speak, by one byte in sixteen of each frame, undecoded."""
 
 import numpy as np
 import numpy.typing as npt

@@ -23,7 +23,7 @@ _FDS: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class HotSockets:
-    """What the receiving kernel reads: an epoll's descriptor, its room, and the row of each socket."""
+    """The input of the receiving kernel: an epoll's descriptor, its event array, the row of each socket."""
 
     epoll: int
     ready: npt.NDArray[Any]

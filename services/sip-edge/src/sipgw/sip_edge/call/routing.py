@@ -18,7 +18,7 @@ _NOT_FOR_BOTS = frozenset({"authorization", "proxy-authorization"})
 
 @dataclass(frozen=True, slots=True)
 class RouteDecision:
-    """What the config decides about a call."""
+    """The route, bot and headers that the config gives a call."""
 
     route: config.Route
     bot: config.BotTarget

@@ -39,7 +39,7 @@ _RETRY_AFTER_S: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What an offer led to: our description, and whether the relay's media changes."""
+    """The result of an offer: our description, and whether the relay's media changes."""
 
     described: Described
     is_changed: bool = field(kw_only=True)

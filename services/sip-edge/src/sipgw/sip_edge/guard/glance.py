@@ -18,7 +18,7 @@ _BRANCH = re.compile(rb"branch\s*=\s*(z9hg4bk-[^\s;,>]+)", re.IGNORECASE)
 
 
 class Look(Enum):
-    """What a datagram seems to be."""
+    """The kind of a datagram, judged at first sight."""
 
     OF_A_CALL = "of a call"
     """A request within a live call of this edge, its ACK or CANCEL, or a response that this edge

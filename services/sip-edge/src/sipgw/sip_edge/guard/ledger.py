@@ -20,7 +20,7 @@ _MOST_HOSTS: Final = 16_384
 
 
 class Kind(StrEnum):
-    """What is counted; a label of metrics."""
+    """The kind of a counted message; a label of metrics."""
 
     INVITE = "INVITE"
     OPTIONS = "OPTIONS"

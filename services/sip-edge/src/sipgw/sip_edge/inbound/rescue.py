@@ -29,7 +29,7 @@ _TASK: Final = "rescue"
 
 
 class Duty(StrEnum):
-    """What has to be done for a call now."""
+    """The next work that a call needs."""
 
     SAVE_END = "save end"
     END = "end"

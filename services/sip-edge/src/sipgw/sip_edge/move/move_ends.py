@@ -17,7 +17,7 @@ from sipgw.sip_edge.record.moving import cause_name
 
 
 class LeftSession(Enum):
-    """What is known of the session on the relay that a call is leaving."""
+    """The state of the session on the relay that a call is leaving, as far as known."""
 
     THERE = auto()
     """The relay is heard again and has the session."""

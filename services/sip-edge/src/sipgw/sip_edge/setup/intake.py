@@ -52,7 +52,7 @@ class NewCalls:
 
 
 class _Wanted(NamedTuple):
-    """What an INVITE asks for, as far as it is available; `refused` says what is not."""
+    """The route and media that an INVITE asks for, as far as available; else `refused` holds the response."""
 
     decision: RouteDecision | None
     media: relay.MediaSpec | None

@@ -1,4 +1,4 @@
-"""What the record keeps of an INVITE, so that another edge can serve its retransmission, ACK or CANCEL."""
+"""The part of an INVITE in the record, by which another edge can serve its retransmission, ACK or CANCEL."""
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.sip import Address, RequestReceived, SipParseError, SipResponse, parse_message
