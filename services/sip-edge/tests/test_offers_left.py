@@ -9,6 +9,7 @@ from edge_kit.edges import TestEdge, eventually
 from edge_kit.fake_relay import FakeRelay
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay_api
+from sipgw.sip import TransactionKey
 
 WITHIN_S = 15.0
 """A lease lapses, the call is claimed, and its offer is found to be neglected."""
@@ -79,6 +80,32 @@ async def test_a_hold_whose_edge_dies_is_answered_by_the_calls_owner(
     assert relay.sessions[call.call_id].media.direction == relay_api.MEDIA_DIRECTION_RECVONLY
     resumed = await call.reinvite(living.sip, body=SDP.replace(b"o=- 1 1", b"o=- 1 3"))
     assert resumed.status == 200
+
+
+async def test_an_update_that_is_sent_again_to_another_edge_has_one_result(
+    a: TestEdge, b: TestEdge, relay: FakeRelay, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first edge serves it still, or its response was lost."""
+    left_to_the_other, forget = asyncio.Event(), b.app.sip.forget
+
+    def note(key: TransactionKey) -> None:
+        forget(key)
+        left_to_the_other.set()
+
+    monkeypatch.setattr(b.app.sip, "forget", note)
+    call = await established(caller, a)
+    has_modify, go_on = hold_modify(relay)
+    hold = call.next("UPDATE", body=HELD_SDP)
+    caller.send(hold, a.sip)
+    await has_modify.wait()
+    caller.send(hold, b.sip)
+    await left_to_the_other.wait()
+    go_on.set()
+    ok = await caller.response(hold, 200)
+    caller.send(hold, b.sip)
+    await b.until(lambda: caller.count(hold, 200) == 2)
+    assert {one.body for one in caller.responses if one.cseq == hold.cseq} == {ok.body}
+    assert relay.commands(call.call_id).count("modify") == 1
 
 
 async def test_an_offer_that_an_older_edge_left_is_withdrawn(start_edge, caller: Caller) -> None:

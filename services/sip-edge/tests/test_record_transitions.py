@@ -193,8 +193,21 @@ TABLE: Final[dict[str, Row]] = {
         move=IDLE_MOVES,
         refresh=IDLE_REFRESHES,
     ),
+    "offering.begin an UPDATE again": Row(
+        lambda d: offering.begin(d, THEIR_CSEQ, None, OFFER),
+        ANSWERED,
+        move=IDLE_MOVES,
+        refresh=IDLE_REFRESHES,
+    ),
+    "offering.begin a pending UPDATE again": Row(
+        lambda d: offering.begin(d, THEIR_CSEQ, None, OFFER), NOWHERE, given=their_offer
+    ),
     "offering.begin with a CSeq served before": Row(
-        lambda d: offering.begin(d, THEIR_CSEQ, None, OFFER), NOWHERE
+        lambda d: offering.begin(d, THEIR_CSEQ - 1, None, OFFER), NOWHERE
+    ),
+    "offering.begin another INVITE with the last CSeq": Row(
+        lambda d: offering.begin(d, THEIR_CSEQ, calls.InviteState(cseq=THEIR_CSEQ, branch="z9hG4bKx"), OFFER),
+        NOWHERE,
     ),
     "offering.begin a copy": Row(lambda d: offering.begin(d, COPY.cseq, COPY, OFFER), NOWHERE),
     "offering.begin beside another": Row(

@@ -92,8 +92,17 @@ class Offers:
             self._sip.send(last_final, response_destination(event.request.via, event.source))
 
     async def update(self, event: RequestReceived, record: calls.CallSession) -> None:
-        """Serve an UPDATE, with an offer or only as a target refresh."""
-        _, ok = await self._serve(event.request, await self._intend(event, record))
+        """Serve an UPDATE, with an offer or only as a target refresh.
+
+        If another edge is serving it, that edge responds.
+        """
+        try:
+            _, ok = await self._serve(event.request, await self._intend(event, record))
+        except CallOver as over:
+            if over.record is None or not offering.is_taken(over.record, event.request.cseq.number):
+                raise
+            self._sip.forget(event.key)
+            return
         self._sip.respond(event.key, ok)
 
     async def go_on(self, record: calls.CallSession) -> None:

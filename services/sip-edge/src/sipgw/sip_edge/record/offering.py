@@ -16,7 +16,7 @@ class Obstacle(Enum):
     """Why an offer of the peer cannot be begun now."""
 
     COPY = auto()
-    """It is the INVITE in the record, which another edge serves."""
+    """It is the INVITE in the record, or the UPDATE that is pending: another edge serves it."""
     OVER = auto()
     UNANSWERED = auto()
     OUT_OF_ORDER = auto()
@@ -60,19 +60,29 @@ def is_copy(record: calls.CallSession, cseq: int, branch: str) -> bool:
 
 
 def obstacle_to(record: calls.CallSession, cseq: int, invite: calls.InviteState | None) -> Obstacle | None:
-    """Give the obstacle to an offer with that CSeq; None: it can be begun. `invite`: None for an UPDATE."""
+    """Give the obstacle to an offer with that CSeq; None: it can be begun. `invite`: None for an UPDATE.
+
+    An UPDATE that was served can be served again, with the same result: its response may have been lost.
+    """
     leg = record.legs[0]
     if invite is not None and is_copy(record, invite.cseq, invite.branch):
         return Obstacle.COPY
     if record.state not in ANSWERED:
         return Obstacle.OVER if record.state in OVER else Obstacle.UNANSWERED
-    if cseq_order(cseq, leg.dialog.remote_cseq) is not CSeqOrder.NEW:
+    order = cseq_order(cseq, leg.dialog.remote_cseq)
+    is_update_again = invite is None and order is CSeqOrder.REPEATED
+    if order is not CSeqOrder.NEW and not is_update_again:
         return Obstacle.OUT_OF_ORDER
     if leg.offer_pending == calls.OFFER_PENDING_LOCAL:
         return Obstacle.OURS_PENDING
     if leg.offer_pending == calls.OFFER_PENDING_REMOTE:
-        return Obstacle.THEIRS_PENDING
+        return Obstacle.COPY if is_update_again else Obstacle.THEIRS_PENDING
     return None
+
+
+def is_taken(record: calls.CallSession, cseq: int) -> bool:
+    """Tell whether the call goes on, and that CSeq is of the peer's last request: an edge has taken it."""
+    return record.state in ANSWERED and record.legs[0].dialog.remote_cseq == cseq
 
 
 def begin(
