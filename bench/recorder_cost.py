@@ -2,14 +2,17 @@
 
 python bench/recorder_cost.py [--calls 100,300,1000] [--seconds 6]
 
-All calls begin in the same tick, as after a stall. CPU is in cores; `longest tick` is CPU of the tick's
-thread alone, so that a busy machine does not show in it.
+All calls begin in the same tick, as after a stall. CPU is in cores; `of it the bench's` is what the tick's
+thread takes when nothing is recorded; `longest tick` is CPU of that thread alone, so that a busy machine does
+not show in it. `waiting`: the most items that waited for the writer, in the first half of the time and in the
+second; `--seconds 300` shows whether they grow.
 """
 
 import argparse
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,18 +30,30 @@ SWITCH_S = 0.001  # the relay's setting
 WIRE = AudioFormat(Codec.PCMU, 8000, 20)
 
 
-def measure(calls: int, seconds: float, folder: Path) -> str:
-    """Return one line of the table."""
+@dataclass(frozen=True)
+class Cost:
+    """CPU in cores; the longest tick in seconds; the most items waiting, by halves of the time."""
+
+    ticks: float
+    others: float
+    longest_s: float
+    waiting: tuple[int, int]
+
+
+def measure(calls: int, seconds: float, folder: Path, *, records: bool) -> Cost:
+    """Run so many calls, recorded or not."""
     writer = RecordingWriter()
     writer.start()
     stage = RecorderStage(new_calls(calls), writer)
-    for row in range(calls):
+    for row in range(calls if records else 0):
         stage.open(row, folder / f"{calls}-{row}.wav", WIRE)
     payload = np.random.default_rng(1).integers(0, 255, (calls, WIRE.frame_bytes), dtype=np.uint8)
     blocks = [rows_of_phase(calls, phase) for phase in range(PHASES)]
     process_s, thread_s, begun = time.process_time(), time.thread_time(), time.monotonic()
     longest = 0.0
-    for number in range(int(seconds / TICK_S)):
+    ticks = int(seconds / TICK_S)
+    waiting = [0, 0]
+    for number in range(ticks):
         rows = blocks[number % PHASES]
         block = FrameBlock(
             WIRE,
@@ -52,11 +67,24 @@ def measure(calls: int, seconds: float, folder: Path) -> str:
         stage.uplink(block, tick)
         stage.downlink(block, tick)
         longest = max(longest, time.thread_time() - tick_begun)
+        half = number * 2 // ticks
+        waiting[half] = max(waiting[half], writer.waiting)
         time.sleep(max(begun + (number + 1) * TICK_S - time.monotonic(), 0))
     stage_s = time.thread_time() - thread_s
     writer.close()
     writer_s = time.process_time() - process_s - stage_s
-    return f"| {calls} | {stage_s / seconds:.3f} | {writer_s / seconds:.3f} | {longest * 1000:.1f} |"
+    return Cost(stage_s / seconds, writer_s / seconds, longest, (waiting[0], waiting[1]))
+
+
+def row_of(calls: int, seconds: float) -> str:
+    """Return one line of the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        alone = measure(calls, min(seconds, 6.0), Path(folder), records=False)
+        cost = measure(calls, seconds, Path(folder), records=True)
+    return (
+        f"| {calls} | {cost.ticks:.3f} | {alone.ticks:.3f} | {cost.others:.3f} | {cost.longest_s * 1000:.1f} "
+        f"| {cost.waiting[0]}, {cost.waiting[1]} |"
+    )
 
 
 def rows_of_phase(calls: int, phase: int) -> np.ndarray:
@@ -73,11 +101,12 @@ def main() -> None:
     arguments = parser.parse_args()
     sys.setswitchinterval(SWITCH_S)
     print(
-        "| calls | tick thread core | other threads core | longest tick ms |\n|---|---|---|---|", flush=True
+        "| calls | tick thread core | of it the bench's | other threads core | longest tick ms | waiting |\n"
+        "|---|---|---|---|---|---|",
+        flush=True,
     )
     for calls in map(int, arguments.calls.split(",")):
-        with tempfile.TemporaryDirectory() as folder:
-            print(measure(calls, arguments.seconds, Path(folder)), flush=True)
+        print(row_of(calls, arguments.seconds), flush=True)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,23 @@ def test_writing_goes_on_after_a_flush_in_the_right_place():
     assert file.getvalue()[:4] == b"kept"
 
 
+class Partial(io.BytesIO):
+    """A file without a buffer, which takes a part of what it is given, as the system may."""
+
+    def write(self, data):
+        return super().write(bytes(data)[:37])
+
+
+def test_a_file_that_takes_parts_gets_everything():
+    file = Partial()
+    writer = WavWriter(file, rate_hz=8000)
+    writer.write(STEREO[:, :100])
+    writer.write_frames(np.ascontiguousarray(STEREO[:, 100:].T))
+    writer.flush()
+    file.seek(0)
+    assert np.array_equal(read_wav(file).samples, STEREO)
+
+
 def test_samples_of_another_shape_are_refused():
     writer = WavWriter(io.BytesIO(), rate_hz=8000)
     for wrong in (np.zeros(10, np.int16), np.zeros((1, 10), np.int16), np.zeros((10, 2), np.int16)):

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.audio import AudioFormat, Codec, decode
 from sipgw.audio.wav import read_wav
+from sipgw.media_relay.kernels.recording import interleave
 from sipgw.media_relay.pipeline import FrameBlock, Tick
 from sipgw.media_relay.stages import recording_writer
 from sipgw.media_relay.stages.recorder import RecorderStage
@@ -145,7 +146,7 @@ def test_the_file_is_whole_while_the_call_goes_on(writer, tmp_path):
     stage.open(1, tmp_path / "call.wav", WIRE)
     converse(stage, 100)
     written(writer)  # closed by the thread's end, but nothing has told the stage that the call is over
-    assert clip_of(tmp_path / "call.wav").shape[1] >= 100 * 160 - 4000
+    assert clip_of(tmp_path / "call.wav").shape[1] >= 100 * 160 - 8000
 
 
 def test_a_name_that_is_taken_is_never_overwritten(writer, tmp_path):
@@ -169,16 +170,16 @@ class Pieces:
         self.of[number] = []
 
     def write(self, piece):
-        if piece.left is not None:
+        if piece.audio is not None:
             self.of[piece.number].append(piece)
 
     def audio(self, number):
         """Both channels from the first sample to the last; the pieces lie end to end."""
         pieces = self.of[number]
-        ends = np.cumsum([0, *(len(piece.left) for piece in pieces)])
+        ends = np.cumsum([0, *(piece.audio.shape[1] for piece in pieces)])
         assert [piece.first_sample for piece in pieces] == ends[:-1].tolist()
-        assert all(len(piece.left) == len(piece.right) <= 16_000 for piece in pieces)
-        return b"".join(bytes(p.left) for p in pieces), b"".join(bytes(p.right) for p in pieces)
+        assert all(piece.audio.shape[1] <= 16_000 for piece in pieces)
+        return [b"".join(bytes(piece.audio[channel]) for piece in pieces) for channel in (0, 1)]
 
 
 moments = st.sampled_from([(1, 1)] * 6 + [(1, 0), (0, 1), (0, 0)])
@@ -211,16 +212,27 @@ def test_however_the_sides_alternate_every_row_records_the_same_bytes_compiled_o
     assert writer.audio(1) == expected.audio(1)
 
 
+@pytest.mark.parametrize("is_python", [True, False])
+@pytest.mark.parametrize("codec", [Codec.PCMU, Codec.PCMA])
+def test_both_laws_are_decoded_and_interleaved_as_the_library_does_it(codec, is_python, monkeypatch):
+    monkeypatch.setattr(library, "IS_PYTHON", is_python)
+    wire = AudioFormat(codec, 8000, 20)
+    channels = np.random.default_rng(5).integers(0, 256, (2, 777), np.uint8)
+    samples = np.zeros((777, 2), np.int16)
+    interleave(channels, decode(wire, np.arange(256, dtype=np.uint8)), samples)
+    assert np.array_equal(samples, decode(wire, channels).T)
+
+
 def test_calls_that_began_together_hand_over_their_pieces_in_different_ticks(writer):
     rows = tuple(range(100))
     stage, pieces = RecorderStage(new_calls(100), each := Pieces()), []
     for row in rows:
         stage.open(row, Path("x"), WIRE)
-    for seq in range(100):
+    for seq in range(150):
         stage.uplink(audio(seq, rows=rows), Tick(seq * 4, 0.0))
         stage.downlink(audio(seq, rows=rows), Tick(seq * 4, 0.0))
         pieces.append(sum(map(len, each.of.values())))
-    assert max(np.diff(pieces)) == 4  # of a hundred calls with 25 frames a piece
+    assert max(np.diff(pieces)) == 2  # of a hundred calls with 50 frames a piece
 
 
 class FullDisk:
@@ -245,7 +257,7 @@ def test_a_full_disk_costs_the_recording_and_is_said_once(monkeypatch, tmp_path)
     writer, stage = (w := RecordingWriter()), RecorderStage(new_calls(4), w)
 
     def create(path):
-        return path, FullDisk(path, 60_000) if path.name == "full.wav" else path.open("xb")
+        return path, FullDisk(path, 60_000) if path.name == "full.wav" else path.open("xb", buffering=0)
 
     monkeypatch.setattr(recording_writer, "_create", create)
     stage.open(1, tmp_path / "full.wav", WIRE)
@@ -261,7 +273,7 @@ def test_a_full_disk_costs_the_recording_and_is_said_once(monkeypatch, tmp_path)
     assert "free space" in line["cure"]
     assert writer.failed == 1
     assert clip_of(tmp_path / "fine.wav").shape[1] == 200 * 160
-    assert clip_of(tmp_path / "full.wav").shape[1] > 60_000 / 4 - 4000  # each piece that fitted is whole
+    assert clip_of(tmp_path / "full.wav").shape[1] > 60_000 / 4 - 8000  # each piece that fitted is whole
 
 
 @pytest.mark.parametrize("path", ["/proc/none/call.wav", "/dev/null/call.wav", "/tmp/a\0b/call.wav"])
@@ -285,15 +297,15 @@ def test_a_disk_that_stands_still_refuses_audio_and_leaves_silence_in_its_place(
     create = recording_writer._create
     monkeypatch.setattr(recording_writer, "_create", lambda path: goes_on.wait(10) and create(path))
     writer = RecordingWriter()
-    loud = np.full(4000, CALLER, np.uint8)
+    loud = np.full((2, 4000), CALLER, np.uint8)
     with capture_logs() as logs:
         writer.begin(1, tmp_path / "call.wav", 8000)
         for number in range(10):
-            writer.write(RecordingPiece(1, number * 4000, WIRE, loud, loud))
+            writer.write(RecordingPiece(1, number * 4000, Codec.PCMU, loud))
         assert 5 <= writer.refused <= 7  # the beginning waits with them
         writer.start()
         goes_on.set()
-        writer.write(RecordingPiece(1, 0, WIRE, None, None))
+        writer.write(RecordingPiece(1, 0, Codec.PCMU, None))
         writer.close()
         assert [log["event"] for log in logs] == ["recordings_fell_behind"]
     samples = clip_of(tmp_path / "call.wav")
@@ -301,10 +313,10 @@ def test_a_disk_that_stands_still_refuses_audio_and_leaves_silence_in_its_place(
 
 
 def test_a_refused_piece_is_a_silence_of_its_length(writer, tmp_path):
-    loud = np.full(4000, CALLER, np.uint8)
+    loud = np.full((2, 4000), CALLER, np.uint8)
     writer.begin(1, tmp_path / "call.wav", 8000)
     for number in (0, 3):
-        writer.write(RecordingPiece(1, number * 4000, WIRE, loud, loud))
+        writer.write(RecordingPiece(1, number * 4000, Codec.PCMU, loud))
     written(writer)
     left, _ = clip_of(tmp_path / "call.wav")
     assert len(left) == 16000

@@ -28,7 +28,7 @@ class WavClip(NamedTuple):
 class WavWriter:
     """Writes int16 samples. The file is complete after each flush; a crash loses what came later.
 
-    ``file`` is open for writing and seekable; the caller closes it, after ``flush``.
+    ``file`` is open for writing and seekable, with a buffer or none; the caller closes it, after ``flush``.
     """
 
     def __init__(self, file: BinaryIO, *, rate_hz: int, channels: int = 2) -> None:
@@ -37,7 +37,7 @@ class WavWriter:
         self._channels = channels
         self._begin = file.tell()
         self._data_bytes = 0
-        file.write(self._header())
+        self._write(self._header())
 
     @property
     def frames(self) -> int:
@@ -53,19 +53,27 @@ class WavWriter:
         """Append samples, shape (channels, samples)."""
         if samples.ndim != 2 or len(samples) != self._channels:
             raise ValueError(f"samples of shape {samples.shape}, expected ({self._channels}, n)")
+        self.write_frames(np.ascontiguousarray(samples.T))
+
+    def write_frames(self, frames: SamplesI16) -> None:
+        """Append samples that are interleaved already, shape (n, channels), contiguous; without a copy."""
         room = (_MOST_BYTES - self._data_bytes) // (2 * self._channels)
-        data = samples.T[:room].astype("<i2").tobytes()
-        self._file.write(data)
-        self._data_bytes += len(data)
+        data = frames[:room].astype("<i2", copy=False)
+        self._write(data.data.cast("B") if data.size else b"")
+        self._data_bytes += data.nbytes
 
     def flush(self) -> None:
         """Write everything to the file: first the samples, then the sizes that count them."""
         self._file.flush()
-        end = self._file.tell()
         self._file.seek(self._begin)
-        self._file.write(self._header())
-        self._file.seek(end)
+        self._write(self._header())
+        self._file.seek(self._begin + _HEADER.size + self._data_bytes)
         self._file.flush()
+
+    def _write(self, data: memoryview | bytes) -> None:
+        """Write it all: a file without a buffer may take a part."""
+        while len(data):
+            data = data[self._file.write(data) :]
 
     def _header(self) -> bytes:
         frame_bytes = 2 * self._channels

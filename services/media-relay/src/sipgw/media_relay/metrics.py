@@ -128,6 +128,10 @@ GAUGES: Final[dict[str, Reading]] = {
         "CPU of the longest garbage collection since the last scrape; ticks wait for it",
         lambda of: of.gc_pauses.take_longest_s(),
     ),
+    "recording_pieces_waiting": (
+        "Pieces of a second of audio that wait to be written",
+        lambda of: of.writer.waiting,
+    ),
     "tasks": ("Tasks of the event loop", lambda of: of.tasks),
 }
 COUNTERS: Final[dict[str, Reading]] = {
@@ -154,7 +158,7 @@ COUNTERS: Final[dict[str, Reading]] = {
         lambda of: of.plane.playout.refused,
     ),
     "recording_pieces_refused": (
-        "Half seconds of audio not recorded because the disk is slow",
+        "Pieces of a second of audio not recorded because the disk is slow",
         lambda of: of.writer.refused,
     ),
     "recordings_failed": ("Recordings that could not be written", lambda of: of.writer.failed),

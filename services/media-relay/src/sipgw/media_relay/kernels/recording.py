@@ -1,15 +1,19 @@
-"""Copies of both sides' frames, which gather until a piece is whole. Python hands pieces to the writer."""
+"""Copies of both sides' frames, which gather until a piece is whole; its way from the ring to samples.
+
+Python hands pieces to the writer's thread.
+"""
 
 import numpy as np
 import numpy.typing as npt
 
 from sipgw.rtp.kernels.columns import CALL, SLOT_BYTES, Calls, Record
 from sipgw.rtp.kernels.declare import BYTES_2D, INT, Array, inlined, kernel
-from sipgw.rtp.kernels.memory import put
+from sipgw.rtp.kernels.memory import fill, get, put
 from sipgw.rtp.kernels.wrap import wide
 
 BytesU8 = npt.NDArray[np.uint8]
 RowsI64 = npt.NDArray[np.int64]
+SamplesI16 = npt.NDArray[np.int16]
 
 WHOLE, CROWDED = 0, 1
 _BYTES_A_TICK = 40
@@ -78,4 +82,23 @@ def keep_frames(
             if min(recording["left"]["reached"], recording["right"]["reached"]) >= recording["due"]:
                 whole[counts[WHOLE]] = row
                 counts[WHOLE] += 1
+    return 0
+
+
+@kernel(BYTES_2D, INT, INT, INT, BYTES_2D)
+def take_piece(rings: BytesU8, row: int, position: int, silence: int, out: BytesU8) -> int:
+    """Move the bytes of both channels at a position into `out` (2, n), and leave silence in their place."""
+    length = out.shape[1]
+    for channel in range(2):
+        get(rings[2 * row + channel], position, out[channel], 0, length)
+        fill(rings[2 * row + channel], position, silence, length)
+    return 0
+
+
+@kernel(BYTES_2D, Array(np.int16), Array(np.int16, 2))
+def interleave(channels: BytesU8, table: SamplesI16, out: SamplesI16) -> int:
+    """Decode both channels (2, n) into samples (n, 2), as a WAV file has them, by a codec's table (256,)."""
+    for i in range(channels.shape[1]):
+        out[i, 0] = table[channels[0, i]]
+        out[i, 1] = table[channels[1, i]]
     return 0

@@ -1,6 +1,6 @@
 """RecorderStage: records caller (left) and bot (right), aligned by the relay's clock.
 
-Half a second of audio gathers in columns, then the call's piece goes to the writer thread. The first piece is
+A second of audio gathers in columns, then the call's piece goes to the writer thread. The first piece is
 shorter, depending on the row, so that calls which began together do not all hand over in one tick.
 """
 
@@ -10,16 +10,15 @@ from typing import Final
 import numpy as np
 
 from sipgw.audio import AudioFormat, PayloadU8
-from sipgw.media_relay.kernels.recording import CROWDED, WHOLE, keep_frames
+from sipgw.media_relay.kernels.recording import CROWDED, WHOLE, keep_frames, take_piece
 from sipgw.media_relay.pipeline.block import FrameBlock
 from sipgw.media_relay.pipeline.stage import Tick
 from sipgw.media_relay.stages.recording_writer import RecordingPiece, RecordingWriter
 from sipgw.rtp.kernels.columns import SLOT_BYTES, Calls
-from sipgw.rtp.kernels.memory import fill, get
 
-PIECE: Final = 4000
-"""Half a second, in bytes of one channel."""
-_RING: Final = 4 * PIECE
+PIECE: Final = 8000
+"""A second, in bytes of one channel."""
+_RING: Final = 2 * PIECE
 _SHORTER: Final = 2 * SLOT_BYTES
 """By how much a row's first piece is shorter than the previous row's."""
 _LEFT, _RIGHT = 0, 1
@@ -45,6 +44,7 @@ class RecorderStage:
         self._crowded = np.zeros(rows, np.int64)
         self._counts = np.zeros(2, np.int64)
         self._keep_frames = keep_frames.bind(calls, self._rings, self._whole, self._crowded, self._counts)
+        self._take_piece = take_piece.bind(self._rings)
         self._last_number = 0
 
     def open(self, row: int, path: Path, audio_format: AudioFormat) -> None:
@@ -86,9 +86,9 @@ class RecorderStage:
         reached = max(recording["left"]["reached"], recording["right"]["reached"])
         if (rest := int(reached - recording["flushed"])) > 0:
             self._flush(row, min(rest, _RING))
-        audio_format = self._formats.pop(row)
+        codec = self._formats.pop(row).codec
         del self._planned[row]
-        self._writer.write(RecordingPiece(self._number[row], 0, audio_format, None, None))
+        self._writer.write(RecordingPiece(self._number[row], 0, codec, None))
 
     def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
         """Record the callers' side; see Stage."""
@@ -125,14 +125,7 @@ class RecorderStage:
         """Hand the next `length` bytes of both channels to the writer."""
         recording, audio_format = self._calls[row]["recording"], self._formats[row]
         start = int(recording["flushed"])
-        left, right = (
-            self._take(2 * row + channel, start, length, audio_format) for channel in (_LEFT, _RIGHT)
-        )
+        audio = np.empty((2, length), np.uint8)
+        self._take_piece(row, start, audio_format.silence, audio)
         recording["flushed"], recording["due"] = start + length, start + length + PIECE
-        self._writer.write(RecordingPiece(self._number[row], start, audio_format, left, right))
-
-    def _take(self, number: int, position: int, length: int, audio_format: AudioFormat) -> PayloadU8:
-        ring, out = self._rings[number], np.empty(length, np.uint8)
-        get(ring, position, out, 0, length)
-        fill(ring, position, audio_format.silence, length)
-        return out
+        self._writer.write(RecordingPiece(self._number[row], start, audio_format.codec, audio))

@@ -1,28 +1,32 @@
 """RecordingWriter: a thread that writes stereo WAV files, so that no disk ever holds up the tick.
 
 Each piece has its position in the file, so that a piece refused by the full queue leaves silence and moves
-nothing. Each piece is flushed with the sizes in the header: whenever the process dies, a file is complete up
+nothing. Each piece is followed by the sizes in the header: whenever the process dies, a file is complete up
 to its last piece. A disk that fails costs the recording, which is logged once, and never the call.
 """
 
 import contextlib
 import errno
+import functools
 import queue
 import threading
 from dataclasses import dataclass
-from io import BufferedWriter
+from io import FileIO
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import numpy as np
 
-from sipgw.audio import AudioFormat, PayloadU8, decode
+from sipgw.audio import AudioFormat, Codec, PayloadU8, SamplesI16, decode
 from sipgw.audio.wav import WavWriter
+from sipgw.media_relay.kernels.recording import interleave
 from sipgw.runtime.telemetry.logs import get_logger
 
 _CHANNELS: Final = 2
-_QUEUED: Final = 8192
+_QUEUED: Final = 4096
 """Pieces: four seconds of a thousand calls, 64 MiB."""
+_GATHER_S: Final = 0.05
+"""How long pieces gather when none is left to write: waking a thread for each takes the ticks' time."""
 _LONGEST_GAP: Final = 80_000
 """Samples of silence that are written at once."""
 _MOST_NAMES: Final = 1000
@@ -38,14 +42,13 @@ _log = get_logger("sipgw.media_relay.recording")
 
 @dataclass(frozen=True, slots=True)
 class RecordingPiece:
-    """Audio of both channels from `first_sample` on, in wire format; None as audio ends the file."""
+    """Audio of both channels (2, n) from `first_sample` on, in wire format; None as audio ends the file."""
 
     number: int
     """The number of the recording."""
     first_sample: int
-    audio_format: AudioFormat
-    left: PayloadU8 | None
-    right: PayloadU8 | None
+    codec: Codec
+    audio: PayloadU8 | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class _Begin:
 @dataclass(slots=True)
 class _Recording:
     path: Path
-    file: BufferedWriter
+    file: FileIO
     wav: WavWriter
 
 
@@ -76,8 +79,16 @@ class RecordingWriter:
         self._paths: dict[int, Path | None] = {}
         """The paths that the thread found free, until the file's end."""
         self._is_behind = False
+        self._closing = threading.Event()
+        self._samples = np.empty((0, _CHANNELS), np.int16)
+        """The samples of one piece, (n, 2)."""
         self.refused = 0
         self.failed = 0
+
+    @property
+    def waiting(self) -> int:
+        """The pieces, beginnings and ends that wait for the disk."""
+        return self._queue.qsize()
 
     def start(self) -> None:
         """Start the thread."""
@@ -89,13 +100,13 @@ class RecordingWriter:
 
     def write(self, piece: RecordingPiece) -> None:
         """Queue a piece; refuse and count it when the queue is full."""
-        if piece.left is not None and self._queue.qsize() >= _QUEUED:
+        if piece.audio is not None and self._queue.qsize() >= _QUEUED:
             self.refused += 1
             if not self._is_behind:
                 self._is_behind = True
                 _log.error(
                     "recordings_fell_behind",
-                    cause=f"the disk is slower than the calls: {_QUEUED} half seconds are waiting for it",
+                    cause=f"the disk is slower than the calls: {_QUEUED} seconds of audio wait for it",
                     effect="recordings have silent gaps; calls go on",
                     cure="use a faster disk, or record fewer routes",
                 )
@@ -112,6 +123,7 @@ class RecordingWriter:
     def close(self, timeout_s: float = 5.0) -> None:
         """Write what is queued and end the thread."""
         self._queue.put(None)
+        self._closing.set()
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
@@ -122,6 +134,8 @@ class RecordingWriter:
                 self._fail(item, error)
             if self._is_behind and self._queue.qsize() < _QUEUED // 2:
                 self._is_behind = False
+            if self._queue.empty():
+                self._closing.wait(_GATHER_S)
         for number in list(self._open):
             self._end(number)
 
@@ -131,16 +145,20 @@ class RecordingWriter:
             path, file = _create(item.path)
             self._open[item.number] = _Recording(path, file, WavWriter(file, rate_hz=item.rate_hz))
             self._paths[item.number] = path
-        elif item.left is None or item.right is None:
+        elif item.audio is None:
             self._end(item.number)
             self._paths.pop(item.number, None)
         elif item.number in self._open:
-            self._write_piece(self._open[item.number].wav, item, item.left, item.right)
+            self._write_piece(self._open[item.number].wav, item, item.audio)
 
-    def _write_piece(self, wav: WavWriter, piece: RecordingPiece, left: PayloadU8, right: PayloadU8) -> None:
+    def _write_piece(self, wav: WavWriter, piece: RecordingPiece, audio: PayloadU8) -> None:
         while (gap := piece.first_sample - wav.frames) > 0 and not wav.is_full:
             wav.write(np.zeros((_CHANNELS, min(gap, _LONGEST_GAP)), np.int16))
-        wav.write(decode(piece.audio_format, np.stack((left, right))))
+        length = audio.shape[1]
+        if length > len(self._samples):
+            self._samples = np.empty((length, _CHANNELS), np.int16)
+        interleave(audio, _table(piece.codec), self._samples[:length])
+        wav.write_frames(self._samples[:length])
         wav.flush()
 
     def _fail(self, item: _Begin | RecordingPiece, error: Exception) -> None:
@@ -163,15 +181,20 @@ class RecordingWriter:
     def _end(self, number: int) -> None:
         recording = self._open.pop(number, None)
         if recording is not None:
-            # Closing flushes what the disk refused before, and fails again.
             with contextlib.suppress(OSError):
                 recording.file.close()
 
 
-def _create(path: Path) -> tuple[Path, BufferedWriter]:
+@functools.cache
+def _table(codec: Codec) -> SamplesI16:
+    """Return the samples (256,) of a codec's bytes."""
+    return decode(AudioFormat(codec, 8000, 20), np.arange(256, dtype=np.uint8))
+
+
+def _create(path: Path) -> tuple[Path, FileIO]:
     """Create `path`, or a numbered file beside it: the call may have been on this relay before."""
     for attempt in range(1, _MOST_NAMES):
         name = path if attempt == 1 else path.with_name(f"{path.stem}.{attempt}{path.suffix}")
         with contextlib.suppress(FileExistsError):
-            return name, name.open("xb")
+            return name, name.open("xb", buffering=0)  # a piece is one write; 8 KiB a call for nothing else
     raise FileExistsError(errno.EEXIST, "too many recordings of one call", str(path))
