@@ -18,7 +18,7 @@ from sipgw.control import RegistryClient, RegistryRefused, RegistryUnreachable
 from sipgw.runtime.testing import TestAuthority
 
 pytestmark = pytest.mark.system
-LOOKED_AGAIN_S = 1.2  # no event tells: a handshake reads the files again a second after the last time
+LOOKED_AGAIN_S = 1.2  # no event announces it: a handshake reads the files again after a second
 SERVING = health_pb2.HealthCheckResponse.SERVING
 
 

@@ -45,7 +45,7 @@ def test_merged_archives_hold_every_image_and_each_layer_once(tmp_path: Path) ->
     assert len(names) == len(set(names))
     manifest = contents.pop("manifest.json")
     assert [image["RepoTags"] for image in json.loads(manifest)] == [["sipgw/edge:1"], ["sipgw/relay:1"]]
-    # Nothing that names one archive's images alone: containerd would read an index.json and see only those.
+    # No index.json: containerd would read it and see only the images of the one archive that it names.
     assert contents == {base: b"base", own: b"edge", other: b"relay"}
 
 

@@ -1,4 +1,4 @@
-"""Faults that another gateway of this kind, in C++, has: a test for each."""
+"""This gateway does not have the known faults of another gateway of this kind, in C++."""
 
 import asyncio
 import math

@@ -1,4 +1,4 @@
-"""Commands run in the tests' own process: what they do to logging would stay for every test after them."""
+"""Keep commands, which run in the tests' own process, from changing the logging of later tests."""
 
 import pytest
 

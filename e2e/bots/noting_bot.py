@@ -1,6 +1,6 @@
 """A bot on the SDK that echoes what it hears live, and prints a JSON line for each frame that it hears.
 
-A script. What it missed while it was away it only notes: an echo of that would come late.
+A script. Frames that it missed while it was away are only noted: their echo would come late.
 """
 
 import argparse

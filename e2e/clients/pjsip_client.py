@@ -1,4 +1,4 @@
-"""A PJSIP telephone in a process of its own: commands on stdin, what happens on stdout, both JSON lines.
+"""A PJSIP telephone in a process of its own: commands on stdin, events on stdout, both JSON lines.
 
 Null audio device; a WAV file plays into the call and what is heard is recorded into another.
 Commands: {"do": "call", "uri": ..., "play": FILE, "record": FILE}, hangup, hold, resume, dtmf (digits),
@@ -30,7 +30,7 @@ class Call(pj.Call):
         self.recorder: pj.AudioMediaRecorder | None = None
 
     def onCallState(self, prm) -> None:  # noqa: N802
-        if self.getId() < 0:  # CALLING is told from within makeCall, when the call has no id yet
+        if self.getId() < 0:  # pjsua2 reports CALLING within makeCall, when the call has no id
             return
         info = self.getInfo()
         tell("state", state=info.stateText, status=info.lastStatusCode, reason=info.lastReason)
@@ -38,7 +38,7 @@ class Call(pj.Call):
     def onCallMediaState(self, prm) -> None:  # noqa: N802
         try:
             self.tell_media()
-        except Exception as error:  # pjsua2 would swallow it
+        except Exception as error:  # pjsua2 would swallow the error
             tell("error", text=words(error))
 
     def tell_media(self) -> None:
@@ -47,7 +47,7 @@ class Call(pj.Call):
             pj.PJSUA_CALL_MEDIA_LOCAL_HOLD: "local_hold",
             pj.PJSUA_CALL_MEDIA_REMOTE_HOLD: "remote_hold",
         }
-        info = self.getInfo()  # owns the media that it lists
+        info = self.getInfo()  # keep it: it owns the media that it lists
         for media in info.media:
             if media.type == pj.PJMEDIA_TYPE_AUDIO:
                 status = statuses.get(media.status, str(media.status))

@@ -1,6 +1,6 @@
-"""A real apiserver takes the CRDs, the documents of docs/, and refuses wrong ones at the field that is wrong.
+"""A real apiserver accepts the CRDs and the documents of docs/, and refuses wrong ones at the wrong field.
 
-The CRDs are tried under a group of the test's own, so that a release on the same cluster keeps its.
+The CRDs are tried under a group of the test's own, so that a release on the same cluster keeps its own.
 """
 
 import json

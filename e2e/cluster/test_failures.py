@@ -165,7 +165,7 @@ def test_a_node_drained(release: Release, talking: Callers, report: Report, tmp_
 
 
 def test_a_kubelet_stopped(release: Release, nodes: NodeShell, talking: Callers, report: Report) -> None:
-    """Stopped until the node is NotReady: its calls go on, and new ones are taken."""
+    """The kubelet stops until its node is NotReady: calls there go on, and new calls are accepted."""
     node = _busiest_relay(release)["spec"]["nodeName"]
 
     def is_unready() -> bool:

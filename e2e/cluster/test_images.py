@@ -57,7 +57,7 @@ def read(archive: Path) -> Image:
 
 
 def _lay_on(image: Image, layer: tarfile.TarFile) -> None:
-    """Lay a layer on those below: a name that begins with .wh. removes a file or a folder of theirs."""
+    """Lay a layer on the layers below: a name that begins with .wh. removes one of their files or folders."""
     members = layer.getmembers()
     for member in members:
         folder, _, name = member.name.rpartition("/")

@@ -17,7 +17,7 @@ CALLS = 30
 RELAYS = 4
 CUT_S = 45.0
 USUAL_GAP_MS = 2000
-WORST_GAP_MS = 8000  # after that a caller is silent for longer than any claim takes
+WORST_GAP_MS = 8000  # no claim of a call takes longer
 NEW_CALLS_WITHIN_S = 5.0
 Json = dict[str, Any]
 
@@ -54,7 +54,7 @@ def test_a_node_cut_off_under_calls(release: Release, nodes: NodeShell, relays: 
         assert on_it > 0
         callers.mark()
         nodes.cut_network(cut, address_towards(staying[0]), CUT_S)
-        began = time.monotonic() + 1  # that is when it is cut
+        began = time.monotonic() + 1  # the moment of the cut
         callers.rest(1)
         answered_s = _seconds_until_answered(staying, began)
         callers.rest(max(0.0, began + 15 - time.monotonic()))

@@ -112,7 +112,7 @@ class FakeKube:
         pass
 
     def written(self, part: str = "") -> "list[str]":
-        """Paths of the writes since the last look, leases and events apart."""
+        """Return the paths of the writes since the last call that contain `part`, without events."""
         found = [
             path
             for method, path in self.requests
@@ -127,11 +127,11 @@ class FakeKube:
         return [body for body in events if body["reason"] == reason]
 
     def requests_for(self, part: str) -> int:
-        """Return how many since `written`."""
+        """Return the number of requests since `written` whose path contains `part`."""
         return sum(part in path for _, path in self.requests)
 
     def told(self) -> set[str]:
-        """Reasons of the events."""
+        """Return the reasons of all events."""
         return {body["reason"] for where, body in self.objects.items() if "/events/" in where}
 
     def _asked(self, method: str, path: str) -> None:
@@ -162,7 +162,7 @@ def _merged(held: Any, patch: Any) -> Any:
 
 @dataclass
 class FakeRegistry:
-    """RegistryClient's part that the operator uses."""
+    """The part of RegistryClient that the operator uses."""
 
     config: GatewayConfig | None = None
     relays: list[pb.Relay] = field(default_factory=list)

@@ -17,7 +17,7 @@ def authority(now: datetime = START) -> pki.Authority:
 
 
 def is_believed(leaf: pki.Leaf, bundle: bytes, role: str, now: datetime) -> bool:
-    """As a client would: the chain, the validity and the name."""
+    """Verify as a client does: the chain, the validity and the name."""
     roots = x509.load_pem_x509_certificates(bundle)
     verifier = (
         PolicyBuilder().store(Store(roots)).time(now).build_server_verifier(x509.DNSName(f"{role}.sipgw"))
@@ -103,7 +103,7 @@ def test_over_three_years_any_two_processes_believe_each_other_even_if_one_lags_
         lagging = [*lagging[-lag:], {role: leaf for role, leaf in leaves.items() if leaf is not None}]
         old, new = lagging[0], lagging[-1]
         if old is not new and (old["relay"], old["edge"]) == (new["relay"], new["edge"]):
-            continue  # nothing changed: verified before
+            continue  # unchanged since it was verified
         assert is_believed(new["relay"], old["edge"].bundle, "relay", now)
         assert is_believed(old["relay"], new["edge"].bundle, "relay", now)
     assert len(authorities) == 5  # one each 244 days

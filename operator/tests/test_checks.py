@@ -1,4 +1,4 @@
-"""From custom resources to the config that shall be in force."""
+"""The operator makes the config from custom resources, and reports wrong ones."""
 
 from typing import Any
 
@@ -59,7 +59,7 @@ def test_the_last_good_version_of_a_wrong_document_serves_on() -> None:
     present = checked(route("sales", "good:9090", priority=7), route("help")).config
     result = checked(route("sales", "new:9090", **WRONG), route("help", "new:9090"), present=present)
     assert bots(result.config) == {"sales": "good:9090", "help": "new:9090"}
-    assert [one.name for one in result.config.routes] == ["sales", "help"]  # in its old priority
+    assert [one.name for one in result.config.routes] == ["sales", "help"]  # "sales" keeps its old priority
     assert result.verdicts["BotRoute", "sales"].keeps_last_good
     deleted = checked(route("help", "new:9090"), present=present)
     assert bots(deleted.config) == {"help": "new:9090"}

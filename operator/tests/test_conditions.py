@@ -77,8 +77,9 @@ def test_a_gateway_that_takes_calls_shows_all_three_true_and_its_figures() -> No
         assert made["observedGeneration"] == 4
         assert figures.items() <= made.items()
         (programmed,) = [one for one in made["conditions"] if one["type"] == "Programmed"]
-        assert programmed["message"] == "the registry serves it to edges and relays"  # no more is known
-        STATUSES[kind].model_validate(made)  # what the CRD takes
+        # the message claims no more than is known
+        assert programmed["message"] == "the registry serves it to edges and relays"
+        STATUSES[kind].model_validate(made)  # as the CRD demands
 
 
 def test_a_refused_document_says_why_and_keeps_the_words_of_its_last_version() -> None:

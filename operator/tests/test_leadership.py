@@ -24,7 +24,7 @@ async def test_the_first_leads_the_second_waits_and_takes_over_from_a_silent_one
     await second.beat()
     assert (first.is_held, second.is_held) == (True, False)
     clock.move(LEASE_S)
-    assert not first.is_held  # it noticed by itself that it could not renew
+    assert not first.is_held  # it gives up by its own clock
     await second.beat()
     assert second.is_held
     assert kube.objects[LEASE]["spec"]["leaseTransitions"] == 1

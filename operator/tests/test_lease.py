@@ -9,7 +9,7 @@ from sipgw.operator.lease import LEASE_S, PERIOD_S, RENEW_WITHIN_S, Candidate, L
 
 
 class Cluster:
-    """The one Lease: writes go through only on the version that was read."""
+    """An apiserver with one Lease: a write succeeds only on the version that was read."""
 
     def __init__(self) -> None:
         self.record: LeaseRecord | None = None
@@ -23,7 +23,7 @@ class Cluster:
 
 
 def beat(candidate: Candidate, cluster: Cluster, now: float) -> Candidate:
-    """One look at the lease and what follows, as Leadership does it."""
+    """Read the lease once and act on it, as Leadership does."""
     candidate = candidate.read(cluster.record, now)
     if candidate.step(now) is Step.WAIT:
         return candidate

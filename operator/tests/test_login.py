@@ -20,7 +20,7 @@ from sipgw.operator.kube_client import KubeClient
 
 
 def write_certificate(folder: Path, name: str) -> Path:
-    """One that signs itself, with its key in the same file."""
+    """Write a self-signed certificate, with its key in the same file."""
     key = ec.generate_private_key(ec.SECP256R1())
     who = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)

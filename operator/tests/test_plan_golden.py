@@ -1,4 +1,4 @@
-"""The stories of golden/, read by people and played here."""
+"""The plan acts as the scenarios of golden/ say, which people review."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 
 def relay(number: int, text: str, lanes: int) -> RelayState:
-    """`used/capacity [N calls] [N ports] [draining] [full] [asked] [old] [at NODE]`"""
+    """Parse `used/capacity [N calls] [N ports] [draining] [full] [asked] [old] [at NODE]`."""
     text, _, node = text.partition(" at ")
     figures, *words = text.split()
     used, capacity = map(int, figures.split("/"))
@@ -38,7 +38,7 @@ def relay(number: int, text: str, lanes: int) -> RelayState:
 
 
 def node_state(text: str) -> NodeState:
-    """`ZONE [cordoned]`"""
+    """Parse `ZONE [cordoned]`."""
     zone, *words = text.split()
     return NodeState(zone, takes_relays="cordoned" not in words)
 

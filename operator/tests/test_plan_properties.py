@@ -89,7 +89,7 @@ class Fleet:
             self.relays[n] = Relay(self.now + self.start_s, self.schedule(n))
 
     def schedule(self, number: int) -> str:
-        """As the scheduler does: one of a lane on a node, and of those nodes that with the fewest relays."""
+        """Choose a node as the scheduler does: without a relay of that lane, and with the fewest relays."""
         lane = number % self.spec.lanes
         taken = {relay.node for n, relay in self.relays.items() if n % self.spec.lanes == lane}
         free = [name for name, node in self.nodes.items() if node.takes_relays and name not in taken]
@@ -98,7 +98,7 @@ class Fleet:
         return min(free, key=lambda name: (sign * crowd[name], name), default="")
 
     def offer(self, calls: int) -> int:
-        """Calls, the lowest relay first; those of draining ones have moved. Gives how many found no room."""
+        """Fill relays with calls, the lowest first, but none that drains; return how many found no room."""
         for n in sorted(self.relays):
             relay = self.relays[n]
             relay.calls = min(calls, CAPACITY) if self.beats(relay) and not relay.is_asked else 0
@@ -118,7 +118,7 @@ class Fleet:
         return memory
 
     def places(self) -> Counter[str]:
-        """Return how many that take calls each node has."""
+        """Return the number of relays that take calls, by node."""
         return Counter(
             relay.node for relay in self.relays.values() if self.beats(relay) and not relay.is_asked
         )
@@ -238,7 +238,7 @@ small = st.builds(
     st.integers(2, 4),
     st.integers(1, 6),
 )
-"""With two lanes and more, two nodes have room for the least."""
+"""Fleets of two lanes and more, so that two nodes have room for the least number of relays."""
 
 
 @settings(max_examples=20, deadline=None)
@@ -246,7 +246,7 @@ small = st.builds(
 def test_relays_come_to_rest_on_more_nodes_than_one_and_stay_there(
     spec: SizingSpec, nodes: dict[str, NodeState], loads: list[int], chooses_badly: bool
 ) -> None:
-    """However they began, and also with a scheduler that fills the fullest node."""
+    """Any start leads there, also with a scheduler that fills the fullest node."""
     fleet, memory = Fleet(spec, nodes, chooses_badly=chooses_badly), Memory()
     for calls in loads:
         memory = fleet.play(memory, calls, 60)
@@ -262,7 +262,7 @@ def test_relays_come_to_rest_on_more_nodes_than_one_and_stay_there(
 def test_a_node_that_dies_takes_no_place_for_long_and_a_new_leader_knows(
     spec: SizingSpec, nodes: dict[str, NodeState], calls: int, data: st.DataObject
 ) -> None:
-    """Kubernetes takes the node for alive; the leader that knew its relays may have been on it."""
+    """Kubernetes believes that the node is alive; the leader that knew its relays may have been on it."""
     fleet, memory = Fleet(spec, nodes), Memory()
     memory = fleet.play(memory, calls, 700)
     fleet.dead_nodes = {data.draw(st.sampled_from(sorted(nodes)))}
@@ -280,10 +280,10 @@ def test_after_each_node_was_drained_and_came_back_the_relays_are_spread(
 ) -> None:
     nodes = cluster([0] * count)
     fleet, memory = Fleet(spec, nodes), Memory()
-    calls = min(calls, (spec.most - 1) * CAPACITY)  # with all of them full, none can be spared to move
+    calls = min(calls, (spec.most - 1) * CAPACITY)  # if all were full, no relay could be spared to move
     memory = fleet.play(memory, calls, 200)
     kept = data.draw(st.sampled_from(sorted(nodes)))
-    for name in nodes:  # at once, so that all relays come back on the one that is left
+    for name in nodes:  # at once, so that all relays come back on `kept`
         fleet.nodes = {**fleet.nodes, name: NodeState("zone-0", takes_relays=name == kept)}
     for n in [n for n, relay in fleet.relays.items() if relay.node != kept]:
         del fleet.relays[n]

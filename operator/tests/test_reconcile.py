@@ -19,7 +19,7 @@ SETS = "/apis/apps/v1/namespaces/ns/statefulsets"
 
 
 class Bench:
-    """A reconciler and what surrounds it. `is_leading` may be taken away."""
+    """A reconciler with its apiserver, registry and clock. A test may clear `is_leading`."""
 
     def __init__(self, kube: FakeKube, registry: FakeRegistry, clock: ManualClock) -> None:
         self.kube, self.registry, self.clock = kube, registry, clock
@@ -120,7 +120,7 @@ async def test_a_change_is_put_and_shown(bench: Bench) -> None:
 async def test_what_a_watch_missed_is_found_within_half_a_minute(bench: Bench) -> None:
     await bench.apply("BotRoute", "sales", bots=[{"endpoint": "sales:1"}])
     await bench.passes()
-    del bench.kube.objects[f"{NS}/botroutes/sales"]  # no notice
+    del bench.kube.objects[f"{NS}/botroutes/sales"]  # the watch misses it
     await bench.passes(16)
     assert bots(bench.registry) == {"default": "builtin:echo"}
 
@@ -227,7 +227,7 @@ async def test_a_restart_that_a_disruption_budget_refuses_is_told_when_it_was_do
     bench.lane(0, updated=0)
     labels = {"controller-revision-hash": "before"}
     bench.kube.objects[pod] = {"metadata": {"name": "gw-relay-0-0", "labels": labels}}
-    bench.relay(2)  # the one more that goes before
+    bench.relay(2)  # the extra relay that a roll starts first
     bench.kube.budget_is_spent = True
     await bench.passes(3)
     assert f"{pod}/eviction" in bench.kube.written("/eviction")

@@ -62,7 +62,7 @@ async def test_the_empty_secret_is_filled_once_and_then_left_alone(
     rendered.written()
     for _ in range(3):
         clock.move(60)
-        await keeper(rendered, clock).ensure()  # another replica, each time
+        await keeper(rendered, clock).ensure()  # each time a new replica
     assert password(rendered) == first
     assert rendered.written() == []
     assert not restarts(rendered), "Redis started with it"
@@ -74,7 +74,7 @@ async def test_redis_is_told_the_password_that_is_in_the_secret(
     kept = keeper(rendered, clock)
     await kept.ensure()
     assert conf(rendered) == f'requirepass "{password(rendered)}"\n'
-    set_password(rendered, 'a "b" \\ü\n')  # by hand, and nothing else
+    set_password(rendered, 'a "b" \\ü\n')  # by hand, and only the password
     await kept.ensure()
     assert conf(rendered) == 'requirepass "a \\"b\\" \\\\ü\\x0a"\n'
     rendered.objects[SECRET]["data"]["password.conf"] = encoded("requirepass other\n")

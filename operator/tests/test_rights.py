@@ -1,4 +1,4 @@
-"""The chart's Role is what the operator's requests and kopf's watches need: none is missing, none is idle."""
+"""The chart's Role has the rights that the operator's requests and kopf's watches need, and no other."""
 
 import asyncio
 from collections import defaultdict
@@ -61,7 +61,7 @@ async def requests_of_a_life(kube: FakeKube, registry: FakeRegistry, clock: Manu
     await bench.apply("SipGateway", "main", autoscaling={"minRelays": 2})
     await bench.apply("SipTrunk", "carrier", auth={"digest": digest})
     await bench.apply("BotRoute", "sales", bots=[{"endpoint": "sales:1"}])
-    kube.requests.clear()  # what a person did
+    kube.requests.clear()  # those were a user's requests
     owner = ("ServiceAccount", "gw-operator")
     kube.objects[paths.owner("ns", *owner)] = {"metadata": {"uid": "u"}}
     operator = app.OperatorApp(OperatorSettings("ns", "gw", HostPort("r", 1), "op", owner=owner))
@@ -81,7 +81,7 @@ async def requests_of_a_life(kube: FakeKube, registry: FakeRegistry, clock: Manu
     registry.relays[0].registration.node = registry.relays[1].registration.node = "a"
     del registry.relays[2:]
     await bench.passes(60)
-    assert "RelaysTogether" in kube.told()  # told again, and counted up
+    assert "RelaysTogether" in kube.told()  # reported again, and counted up
     found: Rights = defaultdict(set)
     for method, path in kube.requests:
         resource, verb = right(method, path)

@@ -1,6 +1,6 @@
-"""Writes ci/golden: what each ci/*-values.yaml renders to. Reviewed as text; `make chart-check` compares.
+"""Write ci/golden: the manifests of each ci/*-values.yaml. People review them; `make chart-check` compares.
 
-The CRDs are left out: libs/config makes them, and they are compared there.
+CRDs are left out: libs/config makes them, and its tests compare them.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Renders the chart with a real helm, for its tests and its goldens."""
+"""Render the chart with a real helm, for its tests and its golden manifests."""
 
 import subprocess
 from pathlib import Path
@@ -16,7 +16,7 @@ class RenderingError(Exception):
 
 
 def render_text(*options: str, values: Manifest | None = None) -> str:
-    """`helm template` of a release "sipgw" in a namespace "voice"."""
+    """Return the output of `helm template` for a release "sipgw" in the namespace "voice"."""
     command = [str(HELM), "template", "sipgw", str(CHART), "--namespace", "voice", *options]
     if values is not None:
         command += ["--values", "-"]
@@ -29,7 +29,7 @@ def render_text(*options: str, values: Manifest | None = None) -> str:
 
 
 def render(*options: str, values: Manifest | None = None) -> list[Manifest]:
-    """Return the same, as documents."""
+    """Return the rendering as documents."""
     return [document for document in yaml.safe_load_all(render_text(*options, values=values)) if document]
 
 
@@ -42,7 +42,7 @@ def named(manifests: list[Manifest], kind: str, name: str) -> Manifest:
 
 
 def pod_templates(manifests: list[Manifest]) -> dict[str, Manifest]:
-    """Return every pod that the release makes, by the name of what makes it."""
+    """Return every pod template of the release by the name of its workload, and every Pod by its own."""
     found = {
         m["metadata"]["name"]: m["spec"]["template"]
         for m in of_kind(manifests, "DaemonSet", "Deployment", "StatefulSet")
@@ -51,6 +51,6 @@ def pod_templates(manifests: list[Manifest]) -> dict[str, Manifest]:
 
 
 def flags(template: Manifest) -> dict[str, str]:
-    """Return the first container's `--flag=value`."""
+    """Return the flags of the first container, `--flag=value`, as a dict."""
     arguments: list[str] = template["spec"]["containers"][0]["args"]
     return dict(text.partition("=")[::2] for text in arguments)

@@ -44,7 +44,7 @@ def rules() -> list[dict[str, Any]]:
 
 
 def runbook(rule: dict[str, Any]) -> str:
-    """Return the name of its page."""
+    """Return the name of the alert's runbook page."""
     return rule["annotations"]["runbook_url"].removeprefix("RUNBOOKS/")
 
 
@@ -185,7 +185,7 @@ def promtool() -> str:
 
 @pytest.fixture
 def rule_files(tmp_path: Path) -> list[Path]:
-    """As the Prometheus operator writes them, of a release in the namespace `voice`."""
+    """Write the rules as the Prometheus operator does, for a release in the namespace `voice`."""
     written: list[Path] = []
     for path in ALERTS:
         text = path.read_text().replace("NAMESPACE", "voice")

@@ -1,4 +1,4 @@
-"""The chart renders the same each time, with a cluster or without: GitOps tools render it anew each time."""
+"""The chart renders the same each time, with a cluster or without, as GitOps tools need."""
 
 import re
 import subprocess
@@ -50,7 +50,7 @@ def test_no_template_draws_or_looks_anything_up(path: Path) -> None:
 
 @contextmanager
 def redis_of(directory: Path) -> Iterator[None]:
-    """A Redis that includes the Secret's piece of configuration, on the socket `s`."""
+    """Start a Redis on the socket `s` that includes the piece of configuration from the Secret."""
     config = directory / "redis.conf"
     config.write_text(f"include {directory}/password.conf\nport 0\nunixsocket {directory}/s\nsave ''\n")
     command = [redis_executable(), str(config)]

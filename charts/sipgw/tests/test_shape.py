@@ -22,7 +22,7 @@ def default() -> list[Manifest]:
 
 
 def _rights(roles: list[Manifest]) -> dict[str, str]:
-    """By group, resource and the name that it is narrowed to: the verbs, in order."""
+    """Return the verbs, in order, by group, resource and the resource's name if the rule gives one."""
     found: dict[str, str] = {}
     for rule in itertools.chain.from_iterable(role["rules"] for role in roles):
         for group, resource in itertools.product(rule["apiGroups"], rule["resources"]):
@@ -203,7 +203,7 @@ def test_crds_stay_after_an_uninstall_unless_told_otherwise(default: list[Manife
 
 
 def test_policies_name_no_pod_of_the_host_network(default: list[Manifest]) -> None:
-    """podSelectors do not match them: a rule that means a relay has to name addresses."""
+    """podSelectors do not match such pods: a rule for relays has to name addresses."""
     for policy in of_kind(default, "NetworkPolicy"):
         for rule in policy["spec"].get("ingress", []) + policy["spec"].get("egress", []):
             for peer in rule.get("from", []) + rule.get("to", []):
@@ -222,7 +222,7 @@ def test_node_cidrs_narrow_who_reaches_the_registry() -> None:
 
 
 def _secret_of_redis(template: Manifest) -> set[str]:
-    """Names of the Secrets that a pod has Redis's URL or password from."""
+    """Return the names of the Secrets from which a pod has Redis's URL or password."""
     variables = template["spec"]["containers"][0].get("env", [])
     asked = [one["valueFrom"]["secretKeyRef"] for one in variables if one["name"] == "REDISCLI_AUTH"]
     mounted = [volume["secret"] for volume in template["spec"].get("volumes", []) if "secret" in volume]

@@ -15,7 +15,7 @@ _POD_FREE_FORM = {"nodeSelector", "affinity", "podAnnotations", "requests", "lim
 
 
 def _maps(values: dict[str, Any], path: str = "") -> list[str]:
-    """Return every map of the values whose keys are the chart's to say."""
+    """Return every map of the values whose keys the chart defines."""
     found = [path]
     for key, value in values.items():
         name = f"{path}.{key}".lstrip(".")

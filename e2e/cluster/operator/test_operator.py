@@ -290,7 +290,7 @@ async def test_a_leader_that_ends_hands_over_at_once_and_an_absent_one_leaves_al
     assert await routes_of(registry) == ["first", "second"]
     await ns.delete(route("first"))
     found = await ns.kube.list(paths.documents(ns.name, "BotRoute"))
-    assert [one["metadata"]["name"] for one in found] == ["second"]  # nothing held it back
+    assert [one["metadata"]["name"] for one in found] == ["second"]  # no finalizer kept the other
     assert not found[0]["metadata"].get("finalizers")
     assert not found[0]["metadata"].get("annotations")
 
@@ -328,7 +328,7 @@ async def test_relays_are_added_for_calls_drained_when_idle_and_taken_away_when_
         start_operator(registry_address)
 
         async def is_scaled_out() -> bool:
-            return await ns.replicas() == [2, 2]  # 18 units at 70 % of 10 each are 3, and a warm one
+            return await ns.replicas() == [2, 2]  # 18 units at 70 % of 10 each need 3, plus a warm one
 
         await eventually(is_scaled_out)
         async with fake_relay(registry_address, 2), fake_relay(registry_address, 3):

@@ -26,7 +26,7 @@ from sipgw.siptest.resolve import destination_of, local_address_towards
 
 _SECOND = 8000  # samples of PCMU, a byte each
 _SILENCE = b"\xff"
-_OWN = 32  # that many samples in a row are in no other caller's noise
+_OWN = 32  # so many samples in a row occur in no other caller's noise
 T = TypeVar("T")
 _STANDSTILL_MS = 60.0
 _ALIVE_S = 1.5  # a call that received nothing for so long is silent
@@ -48,7 +48,7 @@ def address_towards(edge: Address) -> str:
 
 
 def remote_host(call: PhoneCall) -> str:
-    """Return the host that its requests go to, from the last Contact."""
+    """Return the host that the call's requests go to, from the last Contact."""
     return destination_of(call.session.live.next_hop).host
 
 

@@ -36,7 +36,7 @@ def renew(release: Release) -> float:
         return all(now[role] not in {None, before[role]} for role in ROLES)
 
     took_s = eventually(are_others, 60, "every certificate is another")
-    # A kubelet looks after a pod's Secrets every minute or so, and when the pod changes.
+    # A kubelet reads a pod's Secrets again every minute or so, and when the pod changes.
     seen = f"sipgw.io/e2e={time.monotonic_ns()}"
     release.kubectl.run("annotate", "pods", "--overwrite", "-l", release.selector(), seen)
     return took_s + eventually(lambda: _are_served(release), 200, "servers show what is in the Secrets")
@@ -56,7 +56,7 @@ def _are_served(release: Release) -> bool:
 def _shown_by(pod: dict[str, Any], port_name: str) -> x509.Certificate:
     (port,) = [p["containerPort"] for p in pod["spec"]["containers"][0]["ports"] if p["name"] == port_name]
     context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # looked at, not believed
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # read it, verify nothing
     context.set_alpn_protocols(["h2"])
     with (
         socket.create_connection((pod["status"]["podIP"], port), 5) as plain,

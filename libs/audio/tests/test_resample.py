@@ -21,14 +21,14 @@ def sine(frequency_hz: float, rate_hz: int, seconds: float = 0.5, amplitude: flo
 
 
 def error_db(heard: np.ndarray, wanted: np.ndarray) -> float:
-    """Error against what is wanted, away from both ends."""
+    """Return the error of `heard` against `wanted` in dB, away from both ends."""
     middle = slice(400, min(len(heard), len(wanted)) - 400)
     difference = heard[middle].astype(float) - wanted[middle].astype(float)
     return 10 * np.log10(np.mean(difference**2) / np.mean(wanted[middle].astype(float) ** 2))
 
 
 def differ_by_rounding(one: np.ndarray, other: np.ndarray) -> bool:
-    """Return the products may add up in another order: one unit of the last place at most."""
+    """Return whether both differ by one at most, as sums of products in another order may."""
     return bool(np.abs(one.astype(int) - other.astype(int)).max() <= 1)
 
 

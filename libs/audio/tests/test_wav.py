@@ -62,7 +62,7 @@ def test_after_a_crash_the_file_is_whole_up_to_the_last_flush(tmp_path):
         writer.write(STEREO[:, :200])
         writer.flush()
         writer.write(STEREO[:, 200:])
-        crashed = path.read_bytes()  # what other processes would find now
+        crashed = path.read_bytes()  # the file as other processes find it now
         assert np.array_equal(read_wav(io.BytesIO(crashed)).samples, STEREO[:, :200])
         with wave.open(io.BytesIO(crashed)) as other:
             assert other.getnframes() == 200

@@ -240,7 +240,7 @@ async def test_restore_yields_to_a_higher_version_and_to_a_higher_owner_epoch(ca
     claimed = await calls.claim(newer, EDGE_B)
     stale = CallSession()
     stale.CopyFrom(newer)
-    stale.version = 99  # journalled by the frozen owner
+    stale.version = 99  # written by the frozen owner to its journal
     assert await calls.restore(stale) == claimed
     assert await calls.load(old.call_id) == claimed
 
@@ -281,7 +281,7 @@ async def test_a_save_repeated_after_its_answer_was_lost_is_the_same_save(
 ) -> None:
     session = await created(calls)
     saving = asyncio.create_task(calls.save(session))
-    await asyncio.sleep(0)  # the command is queued
+    await asyncio.sleep(0)  # now the command is queued
     await asyncio.sleep(0)
     redis_server.ask(b"CLIENT KILL TYPE normal SKIPME yes")
     saved = await saving

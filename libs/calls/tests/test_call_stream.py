@@ -66,7 +66,7 @@ async def test_a_partition_without_calls_is_followed_from_now(store: Store) -> N
     read = await stream.read_partition(7)
     assert read.sessions == []
     assert not await stream.is_trimmed(7, read.position)
-    for number in range(20):  # each at once after a reading: never before the position
+    for number in range(20):  # an entry right after a reading is never before its position
         position = (await stream.read_partition(7)).position
         session = await created(store, "07" + f"{number:030x}")
         told = await stream.follow({7: position}, block_ms=0)

@@ -77,7 +77,7 @@ async def test_a_gap_takes_the_right_to_judge_until_a_lease_period_has_passed_ag
     clock.now += 1.5
     await leases.live()
     assert leases.may_judge()
-    clock.now += LEASE_S  # frozen
+    clock.now += LEASE_S  # the process was frozen for one lease
     assert not leases.may_judge()
     await leases.live()
     assert not leases.may_judge()

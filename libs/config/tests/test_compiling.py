@@ -5,7 +5,7 @@ from sipgw.config import SealKey, builtin_documents, compile_config, load_docume
 
 KEY = SealKey(b"k" * 32)
 
-# What the registry sets, and what only a cluster or a later part sets.
+# Fields that the registry sets, and fields that only a cluster or a later part sets.
 NOT_FROM_DOCUMENTS = {"epoch", "version"}
 
 

@@ -1,4 +1,4 @@
-"""The CRDs are what the models say, and structural; a real apiserver takes them in e2e/cluster."""
+"""The CRDs match the models and are structural; e2e/cluster applies them to a real apiserver."""
 
 import re
 from collections.abc import Iterator
@@ -87,7 +87,7 @@ def test_every_field_of_a_spec_says_what_it_is(kind: str):
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_defaults_are_those_of_the_models(kind: str):
-    """The apiserver fills in what the documents leave out; both have to be the same."""
+    """The apiserver fills in fields that a document leaves out; its defaults have to equal the models'."""
 
     def filled(schema: dict[str, Any]) -> Any:
         value: dict[str, Any] = {}
@@ -124,8 +124,8 @@ def test_columns_point_at_what_there_is():
             assert path in known, column
 
 
-# Each check that Python makes beyond type and bounds, and who else makes it before a document serves: "the
-# schema" and "a rule (CEL)" refuse it at apply; "the operator" finds the rest. With the reference's words.
+# The checks of the Python models beyond type and bounds. Each is also made before a document is in force: by
+# "the schema" or "a rule (CEL)" at apply, or by "the operator". The second text is from the reference.
 TWINS = {
     "RtpPorts._check_range": ("a rule (CEL)", "`lastPort` is above `firstPort`"),
     "GatewayAudio._check_twice": ("the schema", "each codec once"),

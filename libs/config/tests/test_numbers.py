@@ -1,4 +1,4 @@
-"""Numbers of a trunk become E.164 by its prefixes; what these do not tell stays as it came."""
+"""A trunk's numbers become E.164 by its prefixes; numbers that these do not explain stay as they are."""
 
 import pytest
 from hypothesis import given

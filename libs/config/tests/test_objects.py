@@ -1,4 +1,4 @@
-"""Documents from Kubernetes: what one object has wrong stops no other."""
+"""Documents from Kubernetes: a fault in one object stops no other."""
 
 import base64
 from typing import Any

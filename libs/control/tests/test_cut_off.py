@@ -1,4 +1,4 @@
-"""Two registries, of which one is cut off: its connections stand, and nothing comes over them any more."""
+"""Two registries, of which one is cut off: its connections stay open, but nothing arrives over them."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ WITHIN_S = 4.0
 
 
 class Places(PlacementServiceServicer):
-    """Places everything on a relay of its own name."""
+    """A registry that places every call on a relay of its own name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -41,7 +41,7 @@ class Places(PlacementServiceServicer):
 
 
 class Lists(RelayRegistrationServiceServicer):
-    """Lists one relay, of its own name."""
+    """A registry that lists one relay, of its own name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -52,7 +52,7 @@ class Lists(RelayRegistrationServiceServicer):
 
 
 class Link:
-    """A way to a server that can be cut: bytes are read no more, and new connections are taken in silence."""
+    """A TCP link to a server. Once cut, it reads no more bytes and accepts new connections in silence."""
 
     def __init__(self) -> None:
         self.address = ""
@@ -125,7 +125,7 @@ async def test_a_registry_that_is_cut_off_is_left_for_the_next_within_seconds(
 
 
 async def test_so_is_the_connection_of_single_questions(serve: Callable[..., Any], links: list[Link]) -> None:
-    """gRPC's own ping is out on it, and by default has a minute."""
+    """gRPC's own ping waits on the connection, and by default may wait for a minute."""
     for name, link in zip("ab", links, strict=True):
         server = await serve(Lists(name), add_RelayRegistrationServiceServicer_to_server, "sipgw.test")
         await link.open(server.address)

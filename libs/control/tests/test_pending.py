@@ -1,4 +1,4 @@
-"""Commands of one stream: who waits for them, and when the stream is given up."""
+"""Pending commands of one stream: each caller gets its result, and a stalled stream is given up."""
 
 import asyncio
 import contextlib

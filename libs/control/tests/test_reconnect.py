@@ -1,4 +1,4 @@
-"""A long-lived stream's ends: by the age of its connection, which is no trouble, and others."""
+"""A long-lived stream that ends is opened again: silently if its connection grew old, else with a warning."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -57,7 +57,7 @@ async def logged(*ends: BaseException) -> list[tuple[str, str]]:
     ids=["aged", "finished", "wrote too late"],
 )
 async def test_a_stream_that_grew_old_is_renewed_without_a_warning(end: Exception) -> None:
-    """And that nobody is there afterwards is one."""
+    """The refused connection after the last renewal is a warning."""
     renewed, gone = ("info", "stream_renewed"), ("warning", "stream_broken")
     assert await logged(end, end, end) == [renewed, renewed, renewed, gone]
 
@@ -68,7 +68,7 @@ async def test_a_stream_that_broke_is_a_warning_once(end: Exception) -> None:
 
 
 class Registry(PlacementServiceServicer):
-    """Places nothing, and says so."""
+    """A registry that says it placed each call, but names no relay."""
 
     async def Place(
         self,

@@ -319,7 +319,7 @@ async def test_relays_are_listed_and_drained(client, registry) -> None:
 
 
 async def test_a_placement_that_one_replica_does_not_answer_goes_to_the_next(registry, server, serve) -> None:
-    """A node that was cut off keeps its connections: nothing breaks, and nothing comes."""
+    """The connections of a node that was cut off stay open, but nothing arrives over them."""
     cut_off = Registry()
     cut_off.answers = False
     other = await serve(cut_off, cut_off.add_to, "sipgw.api.registry.v1.CallRegistryService")

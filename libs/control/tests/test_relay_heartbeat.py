@@ -77,8 +77,8 @@ async def heartbeat(server, relay) -> AsyncIterator[RelayHeartbeat]:
 
 @pytest.fixture
 async def hourly(server, registry, relay) -> AsyncIterator[RelayHeartbeat]:
-    """By itself it beats once an hour."""
-    registry.lease_ms = 0  # says nothing of the interval
+    """Run a heartbeat that by itself beats once an hour."""
+    registry.lease_ms = 0  # 0: the registry gives no interval
     heartbeat = RelayHeartbeat(server.address, REGISTRATION, relay.snapshot, relay.drains.append)
     heartbeat._interval_s = 3600
     async with running(heartbeat):

@@ -17,7 +17,7 @@ EDGE = Identity("edge-0", "e1")
 
 
 class Relay(control_pb2_grpc.RelayControlServiceServicer):
-    """Answers commands by `answer`; keeps events until acked and sends them again at each attach."""
+    """A relay: it answers commands by `answer`, and sends un-acked events again at each attach."""
 
     def __init__(self) -> None:
         self.incarnation = "r1"
@@ -148,7 +148,7 @@ async def test_commands_reach_the_relay_with_their_fence_and_bring_their_results
 
 
 async def test_another_relay_at_the_same_address_gets_no_commands(server, relay, edge, until) -> None:
-    """A container restarted in its place: what is late for the first must not end the second's calls."""
+    """A container restarted in its place: a late command for the first must not end the second's calls."""
     gone = Identity("relay-0", "r0")
     link = RelayLink(
         server.address,
@@ -345,19 +345,19 @@ async def test_a_relay_that_answers_pings_is_never_silent_for_long(link, relay, 
 
 
 async def test_a_relay_that_stops_answering_is_given_up_within_a_second(link, relay, edge, until) -> None:
-    """Its connection stands: nothing but its silence tells."""
+    """Its connection stays open: only its silence shows the fault."""
     relay.answers_pings = True
     await link.wait_connected()
     relay.is_frozen = True
     loop = asyncio.get_running_loop()
     began = loop.time()
-    await until(lambda: len(edge.relays) == 2)  # attached anew
+    await until(lambda: len(edge.relays) == 2)  # the edge has attached again
     assert 0.6 < loop.time() - began < 3
     assert STALLED_AFTER_S + PING_PERIOD_S < 1.0
 
 
 async def test_the_silence_of_a_relay_that_answers_no_pings_means_nothing(server, edge, until) -> None:
-    """Of an older release."""
+    """A relay of an older release answers no pings."""
     link = RelayLink(
         server.address,
         EDGE,
@@ -382,7 +382,7 @@ async def test_a_link_whose_relay_was_replaced_dials_no_more(server, relay, edge
         await allocate(link, 1)
     link.open()
     assert asyncio.get_running_loop().time() - began < 0.1
-    await asyncio.sleep(0.7)  # dialled again every half second, if at all
+    await asyncio.sleep(0.7)  # if the edge dialled again, it would each half second
     assert relay.attached == ["edge-0"]
     await link.aclose()
 

@@ -1,4 +1,4 @@
-"""Several registries behind one client: the next one when one is gone or says nothing."""
+"""Several registries behind one client: if one is gone or silent, the client asks the next."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ from sipgw.runtime.patience import patient
 
 
 class Registry(services.PlacementServiceServicer, services.RelayRegistrationServiceServicer):
-    """Places every call on a relay of its own name."""
+    """A registry that places every call on a relay of its own name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -60,7 +60,7 @@ async def client(two):
 
 
 async def place(client: RegistryClient, call_id: str) -> str:
-    """Return the registry that placed the call, asked as often as it takes."""
+    """Ask until a registry places the call; return its name."""
     async with asyncio.timeout(patient(5)):
         while True:
             try:
@@ -82,7 +82,7 @@ async def test_the_next_is_asked_when_one_is_gone(client, two) -> None:
 
 
 async def test_the_next_is_asked_when_one_says_nothing(client, two) -> None:
-    """Its connections stand."""
+    """The connections of the silent registry stay open."""
     await place(client, "1")
     two[0][0].answers = False
     assert await place(client, "2") == "b"

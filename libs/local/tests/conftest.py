@@ -12,7 +12,7 @@ STUB = Path(__file__).with_name("stub_service.py")
 
 @pytest.fixture
 def stub() -> Callable[..., ServiceSpec]:
-    """`stub("relay-0", Stage.RELAY, "--deaf", stop_timeout_s=0.2)`"""
+    """Return a maker of stubs: `stub("relay-0", Stage.RELAY, "--deaf", stop_timeout_s=0.2)`."""
 
     def make(name: str, stage: Stage = Stage.RELAY, *flags: str, **options: Any) -> ServiceSpec:
         command = (sys.executable, "-S", str(STUB), "--name", name, "--listen", "{listen}", *flags)

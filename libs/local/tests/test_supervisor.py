@@ -200,7 +200,7 @@ def test_nothing_is_left_when_the_supervisor_is_killed_and_the_order_is_kept(tmp
         living = [process for processes in guard.processes_of(run_id).values() for process in processes]
         assert len(living) == len(Stage)
         supervisor.kill()
-        supervisor.stdout.read()  # ends with the guard, which inherited it
+        supervisor.stdout.read()  # open until the guard ends, which inherited it
     assert guard.processes_of(run_id) == {}
     assert order.read_text().split() == ["EDGE", "RELAY", "BOT", "REGISTRY", "REDIS"]
     assert not Path(scratch).exists()

@@ -17,7 +17,7 @@ def tone(hz, count, peak=8000):
 
 
 def heard(samples, lost, silence=g711.MULAW_SILENCE):
-    """The samples and flags of each frame when these frames are lost."""
+    """Return the samples, and the flag of each frame, when the frames `lost` are lost."""
     buffer = JitterBuffer(new_calls(1))
     buffer.open(0, silence=silence, now_s=0.0)
     codes = np.array([g711.encode(int(each), silence) for each in samples], np.uint8).reshape(-1, FRAME)
@@ -42,7 +42,7 @@ def test_a_lost_frame_of_a_voice_is_heard_without_a_step(law, hz):
     out, flags = heard(samples, {10}, LAWS[law])
     assert flags == [n == 10 for n in range(20)]
     steepest = np.abs(np.diff(samples)).max()
-    assert np.abs(np.diff(out)).max() < 1.3 * steepest + 600  # and what the law itself rounds
+    assert np.abs(np.diff(out)).max() < 1.3 * steepest + 600  # 600: rounding by the law
     assert level(out[10 * FRAME : 11 * FRAME]) > 0.7 * level(samples)
 
 
@@ -98,7 +98,7 @@ def test_a_row_used_again_does_not_say_what_the_call_before_said():
 
 
 def after_rest(level, frames, *, resumes_at=None):
-    """Frames and flags after a caller's comfort noise; packets come again from frame `resumes_at`."""
+    """Return frames and flags after a caller's comfort noise; audio arrives again from frame `resumes_at`."""
     buffer = JitterBuffer(new_calls(1))
     buffer.open(0, silence=0xFF, now_s=0.0)
     loud, out, flags = np.full((1, FRAME), 0x10, np.uint8), [], []

@@ -1,4 +1,4 @@
-"""The receiver is fed packets as (seconds, sequence, timestamp, duration, end) and asked what it heard."""
+"""DtmfReceiver hears the keys of packets, given as (seconds, sequence, timestamp, duration, end)."""
 
 import random
 
@@ -11,7 +11,7 @@ PRESS = [(160, False), (320, False), (480, False), (640, False), (800, True), (8
 
 
 class Line:
-    """Sends key presses as a telephone does and collects what is heard."""
+    """A telephone line that sends key presses and collects the digits that the receiver hears."""
 
     def __init__(
         self, receiver: DtmfReceiver | None = None, sequence: int = 100, timestamp: int = 8000
@@ -64,7 +64,7 @@ class Line:
 
     @property
     def digits(self) -> str:
-        """Digits that ended; each must have started once, just before."""
+        """Return the digits that ended; each must have started once, just before."""
         pairs = list(zip(self.heard[::2], self.heard[1::2], strict=True))
         assert all(
             isinstance(a, DigitStarted) and isinstance(b, DigitEnded) and a.digit == b.digit for a, b in pairs

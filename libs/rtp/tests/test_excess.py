@@ -124,5 +124,5 @@ def test_a_cleared_queue_owes_nothing():
     queue.run(1.1, depth=4000)
     queue.watch.forgive(1)
     assert queue.debt == 0
-    queue.run(0.9, depth=4000)  # the second that began before
+    queue.run(0.9, depth=4000)  # the second of observation that began before
     assert queue.debt == 0

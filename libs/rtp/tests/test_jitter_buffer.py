@@ -1,4 +1,4 @@
-"""The ring of timestamps against a model of what a caller said."""
+"""The jitter buffer plays each packet at the place of its timestamp."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ class Caller:
         self.now_s = 0.0
 
     def send(self, number, length=FRAME, at=None):
-        """Packet `number`, its bytes all number + 1."""
+        """Send packet `number`; each of its bytes is number + 1."""
         timestamp = (self.first + (number * length if at is None else at)) & 0xFFFFFFFF
         header = np.array([[number & 0xFFFF, timestamp, 0]], np.int64)
         self.buffer.write(ROW, header, np.full((1, length), (number + 1) % 251, np.uint8), self.now_s)
@@ -34,7 +34,7 @@ class Caller:
         return None if concealed[0] else payload[0].tolist()
 
     def heard(self, frames):
-        """The number of the packet at the end of each frame: its beginning is faded in after a hole."""
+        """Return the packet at the end of each frame, since a frame's beginning is faded in after a hole."""
         return [None if (f := self.take()) is None else f[-1] - 1 for _ in range(frames)]
 
 
@@ -63,7 +63,7 @@ def test_a_late_packet_is_heard_when_nothing_newer_was():
     caller = Caller()
     caller.send(0)
     assert caller.heard(2) == [0, None]
-    caller.send(1)  # was due in the period just concealed
+    caller.send(1)  # it was due in the period just concealed
     caller.send(2)
     assert caller.heard(2) == [1, 2]
 
@@ -75,7 +75,7 @@ def test_a_packet_passed_by_newer_audio_is_lost():
     assert caller.heard(3) == [0, None, 2]
     caller.send(1)
     caller.send(3)
-    assert caller.heard(2) == [None, 3]  # the next one as late as that will be heard
+    assert caller.heard(2) == [None, 3]  # a later packet that is as late will be heard
     assert caller.buffer.late[1] == 1
 
 

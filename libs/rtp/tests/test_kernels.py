@@ -1,4 +1,4 @@
-"""Machine code and Python are the same functions; only the process that compiles has a compiler."""
+"""Compiled kernels equal the same source run as Python; only the process that compiles has a compiler."""
 
 import subprocess
 import sys

@@ -109,7 +109,7 @@ def astuple(packet: KeyPacket):
     )
 
 
-# -- what the field sends: packets are (key, end, duration, timestamp, sequence, marker)
+# -- senders of the field: packets are (key, end, duration, timestamp, sequence, marker)
 
 
 Sent = tuple[str, bool, int, int, int, bool]
@@ -126,7 +126,7 @@ def press(
     rise: int = 0,
     end_rise: int = 0,
 ) -> list[Sent]:
-    """A press of so many updates, the last of which is the first end."""
+    """Return the packets of a press with `updates` updates; the last update is the first end."""
     packets: list[Sent] = []
     for n in range(updates + ends - 1):
         at = timestamp + rise * n + end_rise * max(0, n - updates + 1)
@@ -253,7 +253,7 @@ class Heard:
 @pytest.mark.parametrize("packet_s", [0.0, 0.02], ids=["at once", "in time"])
 @pytest.mark.parametrize("case", FIELD)
 def test_one_press_is_one_digit(case: str, packet_s: float):
-    """Numbers carry the evidence: packets that a stall delivers at once are told apart as well."""
+    """Sequence numbers decide, so packets that a stall delivers at once are told apart as well."""
     wanted, packets = FIELD[case]
     heard = Heard(DtmfReceiver())
     for n, packet in enumerate(packets):
@@ -399,7 +399,7 @@ def test_events_that_are_no_keys_share_a_packet_with_keys():
 
 @dataclass(frozen=True)
 class Habit:
-    """How a sender numbers, stamps and marks its packets."""
+    """A sender's way to number, stamp and mark its packets."""
 
     stamps: str
     marks: str
@@ -460,7 +460,7 @@ def deliver(
     in_a_row: int,
     late_s: float,
 ) -> tuple[list[tuple[float, Sent]], set[int]]:
-    """Lose, delay and copy packets; return what arrives in time, and the presses of which something did.
+    """Lose, delay and copy packets; return arrivals in order of time, and presses that arrived in part.
 
     The first press arrives whole and shows the sender's habit.
     """

@@ -1,4 +1,4 @@
-"""Where media may go."""
+"""Media goes only to destinations that the rules of a call allow."""
 
 import ipaddress
 
@@ -23,7 +23,7 @@ EVERYTHING = Evidence(True, True)
 
 
 class Machine:
-    """192.0.2.77/24, relays on 20000-22399."""
+    """A machine at 192.0.2.77/24 whose relays use the ports 20000-22399."""
 
     def is_own(self, host):
         return host == OWN

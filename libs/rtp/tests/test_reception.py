@@ -93,7 +93,7 @@ def test_telephone_events_begin_nothing_and_move_nothing_far():
 
 
 def stream(chance: random.Random, length: int) -> list[tuple[int, int, int]]:
-    """(sequence, timestamp, arrival) with loss, duplicates, disorder, jitter and new beginnings."""
+    """Return (sequence, timestamp, arrival) with loss, duplicates, disorder, jitter and new beginnings."""
     sequence, timestamp, clock = chance.randrange(65536), chance.randrange(2**32), chance.randrange(2**32)
     packets: list[tuple[int, int, int]] = []
     while len(packets) < length:

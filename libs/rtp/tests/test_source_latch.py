@@ -41,7 +41,7 @@ def send(latch, source, sequence, now=0.0, ssrc=1, heard=None, *, is_agreed=True
 
 
 def stream(latch, source, *, count=5, begin_s=0.0, ssrc=1, first=100, **options):
-    """The verdicts on a packet each 20 ms."""
+    """Return the verdicts on packets sent every 20 ms."""
     return [send(latch, source, first + n, begin_s + n * 0.02, ssrc, **options) for n in range(count)]
 
 
@@ -198,7 +198,7 @@ def test_the_sdps_address_takes_the_call_back_from_a_rebound_source():
 def test_who_was_heard_in_the_ports_last_call_is_barred():
     latch = latch_of(HIDDEN, barred=((NAT, 1),))
     assert set(stream(latch, NAT)) == {Verdict.STRANGE}
-    assert stream(latch, NAT, ssrc=9)[1] is Verdict.LATCHED  # the same phone, another call
+    assert stream(latch, NAT, ssrc=9)[1] is Verdict.LATCHED  # the same phone in another call
 
 
 @pytest.mark.parametrize(("expected", "rules"), [(None, HIDDEN), (SDP, HIDDEN)])
@@ -206,7 +206,7 @@ def test_keys_under_an_ssrc_of_their_own_between_the_audio_delay_no_latch(expect
     latch = latch_of(rules, expected)
     source = NAT if expected is None else SDP
     if expected is not None:
-        stream(latch, NAT)  # the SDP's address has to win back
+        stream(latch, NAT)  # the SDP's address has to take the latch back
     verdicts = []
     for n in range(3):
         verdicts.append(send(latch, source, 100 + n, 1.0 + n * 0.02, ssrc=1))
@@ -247,7 +247,7 @@ def test_hosts_have_one_notation(text, host):
     assert canonical_host(text) == host
 
 
-# -- whatever strangers send
+# -- random packets of strangers
 
 HOSTS = [SDP.host, SIGNALLING, "203.0.113.9", "203.0.113.200", "10.0.0.5"]
 packets = st.tuples(
@@ -279,7 +279,7 @@ class Caller:
 
 
 def run(latch, sent, *, answer_at=None):
-    """Play packets; gives (arrival, verdict, latched before) of each."""
+    """Play packets; return (arrival, verdict, latched before) of each."""
     now, sequence, caller, history = 0.0, 1000, Caller(), []
     for n, (host, port, ssrc, step, later, is_agreed) in enumerate(sent):
         now, sequence = now + later, (sequence + step) & 0xFFFF

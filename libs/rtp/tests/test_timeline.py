@@ -1,4 +1,4 @@
-"""The voice's timeline on networks and phones that misbehave: what is heard, and how late. Virtual time."""
+"""The voice is heard whole and on time on networks and phones that misbehave. Virtual time."""
 
 import random
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ def late(packets, delay_ms):
 
 
 def leapt(packets, by, *, first=50):
-    """Timestamps leap from a packet on."""
+    """Return the packets with timestamps that leap from packet `first` on."""
     return [
         replace(each, timestamp=(each.timestamp + by) & 0xFFFF_FFFF) if each.number >= first else each
         for each in packets
@@ -47,7 +47,7 @@ def leapt(packets, by, *, first=50):
 
 
 class Heard:
-    """By packet: how late it was heard. What was heard twice, or before an earlier one, is an error."""
+    """The delay of each packet that was heard. A packet heard twice or out of order is an error."""
 
     def __init__(self, packets, phase_ms=3, *, after_ms=400):
         buffer = JitterBuffer(new_calls(1))
@@ -91,7 +91,7 @@ def test_where_only_timestamps_leap_every_packet_is_heard_at_once(by, phase_ms):
     heard = Heard(leapt(even(150), by), phase_ms)
     assert not heard.lost(range(150))
     assert max(heard.delay_ms.values()) <= FRAME_MS
-    assert len(heard.concealed_at_ms) <= 20  # all of them after the end
+    assert len(heard.concealed_at_ms) <= 20  # all after the last packet
 
 
 @pytest.mark.parametrize("steps", [0, 80, 320, 161, 159])
@@ -149,7 +149,7 @@ def test_a_talk_spurt_is_heard_when_it_comes_whatever_its_timestamp_counted(paus
 
 
 def test_a_marker_places_a_talk_spurt_now_though_its_timestamp_is_in_order():
-    """A timestamp that counts 200 ms of a silence that did not take any time."""
+    """The timestamp rises by 200 ms for a silence that took no time."""
     packets = [replace(each, marker=True) if each.number % 50 == 0 else each for each in even(150)]
     heard = Heard(leapt(packets, 1600), phase_ms=1)
     assert not heard.lost(range(150))
@@ -157,7 +157,7 @@ def test_a_marker_places_a_talk_spurt_now_though_its_timestamp_is_in_order():
 
 
 def test_a_marker_places_a_talk_spurt_now_though_numbers_are_missing_before_it():
-    """Three numbers were used for something else, in no time, and the timestamp counts two packets of it."""
+    """Three sequence numbers and two packet times are skipped in no time."""
     packets = [
         replace(
             each,
@@ -268,7 +268,7 @@ def test_a_sender_that_begins_its_numbers_anew_is_heard_at_once():
 
 
 def test_keys_between_are_no_missing_audio():
-    """Key packets use sequence numbers and no timestamps; what follows them is not put off."""
+    """Key packets use sequence numbers and no timestamps; the audio after them is not delayed."""
     buffer = JitterBuffer(new_calls(1))
     buffer.open(0, silence=SILENCE, now_s=0.0)
     for n in range(10):

@@ -1,4 +1,4 @@
-"""Ports for tests: given once on the whole machine, whichever process asks."""
+"""A port for tests is given to one process of the machine at a time."""
 
 import socket
 import subprocess
@@ -38,7 +38,7 @@ def ledger(file: Path) -> Iterator[PortLedger]:
 
 @pytest.fixture
 def row() -> Iterator[int]:
-    """The first of 20 ports that nobody else on this machine uses."""
+    """Return the first of 20 ports that nobody else on this machine uses."""
     first = free_range(20)
     yield first
     give_back(first, 20)

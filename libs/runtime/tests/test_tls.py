@@ -1,4 +1,4 @@
-"""mTLS between GrpcServer and open_channel: who is heard, and how certificates change under way."""
+"""mTLS between GrpcServer and open_channel: roles are enforced, and certificates change during calls."""
 
 import asyncio
 import re
@@ -24,12 +24,12 @@ NAME = "sipgw.api.edge.v1.EdgeService"
 
 @pytest.fixture(autouse=True)
 def looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are looked at whenever asked for, not once a second."""
+    """Check the certificate files at every use instead of once a second."""
     monkeypatch.setattr(tls_module, "_LOOK_AGAIN_S", 0.0)
 
 
 class Edge(edge_pb2_grpc.EdgeServiceServicer):
-    """Hangup is for the registry alone; Deliver stays under way until `hold` is set."""
+    """An edge: only the registry may call Hangup; Deliver waits until `hold` is set."""
 
     def __init__(self) -> None:
         self.hold = asyncio.Event()
@@ -120,7 +120,7 @@ async def test_a_role_that_may_not_is_refused_and_told_why(served: Fixture) -> N
 
 
 async def test_authorities_change_under_calls_without_a_break(served: Fixture) -> None:
-    """The order of a rotation: everybody believes both, then everybody shows the new, then the old goes."""
+    """In a rotation all trust both authorities, then all present new certificates, then the old one goes."""
     old, new = served.authority, TestAuthority("next")
     both = old.certificate + new.certificate
     tls = served.leaf("registry")

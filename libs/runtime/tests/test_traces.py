@@ -1,4 +1,4 @@
-"""Spans, seen by a real OTLP/gRPC collector; and what tracing costs when it is off."""
+"""Spans reach a real OTLP/gRPC collector; tracing that is off costs next to nothing."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         return trace_service_pb2.ExportTraceServiceResponse()
 
     def spans(self) -> dict[str, Span]:
-        """By name, after all that was recorded has been sent."""
+        """Return the spans by name, after all recorded spans have been sent."""
         traces.shutdown_tracing()
         return {
             span.name: span

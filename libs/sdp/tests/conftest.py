@@ -23,7 +23,7 @@ AnswerTo = Callable[..., Answer]
 
 @pytest.fixture
 def offer() -> MakeOffer:
-    """An offer: the usual one with lines changed (``was, now`` pairs), or one with these lines from m= on."""
+    """Make offers: the usual one with lines changed (``was, now`` pairs), or with other lines from m= on."""
 
     def make(*changes: tuple[str, str], media: str | None = None, session: str = "") -> SessionDescription:
         text = OFFER

@@ -43,7 +43,7 @@ FRAGMENTS = (
 
 
 def feed(data: bytes) -> bool:
-    """True when the text was answered."""
+    """Return whether the text was answered."""
     with contextlib.suppress(SdpError):
         session = SessionDescription.parse(data)
         assert SessionDescription.parse(session.to_bytes()) == session

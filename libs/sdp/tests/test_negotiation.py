@@ -369,7 +369,7 @@ def test_our_description_moves_to_another_address_with_the_same_streams_and_type
 
 
 def test_a_held_description_moves_as_sendrecv(offer, answer_to):
-    """RFC 6337 §5.3: whoever holds says so again in the answer."""
+    """RFC 6337 §5.3: the side that holds says so again in its answer."""
     was = answer_to(offer(media="m=audio 49170 RTP/AVP 0\na=sendonly\n")).session
     assert "a=recvonly" in lines_of(was)
     moved = move_offer(was, address="203.0.113.9", rtp_port=30000, rtcp_port=None, session_version=2)

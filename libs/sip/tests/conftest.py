@@ -42,7 +42,7 @@ class Wire:
         self.now = 0.0
 
     def receive(self, data: bytes, source: Address = PEER) -> list[TransactionEvent]:
-        """Hand a datagram in; the events that it makes."""
+        """Hand a datagram in; return the events that it makes."""
         self.layer.receive_datagram(data, source, self.now)
         return self.events()
 
@@ -57,11 +57,11 @@ class Wire:
         return [(parse_message(data), address) for data, address in self.layer.datagrams_to_send(self.now)]
 
     def sent_lines(self) -> list[str]:
-        """Return the same as "100" or "INVITE"."""
+        """Return the messages of `sent` as "100" or "INVITE"."""
         return [_summary(message) for message, _ in self.sent()]
 
     def run_until(self, end: float) -> list[tuple[float, str]]:
-        """Move the clock, firing each timer at its own time: what was sent, and when."""
+        """Move the clock and fire each timer at its own time; return the messages sent, with their times."""
         log: list[tuple[float, str]] = []
         while (due := self.layer.next_timer()) is not None and due <= end:
             assert due >= self.now, "a timer is due in the past"

@@ -31,7 +31,7 @@ PIECES = [
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:
-    """One to six edits: bits flipped, pieces put in, spans cut, repeated or taken from another message."""
+    """Make one to six edits: flip bits, insert pieces, cut or repeat spans, copy from another message."""
     for _ in range(rng.randint(1, 6)):
         at = rng.randrange(len(data) + 1)
         span = data[at : at + rng.randint(1, 60)]

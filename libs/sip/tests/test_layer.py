@@ -42,7 +42,7 @@ def test_a_response_goes_to_the_source_port_when_rport_is_asked(wire, sip_text) 
 
 
 def test_what_makes_another_transaction(wire, sip_text) -> None:
-    """Each differs from the first in one part of the key, and none is taken for a copy of it."""
+    """Each request differs from the first in one part of the key; none is taken for a copy of the first."""
     assert len(wire.receive(sip_text(INVITE))) == 1
     others = [
         {"via": "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK-2"},

@@ -1,4 +1,4 @@
-"""Nonces hold for one request, from whichever edge they are."""
+"""A nonce is valid for one request, and every edge recognises the nonces of every other."""
 
 import base64
 from dataclasses import replace

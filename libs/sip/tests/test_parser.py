@@ -1,4 +1,4 @@
-"""parse_message: framing, limits, what is refused and what can still be answered."""
+"""parse_message: framing, limits, refused messages, and faulty requests that still get a response."""
 
 import contextlib
 
@@ -319,7 +319,7 @@ def test_the_limits_are_the_callers_to_set(sip_text) -> None:
     ],
 )
 def test_no_filling_makes_the_parser_slow(filling: str, sip_text) -> None:
-    """Eight kB of it in every header that is read: a parser that backtracks would need minutes."""
+    """Fill every header that is read with 8 kB: a parser that backtracks would need minutes."""
     text = filling * (8000 // len(filling))
     for name in (
         "via",

@@ -94,7 +94,7 @@ def test_whatever_is_copied_reads_the_same_again_or_is_400(text: str) -> None:
 
 @given(one_line, tokens)
 def test_a_tag_is_read_whole_or_refused(params: str, tag: str) -> None:
-    """No parameter before the tag changes it, and none behind it."""
+    """Parameters before or behind the tag do not change it."""
     for text in (f"<sip:a@h>;tag={tag};{params}", f"<sip:a@h>;{params};tag={tag}"):
         with contextlib.suppress(SipParseError):
             found = NameAddress.parse_copied(text).tag

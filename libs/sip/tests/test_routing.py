@@ -1,4 +1,4 @@
-"""received, rport and the way back (RFC 3261 §18.2, RFC 3581 §4)."""
+"""received, rport and the destination of responses (RFC 3261 §18.2, RFC 3581 §4)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A phone that is asked who it is."""
+"""A phone answers digest challenges."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from sipgw.siptest import CallRefused, Login, SipPhone
 
 
 class Doorkeeper:
-    """Asks each INVITE of a phone for a password, `stale` times more than it needs to."""
+    """Challenges each INVITE of a phone, and `stale` more times although it has credentials."""
 
     def __init__(self, phone: SipPhone, status: int = 401, *, stale: int = 0) -> None:
         self.status, self.stale = status, stale

@@ -9,7 +9,7 @@ from sipgw.siptest.lossy_link import Direction, Faults, LossyLink, drop_first
 
 
 class Peer(asyncio.DatagramProtocol):
-    """Echoes when told to; collects what it gets."""
+    """A peer that collects datagrams, and echoes them when told to."""
 
     def __init__(self, *, echo: bool = False) -> None:
         self.echo = echo

@@ -95,7 +95,7 @@ async def test_an_echo_is_measured_by_what_its_packets_carried(alice: SipPhone, 
     summary = summarise(echo_latencies(ours.media.sent_track, ours.received.track))
     assert summary is not None
     late_ms = ours.statistics().worst_own_clock_ms + theirs.statistics().worst_own_clock_ms
-    assert 40 - late_ms < summary.p50_ms < 300 + late_ms  # 50 ms of silence, and the way of the 200
+    assert 40 - late_ms < summary.p50_ms < 300 + late_ms  # 50 ms of silence, and the delay of the 200
     match = find_signal(ours.received.pcm(), speech[2000:4000])
     assert match is not None
     assert match.score > 0.99
@@ -124,7 +124,7 @@ async def test_a_busy_phone_refuses_with_486(alice: SipPhone, bob: SipPhone) -> 
         await ours.answered()
     assert ours.end is not None
     assert ours.end.by is EndedBy.REFUSED
-    await ours.hangup()  # nothing to end: returns
+    await ours.hangup()  # the call is over, so this returns at once
 
 
 async def test_a_cancelled_call_ends_with_487_on_both_sides(alice: SipPhone, bob: SipPhone) -> None:

@@ -17,14 +17,14 @@ from sipgw.runtime.patience import patient
 from sipgw.store import Script, Store, partition_key
 
 HAS_DOCKER = "DOCKER_HOST" in os.environ or os.access("/var/run/docker.sock", os.W_OK)
-testcontainers_config.ryuk_disabled = True  # it would be an image more, to take away what `finally` does
+testcontainers_config.ryuk_disabled = True  # `finally` stops the container, without its image
 PORT = 6379
 WRITE = Script("write", "redis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])")
 
 
 @contextmanager
 def running(image: str, *arguments: str) -> Iterator[tuple[str, int]]:
-    """Where a server of that image listens."""
+    """Run a server of that image; yield its host and port."""
     container = DockerContainer(image).with_command(" ".join(arguments)).with_exposed_ports(PORT)
     images = container.get_docker_client().client.images
     try:

@@ -68,7 +68,7 @@ async def test_commands_work_again_after_a_freeze(store: Store, redis_server: Re
 async def test_an_answer_that_came_while_our_own_loop_stalled_is_taken(store: Store) -> None:
     asked = [asyncio.create_task(store.command("GET", "x")) for _ in range(50)]
     await asyncio.sleep(0)
-    await asyncio.sleep(0)  # sent
+    await asyncio.sleep(0)  # now the commands are sent
     time.sleep(1.1)  # noqa: ASYNC251 - the stall
     assert await asyncio.gather(*asked) == [None] * 50
 
@@ -148,7 +148,7 @@ async def test_estimated_redis_time_is_within_100_ms_of_redis_time(store: Store)
 
 
 async def _is_time_known(store: Store) -> bool:
-    """Asked in between, it lies in between, whatever held us up."""
+    """Return whether Redis's time lies between our readings before and after it, however long it took."""
     before, theirs, after = store.now_ms(), await store.redis_time_ms(), store.now_ms()
     return before - 100 <= theirs <= after + 100
 

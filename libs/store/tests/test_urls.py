@@ -53,13 +53,13 @@ async def eventually(claim: Callable[[], bool], timeout_s: float = 15.0) -> None
 
 
 async def serves(store: Store) -> None:
-    """Scripts, plain commands, time, secrets, a blocking read."""
+    """Check scripts, plain commands, time, secrets and the epoch."""
     await eventually(lambda: store.is_reachable)
     for partition in (0, 7, 63):
         assert await store.run(WRITE, [partition_key(partition, "x")], ["1"]) == b"1"
         assert await store.command("GET", partition_key(partition, "x")) == b"1"
     before, theirs, after = store.now_ms(), await store.redis_time_ms(), store.now_ms()
-    unsure_ms = 100 + 1000 * store.round_trip_s  # when in it Redis looked at its clock, the probe can't know
+    unsure_ms = 100 + 1000 * store.round_trip_s  # Redis read its clock somewhere in the round trip
     assert before - unsure_ms <= theirs <= after + unsure_ms
     assert len(await store.shared_secret("s")) == 32
     assert store.epoch is not None

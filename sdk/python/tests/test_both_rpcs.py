@@ -68,7 +68,7 @@ class RawTrunk:
             self.items.extend(message.items)
 
     async def heard(self, handle: int, size: int) -> bytes:
-        """So many bytes said on a handle."""
+        """Return the first `size` bytes or more of speech on a handle."""
         said = b""
         while len(said) < size:
             batch = (await self.next("audio")).audio
@@ -267,7 +267,7 @@ async def test_returning_means_finished():
 async def test_one_slow_handler_does_not_stop_the_others():
     async def bot(call: Call) -> None:
         if call.call_id == "call-1":
-            await call.wait_ended()  # never listens
+            await call.wait_ended()  # it never reads the caller's audio
         await echo(call)
 
     async with Serving(bot, audio_queue_ms=200) as channel:

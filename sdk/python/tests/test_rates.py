@@ -1,4 +1,4 @@
-"""A bot at its own rate: what it hears and says is converted, and still the same sound."""
+"""A bot at its own rate: audio in both directions is converted, and is the same sound."""
 
 from itertools import pairwise
 

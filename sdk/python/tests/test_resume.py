@@ -173,7 +173,7 @@ class Serving:
 
 
 class Conversation:
-    """A bot that notes what it meets."""
+    """A bot that notes its calls, frames and events."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
@@ -273,7 +273,7 @@ async def test_what_the_caller_has_not_heard_is_said_again(gateway):
 
 
 async def test_what_must_have_been_heard_is_not_said_again(gateway):
-    """No gateway tells of each byte: after its length in time it was heard."""
+    """No gateway reports each byte: speech counts as heard once its playing time has passed."""
 
     async def bot(call: Call) -> None:
         await call.play_raw(b"\x11" * FRAME * 5)
@@ -405,7 +405,7 @@ async def test_the_test_kit_loses_and_resumes_a_call():
         heard = caller.heard()
         assert isinstance(met[0], Resumed)
         assert (heard[:4000] == np.arange(4000)).all()
-        assert 3900 <= heard[4000] <= 4000 + 200  # goes on where the ear was, or where it must have been
+        assert 3900 <= heard[4000] <= 4000 + 200  # from the last byte heard, as reported or by the time
         caller.hang_up()
         with pytest.raises(CallEnded):
             await caller.call.play(np.zeros(1, dtype=np.int16))

@@ -84,7 +84,7 @@ class FakeBots:
 
 
 class Sink:
-    """An edge's stream."""
+    """The event stream of an edge."""
 
     def __init__(self):
         self.events = []
@@ -137,7 +137,7 @@ class Phone:
         return packets
 
     def heard(self):
-        """Payloads that are not the relay's silence."""
+        """Return the payloads that are not the relay's silence."""
         return [packet.payload for packet in self.received() if packet.payload != IDLE]
 
 
@@ -174,7 +174,7 @@ class Bench:
             self._pass(0)
 
     def stall(self, ticks):
-        """The process stands still for so many ticks."""
+        """Stall the process for so many ticks."""
         self.number += ticks + 1
         self._pass(ticks)
 
@@ -213,7 +213,7 @@ class Bench:
         return pb.MediaSpec(**(spec | changes))
 
     def call(self, phone, call_id="call-1", *, bot="builtin:echo", playout=0, start=True, **changes):
-        """Allocate and start; the phone knows where to send then."""
+        """Allocate and start a call, and set the phone's target."""
         recording = changes.pop("recording", None)
         result = self.command(
             call_id,
@@ -230,7 +230,7 @@ class Bench:
         return self.sessions._by_call[call_id]
 
     def talk(self, phone, frames, payload=None):
-        """A frame every 20 ms."""
+        """Send a frame every 20 ms."""
         said = []
         for _ in range(frames):
             said.append(phone.say(payload))

@@ -40,7 +40,7 @@ class Frame:
 
     @property
     def number(self):
-        """Of the packet that `numbered` made."""
+        """Return the number of a packet that `numbered` made."""
         return self.payload[-1] + self.payload[-2] * 200
 
 
@@ -64,7 +64,7 @@ class Bot:
 
 
 def numbered(count, *, interval_ms=FRAME_MS):
-    """Loud packets that say their number."""
+    """Return loud packets that carry their number."""
     return [
         Packet(3 + n * interval_ms, n, n * FRAME, bytes([n // 200 % 200, n % 200]) * (FRAME // 2))
         for n in range(count)

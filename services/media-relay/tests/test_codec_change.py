@@ -10,7 +10,7 @@ from sipgw.audio.wav import read_wav
 
 PCMU, PCMA = AudioFormat(Codec.PCMU, 8000, 20), AudioFormat(Codec.PCMA, 8000, 20)
 IN_PCMA = recoding_table(PCMU, PCMA)
-SPEECH = np.random.default_rng(1).integers(0, 256, 30_000, dtype=np.uint8)  # more than the near term takes
+SPEECH = np.random.default_rng(1).integers(0, 256, 30_000, dtype=np.uint8)  # more than the near term holds
 ALAW_SILENCE = bytes([PCMA.silence])
 
 

@@ -1,5 +1,5 @@
-"""A draining relay asks for its calls to be moved; a call that comes from elsewhere goes on where it was; one
-that has left is silent.
+"""A draining relay asks edges to move its calls; a call that arrives from another relay continues; the
+session of a call that has left is silent.
 """
 
 import numpy as np
@@ -143,7 +143,7 @@ def test_some_calls_are_not_asked(bot_bench, why):
     assert asked(bot_bench) == []
 
 
-# -- coming from elsewhere
+# -- a call arrives from another relay
 
 
 def allocate(bench, phone, *, bot="bot:9", elapsed_ms=60_000, bot_at_start=True, **more):
@@ -197,7 +197,7 @@ def test_each_relay_records_into_a_file_of_its_own(bench, tmp_path):
         assert bench.edge.of("session_ended")[-1].totals.recording_path == str(tmp_path / name)
 
 
-# -- leaving
+# -- a call leaves
 
 
 def test_a_released_call_that_moved_is_not_hung_up_at_its_bot(bot_bench):

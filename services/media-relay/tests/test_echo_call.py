@@ -14,7 +14,7 @@ from sipgw.rtp import DtmfSender, RtpPacket
 
 
 def delays_ms(bench, phone, frames):
-    """How long each frame takes to come back, in ticks of 5 ms."""
+    """Return the delay of each frame's echo, in ticks of 5 ms."""
     said_at, delays = {}, []
     for n in range(frames * 4 + 100):
         if n % 4 == 0 and n < frames * 4:
@@ -129,7 +129,7 @@ def test_an_ssrc_change_goes_on_and_is_not_lost(bench):
     said = bench.talk(phone, 10)
     bench.tick(20)
     heard = phone.heard()
-    assert heard[-9][80:] == said[-9][80:]  # it is faded in, since the new source's first packet is not taken
+    assert heard[-9][80:] == said[-9][80:]  # faded in: the new source's first packet is not accepted
     assert heard[-8:] == said[-8:]
 
 
@@ -182,7 +182,7 @@ def test_who_talks_on_after_the_end_is_not_heard_in_the_next_call_on_that_port(m
         old.say(b"\x22" * 160)
         bench.tick(4)
     assert bench.plane.pool.free == 0
-    bench.tick(250)  # silent at last
+    bench.tick(250)  # the caller is silent at last
     assert bench.plane.pool.free == 1
     new = bench.phone(ssrc=2)
     bench.call(new, "new")
@@ -219,7 +219,7 @@ def test_on_any_address_media_comes_and_goes_by_the_advertised_one(make_bench):
     assert phone.target[0] == "127.0.0.2"
     bench.talk(phone, 30)  # latched by now
     phone.received()
-    bench.plane._sweep.sweep_cold = lambda: None  # nobody reads the lobby
+    bench.plane._sweep.sweep_cold = lambda: None  # the unconnected socket is not read
     said = bench.talk(phone, 10)
     bench.tick(20)
     assert phone.heard()[-10:] == said

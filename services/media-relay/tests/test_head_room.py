@@ -92,17 +92,17 @@ def test_the_log_says_once_that_the_relay_is_full_and_once_that_it_has_room():
 @pytest.mark.parametrize(
     ("late", "within_s"),
     [
-        ([1.0], 2),  # nothing is in time
+        ([1.0], 2),  # every tick is late
         ([0.5], 3),
         ([0.2], 6),
-        ([0.48, 0.0, 0.0], 7),  # half a second in each three
+        ([0.48, 0.0, 0.0], 7),  # half a second of every three
         ([0.0, 0.0, 0.0, 0.9], 8),
     ],
 )
 def test_calls_are_refused_when_the_audio_is_late_though_the_cpu_is_idle(late, within_s):
     refused = Machine().pass_seconds(*late * 20)
     assert True in refused[:within_s]
-    assert refused[-1]  # and it does not flap
+    assert refused[-1]  # the verdict does not flap
     assert refused == sorted(refused)
 
 
@@ -111,8 +111,8 @@ def test_calls_are_refused_when_the_audio_is_late_though_the_cpu_is_idle(late, w
     [
         [0.48],  # one stall of half a second
         [0.98],  # or of a whole one
-        [0.48, *[0.0] * 4],  # half a second in each five
-        [0.09],  # a little, always
+        [0.48, *[0.0] * 4],  # half a second of every five
+        [0.09],  # always a little late
         [0.0],
     ],
 )
@@ -191,7 +191,7 @@ def cgroup(tmp_path):
         ("0::/\n", {}, math.inf),  # the root has no such file
         ("0::/pod/relay\n", {"pod/relay/cpu.max": "max 100000", "pod/cpu.max": "150000 100000"}, 1.5),
         ("0::/pod/relay\n", {"pod/relay/cpu.max": "20000 100000", "pod/cpu.max": "150000 100000"}, 0.2),
-        ("0::/../elsewhere\n", {"cpu.max": "70000 100000"}, 0.7),  # of the host: ours is the root
+        ("0::/../elsewhere\n", {"cpu.max": "70000 100000"}, 0.7),  # the host's: our group is the root
         (
             "4:memory:/x\n2:cpu,cpuacct:/pod\n0::/\n",
             {"cpu,cpuacct/pod/cpu.cfs_quota_us": "25000\n", "cpu,cpuacct/pod/cpu.cfs_period_us": "50000\n"},

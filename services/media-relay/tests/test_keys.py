@@ -1,4 +1,4 @@
-"""Keys that callers press, over real sockets: what the bot's edge is told, and what is heard beside them."""
+"""Keys that callers press reach bot and edge once, and cost no voice: over real sockets."""
 
 import struct
 

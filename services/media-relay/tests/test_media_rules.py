@@ -22,7 +22,7 @@ PCMU = AudioFormat(Codec.PCMU, 8000, 20)
 
 
 class Elsewhere:
-    """No address is this machine's."""
+    """A machine that has none of the addresses."""
 
     def is_own(self, host):
         return False
@@ -36,7 +36,7 @@ class Elsewhere:
 
 @pytest.fixture
 def internet(monkeypatch):
-    """Loopback addresses are public ones."""
+    """Treat loopback addresses as public."""
     monkeypatch.setattr(media_destination, "_LOOPBACK", ())
     media_destination.kind_of.cache_clear()
     yield
@@ -69,7 +69,7 @@ def say(bench, session, text):
 
 
 def at(phone, bench, session):
-    """Another socket that sends to the call's port."""
+    """Point the phone's socket at the call's port; return the phone."""
     phone.target = ("127.0.0.1", session.rtp_port)
     return phone
 
@@ -83,7 +83,7 @@ def spray(bench, phones, packets=50):
             phone.collect()
 
 
-# -- number 8: a stranger takes the call
+# -- a stranger tries to take over the call
 
 
 @pytest.mark.parametrize("host", [STRANGER, THIRD, CALLER])
@@ -92,7 +92,7 @@ def test_a_spray_before_the_caller_speaks_gets_nothing(world, host, is_answered)
     caller = world.phone(address=CALLER)
     session = call(world, caller, start=is_answered)
     stranger = at(world.phone(address=host, ssrc=666), world, session)
-    spray(world, [stranger], packets=40)  # 0.8 s: of the caller's own host, too, it is too early
+    spray(world, [stranger], packets=40)  # 0.8 s: too early to latch, even for the caller's own host
     if not is_answered:
         world.command("call-1", start=pb.Start())
     said = world.talk(caller, 10)
@@ -163,7 +163,7 @@ def test_the_sdps_address_wins_the_call_back(world):
     assert thief.received() != []
     caller.say()
     world.tick(4)
-    assert world.plane._leg(session.row).latch.latched == (CALLER, thief.port)  # one datagram moves nothing
+    assert world.plane._leg(session.row).latch.latched == (CALLER, thief.port)  # one packet is not enough
     spray(world, [caller, thief], packets=2)
     thief.received()
     said = say(world, session, 5)
@@ -212,7 +212,7 @@ def test_a_rebound_source_waits_for_a_second_of_silence_and_the_sdps_address_tak
     assert world.plane._leg(session.row).latch.latched == (CALLER, caller.port)
 
 
-# -- number 9: the voice hammer
+# -- a caller names a third party as destination of the bot's voice
 
 
 @pytest.mark.parametrize("is_early", [False, True])
@@ -481,7 +481,7 @@ def _datagrams(phone):
             return received
 
 
-# -- addresses of this machine, without pretending
+# -- addresses of this machine, with loopback not public
 
 
 def test_a_loopback_address_is_sent_to_only_when_signalling_came_from_it(bot_bench):

@@ -16,7 +16,7 @@ LIVE = config_pb2.PLAYOUT_LIVE
 
 
 def frame(number):
-    """Loud, and different for each number."""
+    """Return a loud frame that differs for each number."""
     return np.frombuffer(bytes([number % 100]) * 159 + bytes([number // 100 % 100]), np.uint8)[None, :]
 
 
@@ -34,7 +34,7 @@ def say(bench, session, number):
 
 
 def bot_delay_ms(bench, phone, session, number=900):
-    """How long a frame of the bot waits until the caller hears it, while the bot talks on."""
+    """Return the delay from the bot to the caller of a frame, while the bot talks on."""
     say(bench, session, number)
     wanted = frame(number).tobytes()
     for ticks in range(1, 400):
@@ -77,7 +77,7 @@ def test_two_pauses_of_half_a_second_leave_under_40_ms(bot_bench, playout):
     usual = bot_delay_ms(bot_bench, phone, session, 5000)
     for _ in range(2):
         bot_bench.tick(100)  # the bot is silent for half a second
-        for _ in range(25):  # and then says all that it owes
+        for _ in range(25):  # and then sends all of it
             say(bot_bench, session, number := number + 1)
         for _ in range(300):
             say(bot_bench, session, number := number + 1)

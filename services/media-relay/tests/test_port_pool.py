@@ -40,7 +40,7 @@ def test_who_never_stops_is_heard_in_none_of_the_later_calls_on_that_port(make_b
         bench.call(sdp, call_id)
         caller.target = sdp.target
         ghost.received()
-        bench.talk(ghost, 50)  # alone on the line for a second, as if it were behind a NAT
+        bench.talk(ghost, 50)  # the only sender for a second, as if behind a NAT
         said = []
         for _ in range(50):
             ghost.say()
@@ -192,9 +192,9 @@ class PoolModel:
         self.pool = PortPool("127.0.0.1", low, high, random.Random(seed))
         self.ports = range(low, high, 2)
         self.now = 0.0
-        self.used, self.held = {}, {}  # by port: its pair; another's socket
-        self.released = {}  # by port: when
-        self.heard = {}  # by port that rests: when last
+        self.used, self.held = {}, {}  # by port: its pair; the socket of another process
+        self.released = {}  # by port: the time of its release
+        self.heard = {}  # by resting port: the time of its last packet
         self.talks = set()
         self.talker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 

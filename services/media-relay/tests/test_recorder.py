@@ -145,7 +145,7 @@ def test_the_file_is_whole_while_the_call_goes_on(writer, tmp_path):
     stage = RecorderStage(new_calls(4), writer)
     stage.open(1, tmp_path / "call.wav", WIRE)
     converse(stage, 100)
-    written(writer)  # closed by the thread's end, but nothing has told the stage that the call is over
+    written(writer)  # the writer closed the file, but the stage does not know that the call is over
     assert clip_of(tmp_path / "call.wav").shape[1] >= 100 * 160 - 8000
 
 
@@ -174,7 +174,7 @@ class Pieces:
             self.of[piece.number].append(piece)
 
     def audio(self, number):
-        """Both channels from the first sample to the last; the pieces lie end to end."""
+        """Return both channels from the first sample to the last; check that the pieces lie end to end."""
         pieces = self.of[number]
         ends = np.cumsum([0, *(piece.audio.shape[1] for piece in pieces)])
         assert [piece.first_sample for piece in pieces] == ends[:-1].tolist()
@@ -232,7 +232,7 @@ def test_calls_that_began_together_hand_over_their_pieces_in_different_ticks(wri
         stage.uplink(audio(seq, rows=rows), Tick(seq * 4, 0.0))
         stage.downlink(audio(seq, rows=rows), Tick(seq * 4, 0.0))
         pieces.append(sum(map(len, each.of.values())))
-    assert max(np.diff(pieces)) == 2  # of a hundred calls with 50 frames a piece
+    assert max(np.diff(pieces)) == 2  # a hundred calls, 50 frames for each piece
 
 
 class FullDisk:
@@ -302,7 +302,7 @@ def test_a_disk_that_stands_still_refuses_audio_and_leaves_silence_in_its_place(
         writer.begin(1, tmp_path / "call.wav", 8000)
         for number in range(10):
             writer.write(RecordingPiece(1, number * 4000, Codec.PCMU, loud))
-        assert 5 <= writer.refused <= 7  # the beginning waits with them
+        assert 5 <= writer.refused <= 7  # the file's beginning waits in the queue too
         writer.start()
         goes_on.set()
         writer.write(RecordingPiece(1, 0, Codec.PCMU, None))

@@ -193,7 +193,7 @@ def test_no_room_while_the_relays_own_ticks_are_late_and_room_again_after_it(ben
     """The relay's own clock, in virtual time, on a machine that lets it run each 60 ms only."""
     relay, loop = bench.relay, bench.loop
     room = relay.head_room
-    monkeypatch.delattr(room, "measure")  # the bench's: from now on the class's own
+    monkeypatch.delattr(room, "measure")  # undo the bench's patch: the class's own method runs
     monkeypatch.setattr(room, "full_reason", lambda _share=1.0: "")  # the CPU of the test is not the relay's
     relay.clock.start()
 
@@ -249,10 +249,10 @@ def test_a_range_that_somebody_holds_says_what_to_do(port_range):
     ("bind", "advertise", "chosen"),
     [
         ("0.0.0.0", "127.0.0.2", "127.0.0.2"),
-        ("0.0.0.0", "203.0.113.9", "0.0.0.0"),  # a router's: it has the packets come to us
+        ("0.0.0.0", "203.0.113.9", "0.0.0.0"),  # the address of a router that forwards to us
         ("0.0.0.0", "2001:db8::9", "0.0.0.0"),
         ("::", "203.0.113.9", "::"),
-        ("192.0.2.1", "127.0.0.2", "127.0.0.2"),  # on what is said nothing would come
+        ("192.0.2.1", "127.0.0.2", "127.0.0.2"),  # nothing would arrive on `bind`
     ],
 )
 def test_ports_are_on_the_advertised_address_where_that_is_ours(bind, advertise, chosen):

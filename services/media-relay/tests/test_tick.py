@@ -57,7 +57,7 @@ def test_a_clock_whose_tick_has_failed_lags_from_then_on() -> None:
 
 
 class Core:
-    """A clock whose runs come late by turns, and the CPU that their work takes: so much for each tick."""
+    """A clock whose runs are late by `lateness` in turn, and whose ticks take `work` of a core each."""
 
     def __init__(self, work, lateness):
         self.loop = Loop()
@@ -71,7 +71,7 @@ class Core:
         self.cpu += self._work * TICK_S * (missed + 1)
 
     def run(self, seconds):
-        """As many runs as there is time for, each as late as its turn says."""
+        """Make the runs of `seconds`, each late by its turn; return the load."""
         turn = 0
         while self.loop.now < seconds:
             when, callback = self.loop.due

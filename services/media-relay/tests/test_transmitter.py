@@ -23,7 +23,7 @@ IDLE = b"\xff" * 160
 
 
 class Callers:
-    """All rows, and what each got: (tick, packet)."""
+    """A transmitter of all rows, with the packets that each row got as (tick, packet)."""
 
     def __init__(self, rows=(0,), ptime_ms=20, stages=()):
         self.playout = PlayoutQueue(new_calls(ROWS))
@@ -72,7 +72,7 @@ def steps(packets):
 
 
 def lateness(got):
-    """By how many packet times each packet was late; the first is on time."""
+    """Return the lateness of each packet in packet times; the first is on time."""
     (first_tick, first), *_ = got
     return [
         (tick - first_tick - ((packet.timestamp - first.timestamp) & 0xFFFFFFFF) / 40) / 4

@@ -1,4 +1,4 @@
-"""The bot's side of the clock: a frame a period, whatever the network does. Virtual time."""
+"""The bot gets one frame each period, whatever the network does. Virtual time."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ ROW, ROWS = 1, 3
 
 
 class Bot:
-    """A stage that takes all rows and notes when."""
+    """A stage that takes the frames of all rows and notes their ticks."""
 
     def __init__(self):
         self.frames = []  # (tick, seq, last byte or None when concealed)
@@ -152,7 +152,7 @@ def test_after_a_long_stall_what_is_older_than_200_ms_is_a_jump_of_the_sequence(
     assert numbers[11:] == list(range(numbers[11], 62))
     jumps = [b - a for a, b in zip(call.seqs[:-1], call.seqs[1:], strict=True)]
     assert sorted(jumps)[-1] == call.uplink.left_out + 1
-    assert numbers[11] - numbers[10] == call.uplink.left_out + 1  # audio and sequence tell the same
+    assert numbers[11] - numbers[10] == call.uplink.left_out + 1  # audio and sequence numbers skip the same
 
 
 def test_a_clock_that_is_needlessly_late_moves_back():

@@ -116,7 +116,7 @@ def test_setups_are_counted_over_the_last_seconds_and_calls_read_at_the_start_ar
     for number in range(20):
         registry.apply([saved(call(f"08{number:030x}"))])
     registry.apply([saved(call(f"08{0:030x}", version=2))])
-    assert registry.count().setups_per_s == 0  # their second is not over
+    assert registry.count().setups_per_s == 0  # the second in which they count is not over
     hands.now += 1
     assert registry.count().setups_per_s == 2
     hands.now += 10

@@ -194,7 +194,7 @@ async def test_a_version_of_lost_data_means_list_again(
     version = await resource_version(replica)
     watch = replica.calls.WatchCalls(pb.WatchCallsRequest(resource_version=version))
     redis_server.flush()
-    assert await refused(watch.read()) is grpc.StatusCode.OUT_OF_RANGE  # the one that was open
+    assert await refused(watch.read()) is grpc.StatusCode.OUT_OF_RANGE  # the watch that was open
     again = replica.calls.WatchCalls(pb.WatchCallsRequest(resource_version=version))
     assert await refused(again.read()) in (grpc.StatusCode.OUT_OF_RANGE, grpc.StatusCode.UNAVAILABLE)
 
@@ -218,7 +218,7 @@ async def test_two_replicas_agree_after_a_storm_of_saves(
             await calls.end(session)
 
     storm = asyncio.gather(*(life(number) for number in range(150)))
-    second = await start_replica()  # starts in the middle
+    second = await start_replica()  # it starts during the storm
     await storm
 
     async def agree() -> bool:
@@ -251,7 +251,7 @@ async def test_a_redis_that_stops_and_starts_empty_gets_its_calls_back_from_the_
     for session in sessions[:15]:
         await calls.restore(session)
     ended = await calls.end(sessions[0])
-    await eventually(lambda: has(14))  # five were never published again: until the grace ends
+    await eventually(lambda: has(14))  # the five that nobody published again go when the grace ends
     assert ended.call_id not in await listed(replica)
 
 

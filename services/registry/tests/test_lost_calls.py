@@ -98,7 +98,7 @@ async def test_a_call_that_another_edge_claims_is_left_alone(scene: Scene, store
 
 async def test_who_may_not_judge_ends_nothing(scene: Scene) -> None:
     call_id = await scene.begin()
-    for _ in range(40):  # looks too seldom to know whether its own connection was the trouble
+    for _ in range(40):  # a look each 5 s cannot rule out a fault of its own connection
         await scene.lost.look()
         scene.clock.now += 5.0
     assert (await scene.state(call_id)).state == CALL_STATE_INVITED

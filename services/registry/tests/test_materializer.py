@@ -15,7 +15,7 @@ Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
 
 @pytest.fixture
 async def registry(store: Store) -> AsyncIterator[CallRegistry]:
-    """Kept by a materializer that reads every partition again each 320 ms instead of each minute."""
+    """Return a registry whose materializer reads every partition again each 320 ms, not each minute."""
     made = CallRegistry(data_loss_grace_s=1.0)
     running = asyncio.create_task(Materializer(store, made, reread_period_s=0.32).run())
     yield made
@@ -57,7 +57,7 @@ async def test_a_record_written_without_an_entry_is_found_by_reading_again(
 
     await eventually(lambda: version(1))
     saved = await CallStore(store).save(session)
-    await store.command("XTRIM", stream, "MAXLEN", 0)  # gone before a reader that lagged could see it
+    await store.command("XTRIM", stream, "MAXLEN", 0)  # the entry is gone before a slow reader saw it
     await eventually(lambda: version(saved.version))
 
 

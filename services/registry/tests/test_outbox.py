@@ -33,7 +33,7 @@ async def ended(store: Store) -> str:
 
 
 class Replica:
-    """An outbox of one registry, and what it exported."""
+    """The outbox of one registry, and the calls that it exported."""
 
     def __init__(self, store: Store, name: str = "a", *, take_over_after_ms: int = 60_000) -> None:
         self.records: list[dict[str, object]] = []
@@ -95,7 +95,7 @@ async def test_what_a_replica_left_when_it_died_another_exports_with_the_same_id
 ) -> None:
     call_id = await ended(store)
     dead = Replica(store, "dead")
-    (end,) = await dead.consumer.take(range(PARTITIONS))  # and no acknowledgement
+    (end,) = await dead.consumer.take(range(PARTITIONS))  # it dies before its acknowledgement
     heir = Replica(store, "heir", take_over_after_ms=0)
     async with heir.running():
         await eventually(heir.nothing_waits)

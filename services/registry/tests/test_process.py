@@ -166,7 +166,7 @@ async def end_a_call(store: Store) -> str:
 
 
 def records_of(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
-    """Until it ends: a pipe that nobody reads would stop it."""
+    """Return the call records logged until the process ends; a full pipe would stop it."""
     assert process.stderr is not None
     lines = [json.loads(line) for line in process.stderr]
     return [line for line in lines if line["event"] == "call_record"]

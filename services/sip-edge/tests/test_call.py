@@ -58,7 +58,7 @@ async def test_a_repeated_bye_is_answered_from_the_tombstone(edge: TestEdge, cal
     caller.send(bye, edge.sip)
     await caller.response(bye)
     await tombstone(edge, call.call_id)
-    bye.headers.set("Via", caller.via)  # a new transaction: nothing here absorbs it
+    bye.headers.set("Via", caller.via)  # a new transaction: no transaction here absorbs it
     caller.send(bye, edge.sip)
     assert (await caller.response(bye)).status == 200
     assert (await call.ask("BYE", edge.sip)).status == 481

@@ -57,7 +57,8 @@ async def test_what_a_full_route_has_no_room_for_goes_to_its_fallback(edge: Test
     assert endpoints(edge) == [OWN, OWN, SPARE, SPARE]
     await own[0].ask("BYE", edge.sip)
     await edge.until(lambda: len(edge.app.records.owned) == 3)
-    await CallerDialog.established(caller, edge.sip)  # those at the fallback leave the bot's own room free
+    # calls at the fallback bot do not count as calls of the route's own bot
+    await CallerDialog.established(caller, edge.sip)
     assert endpoints(edge) == [OWN, OWN, SPARE, SPARE]
 
 
@@ -129,7 +130,7 @@ async def test_the_gateways_limit_is_that_of_all_edges(
     assert await final_of(caller, edge) == (503, "2")
     again = caller.invite(call_id=invite.call_id, from_=invite.headers.get("From"))
     caller.send(again, edge.sip)
-    assert (await caller.response(again)).status == 482  # it is of a call that is there: merged
+    assert (await caller.response(again)).status == 482  # the call exists already: a merged request
 
 
 async def test_a_burst_asks_the_registry_once(edge: TestEdge, caller: Caller, registry: FakeRegistry) -> None:

@@ -37,7 +37,7 @@ async def test_a_call_whose_session_the_relay_ended_goes_on_at_another(
 async def test_a_move_goes_on_when_the_relay_that_is_left_ends_the_session(
     edge: TestEdge, call: CallerDialog, relay: FakeRelay, other_relay: FakeRelay, caller: Caller
 ) -> None:
-    """Its silence was a pause: the bot has a stream of the new relay now, and has ended the old one."""
+    """The relay was only silent for a moment: the bot has ended its stream for that of the new relay."""
     caller.statuses["INVITE"] = None
     relay.freeze()
     await caller.peer_request("INVITE")

@@ -164,7 +164,7 @@ async def test_an_incarnation_that_is_dead_is_dialled_once(
     try:
         await edge.until(lambda: relay_of(edge, call) == "relay-1")
         await edge.until(lambda: bool(reborn.dialled))
-        await asyncio.sleep(1.5)  # dialled again every half second, if at all
+        await asyncio.sleep(1.5)  # if the edge dialled again, it would each half second
         assert reborn.dialled == 1
         assert reborn.handled == []
     finally:
@@ -326,8 +326,8 @@ async def test_a_ringing_call_is_placed_elsewhere_without_a_word_to_the_caller(
 async def test_the_other_edge_goes_on_with_a_move(
     start_edge, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay, caller: Caller, phase: str
 ) -> None:
-    """The edge is killed with its re-INVITE sent, or with the caller's 200 received, the new relay mute and
-    no ACK sent. The other edge has another address.
+    """The edge dies after its re-INVITE, or after the caller's 200 while the new relay is mute and the ACK is
+    not sent. The other edge has another address.
     """
     first = await start_edge("edge-0")
     second = await start_edge("edge-1")
@@ -405,7 +405,7 @@ async def test_a_relay_that_was_left_in_vain_keeps_the_call_of_a_caller_that_ref
 async def test_new_calls_avoid_a_relay_that_says_nothing(
     edge: TestEdge, call: CallerDialog, relay: FakeRelay, caller: Caller
 ) -> None:
-    """Its lease stands, so the registry would place them there."""
+    """The relay's lease is valid, so the registry would place new calls there."""
     relay.freeze()
     await edge.until(lambda: relay_of(edge, call) == "relay-1")
     began = asyncio.get_running_loop().time()
@@ -520,7 +520,7 @@ async def test_a_node_whose_relays_all_fall_silent_is_left_for_another_at_once(
 async def test_a_call_leaves_the_node_of_its_silent_relay(
     edge: TestEdge, call: CallerDialog, registry: FakeRegistry, relay: FakeRelay, other_relay: FakeRelay
 ) -> None:
-    """The registry would place it on the next relay of the same node, whose lease stands for seconds."""
+    """The registry would place it on the next relay of that node, whose lease is valid for seconds yet."""
     elsewhere = FakeRelay("relay-2", "192.0.2.12", node="n2")
     await elsewhere.start()
     relay.node = other_relay.node = "n1"

@@ -16,13 +16,13 @@ CHANGING: Final = frozenset(
 )
 """Methods of messages and of their repeated fields and maps."""
 RECORDS: Final = frozenset({"draft", "record", "saved", "leg"})
-"""Whatever has such a name is taken for a record or a part of one, unless it is made on the spot."""
+"""A variable with such a name counts as a record or a part of one, unless the function makes it itself."""
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Found: TypeAlias = tuple[str, int]
 
 
 class Changes(ast.NodeVisitor):
-    """Finds where a function changes a record that it was given, or that a function around it was given."""
+    """Finds the places where a function changes a record that it, or an enclosing function, was given."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -132,7 +132,7 @@ def test_no_module_but_the_records_own_changes_a_record() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "record").glob("*.py")), ids=lambda path: path.stem)
 def test_the_records_own_modules_change_it_in_functions_that_take_a_draft(path: Path) -> None:
-    """The table of transitions is of functions of a module whose first argument is called so."""
+    """The table of transitions takes the functions of a module whose first argument is called `draft`."""
     functions = [one for one in ast.walk(ast.parse(path.read_text())) if isinstance(one, Function)]
     changing = [one for one in functions if changes_in(ast.unparse(one))]
     arguments = [next(each.arg for each in one.args.args if each.arg != "self") for one in changing]

@@ -86,10 +86,10 @@ def staying_in(phases: Iterable[int]) -> Phases:
 
 @dataclass(frozen=True)
 class Row:
-    """Where a change applies, and what it leads to.
+    """The states in which a change applies, and its result.
 
-    `to`: the state then, None for the same one. `move`, `refresh`: for each phase in which it applies, the
-    phase then. `given`: what else is true of the draft.
+    `to`: the next state, None for the same one. `move`, `refresh`: for each phase in which it applies, the
+    next phase. `given`: further facts of the draft.
     """
 
     change: Change

@@ -238,7 +238,7 @@ async def test_more_calls_than_are_set_up_get_503_and_the_others_go_on(
     assert [(await caller.response(invite)).status for invite in taken] == [200, 200]
     again = caller.invite()
     caller.send(again, edge.sip)
-    assert (await caller.response(again)).status == 200  # answered calls take no place
+    assert (await caller.response(again)).status == 200  # answered calls take none of the set-up window
 
 
 async def test_media_on_the_last_port_have_no_rtcp_and_are_served(

@@ -29,12 +29,12 @@ def map_of(*listed: registry.Relay) -> RelayMap:
 @pytest.mark.parametrize(
     ("used", "silent", "expected"),
     [
-        ({A}, set(), C),  # the first that is elsewhere, before the one beside it
+        ({A}, set(), C),  # the first on another node, before one on the same node
         ({A, B}, set(), C),
         ({A, B}, {C}, D),
-        ({A, B}, {C, D}, None),  # one beside them tells nothing more
+        ({A, B}, {C, D}, None),  # a relay on the same node proves nothing more
         ({A}, {C, D}, B),
-        ({A, C}, set(), None),  # on two nodes already
+        ({A, C}, set(), None),  # the silent relays are on two nodes already
         (set(), set(), None),
     ],
 )

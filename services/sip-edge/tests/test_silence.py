@@ -53,7 +53,7 @@ def test_a_dead_relay_beside_one_that_answers_is_left_within_a_second() -> None:
 
 
 def test_a_dead_relay_is_left_within_a_second_beside_one_heard_once_a_ping() -> None:
-    """Between two pings the live one is not heard either; that it is heard again clears none."""
+    """Between two pings the live relay is silent too; its next ping clears no other relay."""
     edge = Edge("a", "b")
     for turn in range(1, 18):
         if edge.turn(heard="b" if turn % 4 == 0 else ""):
@@ -136,7 +136,7 @@ def test_a_relay_that_answers_every_other_ping_is_never_left(
 
 
 @settings(max_examples=40)
-@example(0.375, [0.0, 0.35])  # nobody is suspect when the pause ends, so nothing is forgiven
+@example(0.375, [0.0, 0.35])  # no relay is suspect when the pause ends, so no silence is cleared
 @given(
     st.floats(0.05, SHARED_FACTOR * LIMIT_S - 0.5),
     st.lists(st.floats(0, SUSPECT_AFTER_S - TURN_S), min_size=2, max_size=6),
@@ -166,7 +166,7 @@ def test_a_dead_relay_is_always_left_in_bounded_listening(
 
 
 def test_a_dead_relay_is_left_though_the_others_come_and_go() -> None:
-    """Each return of another clears the shared silence, not what was counted while others were heard."""
+    """A relay that returns clears the silence that all shared, not that counted while others were heard."""
     edge = Edge("a", "b")
     for _ in range(4):
         if edge.run(0.3, heard="b") or edge.run(0.6):

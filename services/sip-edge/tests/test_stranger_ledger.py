@@ -214,7 +214,7 @@ def test_the_sources_heard_last_are_those_remembered() -> None:
 
 @given(st.lists(st.floats(0, 1), max_size=200))
 def test_a_budget_is_exact(pauses: list[float]) -> None:
-    """The oracle counts all times of the last period."""
+    """The budget allows as many as an oracle that counts all times of the last period."""
     budget, now, kept = SourceBudget(count=5, period_s=2.0, most_sources=1), 0.0, list[float]()
     for pause in pauses:
         now += pause

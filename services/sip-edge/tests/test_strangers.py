@@ -65,7 +65,7 @@ def dropped() -> float:
 
 
 async def get_banned(edge: TestEdge, caller: Caller) -> None:
-    """Send what bans a stranger."""
+    """Send messages until the stranger is banned."""
     for _ in range(40):
         caller.send(caller.request("REGISTER"), edge.sip)
     await edge.until(lambda: is_banned(edge, caller.host))
@@ -80,7 +80,7 @@ async def final(caller: Caller, edge: TestEdge, request: SipRequest) -> SipRespo
 
 
 async def is_silent(edge: TestEdge, caller: Caller, request: SipRequest) -> bool:
-    """Tell whether a request is dropped: datagrams are read in order, and a later one of an exempt source
+    """Return whether a request is dropped: datagrams are read in order, and a later one of an exempt source
     gets a response.
     """
     other = await Caller.open()
@@ -98,14 +98,14 @@ async def test_a_source_of_no_trunk_is_refused_once_with_no_window_no_record_and
 ) -> None:
     use_trunks(edge, CARRIER)
     window = edge.app.intake._entry._window
-    window._in_hand = window.size  # full: a further call gets 503
+    window._in_hand = window.size  # the window is full: a further call gets 503
     redis.stop()  # a call that needs Redis gets 503
     invite = stranger.invite()
     refusal = await final(stranger, edge, invite)
     assert (refusal.status, refusal.reason) == (403, "No Trunk For This Source")
     again = await final(stranger, edge, invite)
     assert again.to.tag == refusal.to.tag
-    assert {one.status for one in stranger.responses} == {403}  # and no 100
+    assert {one.status for one in stranger.responses} == {403}  # not even a 100
     assert not edge.app.records.owned
     assert edge.app.sip._layer.live_transactions == 0
 
@@ -200,7 +200,8 @@ async def test_tags_that_no_edge_made_take_nothing_from_the_calls_of_a_banned_so
     call = await CallerDialog.established(stranger, edge.sip)
     await other.until(lambda: len(other.app.edges.live) == 1)
     await get_banned(other, stranger)
-    await other.until(lambda: other.app.authentication._known_key is not None)  # the last key to be learnt
+    # this key is the last that the other edge learns
+    await other.until(lambda: other.app.authentication._known_key is not None)
     forged = serialize(call.next("INFO")).replace(call.call_id.encode(), call.call_id[::-1].encode())
     for _ in range(100):
         stranger.send(forged, other.sip)

@@ -42,7 +42,7 @@ def port_of(request: SipRequest) -> int:
 
 
 async def is_refreshed(edge: TestEdge, call: CallerDialog, within_s: float = 10.0) -> None:
-    """Tell whether the caller has the Contact of `edge` and no refresh is under way."""
+    """Return whether the caller has the Contact of `edge` and no refresh is under way."""
 
     def holds() -> bool:
         record = copy_of(edge, call)

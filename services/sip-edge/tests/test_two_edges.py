@@ -53,7 +53,7 @@ async def ringing(relay: FakeRelay, caller: Caller, a: TestEdge) -> tuple[SipReq
     return invite, CallerDialog(caller, invite, await caller.response(invite, 180))
 
 
-# ---- the first edge lives
+# ---- the first edge is alive
 
 
 async def test_an_ack_to_the_other_edge_reaches_the_owner(a: TestEdge, b: TestEdge, caller: Caller) -> None:
@@ -180,9 +180,7 @@ async def test_the_answer_to_a_request_of_ours_may_come_to_the_other_edge(
 async def test_an_end_reported_to_the_wrong_edge_is_served_all_the_same(
     a: TestEdge, b: TestEdge, relay: FakeRelay, caller: Caller
 ) -> None:
-    """A relay that takes any command for a change of owner sends its events to the edge that sent
-    the last.
-    """
+    """A relay may take any command for a change of owner, and send events to the edge of the last command."""
     call = await established(caller, a)
     event = relay_api.MediaEvent(call_id=call.call_id, bot_hangup=relay_api.BotHangup(reason="done"))
     await b.app.events.handle(Identity(relay.name, relay.incarnation), event)
@@ -281,7 +279,7 @@ async def test_a_ringing_call_is_answered_by_the_edge_that_claims_it(
 
 
 async def test_an_edge_claims_a_call_once(a: TestEdge, b: TestEdge, caller: Caller) -> None:
-    """Two of its tasks may find the same call of a dead edge."""
+    """Two tasks of the edge may find the same call of a dead edge."""
     call = await established(caller, a)
     taken = await record(b, call.call_id)
     assert await b.app.records.claim(taken) is not None
@@ -300,7 +298,7 @@ async def test_a_frozen_edge_that_wakes_does_nothing_about_a_call_that_was_claim
     assert claimed is not None
     live = b.app.resumption.take_up(claimed)
     await b.app.resumption.go_on(live, claimed)
-    # A's timers still run: what they start finds another owner in the record.
+    # A's timers still run: their work finds another owner in the record.
     stale = a.app.records.copy_of(call.call_id)
     assert stale is not None
     await a.app.deadlines.obey(stale)

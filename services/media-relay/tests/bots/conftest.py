@@ -155,7 +155,7 @@ class Relay:
         self.rest = self.bridge.uplink(block, TICK)
 
     async def converse(self, handles: Iterable[int], frames: int = 20) -> None:
-        """Echo check: what each says comes back byte for byte, frame by frame."""
+        """Check the echo: each frame of each caller comes back byte for byte."""
         for _ in range(frames):
             said = {handle: frame_of(handle * 1000 + self._seq) for handle in handles}
             before = {handle: len(self.sessions.said[handle]) for handle in said}

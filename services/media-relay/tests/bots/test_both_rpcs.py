@@ -220,4 +220,4 @@ async def test_the_log_of_a_trunk_names_the_bots_instance_as_the_bots(relay, bot
         await relay.sessions.told_of("ready", 1)
     (line,) = [log for log in logs if log["event"] == "trunk_opened"]
     assert (line["bot"], line["bot_instance"]) == (bot.address, "bot-7")
-    assert "instance" not in line  # that is the relay's own, in each of its lines
+    assert "instance" not in line  # `instance` is the relay's own, in all its log lines

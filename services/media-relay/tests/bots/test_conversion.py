@@ -103,7 +103,7 @@ async def test_frame_lengths_that_the_relay_does_not_send_are_refused(relay):
 
 
 async def test_a_caller_that_changes_its_codec_is_heard_on_in_the_bots_format(relay, sdk_bots):
-    """By the bot as by the caller: only the bridge knows of the change."""
+    """Bot and caller both hear on in their formats: only the bridge knows of the change."""
 
     async def echo(call: Call) -> None:
         async for frame in call.audio():

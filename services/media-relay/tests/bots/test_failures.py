@@ -61,7 +61,7 @@ async def test_a_bot_that_restarts_is_attached_again_and_told_that_it_resumes(re
         await relay.sessions.told_of("ready", handle)
     await bot.die()
     await relay.sessions.told_of("lost", 1)
-    relay.speak({1: bytes(FRAME)})  # goes nowhere, harms nothing
+    relay.speak({1: bytes(FRAME)})  # lost, without harm
     relay.bridge.send_digit(1, "9", end=True)
     await bot.start()
     for handle in (1, 2):
@@ -207,7 +207,7 @@ async def test_a_server_without_the_service_fails_at_once(relay, bots):
 
 
 async def test_a_declared_bot_whose_workers_are_busy_is_not_answered_into_silence(relay, old_bots):
-    """Once its bots have declared themselves, the eleventh waits for metadata and fails before ready."""
+    """A bot that once sent `sipgw-features` is ready when it sends metadata; its busy workers send none."""
 
     def declared(bot, events, context):
         context.send_initial_metadata((("sipgw-features", "clear"),))

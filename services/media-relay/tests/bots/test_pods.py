@@ -1,4 +1,4 @@
-"""Several pods behind one name: spread, failed over, preferred, full."""
+"""Several pods behind one name: calls are spread, fail over, prefer a pod and avoid full pods."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Pods that can't be reached: one attempt at a time for all calls, until one is there again."""
+"""Unreachable pods: the relay makes one attempt at a time for all calls, until a pod is back."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -102,7 +102,7 @@ async def test_the_reason_of_a_failed_connection_is_told(relay):
 
 
 class Refusing(voicebot_pb2_grpc.VoiceBotServicer):
-    """Takes no call."""
+    """A bot that refuses every call."""
 
     async def Trunk(self, request_iterator, context):
         await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "full")

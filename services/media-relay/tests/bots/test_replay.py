@@ -1,4 +1,4 @@
-"""A bot that was away is told what its callers said and pressed meanwhile, in order and marked."""
+"""A bot that was away gets the speech and keys that it missed, in order and marked as replayed."""
 
 import asyncio
 from collections.abc import Callable
@@ -26,7 +26,7 @@ REPLAY, CONCEALED = pb.AudioBatch.REPLAY, pb.AudioBatch.CONCEALED
 
 
 class Noting(voicebot_pb2_grpc.VoiceBotServicer):
-    """Takes every call and notes what it is told: (kind, value) in order, with a count for tests to await."""
+    """A bot that takes every call and notes its events as (kind, value), with a count for tests to await."""
 
     def __init__(self, features: str = "replay,resume") -> None:
         self.features = features
@@ -100,7 +100,7 @@ def say(relay, frames: int) -> None:
 
 
 async def lose(relay, bots, servicer, protocol, **facts: object):
-    """A call whose bot dies after ten frames."""
+    """Open a call and let its bot die after ten frames."""
     bot = await bots(servicer)
     relay.open(1, bot.address, protocol=protocol, resume_token="token", **facts)
     await relay.sessions.told_of("ready", 1)

@@ -56,7 +56,7 @@ def facts(protocol: BotProtocol, epoch: int, address: str = "") -> dict[str, obj
 
 
 async def goes_on(relay, handle: int) -> None:
-    """The caller's audio comes back after the speech that the bot repeats."""
+    """Check that the caller's audio comes back after the speech that the bot repeats."""
     relay._seq += 100
     for number in range(10):
         frame = bytes([number + 1]) * FRAME

@@ -7,7 +7,7 @@ from sipgw.media_relay.bots.retry_pace import LEAST_S, MOST_S, RetryPace
 
 
 def attempts_until(away_s: float) -> list[float]:
-    """The times of the attempts at a pod that is away for so long, the last of which reaches it."""
+    """Return the times of all attempts at a pod that is away for so long; the last attempt reaches it."""
     pace = RetryPace()
     times = [0.0]
     while times[-1] < away_s:

@@ -1,4 +1,4 @@
-"""A bot's messages and status are read, whatever grpc.aio makes of failed writes."""
+"""A bot's messages and status are read even when grpc.aio fails writes at the end of the stream."""
 
 import grpc
 import grpc.aio
@@ -8,8 +8,8 @@ from sipgw.api import voicebot_pb2 as pb
 from sipgw.api import voicebot_pb2_grpc
 from sipgw.media_relay.streams.rpc import BidiCall
 
-STREAMS = 100  # of which some 40 read INTERNAL when the first status that comes is believed
-SAID = 50  # messages before the end
+STREAMS = 100  # some 40 of them would end with INTERNAL if the first status were believed
+SAID = 50  # messages before the end of the stream
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED])

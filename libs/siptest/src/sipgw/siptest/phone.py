@@ -198,7 +198,7 @@ class SipPhone:
         self.calls.append(call)
         return call
 
-    # ---- what comes in -------------------------------------------------------------------------------------
+    # ---- incoming messages ------------------------------------------------------------------------------
 
     def _on_event(self, event: TransactionEvent) -> None:
         match event:

@@ -87,7 +87,7 @@ class RtpSender:
         return self._sample + queued
 
     def send_digits(self, digits: str, *, duration_ms: int, gap_ms: int) -> None:
-        """Press keys, one after the other, in place of audio. Raises ValueError for what is no key."""
+        """Press keys, one after the other, in place of audio. Raises ValueError for another character."""
         keys = DtmfSender(
             digits,
             clock_rate_hz=self._format.rate_hz,

@@ -44,7 +44,7 @@ async def join(placements: Placements, *registrations: RelayRegistration) -> Non
 
 
 async def placed_on(placements: Placements, call_id: str, units: int = 1, avoid: Sequence[str] = ()) -> str:
-    """Reserve room for a call; return its relay, or why there is none."""
+    """Reserve room for a call; return its relay, or the reason for none."""
     outcome = await placements.reserve(call_id, units, avoid)
     return outcome.registration.relay.name if isinstance(outcome, Placed) else outcome.reason
 
@@ -58,6 +58,6 @@ async def free_units(placements: Placements, name: str) -> int:
 
 
 async def lapse(store: Store, registration: RelayRegistration) -> None:
-    """Do to the leases what three seconds without a heartbeat do."""
+    """Let the leases expire, as three seconds without a heartbeat would."""
     key = f"{registration.relay.name}/{registration.relay.incarnation}"
     await store.command("HSET", f"sipgw:{{relays}}:relay:{key}", "lease", 1)

@@ -1,4 +1,4 @@
-"""Established calls, and what their edge knows of them."""
+"""Established calls, and their edge's record of them."""
 
 from typing import Any
 
