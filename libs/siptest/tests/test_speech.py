@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 
 from sipgw.siptest.speech import speech_like
@@ -25,6 +27,17 @@ def test_its_energy_is_in_the_telephone_band() -> None:
     spectrum = np.abs(np.fft.rfft(speech_like(4.0).astype(float))) ** 2
     frequency = np.fft.rfftfreq(32000, 1 / 8000)
     assert spectrum[(frequency > 80) & (frequency < 3500)].sum() > 0.97 * spectrum.sum()
+
+
+def test_its_cost_grows_with_its_length_and_not_with_the_square() -> None:
+    """By CPU time; ten times the length would cost a hundred times as much by the square."""
+
+    def cpu_s(duration_s: float) -> float:
+        began = time.process_time()
+        speech_like(duration_s)
+        return time.process_time() - began
+
+    assert cpu_s(30.0) < 25 * min(cpu_s(3.0) for _ in range(3))
 
 
 def test_too_short_for_a_syllable_is_silence() -> None:

@@ -1,6 +1,6 @@
 """Audio with the time at which each of its packets was sent or arrived."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -53,6 +53,17 @@ class TrackOrder:
     def __init__(self, track: AudioTrack) -> None:
         self.packets = sorted(track.packets, key=lambda p: p.first_sample)
         self._starts = [p.first_sample for p in self.packets]
+        self._at_s = np.array([p.at_s for p in self.packets])
+
+    def within(self, first: int, end: int) -> list[TrackPacket]:
+        """Return the packets whose samples all lie from `first` to before `end`."""
+        begun = self.packets[bisect_left(self._starts, first) : bisect_left(self._starts, end)]
+        return [p for p in begun if p.first_sample + len(p.samples) <= end]
+
+    def between(self, from_s: float, to_s: float) -> list[TrackPacket]:
+        """Return the packets of a time span, by position."""
+        inside = np.flatnonzero((self._at_s >= from_s) & (self._at_s <= to_s))
+        return [self.packets[index] for index in inside.tolist()]
 
     def packet_of(self, sample: int) -> TrackPacket | None:
         """Return the packet that carried `sample`; None for a gap."""

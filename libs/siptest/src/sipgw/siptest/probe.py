@@ -92,11 +92,7 @@ def echo_latencies(
         needle = sent_samples[start : start + window]
         if _rms(needle) < _LEAST_RMS:
             continue
-        packets = [
-            p
-            for p in order.packets
-            if start <= p.first_sample and p.first_sample + len(p.samples) <= start + window
-        ]
+        packets = order.within(start, start + window)
         if not packets:
             continue
         # The window may begin in a pause, before its first packet.
@@ -112,7 +108,7 @@ def echo_latencies(
 
 def _span_in(order: TrackOrder, from_s: float, to_s: float) -> tuple[int, int]:
     """Return the stretch of a track that arrived in a time span, as sample positions."""
-    inside = [p for p in order.packets if from_s <= p.at_s <= to_s]
+    inside = order.between(from_s, to_s)
     if not inside:
         return 0, 0
     return inside[0].first_sample, max(p.first_sample + len(p.samples) for p in inside)
