@@ -30,6 +30,8 @@ async def run(up: Up, step: Step) -> str:
     port = up.sip[0][1]
     command = step.command.replace(".venv/bin", str(Path(sys.executable).parent)).replace(":5060", f":{port}")
     command = command.replace("pgrep -nf", f"pgrep -P {up.pid} -nf")  # another gateway's are not ours to kill
+    # A relay without a processor takes no call, and says 503: on a busy machine the caller tries again.
+    command = command.replace("sipgw call ", f"sipgw call --patience {patient(10) - 10:.0f} ")
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *("timeout", f"{patient(60):.0f}", "bash", "-euo", "pipefail", "-c", command),
@@ -52,34 +54,18 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 @pytest.mark.parametrize(
     "name", ["add-a-trunk", "route-a-number", "drain-a-relay", "two-edges", "external-redis"]
 )
-async def test_a_how_to_works_on_a_laptop(redis: RedisServer, tmp_path: Path, name: str) -> None:
-    """A page shows the output of an idle laptop, so on a busy one it is followed up to three times."""
-    for last in (False, False, True):
-        try:
-            await follow(HowTo.read(name), redis, tmp_path)
-        except AssertionError:
-            if last or patient(1.0) == 1.0:
-                raise
-        else:
-            return
-
-
-async def follow(how_to: HowTo, redis: RedisServer, directory: Path) -> None:
-    """Do what its page says, and compare the output with what it shows."""
-    how_to.write(directory)
+async def test_a_how_to_works_on_a_laptop(redis: RedisServer, up: Up, name: str) -> None:
+    how_to = HowTo.read(name)
+    how_to.write(up.directory)
     start, *rest = how_to.steps_of(SECTION)
     assert start.command.startswith(UP)
     command = start.command.removeprefix(UP).replace("--sip-port 5060", "")
     options = shlex.split(command.replace("redis://redis.example.net:6379/0", redis.url))
-    up = Up(directory)
-    try:
-        await up.start(*(str(directory / one) if one.endswith(".yaml") else one for one in options))
-        assert rest
-        for step in rest:
-            step.check(await run(up, step))
-        assert has_keys(redis) == ("--redis" in start.command)
-    finally:
-        await up.aclose()
+    await up.start(*(str(up.directory / one) if one.endswith(".yaml") else one for one in options))
+    assert rest
+    for step in rest:
+        step.check(await run(up, step))
+    assert has_keys(redis) == ("--redis" in start.command)
 
 
 async def test_the_environment_names_a_redis_as_the_option_does(redis: RedisServer, up: Up) -> None:

@@ -1,8 +1,8 @@
 """A how-to as a test runs it: its files, its commands in order, and the output that it shows.
 
 A `yaml` block that begins with `# name.yaml` is that file. A `sh` block is run as it stands; one that begins
-with `sipgw up` is left running. A `text` block right after a command shows lines of its output: spaces don't
-matter, "…" is anything.
+with `sipgw up` is left running. A `text` block right after a command shows lines of its output, each of them
+another line: spaces don't matter, "…" is anything.
 """
 
 import re
@@ -24,11 +24,13 @@ class Step:
     shown: tuple[str, ...]
 
     def check(self, output: str) -> None:
-        """Check that every line shown is in the output."""
+        """Check that every line shown is in the output, each as a line of its own."""
         printed = [" ".join(line.split()) for line in output.splitlines()]
         for line in self.shown:
             pattern = ".*".join(re.escape(part.strip()) for part in " ".join(line.split()).split("…"))
-            assert any(re.search(pattern, one) for one in printed), f"no {line!r} in:\n{output}"
+            found = next((one for one in printed if re.search(pattern, one)), None)
+            assert found is not None, f"no {line!r} in:\n{output}"
+            printed.remove(found)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sipgw.siptest import SipPhone, speech_like
+from sipgw.siptest import EndedBy, SipPhone, speech_like
 from sipgw.siptest.load import CallPlan, place_call, place_calls, summarise_calls
 
 
@@ -83,3 +83,47 @@ async def test_many_calls_are_summed_up(bob: SipPhone) -> None:
     assert summary.failures == {}
     assert summary.answer_p99_ms is not None
     assert summary.packets_received > 0
+
+
+async def test_a_call_that_is_stopped_is_hung_up_and_measured(bob: SipPhone) -> None:
+    stop = asyncio.Event()
+    told: list[str] = []
+    plan = CallPlan(bob.uri, speech_like(0.2), "123456789", duration_s=60.0)
+    async with await SipPhone.open() as phone:
+        calling = asyncio.create_task(place_call(phone, plan, told.append, stop=stop))
+        answered = (await bob.incoming()).answer()
+        await answered.heard("1")
+        stop.set()
+        assert (await answered.ended()).by is EndedBy.PEER
+        outcome = await calling
+    assert outcome.failure is None
+    assert outcome.statistics.packets_received > 0
+    assert told[-1] == "BYE"
+
+
+async def test_a_call_that_is_stopped_before_the_answer_is_cancelled(bob: SipPhone) -> None:
+    stop = asyncio.Event()
+    told: list[str] = []
+    async with await SipPhone.open() as phone:
+        plan = CallPlan(bob.uri, speech_like(0.2), patience_s=60.0)
+        calling = asyncio.create_task(place_call(phone, plan, told.append, stop=stop))
+        ringing = await bob.incoming()
+        ringing.ring()
+        stop.set()
+        outcome = await calling
+    assert outcome.failure == "hung up before the answer"
+    assert told[-1] == "CANCEL"
+    assert ringing.is_cancelled
+
+
+async def test_after_the_stop_no_call_is_begun_and_each_that_was_is_hung_up(bob: SipPhone) -> None:
+    answering = asyncio.create_task(answer_all(bob))
+    stop = asyncio.Event()
+    plan = CallPlan(bob.uri, speech_like(0.2), duration_s=60.0)
+    async with await SipPhone.open() as phone:
+        outcomes = await place_calls(
+            phone, plan, calls=1000, per_second=4, tell=lambda _: stop.set(), stop=stop
+        )
+    answering.cancel()
+    assert len(outcomes) == len(bob.calls) == 4
+    assert all(call.has_ended for call in bob.calls)

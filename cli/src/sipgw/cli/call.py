@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +13,10 @@ from sipgw.cli.problems import FAILED, MISUSED, give_up
 
 if TYPE_CHECKING:
     from sipgw.siptest.load import CallOutcome, CallPlan
+    from sipgw.siptest.media import Audio
 
 _SPEECH_S = 5.0
+_MADE_S = 30.0
 
 
 def call(
@@ -35,14 +38,17 @@ def call(
     ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
 ) -> None:
-    """Call a SIP address: speak, press keys, listen, hang up. Exit status 0: answered, with audio back."""
+    """Call a SIP address: speak, press keys, listen, hang up. Exit status 0: answered, with audio back.
+
+    Ctrl-C or SIGTERM hangs up at once, and the result is shown; a second one ends the command.
+    """
     from sipgw.audio.errors import WavError
-    from sipgw.siptest import Login, NoRoute, SipTestError, speech_like
+    from sipgw.siptest import Login, NoRoute, SipTestError
     from sipgw.siptest.audio_file import read_speech
     from sipgw.siptest.load import CallPlan
 
     try:
-        speech = read_speech(wav) if wav is not None else speech_like(duration or _SPEECH_S)
+        speech = read_speech(wav) if wav is not None else _speech(duration or _SPEECH_S)
     except (OSError, WavError) as error:
         give_up(f"{wav}: {error}", status=MISUSED)
     login = Login(user, password) if user is not None else None
@@ -56,12 +62,22 @@ def call(
     except (SipTestError, ValueError) as error:
         give_up(error)
     if as_json:
-        print(json.dumps(_as_object(outcomes)))
+        print(json.dumps(_as_object(outcomes, is_one=calls == 1)))
     elif calls == 1:
         _tell_one(outcomes[0])
     else:
         _tell_many(outcomes)
     raise SystemExit(FAILED if any(outcome.failure for outcome in outcomes) else 0)
+
+
+def _speech(duration_s: float) -> "Audio":
+    """Make so much speech-like audio; a long one repeats, so that it is made in no time."""
+    import numpy as np
+
+    from sipgw.siptest import speech_like
+
+    made = speech_like(min(duration_s, _MADE_S))
+    return np.resize(made, round(len(made) * max(1.0, duration_s / _MADE_S)))
 
 
 async def _call(plan: "CallPlan", calls: int, rate: float, *, quiet: bool) -> "list[CallOutcome]":
@@ -75,10 +91,31 @@ async def _call(plan: "CallPlan", calls: int, rate: float, *, quiet: bool) -> "l
             print(line, flush=True)
 
     host = local_address_towards(destination_of(parse_uri(plan.uri)))
+    stop = asyncio.Event()
+    _set_at_signal(stop)
     async with await SipPhone.open(host, user="sipgw") as phone:
         if calls == 1:
-            return [await place_call(phone, plan, tell)]
-        return await place_calls(phone, plan, calls=calls, per_second=rate, tell=tell)
+            return [await place_call(phone, plan, tell, stop=stop)]
+        return await place_calls(phone, plan, calls=calls, per_second=rate, tell=tell, stop=stop)
+
+
+def _set_at_signal(stop: asyncio.Event) -> None:
+    """Set the event at the first signal that asks for the end; let a second one end the process.
+
+    A signal that the process was started to ignore, for example by nohup, stays ignored.
+    """
+    loop = asyncio.get_running_loop()
+    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    heeded = [number for number in ending if signal.getsignal(number) is not signal.SIG_IGN]
+
+    def on_signal() -> None:
+        stop.set()
+        for number in heeded:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in heeded:
+        loop.add_signal_handler(number, on_signal)
 
 
 def _tell_one(outcome: "CallOutcome") -> None:
@@ -117,8 +154,8 @@ def _tell_many(outcomes: "list[CallOutcome]") -> None:
         print(f"echo latency p50 {summary.echo_p50_ms:.0f} ms, p99 {summary.echo_p99_ms:.0f} ms")
 
 
-def _as_object(outcomes: "list[CallOutcome]") -> dict[str, object]:
+def _as_object(outcomes: "list[CallOutcome]", *, is_one: bool) -> dict[str, object]:
     from sipgw.siptest.load import summarise_calls
 
     each = [asdict(outcome) for outcome in outcomes]
-    return each[0] if len(each) == 1 else {"summary": asdict(summarise_calls(outcomes)), "calls": each}
+    return each[0] if is_one else {"summary": asdict(summarise_calls(outcomes)), "calls": each}

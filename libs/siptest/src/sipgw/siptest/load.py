@@ -1,6 +1,7 @@
 """Planned calls, one or many at a rate: each talks, presses keys, listens and hangs up."""
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -67,22 +68,28 @@ class LoadSummary:
     echo_p99_ms: float | None = None
 
 
-async def place_call(phone: SipPhone, plan: CallPlan, tell: Tell = _silent) -> CallOutcome:
-    """Place one call from INVITE to end. Raises NoRoute; failures of the call are in the outcome."""
+async def place_call(
+    phone: SipPhone, plan: CallPlan, tell: Tell = _silent, *, stop: asyncio.Event | None = None
+) -> CallOutcome:
+    """Place one call from INVITE to end; hang up once `stop` is set.
+
+    Raises NoRoute; failures of the call are in the outcome.
+    """
     loop = asyncio.get_running_loop()
     patient_until_s = loop.time() + plan.patience_s
+    stop = stop or asyncio.Event()
     while True:
         call = phone.invite(plan.uri, audio=plan.audio, login=plan.login)
         try:
-            failure = await _talk(call, plan, tell)
+            failure = await _talk_until(stop, call, plan, tell)
         except SipTestError as error:
             failure = str(error)
             if not call.has_ended:
                 call.drop()
-            if _may_pass(call, error) and loop.time() < patient_until_s:
+            if _may_pass(call, error) and loop.time() < patient_until_s and not stop.is_set():
                 tell(f"{failure}; once more")
-                await asyncio.sleep(_ONCE_MORE_AFTER_S)
-                continue
+                if not await _is_set_within(_ONCE_MORE_AFTER_S, stop):
+                    continue
         break
     latency = await asyncio.to_thread(echo_latency, call.media)
     statistics = call.statistics()
@@ -94,6 +101,23 @@ async def place_call(phone: SipPhone, plan: CallPlan, tell: Tell = _silent) -> C
 def _may_pass(call: PhoneCall, error: SipTestError) -> bool:
     has_no_room = isinstance(error, CallRefused) and error.status == 503
     return has_no_room or (isinstance(error, CallTimedOut) and call.times.answered_s is None)
+
+
+async def _talk_until(stop: asyncio.Event, call: PhoneCall, plan: CallPlan, tell: Tell) -> str | None:
+    """Talk as planned, or hang up once `stop` is set; return why the call failed."""
+    talking = asyncio.create_task(_talk(call, plan, tell), name="talk")
+    stopping = asyncio.create_task(stop.wait(), name="wait for the stop")
+    try:
+        await asyncio.wait({talking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (talking, stopping):
+            task.cancel()
+        await asyncio.wait({talking, stopping})
+    if not talking.cancelled():
+        return talking.result()
+    tell("BYE" if call.is_answered else "CANCEL")
+    await call.hangup()
+    return None if call.times.answered_s is not None else "hung up before the answer"
 
 
 async def _talk(call: PhoneCall, plan: CallPlan, tell: Tell) -> str | None:
@@ -134,16 +158,31 @@ async def _wait(call: PhoneCall, seconds: float) -> None:
             return
 
 
+async def _is_set_within(seconds: float, event: asyncio.Event) -> bool:
+    """Wait so long, or until the event is set; return whether it is."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()
+
+
 async def place_calls(
-    phone: SipPhone, plan: CallPlan, *, calls: int, per_second: float, tell: Tell = _silent
+    phone: SipPhone,
+    plan: CallPlan,
+    *,
+    calls: int,
+    per_second: float,
+    tell: Tell = _silent,
+    stop: asyncio.Event | None = None,
 ) -> list[CallOutcome]:
-    """Place `calls` calls at an even rate, on one phone."""
+    """Place `calls` calls at an even rate, on one phone; once `stop` is set, hang up and begin no more."""
     loop = asyncio.get_running_loop()
     began = loop.time()
+    stop = stop or asyncio.Event()
     running: list[asyncio.Task[CallOutcome]] = []
     for index in range(calls):
-        await asyncio.sleep(began + index / per_second - loop.time())
-        running.append(asyncio.create_task(place_call(phone, plan), name=f"call {index}"))
+        if await _is_set_within(began + index / per_second - loop.time(), stop):
+            break
+        running.append(asyncio.create_task(place_call(phone, plan, stop=stop), name=f"call {index}"))
         if (index + 1) % max(1, round(per_second)) == 0:
             tell(f"{index + 1} of {calls} begun, {sum(task.done() for task in running)} ended")
     return list(await asyncio.gather(*running))
