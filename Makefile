@@ -73,8 +73,9 @@ test-system: setup redis sipp ## the tests that are too slow for daily work; CI 
 
 LOAD ?= 10
 TIMES ?= 20
-test-loaded: setup redis sipp ## tests again and again on a busy machine: make test-loaded ARGS="e2e/test_up.py" LOAD=10 TIMES=20
-	@$(BIN)/python testrun/loaded.py --load $(LOAD) --times $(TIMES) -- $(ARGS)
+COPIES ?= 1
+test-loaded: setup redis sipp ## tests again and again on a busy machine: make test-loaded ARGS="e2e/test_up.py" LOAD=10 TIMES=20 COPIES=1
+	@$(BIN)/python testrun/loaded.py --load $(LOAD) --times $(TIMES) --copies $(COPIES) -- $(ARGS)
 
 # SIPp is a system package: installed where that is possible, and its tests say so when they are skipped.
 sipp:
