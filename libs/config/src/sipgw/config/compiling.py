@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from sipgw.api.config.v1 import config_pb2 as pb
 from sipgw.config.bot_route import BotAudio, BotRoute, BotTarget, RouteMatch, StringMatch
 from sipgw.config.documents import Documents
-from sipgw.config.sealing import SealKey
+from sipgw.config.sealing import SealKey, seal_password
 from sipgw.config.secrets import Secrets
 from sipgw.config.sip_gateway import SipGateway
 from sipgw.config.sip_trunk import SipTrunk
@@ -46,11 +46,6 @@ def compile_config(
     )
 
 
-def unseal_password(trunk: pb.Trunk, seal_key: SealKey) -> bytes:
-    """Return the password of a trunk with ``digest``. Raises SealBroken."""
-    return seal_key.unseal(trunk.digest.sealed_password, _purpose(trunk.name))
-
-
 def _gateway(gateway: SipGateway, addresses: Mapping[str, str]) -> pb.GatewaySettings:
     spec = gateway.spec
     return pb.GatewaySettings(
@@ -83,7 +78,7 @@ def _trunk(trunk: SipTrunk, secrets: Secrets, seal_key: SealKey | None) -> pb.Tr
         if seal_key is None:
             raise ValueError(f"SipTrunk {name!r} has a password, and there is no key to seal it with")
         digest = spec.auth.digest
-        sealed = seal_key.seal(secrets.password(digest.secret_ref), _purpose(name))
+        sealed = seal_password(secrets.password(digest.secret_ref), name, seal_key)
         compiled.digest.CopyFrom(
             pb.DigestCredentials(
                 username=digest.username,
@@ -92,10 +87,6 @@ def _trunk(trunk: SipTrunk, secrets: Secrets, seal_key: SealKey | None) -> pb.Tr
             )
         )
     return compiled
-
-
-def _purpose(trunk_name: str) -> str:
-    return f"trunk {trunk_name} digest"
 
 
 def _route(route: BotRoute) -> pb.Route:

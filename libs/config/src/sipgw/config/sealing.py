@@ -12,6 +12,8 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from sipgw.api.config.v1 import config_pb2 as pb
+
 MIN_KEY_BYTES = 32
 _ID_BYTES, _NONCE_BYTES = 4, 12
 
@@ -54,6 +56,20 @@ class SealKey:
             return self._cipher.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], purpose.encode())
         except (InvalidTag, ValueError) as error:
             raise SealBroken("sealed for another purpose, or changed") from error
+
+
+def seal_password(password: bytes, trunk_name: str, seal_key: SealKey) -> bytes:
+    """Seal the password of a trunk with ``digest``."""
+    return seal_key.seal(password, _purpose(trunk_name))
+
+
+def unseal_password(trunk: pb.Trunk, seal_key: SealKey) -> bytes:
+    """Return the password of a trunk with ``digest``. Raises SealBroken."""
+    return seal_key.unseal(trunk.digest.sealed_password, _purpose(trunk.name))
+
+
+def _purpose(trunk_name: str) -> str:
+    return f"trunk {trunk_name} digest"
 
 
 def _derived(use: bytes, material: bytes) -> bytes:

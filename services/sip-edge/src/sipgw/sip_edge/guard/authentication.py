@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from sipgw.api.config.v1 import config_pb2 as config
-from sipgw.config.compiling import unseal_password
 from sipgw.config.matching import digest_trunks, match_digest_trunk, match_trunk
-from sipgw.config.sealing import SealBroken, SealKey
+from sipgw.config.sealing import SealBroken, SealKey, unseal_password
 from sipgw.runtime.telemetry.logs import get_logger
 from sipgw.sip import (
     Challenge,
