@@ -3,7 +3,7 @@
 python bench/impairments.py [--only loss] [--json out/impairments.json]
 
 The relay's real receiving side (receiver, jitter buffer, uplink) in virtual time, so nothing depends on the
-machine. Speech is espeak-ng's. `delay`: what is added to a good network's, at the median of the last seconds
+machine. espeak-ng makes the speech. `delay`: beyond that of a good network, at the median of the last seconds
 and at most. `concealed`: frames with the flag CONCEALED while the caller spoke. `lost`: of the samples of
 words after the first second; `words`: those of which more than a quarter was not heard. PESQ (MOS-LQO, 4.55
 at best) needs the package `pesq`, which a C compiler builds: .tools/bin/uv pip install pesq

@@ -12,7 +12,7 @@ in their place. `late packets` reached their caller more than 20 ms later than t
 `tick late` is the relay's latest tick, `floor's timer` how late the floor's was at most, `beyond` the
 difference. `other threads` is the relay's CPU beside that of the ticks' thread: gRPC's, and the writer of
 recordings. Calls are set up before any audio flows, so that the bench sees what is beyond the relay's own
-bound; `takes more` says whether it would then have taken another call. What it refused is told.
+bound; `takes more` says whether it would then have taken another call. Refused calls are listed.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def measure(bench: Bench, by_calls: dict[int, list[Series]], windows: int) -> It
 
 
 def machine() -> dict[str, Any]:
-    """Return on what this was measured."""
+    """Return a description of this machine."""
     models = [
         text.partition(":")[2].strip()
         for text in Path("/proc/cpuinfo").read_text().splitlines()

@@ -2,10 +2,10 @@
 
 python bench/recorder_cost.py [--calls 100,300,1000] [--seconds 6]
 
-All calls begin in the same tick, as after a stall. CPU is in cores; `of it the bench's` is what the tick's
-thread takes when nothing is recorded; `longest tick` is CPU of that thread alone, so that a busy machine does
-not show in it. `waiting`: the most items that waited for the writer, in the first half of the time and in the
-second; `--seconds 300` shows whether they grow.
+All calls begin in the same tick, as after a stall. CPU is in cores; `of it the bench's` is the CPU of the
+tick's thread when nothing is recorded; `longest tick` is CPU of that thread alone, so that a busy machine
+does not show in it. `waiting`: the most items that waited for the writer, in the first half of the time and
+in the second; `--seconds 300` shows whether they grow.
 """
 
 import argparse

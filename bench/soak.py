@@ -149,7 +149,7 @@ class Population:
         await asyncio.wait_for(self._link.wait_connected(), READY_S)
 
     async def run_caller(self, row: int, until_s: float) -> None:
-        """Call again and again. The first call is somewhere in its life, so that ends are spread."""
+        """Call again and again. The first call lasts a random part of a life, so that ends are spread."""
         low, high = self.lives_s
         await asyncio.sleep(random.uniform(0, low))
         life_s = random.uniform(0, high)
@@ -179,7 +179,7 @@ class Population:
         await asyncio.sleep(life_s)
         self.live -= 1
         self.callers.order(row, 0)
-        with contextlib.suppress(RelayUnreachable):  # it then still holds the call, which the end shows
+        with contextlib.suppress(RelayUnreachable):  # the check at the end finds a call that is left
             await self._link.release(call_id, generation=2, owner_epoch=1, reason="over")
 
     async def aclose(self) -> None:
@@ -216,7 +216,7 @@ class Watch:
         self._cpu_s = sum(self._process.cpu_times()[:2])
 
     async def sample(self) -> Sample:
-        fds = self._process.num_fds()  # before our own connection is one of them
+        fds = self._process.num_fds()  # before our own connection counts
         counted = await asyncio.to_thread(read_metrics, self._admin)
         now_s, cpu_s = time.monotonic(), sum(self._process.cpu_times()[:2])
         core = (cpu_s - self._cpu_s) / max(now_s - self._at_s, 0.001)
@@ -259,7 +259,7 @@ def row_of(samples: list[Sample]) -> str:
 
 
 def growth_of(samples: list[Sample]) -> float:
-    """Return how much the memory grew from the first to the last fifth of what follows the settling."""
+    """Return the growth of memory from the first to the last fifth of the time after settling."""
     length_s = samples[-1].at_s
     settled = [one for one in samples if one.at_s >= min(SETTLE_S, length_s / 3)]
     fifth = max(1, len(settled) // 5)
@@ -363,7 +363,7 @@ def main() -> None:
     parser.add_argument("--json", default="", help="a file for all samples")
     arguments = parser.parse_args()
     configure_logging("bench", level="error")
-    pairs = arguments.calls * 2 + 50  # those of ended calls rest
+    pairs = arguments.calls * 2 + 50  # ports of ended calls rest
     first = free_range(2 * pairs)
     with contextlib.ExitStack() as stack:
         bot = "builtin:echo"

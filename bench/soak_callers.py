@@ -67,7 +67,7 @@ class Callers:
         self.is_talking[row] = False
 
     def speak(self, begin: int, end: int) -> None:
-        """Send what is due between two counts of packets, counted over all callers in turn."""
+        """Send the packets that are due between two counts, counted over all callers in turn."""
         while begin < end:
             first = begin % self.count
             last = min(self.count, first + end - begin)

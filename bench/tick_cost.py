@@ -3,7 +3,7 @@
 python bench/tick_cost.py [--calls 20,200,500,1000] [--recorded]
 
 Time passes as told, so that the figures hold on a busy machine too: `core` is the CPU of a tick over the 5 ms
-that it has. Callers send PCMU over loopback from this process; what they take is not counted. The relay
+that it has. Callers send PCMU over loopback from this process; their CPU is not counted. The relay
 echoes. The kit of the relay's tests, of the checkout whose packages run, sets up the calls.
 """
 

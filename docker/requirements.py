@@ -48,7 +48,7 @@ def resolve(uv: str, target: str, known: dict[str, Path]) -> dict[str, str]:
 
 
 def the_builder(uv: str) -> str:
-    """Return the pins of what the builder stages use: uv itself, and the compiler of the kernels."""
+    """Return the pins of the builder stages' tools: uv itself, and the compiler of the kernels."""
     version = subprocess.run([uv, "--version"], check=True, capture_output=True, text=True).stdout.split()[1]
     command = [uv, "pip", "compile", "--quiet", "--universal", "--no-header", "--no-annotate", "-"]
     command += ["--python-version", "3.11", "--generate-hashes", "--no-emit-index-url"]

@@ -26,7 +26,7 @@ _AFTER_MS: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame as the bot gets it."""
+    """A frame of audio that the bot gets."""
 
     at_ms: int
     seq: int
@@ -35,7 +35,7 @@ class Frame:
 
 
 class Bots:
-    """A stage that takes all rows and keeps their frames."""
+    """A stage that takes the frames of all rows and keeps them."""
 
     def __init__(self, rows: int) -> None:
         self.frames: list[list[Frame]] = [[] for _ in range(rows)]
@@ -54,7 +54,7 @@ class Bots:
 
 
 class Listener:
-    """Hears of no keys and no RTCP: callers send none."""
+    """Ignores keys and RTCP: callers send none."""
 
     def on_event_packet(self, row: int, packet: RtpPacket) -> None:
         """Ignore a key."""
@@ -91,7 +91,7 @@ def run(calls: Sequence[Packets]) -> list[list[Frame]]:
 
 
 def _receive(waiting: list[Packets], now_ms: int, datagrams: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
-    """Write each row's next packet that has come; return the lengths, 0 where none has."""
+    """Write each row's next packet that has arrived; return the lengths, 0 for rows without a packet."""
     lengths = np.zeros(len(waiting), np.int32)
     for row, packets in enumerate(waiting):
         if packets and packets[-1].at_ms <= now_ms:

@@ -1,4 +1,4 @@
-"""Networks and phones that harm a caller's RTP: each turns even packets into what reaches the relay."""
+"""Networks and phones that harm a caller's RTP: each turns even packets into those that reach the relay."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ def lose(share: float) -> Impairment:
 
 
 def delay_some(every: int, late_ms: Callable[[], float]) -> Impairment:
-    """Let every so many-th packet be late, so that others overtake it."""
+    """Delay one packet in so many, so that others overtake it."""
     return lambda packets: [
         replace(each, at_ms=each.at_ms + (late_ms() if number % every == every // 2 else 0.0))
         for number, each in enumerate(packets)
@@ -81,7 +81,7 @@ def jitter(most_ms: float, *, keeps_order: bool) -> Impairment:
 
 
 def swap_neighbours(packets: Packets) -> Packets:
-    """Let every second packet come after its follower."""
+    """Swap each second packet with the next."""
     return [
         replace(each, at_ms=each.at_ms + (PACKET_MS + 1 if number % 2 else 0))
         for number, each in enumerate(packets)
@@ -147,7 +147,7 @@ def drift(ppm: float) -> Impairment:
 
 
 def chain(*impairments: Impairment) -> Impairment:
-    """Impair by several, one after the other."""
+    """Apply several impairments, one after the other."""
 
     def impair(packets: Packets) -> Packets:
         for each in impairments:

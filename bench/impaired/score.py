@@ -1,4 +1,4 @@
-"""Score the speech that the bot heard: which samples came, how late, and how they sound (PESQ)."""
+"""Score the speech that the bot heard: samples that arrived, their delay, and their sound (PESQ)."""
 
 import importlib
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ _FADE: Final = 80
 """Bytes before a piece that count as heard with it: after a hole audio is faded in."""
 _WORD_LOST: Final = 0.25
 _FROM_S: Final = 1.0
-"""Audio lost before that, while a buffer learns, is counted apart."""
+"""Audio lost before this time, while a buffer learns, is counted apart."""
 _SETTLED_S: Final = 4.0
 
 
@@ -39,7 +39,7 @@ class Score:
 
 
 class Listener:
-    """Knows a speech by heart."""
+    """Recognises pieces of a known speech."""
 
     def __init__(self, speech: Speech) -> None:
         self._speech = speech
@@ -53,12 +53,12 @@ class Listener:
         self._known = np.ones(len(said), np.bool_)
 
     def take_as_good(self, frames: Sequence[Frame]) -> None:
-        """Take a delay as none, and what is recognised as all that can be: silence is like silence."""
+        """Take these frames as a good network's: their delay is zero, all recognisable pieces are there."""
         delays, self._known = self._delays(frames)
         self._base_ms = float(np.median([late for _, late in delays]))
 
     def judge(self, frames: Sequence[Frame]) -> Score:
-        """Compare what a bot got with what the caller said."""
+        """Compare the audio that a bot got with the caller's."""
         delays, heard = self._delays(frames)
         end = len(self._speech.payload)
         settled = [late for at, late in delays if at > end - _SETTLED_S * RATE_HZ]
@@ -76,7 +76,7 @@ class Listener:
         )
 
     def _delays(self, frames: Sequence[Frame]) -> tuple[list[tuple[int, float]], np.ndarray[Any, Any]]:
-        """Return where each recognised piece was in the speech and how late it was, and what was heard."""
+        """Return the place and delay of each recognised piece, and the samples heard."""
         audio = b"".join(each.payload for each in frames)
         heard = np.zeros(len(self._speech.payload), np.bool_)
         delays: list[tuple[int, float]] = []
@@ -92,7 +92,7 @@ class Listener:
         return delays, heard
 
     def _how_it_sounds(self, frames: Sequence[Frame]) -> float | None:
-        """Return PESQ of what a recording would hold: frames at their numbers, silence between."""
+        """Return the PESQ of a recording: frames at their sequence numbers, silence between."""
         if self._pesq is None:
             return None
         audio = np.full((frames[-1].seq + 1, WIRE.frame_bytes), WIRE.silence, np.uint8)
@@ -102,7 +102,7 @@ class Listener:
 
 
 def _pesq() -> Callable[..., float] | None:
-    """Return the package's function, where it is installed: it takes a C compiler."""
+    """Return the function of the package `pesq`, if installed: building it takes a C compiler."""
     try:
         return cast("Callable[..., float]", importlib.import_module("pesq").pesq)
     except ImportError:

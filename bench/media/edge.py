@@ -15,7 +15,7 @@ _READY_S = 20.0
 
 
 class Edge:
-    """Sets up the calls of a series. What fails is counted by the relay's words, and not tried again."""
+    """Sets up the calls of a series. Failed calls are counted by the relay's message, and not tried again."""
 
     def __init__(self, relay: str, series: Series, bot: str, recordings: str) -> None:
         self.refusals: collections.Counter[str] = collections.Counter()
@@ -39,7 +39,7 @@ class Edge:
         return sum(state.packets_received for state in await self._link.list_sessions())
 
     async def aclose(self) -> None:
-        """Leave; the relay is ended by its process."""
+        """Disconnect; the relay's process ends by itself."""
         await self._link.aclose()
 
     async def _begin(self, port: int) -> int:

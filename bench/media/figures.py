@@ -17,7 +17,7 @@ class Histogram:
 
     @classmethod
     def of(cls, said: dict[str, Any]) -> Self:
-        """Read what a program printed."""
+        """Read the histogram that a program printed."""
         return cls(tuple((number, count) for number, count in said["bins"]), said["longest_ms"])
 
     @property
@@ -35,31 +35,31 @@ class Histogram:
         return math.nan
 
     def above(self, ms: float) -> int:
-        """Return how many are longer."""
+        """Return the number of durations that are longer."""
         return sum(count for number, count in self.bins if number * _BIN_MS >= ms)
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Frames that a caller said and did not hear again as they were, and where they were lost."""
+    """Frames that a caller sent and did not get back unchanged, by the place of the loss."""
 
     to_relay: int
     """The relay's sockets were full: it did not read them in time."""
     by_relay: int
     """The relay had them and sent nothing in their place, or silence."""
     not_whole: int
-    """Something else came in their place: concealment, or parts of two frames."""
+    """The caller got other audio instead: concealment, or parts of two frames."""
     from_relay: int
     """The callers' own sockets were full; no fault of the relay."""
 
     @property
     def of_relay(self) -> int:
-        """All that the relay is to blame for."""
+        """All losses that the relay caused."""
         return self.to_relay + self.by_relay + self.not_whole
 
 
 def split_loss(*, missing: int, dropped_there: int, dropped_here: int, not_whole: int) -> Lost:
-    """Say where the missing frames were lost.
+    """Split the missing frames by the place of their loss.
 
     A socket that drops counts each datagram. What came back damaged can't be told from a frame that was made
     up beside a lost one, so that it explains at most what is missing still.
@@ -76,7 +76,7 @@ class Heard:
 
     sent: int
     sent_in_all: int
-    """The warm-up's too."""
+    """Also those of the warm-up."""
     send_errors: int
     lost: Lost
     echoed_twice: int
@@ -84,13 +84,13 @@ class Heard:
     jitter_ms: float
     latency: Histogram
     lateness: Histogram
-    """Of the packets that came back, by the clock of their timestamps, beside the call's most timely one."""
+    """The lateness of packets by their timestamps, beside the most timely packet of the call."""
     timer: Histogram
     """How late the callers' own timer was."""
 
 
 def heard(said: dict[str, Any], *, dropped_there: int, dropped_here: int) -> Heard:
-    """Read what the callers' program printed at the end of a window."""
+    """Read the figures that the callers' program printed at the end of a window."""
     lost = split_loss(
         missing=said["sent"] - said["echoed"],
         dropped_there=dropped_there,

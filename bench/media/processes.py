@@ -1,4 +1,4 @@
-"""The processes of a measurement, each held to one core, and what they say in lines of JSON."""
+"""The processes of a measurement, each held to one core, and their output in lines of JSON."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def started_on(core: int) -> Iterator[None]:
-    """Hold what is started meanwhile to the core, with all its threads."""
+    """Hold processes started in the block to the core, with all their threads."""
     ours = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -65,7 +65,7 @@ class Program:
         self.pid = process.pid
 
     async def read(self) -> dict[str, Any]:
-        """Return what it says next."""
+        """Return its next line."""
         assert self._process.stdout is not None
         if not (line := await self._process.stdout.readline()):
             raise SystemExit("a program of the bench ended early: see its message above")

@@ -22,7 +22,7 @@ class Reading:
     system_s: float
     main_thread_s: float
     core_busy_s: float
-    """Of the core that the process is held to, with all else that ran there."""
+    """The busy time of the process's core, other processes included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Spent:
 
 
 def read(process: psutil.Process, core: int) -> Reading:
-    """Read what the process and its core have spent so far."""
+    """Read the CPU time of the process and of its core so far."""
     of_process = process.cpu_times()
     main = next((each for each in process.threads() if each.id == process.pid), None)
     main_s = main.user_time + main.system_time if main else 0.0
@@ -74,7 +74,7 @@ def dropped_datagrams(ports: Container[int]) -> int:
 
 
 def _busy_s(core: int) -> float:
-    """Return the seconds in which the core did not idle; what a hypervisor took from it is not counted."""
+    """Return the seconds in which the core did not idle, without the time that a hypervisor took from it."""
     for line in Path("/proc/stat").read_text().splitlines():
         name, *fields = line.split()
         if name == f"cpu{core}":

@@ -22,7 +22,7 @@ class Row:
     user: float
     system: float
     other_threads: float
-    """Of the relay, beside the thread of the ticks: gRPC's, and the writer of recordings."""
+    """The relay's threads beside that of the ticks: gRPC's, and the writer of recordings."""
     floor_core: float
     bot_core: float
     p50_ms: float
@@ -38,7 +38,7 @@ class Row:
     """Packets that a caller heard more than 20 ms later than their timestamp says."""
     tick_late_ms: float
     floor_timer_ms: float
-    """How late the floor's timer was at most."""
+    """The greatest lateness of the floor's timer."""
     rss_kib_a_call: float
     takes_more: bool
     more: dict[str, float]
@@ -51,12 +51,12 @@ class Row:
 
     @property
     def lost(self) -> int:
-        """Frames that the relay is to blame for."""
+        """Frames that the relay lost."""
         return self.lost_to_relay + self.lost_by_relay + self.not_whole
 
     @property
     def late_beyond_ms(self) -> float:
-        """How much later the latest tick was than the floor's timer."""
+        """The lateness of the latest tick beyond that of the floor's timer."""
         return max(0.0, self.tick_late_ms - self.floor_timer_ms)
 
     @property

@@ -22,7 +22,7 @@ class Series:
     calls: tuple[int, ...] = CALLS
 
     def allocation(self, caller_port: int, bot: str, recordings: str) -> pb.Allocate:
-        """Return what the relay is asked for, for one call."""
+        """Return the Allocate command of one call."""
         allocate = pb.Allocate(
             media=pb.MediaSpec(
                 remote_address="127.0.0.1",

@@ -54,15 +54,15 @@ class RelayWindow:
     """The latest tick, by the relay's own clock."""
     tick_cpu_ms: float
     received_in_all: int
-    """Packets that the relay counted, the warm-up's too."""
+    """Packets that the relay counted, those of the warm-up too."""
     takes_more: bool
-    """Whether it would have taken another call at the end of the window."""
+    """Whether the relay would have taken another call at the end of the window."""
     counted: dict[str, float]
-    """The relay's own counters, of the window."""
+    """The relay's own counters over the window."""
 
     @property
     def calls(self) -> int:
-        """The calls that stood."""
+        """The calls that were set up."""
         return self.asked - sum(self.refusals.values())
 
 
@@ -79,7 +79,7 @@ async def measure_floor(bench: Bench, calls: int) -> FloorWindow:
         process = psutil.Process(floor.pid)
         await callers.read()  # the measured time begins
         await floor.tell()
-        await floor.read()  # what its timer did before
+        await floor.read()  # the timer's lateness before the window
         dropped = dropped_datagrams({*floor_ports}), dropped_datagrams({*ports})
         before = read(process, bench.relay_core)
         await callers.read()  # and ends

@@ -121,7 +121,7 @@ def table_of(found: "Iterable[Relay]") -> "Table":
 
 
 def state_of(relay: "Relay") -> str:
-    """Return `ready`, `full` (its CPU is spent), `late` (its audio is), `draining` or `gone`."""
+    """Return `ready`, `full` (the CPU is spent), `late` (the audio is late), `draining` or `gone`."""
     if not relay.healthy:
         return "gone"
     if relay.draining:

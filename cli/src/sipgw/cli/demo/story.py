@@ -45,7 +45,7 @@ class Story:
     moments: list[Moment] = field(default_factory=list[Moment])
     digits_sent: str = ""
     digits_heard: str = ""
-    """Heard by the bot."""
+    """The digits that the bot heard."""
     crashes: list[str] = field(default_factory=list[str])
     call_id: str = ""
     recording: Path | None = None

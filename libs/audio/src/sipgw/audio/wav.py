@@ -26,7 +26,7 @@ class WavClip(NamedTuple):
 
 
 class WavWriter:
-    """Writes int16 samples. The file is complete after each flush; a crash loses what came later.
+    """Writes int16 samples. The file is complete after each flush; a crash loses later samples.
 
     ``file`` is open for writing and seekable, with a buffer or none; the caller closes it, after ``flush``.
     """
@@ -71,7 +71,7 @@ class WavWriter:
         self._file.flush()
 
     def _write(self, data: memoryview | bytes) -> None:
-        """Write it all: a file without a buffer may take a part."""
+        """Write all of the data: one write to a file without a buffer may take only a part."""
         while len(data):
             data = data[self._file.write(data) :]
 

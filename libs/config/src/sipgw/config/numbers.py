@@ -17,7 +17,7 @@ _FEWEST_DIGITS: Final = 7
 def to_e164(number: str, plan: pb.NumberPlan) -> str:
     """Return a number of a trunk in the form of E.164, by the trunk's prefixes.
 
-    What they do not tell stays as it came: a number with a `+`, a name, a short code.
+    Text that they do not explain stays as it is: a number with a `+`, a name, a short code.
     """
     if not _DIGITS.fullmatch(number):
         return number
@@ -35,6 +35,6 @@ def to_e164(number: str, plan: pb.NumberPlan) -> str:
 
 
 def _fitting(digits: str, number: str) -> str:
-    """Return the digits with a `+`, or the number as it came where E.164 has no such number."""
+    """Return the digits with a `+`, or the number unchanged if E.164 has no such number."""
     is_number = _FEWEST_DIGITS <= len(digits) <= _MOST_DIGITS and digits[0] != "0"
     return f"+{digits}" if is_number else number

@@ -41,7 +41,7 @@ class GatewaySettings:
     """The settings as decided. `recordings` None: no call is recorded. `trusted`: sources never banned."""
 
     documents: Documents | None
-    """None: the built-in ones, made when the bot's address is known."""
+    """None: the built-in documents, made when the bot's address is known."""
     sip_host: str
     sip_ports: tuple[int, ...]
     """One for each edge."""

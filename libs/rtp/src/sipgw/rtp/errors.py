@@ -2,7 +2,7 @@
 
 RtpError
 ├── RtpParseError        the peer sent no RTP
-└── KernelsUnavailable   the machine code of the hot path can't be had
+└── KernelsUnavailable   the machine code of the hot path is missing
 """
 
 
@@ -15,4 +15,4 @@ class RtpParseError(RtpError):
 
 
 class KernelsUnavailable(RtpError):
-    """There is no machine code for the hot path; the message says why and what to do."""
+    """There is no machine code for the hot path; the message names the cause and the cure."""

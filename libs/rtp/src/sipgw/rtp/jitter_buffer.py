@@ -1,15 +1,15 @@
 """JitterBuffer: each caller's audio on one timeline, for many callers at once.
 
 A packet's timestamp says where its audio belongs, so order, packet time and duplicates do not matter. The
-sequence number says whether the timestamp can be believed: without a gap in it, audio that comes now is for
-now. So a timestamp that leaps, stands still or goes back is mapped anew at once, and a talk-spurt begins when
-it comes.
+sequence number says whether the timestamp can be trusted: without a gap in it, audio is due when it arrives.
+So a timestamp that leaps, stands still or goes back is mapped anew at once, and a talk-spurt begins when it
+arrives.
 
-Frames are taken by the relay's clock. The buffer is empty after each on a network that delays all packets
-alike. A packet that is late moves the reading point back to itself when nothing newer was played since, so a
-late burst is heard whole; one that was overtaken by audio already played is lost, and lets the buffer read
-later from then on, so that the next one is not (`sipgw.rtp.kernels.transit`). What is deeper than need be is
-owed (`excess`). What did not come is concealed (`sipgw.rtp.kernels.concealment`).
+Frames are taken by the relay's clock. On a network that delays all packets alike, the buffer is empty after
+each frame. A late packet moves the reading point back to itself if nothing newer was played since, so a late
+burst is heard whole; a packet overtaken by audio already played is lost, and makes the buffer read
+later from then on, so that the next late packet is heard (`sipgw.rtp.kernels.transit`). Depth beyond the need
+is dropped (`excess`). Lost audio is concealed (`sipgw.rtp.kernels.concealment`).
 
 G.711 only: one byte is one sample, 8000 a second.
 """
@@ -75,7 +75,7 @@ class JitterBuffer:
     def take(self, rows: Rows, length: int, now_s: float) -> tuple[BytesU8, Mask]:
         """Return the next `length` bytes (whole slots) of each row, and which rows are concealed.
 
-        They are if no packet brought any, and the caller has not said that it is silent.
+        A row is concealed if no packet brought its audio and the caller has not announced silence.
         """
         if length % SLOT_BYTES:
             raise ValueError(f"a frame of {length} bytes is not of whole slots of {SLOT_BYTES}")

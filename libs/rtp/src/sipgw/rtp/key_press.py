@@ -40,7 +40,7 @@ class Verdict(Enum):
 
 
 class Phase(Enum):
-    """How far the last press has come."""
+    """The state of the last press."""
 
     DOWN = "no end was heard"
     UP = "an end was heard"
@@ -54,14 +54,14 @@ class Kind(Enum):
 
 
 class Order(Enum):
-    """Where the packet is by its sequence number."""
+    """The place of the packet by its sequence number."""
 
     NEXT = "so near that no other press fits between"
     LATER = "further on"
 
 
 class Stamp(Enum):
-    """Where the packet is by its timestamp."""
+    """The place of the packet by its timestamp."""
 
     HELD = "the same, or moved just as the duration grew"
     MOVED = "elsewhere"
@@ -111,14 +111,14 @@ class KeyPacket:
 
 @dataclass(frozen=True, slots=True)
 class Habit:
-    """How a source numbers and marks its packets, as far as its presses have shown."""
+    """A source's way to number and mark its packets, as far as its presses have shown it."""
 
     step: int | None = None
     """The fewest sequence numbers from one packet to the next: more than one where audio goes between."""
     pace: int | None = None
     """The most duration per sequence number."""
     marks_all: bool = False
-    """The last two packets of a press had the marker, so that it says nothing."""
+    """The last two packets of a press had the marker, so that the marker proves nothing."""
 
     def follow(self, before: KeyPacket, after: KeyPacket) -> "Habit":
         """Return the habit after two packets of one press."""
@@ -133,11 +133,11 @@ class Habit:
 
 @dataclass(frozen=True, slots=True)
 class Press:
-    """A press as far as it was heard."""
+    """A press, as known from the packets heard so far."""
 
     first: KeyPacket
     newest: KeyPacket
-    """With the longest duration of its segment."""
+    """The packet with the longest duration of its segment."""
     is_up: bool
     duration: int
     """Timestamp units, counting the times that 16 bits wrapped."""
@@ -179,7 +179,7 @@ class Press:
         return is_stamped and -_MOST_MISORDERED <= place <= last + _NEAR
 
     def facts(self, packet: KeyPacket, clock_rate_hz: int) -> Facts:
-        """Name what tells a newer packet of the same key from the press."""
+        """Return the facts that a newer packet of the same key shows beside the press."""
         stamp = self.stamp(packet, clock_rate_hz)
         advance = sequence_delta(packet.sequence, self.newest.sequence)
         is_grown = packet.duration >= self.newest.duration or self._has_wrapped(packet)
@@ -203,7 +203,7 @@ class Press:
         return not (self.newest.marker and not self.is_up and is_next and goes_on)
 
     def _reach(self, packet: KeyPacket, stamp: Stamp, clock_rate_hz: int) -> int:
-        """Return how far on the packet may be numbered before another press of its duration fits between.
+        """Return the largest step of the number for which no other press of its duration fits between.
 
         That press would have had a number for each update. Of the last one, three ends are missing if none
         was heard.
@@ -216,7 +216,7 @@ class Press:
         return max(near, updates if self.is_up else near + updates - 1)
 
     def stamp(self, packet: KeyPacket, clock_rate_hz: int) -> Stamp:
-        """Say where the packet is by its timestamp, and by when it was heard."""
+        """Judge the packet by its timestamp and the time of its arrival."""
         advance = timestamp_delta(packet.timestamp, self.newest.timestamp)
         growth = packet.duration - self.newest.duration
         if self._has_wrapped(packet):
@@ -256,7 +256,7 @@ def judge(presses: Sequence[Press], packet: KeyPacket, clock_rate_hz: int) -> Ve
 
 
 def _begins_anew(last: Press, packet: KeyPacket, clock_rate_hz: int) -> bool:
-    """Return whether a source numbers anew: far back, or only for this press, which its other facts show."""
+    """Return whether a source numbers anew: far back, or only for this press, as its other facts show."""
     is_far = sequence_delta(packet.sequence, last.newest.sequence) < -_MOST_MISORDERED
     return is_far or (packet.marker and last.stamp(packet, clock_rate_hz) is Stamp.PASSED)
 

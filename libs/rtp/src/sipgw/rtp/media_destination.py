@@ -55,9 +55,9 @@ class Reach(Enum):
 
     FREE = "free"
     LIMITED = "limited"
-    """LIMITED_PACKETS, then held."""
+    """Send LIMITED_PACKETS, then hold."""
     HELD = "held"
-    """Not yet: the bot's audio waits."""
+    """Send nothing yet: the bot's audio waits."""
     NEVER = "never"
 
 

@@ -1,4 +1,4 @@
-"""SourceLatch: which source's RTP a port accepts, and where media goes (symmetric RTP, RFC 4961, RFC 7362).
+"""SourceLatch: the source whose RTP a port accepts and that gets the media (RFC 4961, RFC 7362).
 
 The SDP's address is heard from its first packet and latched by its second; it wins the latch back at any
 time. Other sources latch only by the rules of the trunk (`LatchRules`), never before the call is answered,
@@ -80,7 +80,7 @@ class Arrival:
     ssrc: int
     sequence: int
     is_agreed: bool = True
-    """Its payload type was negotiated."""
+    """Whether its payload type was negotiated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class _Candidates:
         self._candidates: OrderedDict[tuple[Source, int], _Candidate] = OrderedDict()
 
     def follow(self, packet: Arrival) -> _Candidate:
-        """Count how far the packet's source is proven."""
+        """Count the packet as proof of its source."""
         key = packet.source, packet.ssrc
         candidate = _advance(self._candidates.pop(key, None), packet)
         self._candidates[key] = candidate

@@ -1,7 +1,7 @@
 """SDP as lines (RFC 8866 §5): ``<letter>=<value>``, any line ending, any bytes in the values.
 
-Blanks and NULs around a line's parts mean nothing, though the grammar forbids them. What is no line is passed
-over.
+Blanks and NULs around a line's parts are ignored, though the grammar forbids them. Text that is no line is
+skipped.
 """
 
 import codecs
@@ -37,7 +37,7 @@ class NumberedLine:
 
 
 def split_lines(data: bytes) -> list[NumberedLine]:
-    """Return the lines of a description, without the blanks at their ends and without what is no line."""
+    """Return the lines of a description, without blanks at their ends and without text that is no line."""
     lines: list[NumberedLine] = []
     text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape").replace("\0", " ")
     for number, line in enumerate(_LINE_END.split(text), start=1):

@@ -252,7 +252,7 @@ def _lacks_connection(media: tuple[MediaDescription, ...]) -> bool:
 
 
 def _parse_media(lines: list[NumberedLine]) -> MediaDescription:
-    """Read a stream. Of one that is no audio and so refused, only the place in the list has to be known."""
+    """Read a stream. A stream that is no audio is refused, so only its place in the list matters."""
     section = _Section.of(lines[1:], own="")
     head = lines[0]
     kind, *words = head.value.split() or ["-"]

@@ -118,7 +118,7 @@ class _Parts(NamedTuple):
 
 
 def _take_apart(text: str, name: str, *, is_copied: bool = False) -> _Parts:
-    """Take a value apart by the grammar, else by what cannot be meant otherwise."""
+    """Take a value apart by the grammar, or else in the only way that it can be meant."""
     match = _NAME_ADDR.fullmatch(text)
     if match is not None:
         quoted, plain, uri, params = match.groups()

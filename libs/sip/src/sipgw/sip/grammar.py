@@ -51,7 +51,7 @@ def parse_parameters(text: str, name: str) -> dict[str, str | None]:
 
 
 def parse_loose_parameters(text: str, name: str) -> dict[str, str | None]:
-    """Read parameters as `parse_parameters` does, and skip what is no parameter, up to the next semicolon.
+    """Read parameters as `parse_parameters` does, and skip other text, up to the next semicolon.
 
     A tag is never guessed: raise SipParseError(400) where text that may belong to it cannot be read.
     """

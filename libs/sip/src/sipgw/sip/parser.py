@@ -2,7 +2,7 @@
 
 The parser is strict about what decides the meaning (start line, framing, the headers that identify a
 transaction) and liberal about the rest: LF alone ends a line, header text that is not UTF-8 is read as
-Latin-1, optional headers are not looked at, lines that are no header are passed over. The first fault found
+Latin-1, optional headers are not read, lines that are no header are skipped. The first fault found
 is raised with as much of the request as could be read, so that a response can be sent.
 """
 
@@ -201,7 +201,7 @@ def _checked(message: SipRequest | SipResponse) -> SipRequest | SipResponse:
 
 
 def _check_request(request: SipRequest) -> None:
-    """Read what a request needs besides. A response that lacks it is served without it."""
+    """Check the parts that only a request must have."""
     _ = request.max_forwards
     method = request.cseq.method
     if method != request.method:

@@ -29,11 +29,11 @@ class Frame:
     seq: int
     """Frame periods since the call's first; a jump is a gap."""
     data: bytes
-    """In `config.wire_format`."""
+    """Audio in `config.wire_format`."""
     concealed: bool = False
-    """No packet came: silence."""
+    """Whether no packet arrived, so that the audio is made up (concealment)."""
     replay: bool = False
-    """Heard while the bot was away."""
+    """Whether the caller said it while the bot was away."""
 
 
 class Call:

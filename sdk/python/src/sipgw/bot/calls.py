@@ -55,7 +55,7 @@ class BotCalls:
     resume_grace_s: float = 10.0
     is_stopping: bool = False
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
-    """No call is left, so streams may end."""
+    """Set when no call is left, so that streams may end."""
     _tasks: set[asyncio.Task[str | None]] = field(default_factory=set[asyncio.Task[str | None]])
     _latest: dict[str, _Entry] = field(default_factory=dict[str, _Entry])
     _finished: dict[str, float] = field(default_factory=dict[str, float])

@@ -38,9 +38,9 @@ class CallConfig:
     route: str = ""
     trunk: str = ""
     from_parameters: Mapping[str, str] = field(default_factory=dict[str, str])
-    """What the carrier wrote beside the caller's number, such as `verstat`; "" for one without a value."""
+    """Parameters of the caller's number, such as `verstat`; "" for a parameter without a value."""
     to_parameters: Mapping[str, str] = field(default_factory=dict[str, str])
-    """The same of the called number, such as `npdi` and `rn`."""
+    """Parameters of the called number, such as `npdi` and `rn`."""
     sip_headers: Mapping[str, str] = field(default_factory=dict[str, str])
     resume_token: str = ""
     epoch: int = 0

@@ -26,7 +26,7 @@ class Played:
 
     mark: str
     played_ms: int
-    """Speech heard since the call began."""
+    """Length of the speech that the caller heard since the call began."""
     cleared: bool = False
     dropped_ms: int = 0
 
@@ -72,7 +72,7 @@ class Resumed:
     """The call continues after a break, in another process of the gateway. No action is needed."""
 
     gap_ms: int
-    """How long the bot was cut off; 0 when the new stream came before the old one ended."""
+    """How long the bot had no stream of the call; 0 if the new stream began before the old one ended."""
 
 
 Event: TypeAlias = (

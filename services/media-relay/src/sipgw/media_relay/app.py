@@ -61,7 +61,7 @@ from sipgw.runtime.vitals import Vitals
 
 MAX_ROWS: Final = 8192
 KERNELS: Final = "sipgw.media_relay.kernels"
-"""The package whose machine code the media plane runs on, with that of sipgw.rtp.kernels."""
+"""The package of the media plane's kernels, beside sipgw.rtp.kernels."""
 _OTHER_FILES: Final = 512
 _SWITCH_S: Final = 0.001
 DOUBTFUL_STALL_S: Final = 0.75

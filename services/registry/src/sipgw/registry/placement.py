@@ -32,7 +32,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class NotPlaced:
-    """No relay takes the call now.
+    """No relay accepts the call now.
 
     `reason`: "no relay", "no room" (units or ports), "all full" (CPU), "all late" (audio), "all full or late"
     or "all draining".
@@ -141,7 +141,7 @@ def lost_relays(relays: Iterable[Relay]) -> list[Relay]:
 
 
 def units_taken(relay: Relay) -> int:
-    """Return how many units the relay can use: all it has, or those in use while it is full or late."""
+    """Return the units that the relay can use: all its units, or those in use while it is full or late."""
     return relay.used_units if relay.full or relay.late else relay.registration.capacity_units
 
 

@@ -60,7 +60,7 @@ EXCESS: Final = np.dtype(
     ],
     align=True,
 )
-"""What a queue has too much of (`sipgw.rtp.excess`)."""
+"""The excess depth of a queue (`sipgw.rtp.excess`)."""
 
 TRANSIT: Final = np.dtype(
     [
@@ -78,7 +78,7 @@ TRANSIT: Final = np.dtype(
     ],
     align=True,
 )
-"""How long packets take, less what all of them take (`sipgw.rtp.kernels.transit`)."""
+"""Transit times of packets, less the least of them (`sipgw.rtp.kernels.transit`)."""
 
 JITTER: Final = np.dtype(
     [
@@ -130,7 +130,7 @@ SOURCE: Final = np.dtype(
     ],
     align=True,
 )
-"""Which packets of the caller are taken, and when they came."""
+"""The caller's source: the packets that are accepted, and the times of their arrival."""
 
 UPLINK: Final = np.dtype(
     [
@@ -194,7 +194,7 @@ TURN: Final = np.dtype(
     ],
     align=True,
 )
-"""Who spoke when."""
+"""The turns of caller and bot."""
 
 TRACK: Final = np.dtype(
     [

@@ -50,7 +50,7 @@ def conceal(jitter: Record, ring: RingU8, out: RingU8, start: int) -> None:
 
 @inlined
 def fade_in(jitter: Record, ring: RingU8, out: RingU8, start: int) -> None:
-    """Fade the slot that came after a hole, in `out` from `start` on, in over what was heard in the hole."""
+    """Fade in the slot after a hole, in `out` from `start` on, over the audio that concealed the hole."""
     begun = jitter["missing"]
     jitter["missing"] = 0
     if begun == 0 or begun >= SILENT_AFTER:
@@ -65,7 +65,7 @@ def fade_in(jitter: Record, ring: RingU8, out: RingU8, start: int) -> None:
 
 @inlined
 def go_on(jitter: Record, ring: RingU8, number: int) -> float:
-    """Return a sample of the voice as it goes on, `number` samples after it broke off."""
+    """Return a sample of the continued voice, `number` samples after it broke off."""
     if number >= SILENT_AFTER:
         return 0.0
     silence, period, lost_at = wide(jitter["silence"]), jitter["pitch"], jitter["lost_at"]
@@ -123,7 +123,7 @@ def find_pitch(ring: RingU8, end: int, silence: int) -> int:
 
 @inlined
 def likeness_at(ring: RingU8, end: int, silence: int, lag: int, step: int) -> float:
-    """Return how alike the last samples and those `lag` before them are: 1.0 is the same."""
+    """Return the likeness of the last samples and those `lag` samples earlier: 1.0 is the same."""
     product = own = other = 0.0
     for position in range(end - _WINDOW, end, step):
         sample = float(said(ring, position, silence))
@@ -136,7 +136,7 @@ def likeness_at(ring: RingU8, end: int, silence: int, lag: int, step: int) -> fl
 
 @inlined
 def rest(jitter: Record, out: RingU8, start: int) -> None:
-    """Write a slot of the noise that a silent caller has told into `out` from `start` on."""
+    """Write a slot of a silent caller's comfort noise into `out` from `start` on."""
     jitter["missing"] = SILENT_AFTER
     silence = wide(jitter["silence"])
     amplitude = _ROOT_3

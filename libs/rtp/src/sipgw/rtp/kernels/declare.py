@@ -6,7 +6,7 @@ for one call's record. Both are written in the part of Python that numba compile
 gives the same results as plain Python:
 
 - a record's field is named literally (`jitter["head"]`)
-- a field is read into an int64 before arithmetic that may wrap, and what wraps is masked when it is written
+- a field is read into an int64 before arithmetic that may wrap, and masked when it is written
 - nothing is allocated: results go into arrays that the caller passes
 """
 

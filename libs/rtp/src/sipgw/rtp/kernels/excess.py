@@ -1,4 +1,4 @@
-"""The excess depth of one call's queue; `sipgw.rtp.excess` says what it is."""
+"""Measure the excess depth of one call's queue; `sipgw.rtp.excess` defines it."""
 
 from sipgw.rtp.kernels.columns import FAR, Record
 from sipgw.rtp.kernels.declare import inlined
@@ -26,7 +26,7 @@ def observe(excess: Record, depth: int, now_s: float, target: int, full: int) ->
 
 @inlined
 def judge(excess: Record, elapsed: float, now_s: float, target: int) -> None:
-    """Find what the queue owes after a half window, and begin the next one."""
+    """Compute the queue's debt after a half window, and begin the next one."""
     second = elapsed + excess["elapsed_before"]
     rate = (excess["arrived"] + excess["arrived_before"]) / (second * _BYTES_PER_S)
     too_much = min(excess["minimum"], excess["minimum_before"]) - target

@@ -1,4 +1,4 @@
-"""G.711 of single samples, for what is computed of audio inside a kernel. The law is told by its silence."""
+"""G.711 of single samples, for computation inside kernels. The byte for silence identifies the law."""
 
 from typing import Final
 

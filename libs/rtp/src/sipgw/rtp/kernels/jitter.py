@@ -67,7 +67,7 @@ def put_packet(
 
 @inlined
 def clear_unfilled(jitter: Record, ring: RingU8, filled: FilledI16, position: int, length: int) -> None:
-    """Write silence where a packet fills a part of a slot that no other has begun: it holds old audio."""
+    """Write silence into slots that a packet is the first to fill, and only in part: they hold old audio."""
     for at in (position, position + length - 1):
         slot = at // SLOT_BYTES
         is_part = position > slot * SLOT_BYTES or position + length < (slot + 1) * SLOT_BYTES
@@ -91,7 +91,7 @@ def count(filled: FilledI16, position: int, length: int) -> None:
 
 @inlined
 def has_frame(jitter: Record, filled: FilledI16, length: int) -> bool:
-    """Return whether a packet has filled every slot of the next `length` bytes, or none is to come."""
+    """Return whether packets have filled every slot of the next `length` bytes, or no more can arrive."""
     if jitter["rest_from"] <= jitter["head"] < jitter["rest_until"]:
         return True
     slot = jitter["head"] // SLOT_BYTES % SLOTS
@@ -112,7 +112,7 @@ def depth(jitter: Record) -> int:
 def take_frame(jitter: Record, ring: RingU8, filled: FilledI16, out: RingU8, length: int, now: int) -> bool:
     """Take the next `length` bytes, whole slots, into `out`; return whether they are concealed.
 
-    They are if no packet brought any, and the caller has not said that it is silent.
+    They are concealed if no packet brought audio and the caller has not announced silence.
     """
     head = jitter["head"]
     is_concealed = True
@@ -142,7 +142,7 @@ def take_frame(jitter: Record, ring: RingU8, filled: FilledI16, out: RingU8, len
 
 @inlined
 def settle_excess(jitter: Record, now: int) -> None:
-    """Find out what the buffer owes after a half window."""
+    """Compute the buffer's debt after a half window."""
     excess = jitter["excess"]
     owes = transit.excess(jitter["transit"], now, transit_of_last_moment(jitter))
     if owes >= TICK_BYTES:

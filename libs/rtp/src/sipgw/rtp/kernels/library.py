@@ -31,7 +31,7 @@ IS_PYTHON: Final = os.environ.get("NUMBA_DISABLE_JIT", "0") not in {"", "0"}
 """Whether kernels run as plain Python."""
 _BASE: Final = "sipgw.rtp.kernels"
 _KEPT: Final = 6
-"""How many object files of a package stay in the cache: one for each checkout in use."""
+"""Object files of a package that stay in the cache: one for each checkout in use."""
 
 
 def find(kernel: "Kernel") -> Callable[..., int]:
@@ -62,7 +62,7 @@ def symbol(name: str) -> str:
 
 
 def digest(package: str) -> str:
-    """Return what names the object file of a package: a hash of the sources that it is made from."""
+    """Return the name of a package's object file: a hash of the sources that it is made from."""
     told = hashlib.sha256(f"{platform.machine()} {platform.system()}".encode())
     for folder in dict.fromkeys((_folder(_BASE), _folder(package))):
         for path in sorted(folder.glob("*.py")):
@@ -88,7 +88,7 @@ def _load(package: str) -> ObjectFile:
 
 
 def existing(package: str) -> Path | None:
-    """Return the package's object file, if there is one that may be trusted."""
+    """Return the package's object file, if a trusted one exists."""
     name = f"{digest(package)}.o"
     places = (built_in(package), *(folder / name for folder in _caches() if _is_ours(folder)))
     return next((path for path in places if path.is_file()), None)
@@ -146,7 +146,7 @@ def writable_cache() -> Path:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Return whether nobody else may have put machine code there."""
+    """Return whether only this user can have put machine code there."""
     try:
         told = folder.stat()
     except OSError:

@@ -63,9 +63,9 @@ class ObjectFile:
         self._symbols = self._read_symbols()
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._places: dict[int, int] = {}
-        """By section: where in the memory it is."""
+        """The address in memory of each section."""
         self._externals: dict[str, int] = {}
-        """By symbol: where in the memory its stub is."""
+        """The address in memory of the stub of each symbol."""
         self._memory = mmap.mmap(-1, self._lay_out(), prot=mmap.PROT_READ | mmap.PROT_WRITE)
         self._base = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         self._fill()

@@ -1,4 +1,4 @@
-"""Where a packet's audio belongs on its call's timeline. `sipgw.rtp.jitter_buffer` says by which rules."""
+"""Place a packet's audio on the timeline of its call, by the rules in `sipgw.rtp.jitter_buffer`."""
 
 from typing import TypeAlias
 
@@ -92,7 +92,7 @@ def place_newer(
 
 @inlined
 def settle(jitter: Record, stamped: int, missed: int, marker: int, now: int) -> int:
-    """Return where a newer packet belongs: where its timestamp says, unless that can't be.
+    """Return the position of a newer packet: that of its timestamp, unless that is impossible.
 
     `stamped`: what the timestamp says. `missed`: bytes of the packets before it that have not come. A
     timestamp can't go back, and audio that comes now is for now: one that is ahead of that, by more than is
@@ -112,7 +112,7 @@ def settle(jitter: Record, stamped: int, missed: int, marker: int, now: int) -> 
 
 @inlined
 def place_older(jitter: Record, ring: RingU8, header: Header, now: int, length: int) -> int:
-    """Return the position of a packet that newer ones have overtaken; LATE: it is lost, or came before."""
+    """Return the position of a packet that newer ones have overtaken; LATE: it is lost, or a copy."""
     sequence, timestamp, _ = header
     behind = -signed_16(sequence - wide(jitter["sequence"]))
     if was_seen(jitter, behind):
@@ -159,7 +159,7 @@ def transit_of_last_moment(jitter: Record) -> int:
 
 @inlined
 def place_now(jitter: Record, now: int) -> int:
-    """Return the position for audio that comes now, at the depth that the network needs."""
+    """Return the position of audio that arrives now, at the depth that the network needs."""
     ahead = now - transit_of_last_moment(jitter) + jitter["transit"]["target"] - jitter["head"]
     return jitter["head"] + round_up(max(ahead, 0), step(jitter))
 
@@ -194,7 +194,7 @@ def begin_rest(jitter: Record, sequence: int, level: int) -> None:
 
 @inlined
 def was_seen(jitter: Record, behind: int) -> bool:
-    """Return whether a packet came before, and note that it came; older ones than are remembered did."""
+    """Return whether a packet has arrived before, and note it. Packets too old to remember count as seen."""
     if behind >= _REMEMBERED or jitter["seen"] >> behind & 1:
         return True
     jitter["seen"] |= np.int64(1) << behind

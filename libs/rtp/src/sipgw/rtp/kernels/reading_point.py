@@ -1,4 +1,4 @@
-"""The reading point of one call's jitter buffer, and how it moves. Audio before it stays, for concealment."""
+"""Move the reading point of one call's jitter buffer. Audio before it stays, for concealment."""
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ FilledI16 = npt.NDArray[np.int16]
 
 @inlined
 def move_back(jitter: Record, ring: RingU8, distance: int) -> None:
-    """Move the reading point back by whole slots. What was heard last stays before it."""
+    """Move the reading point back by whole slots. The audio heard last stays before it."""
     head = jitter["head"]
     copy_history(ring, head, head - distance)
     jitter["head"] = head - distance
@@ -24,7 +24,7 @@ def move_back(jitter: Record, ring: RingU8, distance: int) -> None:
 
 @inlined
 def skip(jitter: Record, ring: RingU8, filled: FilledI16, length: int) -> None:
-    """Drop the next `length` bytes, whole slots. What follows is faded in over what was heard before."""
+    """Drop the next `length` bytes, whole slots. The audio after them is faded in over that before."""
     clear_counts(jitter, filled, min(length, CAPACITY))
     head = jitter["head"] + length
     copy_history(ring, jitter["head"], head)
@@ -51,7 +51,7 @@ def leap(jitter: Record, filled: FilledI16, distance: int) -> None:
 
 @inlined
 def copy_history(ring: RingU8, source: int, target: int) -> None:
-    """Copy what was heard before one position to before another; both are slots' borders."""
+    """Copy the audio heard before one position to before another; both are borders of slots."""
     if target < source:
         for offset in range(-HISTORY, 0, SLOT_BYTES):
             copy_slot(ring, source + offset, target + offset)

@@ -1,4 +1,4 @@
-"""How deep a call's jitter buffer has to be: the spread of transit times, quick to grow, slow to shrink.
+"""Compute the depth that a jitter buffer needs: the spread of transit times, quick to grow, slow to shrink.
 
 A packet's transit time is our clock at its arrival less its position; only differences mean anything. In each
 half second the latest packet's transit time less the least of the last second is what the buffer needed. The
@@ -63,7 +63,7 @@ def is_over(transit: Record, now: int) -> bool:
 
 @inlined
 def excess(transit: Record, now: int, zero: int) -> int:
-    """Return by how much the buffer is deeper than it has to be, at the end of a half window; -1: unknown.
+    """Return the depth of the buffer beyond its need, at the end of a half window; -1: unknown.
 
     `zero`: the transit time of a packet that would come at the last moment.
     """

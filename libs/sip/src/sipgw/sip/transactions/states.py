@@ -60,7 +60,7 @@ class Action(Enum):
     SEND = auto()
     """Send the message that the input carries, and keep it for repetition."""
     REPEAT = auto()
-    """Send again what was sent last."""
+    """Send the last message again."""
     SEND_TRYING = auto()
     """Send a 100."""
     SEND_ACK = auto()

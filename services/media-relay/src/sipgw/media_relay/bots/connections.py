@@ -55,7 +55,7 @@ class PodConnections:
     async def take(self) -> grpc.aio.Channel:
         """Return a connected channel with room for one more stream. Raises BotUnreachable.
 
-        Between two attempts to reach a pod that is away it fails at once.
+        While a pod is away, this fails at once between two attempts to reach it.
         """
         while True:
             self._forget_lost()
@@ -88,7 +88,7 @@ class PodConnections:
         self._known.clear()
 
     async def _connect_once(self) -> None:
-        """Make one more connection; one attempt serves all that wait. Raises BotUnreachable."""
+        """Make one more connection; one attempt serves all waiting calls. Raises BotUnreachable."""
         if self._connecting is None:
             if self._tasks.is_closed:
                 raise BotUnreachable(f"the connections to {self._address} were closed")
@@ -146,7 +146,7 @@ async def _until_settled(channel: grpc.aio.Channel) -> None:
 
 
 async def _reason_of(channel: grpc.aio.Channel) -> str:
-    """Return why a channel could not connect. gRPC tells that only to an RPC, which it fails at once."""
+    """Return why a channel could not connect. gRPC tells the reason only to an RPC, which fails at once."""
     asking: Any = cast("Any", channel).unary_unary(_ANY_METHOD)
     try:
         await asking(b"", timeout=_REASON_TIMEOUT_S)

@@ -17,7 +17,7 @@ _NO_TRUNK_S: Final = 60.0
 _DECLARED_S: Final = 300.0
 _AVOID_S: Final = 2.0
 _LOOK_AGAIN_S: Final = 0.5
-"""How long pods that are away are waited for before the name is looked up again."""
+"""While all pods are away, the name is looked up again at this interval."""
 
 
 class BotPod:
@@ -84,7 +84,7 @@ class BotPod:
     def _opened(self, opening: asyncio.Task[TrunkStream]) -> None:
         self._opening = None
         if not opening.cancelled():
-            opening.exception()  # retrieved, even when nobody waits for it any more
+            opening.exception()  # retrieve the error, even if no call waits any more
 
 
 class BotEndpoint:
@@ -105,7 +105,7 @@ class BotEndpoint:
         self._closing: set[asyncio.Task[None]] = set()
         self._reaching: asyncio.Task[None] | None = None
         self._waiting = 0
-        """How many wait for `_reaching`."""
+        """The number of calls that wait for `_reaching`."""
         self._no_trunk_until = 0.0
         self._declared_until = 0.0
 
@@ -186,7 +186,7 @@ class BotEndpoint:
     def _reached(self, reaching: asyncio.Task[None]) -> None:
         self._reaching = None
         if not reaching.cancelled():
-            reaching.exception()  # retrieved, even when nobody waits for it any more
+            reaching.exception()  # retrieve the error, even if no call waits any more
 
     def _pod(self, address: str) -> BotPod:
         pod = self._pods.get(address)

@@ -1,4 +1,4 @@
-"""CallGap: the time in which a call has no bot: what the caller says and presses is kept for it."""
+"""CallGap: the time in which a call has no bot. The caller's audio and keys are kept meanwhile."""
 
 from typing import Final
 
@@ -32,16 +32,16 @@ class CallGap:
             columns.keep(row)
 
     def begin(self, lost: CallStream) -> None:
-        """Keep what follows: the bot lost its stream."""
+        """Keep audio and keys from now on: the bot lost its stream."""
         self.is_open = True
         self.stream = None
         if lost.wants_replay:
             self._columns.keep(self.row)
 
     def end(self, stream: CallStream) -> bool:
-        """Announce what was missed to a bot that is ready; return whether it wants to hear it.
+        """Announce the gap to a bot that is ready; return whether the bot wants the missed audio.
 
-        To one that does not, only the keys are sent.
+        A bot that does not gets only the keys.
         """
         last_seq = self.missed.last_seq
         if last_seq is None or not stream.wants_replay:
@@ -56,11 +56,11 @@ class CallGap:
         return True
 
     def catch_up(self) -> None:
-        """Note that the bot has heard all: what the caller says goes to it directly."""
+        """Note that the bot has caught up: it gets the caller's audio directly from now on."""
         self.is_open = False
         self.stream = None
         self._columns.release(self.row)
 
     def flags_of(self, frame: MissedFrame) -> int:
-        """Return the flags of a frame that the bot is told late."""
+        """Return the flags of a frame that the bot gets late."""
         return frame.flags | (pb.AudioBatch.REPLAY if frame.seq <= self._replay_until else 0)

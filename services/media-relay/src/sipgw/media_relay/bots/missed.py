@@ -1,4 +1,4 @@
-"""MissedWords: what a caller said and pressed while no bot heard it, in order. Pure."""
+"""MissedWords: a caller's audio and keys, in order, from the time without a bot. Pure."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class MissedFrame:
 
 @dataclass(slots=True)
 class Part:
-    """The next part of what was missed: events, and then frames."""
+    """The next part of the missed audio and keys: events, and then frames."""
 
     events: list[pb.CallEvent] = field(default_factory=list[pb.CallEvent])
     frames: list[MissedFrame] = field(default_factory=list[MissedFrame])
@@ -43,7 +43,7 @@ class MissedWords:
         return len(self._items)
 
     def add_frame(self, frame: MissedFrame) -> None:
-        """Add what the caller said in one period."""
+        """Add the caller's audio of one period."""
         self._items.append(frame)
         self._frames += 1
         self._bytes += len(frame.data)

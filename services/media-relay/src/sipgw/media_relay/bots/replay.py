@@ -1,7 +1,7 @@
-"""Replayer: says to bots that are back what their callers said meanwhile; one task for all calls.
+"""Replayer: sends missed audio and keys to bots that are back; one task for all calls.
 
-It says it faster than it was spoken, a little at a time, so that neither the bot nor the other calls on its
-stream fall behind. What the caller says meanwhile waits behind it, so that all is heard in order.
+It sends faster than real time, a little at a time, so that neither the bot nor the other calls on its stream
+fall behind. New audio of the caller waits behind the missed audio, so that the bot hears all in order.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ from sipgw.runtime.tasks import TaskGroupOwner
 
 _ROUND_S: Final = 0.02
 _MOST_MS, _LEAST_MS = 200, 40
-"""Of one call in a round."""
+"""Audio of one call in a round."""
 _ALL_MS: Final = 40_000
-"""Of all calls in a round, as long as each gets the least."""
+"""Audio of all calls in a round, as long as each gets the least."""
 
 Deliver: TypeAlias = Callable[[int, Rows, npt.NDArray[np.uint64], npt.NDArray[np.uint8], PayloadU8], None]
 """Sends frames of one format: its id, rows (of which one may come repeatedly), seqs, flags, payload."""
@@ -39,13 +39,13 @@ class Replayer:
         self._running: asyncio.Task[None] | None = None
 
     def add(self, gap: CallGap) -> None:
-        """Say what the call's bot has missed, beginning now."""
+        """Send the audio and keys that the call's bot has missed, beginning now."""
         self._gaps[gap] = None
         if self._running is None:
             self._running = self._tasks.spawn(self._run(), "replay")
 
     def finish(self, gap: CallGap) -> None:
-        """Say all that is left at once: the call is over."""
+        """Send all the rest at once: the call is over."""
         if gap in self._gaps:
             del self._gaps[gap]
             while gap.stream is not None and gap.missed:

@@ -12,7 +12,7 @@ from sipgw.media_relay.streams.errors import BotUnavailable
 Resolve: TypeAlias = Callable[[str, int], Awaitable[tuple[str, ...]]]
 
 FRESH_S = 5.0
-"""How long the addresses of a bot whose pods are there are used without asking."""
+"""How long the addresses of a reachable bot are used without asking DNS."""
 
 
 def split_endpoint(endpoint: str) -> tuple[str, int]:

@@ -99,7 +99,7 @@ class BotSession:
     # -- the gateway's side
 
     def send_event(self, event: pb.CallEvent) -> None:
-        """Send an event to the bot; keep keys until a bot is ready and has heard what came before them."""
+        """Send an event to the bot; keep keys until a bot is ready and has heard the audio before them."""
         if self.gap.is_open and event.WhichOneof("payload") == "dtmf":
             self.gap.missed.add_event(event)
         elif self._stream is not None:
@@ -217,7 +217,7 @@ class BotSession:
             )
 
     async def _pause(self, waiting: Coroutine[Any, Any, None]) -> None:
-        """Wait for what makes another attempt worthwhile, but not beyond the deadline or the call's end."""
+        """Wait until another attempt makes sense, but not beyond the deadline or the call's end."""
         worthwhile = asyncio.create_task(waiting)
         closed = asyncio.create_task(self._closed.wait())
         try:

@@ -25,7 +25,7 @@ EVENT: Final = np.dtype(
 KEY, RTCP, FORMER_CODEC = 1, 2, 3
 """Datagrams: telephone events; RTCP on the RTP port; audio of the codec that was agreed before."""
 SPOKE, MARK_REACHED, ROOM = 4, 5, 6
-"""The bot is heard for the first time; a mark's audio was used up; the queue has room for what waits."""
+"""The bot is heard for the first time; a mark's audio was used up; the queue has room for waiting audio."""
 
 TOTALS: Final = np.dtype(
     [
@@ -44,7 +44,7 @@ TOTALS: Final = np.dtype(
 
 @inlined
 def tell(events: Events, totals: Record, kind: int, row: int, slot: int, size: int) -> None:
-    """Add an event. The caller has seen to it that there is room."""
+    """Add an event. The caller guarantees that there is room."""
     event = events[totals["events"]]
     event["kind"] = kind
     event["row"] = row

@@ -1,4 +1,4 @@
-"""The queue of a bot's speech; `rtp.playout` says what it is."""
+"""The queue of a bot's speech, described in `rtp.playout`."""
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ BytesU8 = npt.NDArray[np.uint8]
 
 LIMIT_BYTES = 65536
 FULL_BYTES = 49152
-"""Above this the bot may be waiting for room, so that what comes next is a burst."""
+"""Above this the bot may be waiting for room, so that its next audio is a burst."""
 TARGET_BYTES = 160
 """One frame in hand is no backlog."""
 
@@ -59,7 +59,7 @@ def play_frames(
     frames: BytesU8,
     left: npt.NDArray[np.int64],
 ) -> int:
-    """Queue one frame (n, length) of each row. Return how many found no room; `left` says which."""
+    """Queue one frame (n, length) of each row. Return the number of frames without room, listed in `left`."""
     length = frames.shape[1]
     without_room = 0
     for i in range(len(rows)):

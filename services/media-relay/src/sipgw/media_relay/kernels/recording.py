@@ -1,4 +1,4 @@
-"""Copies of both sides' frames, which gather until a piece is whole; its way from the ring to samples.
+"""Gather copies of both sides' frames until a piece is whole, and turn it into samples.
 
 Python hands pieces to the writer's thread.
 """
@@ -55,8 +55,8 @@ def keep_frames(
 ) -> int:
     """Keep one frame (n, length) of each row that is recorded, on channel 0 (left) or 1.
 
-    `whole` gets the rows whose piece is whole, `crowded` which frames had no room, `counts` (2,) how many
-    these are. The frames without room come again after Python has made some.
+    `whole` gets the rows whose piece is whole, `crowded` the frames without room, `counts` (2,) the length of
+    both. Frames without room are passed again after Python has made room.
     """
     length = payload.shape[1]
     capacity = rings.shape[1]

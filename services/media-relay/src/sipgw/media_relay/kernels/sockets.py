@@ -10,7 +10,7 @@ from sipgw.rtp.kernels.declare import external
 
 MSG_DONTWAIT: Final = 0x40
 SLOT: Final = 2048
-"""A datagram that fills the slot was longer; no audio packet is."""
+"""A datagram that fills its slot is too long for an audio packet, and was cut off."""
 
 # struct epoll_event is packed on x86-64 only.
 _IS_PACKED: Final = platform.machine() == "x86_64"

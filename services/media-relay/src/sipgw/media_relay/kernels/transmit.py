@@ -57,14 +57,14 @@ def advance(sending: Record) -> None:
 
 @inlined
 def is_report_due(playout: Record) -> bool:
-    """Return whether the bot is to be told how much of its speech was used up."""
+    """Return whether a report to the bot is due: how much of its speech was used up."""
     unsaid = playout["head"] - playout["reported"]
     return unsaid >= _REPORT_BYTES or (unsaid > 0 and depth(playout) == 0)
 
 
 @inlined
 def tell_what_followed(call: Record, row: int, available: int, events: Events, totals: Record) -> None:
-    """Tell Python what only it can do, after a frame was taken."""
+    """Add the events that Python has to handle after a frame was taken."""
     playout, sending = call["playout"], call["sending"]
     if available > 0 and sending["is_sending"] and not sending["has_spoken"]:
         sending["has_spoken"] = True

@@ -1,4 +1,4 @@
-"""Callers' frames, by each call's own clock; `rtp.uplink` says by which rules."""
+"""Take callers' frames by each call's own clock, by the rules in `rtp.uplink`."""
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ def leave_out(call: Record, filled: FilledI16, length: int, tick: int) -> int:
 
 @inlined
 def waits(call: Record, filled: FilledI16, length: int) -> bool:
-    """Put a frame off by a tick if it is not there and may still come; return whether that was done."""
+    """Delay a frame by a tick if it is missing and may still arrive; return whether it was delayed."""
     uplink = call["uplink"]
     is_patient = uplink["flowing"] and uplink["waited"] < PATIENCE_TICKS
     if not is_patient or jitters.has_frame(call["jitter"], filled, length):
@@ -48,7 +48,7 @@ def waits(call: Record, filled: FilledI16, length: int) -> bool:
 
 @inlined
 def is_quiet(jitter: Record, ring: RingU8, filled: FilledI16, length: int, loudness: LoudnessI32) -> bool:
-    """Return whether what packets brought for the next frame is quiet."""
+    """Return whether the audio that packets brought for the next frame is quiet."""
     total = 0
     for position in range(jitter["head"], jitter["head"] + length):
         if filled[position // SLOT_BYTES % SLOTS] > 0:

@@ -16,7 +16,7 @@ class GcPauses:
         gc.callbacks.append(self._note)
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Stop watching collections."""
         if self._note in gc.callbacks:
             gc.callbacks.remove(self._note)
 

@@ -17,7 +17,7 @@ CALM_LATE: Final = 0.05
 
 
 class AudioLateness:
-    """Judges by what `observe` is told about once a second."""
+    """Judges by the counts that `observe` gets about once a second."""
 
     def __init__(self) -> None:
         self.is_late = False
@@ -38,7 +38,7 @@ class AudioLateness:
             self.is_late = self.share > MOST_LATE
         elif self._late_within(CALM_S) <= CALM_LATE * CALM_S * TICKS_A_SECOND:
             self.is_late = False
-            self._seen.clear()  # what is over must not count twice
+            self._seen.clear()  # an old observation must not count twice
 
     def _late_within(self, seconds: int) -> float:
         """Return the late ticks of the last seconds, with a part of an observation that began earlier."""

@@ -12,7 +12,7 @@ TICK_S: Final = TICK_MS / 1000
 _ROUNDING_S: Final = 0.0005
 """The rounding of the loop's timers, which have milliseconds."""
 LATE_S: Final = 0.02
-"""A tick that runs later than this is late: what was due then is a whole frame of 20 ms behind."""
+"""A tick that runs later than this is late: its audio is a whole frame of 20 ms behind."""
 _LOAD_SMOOTHING: Final = 0.005
 """The weight of one tick in the load, which so covers about a second."""
 
@@ -95,7 +95,7 @@ class TickClock:
             return
         late_s = self._loop.time() - self._origin_s - (self._number + 1) * TICK_S
         self.latest_s = max(self.latest_s, late_s)
-        self.late += max(0, math.ceil((late_s - LATE_S) / TICK_S))  # of those that this run makes up for
+        self.late += max(0, math.ceil((late_s - LATE_S) / TICK_S))  # the ticks that this run makes up for
         missed = number - self._number - 1
         self.missed += missed
         self._number = number

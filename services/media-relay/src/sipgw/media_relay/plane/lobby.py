@@ -98,7 +98,7 @@ class Lobby:
             self._count_stranger(leg)
             return
         _, second, sequence, _, ssrc = _RTP_START.unpack_from(datagram)
-        if is_rtcp(datagram):  # it does not tell where the RTP comes from
+        if is_rtcp(datagram):  # RTCP does not show the source of the RTP
             if leg.media.is_muxed and source == leg.endpoint.remote:
                 self._columns.reports.receive(row, datagram)
             return

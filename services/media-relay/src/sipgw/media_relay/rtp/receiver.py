@@ -1,4 +1,4 @@
-"""RtpReceiver: callers' packets: their sources, their payload, their losses.
+"""RtpReceiver: receives callers' packets and keeps track of sources, payload types and losses.
 
 A kernel reads all sockets and puts audio into the jitter buffers. Keys (RFC 4733) and RTCP on the RTP port
 take the slow path, one by one. Keys may come under an SSRC of their own: the audio's SSRC and its statistics
@@ -161,7 +161,7 @@ class RtpReceiver:
                 self._follow_up(datagrams[part], tick)
 
     def _follow_up(self, datagrams: Datagrams, tick: Tick) -> None:
-        """Do what the kernel left to Python."""
+        """Handle the events that the kernel left to Python."""
         for event in self._events[: self._totals[0]["events"]].copy():
             row, kind, datagram = int(event["row"]), int(event["kind"]), datagrams[event["slot"]]
             content = datagram[: event["size"]]
@@ -173,7 +173,7 @@ class RtpReceiver:
                 self._take_former(row, datagram, len(content), tick)
 
     def _take_former(self, row: int, datagram: Datagrams, size: int, tick: Tick) -> None:
-        """Take a packet of the former codec: translate it into one of the present."""
+        """Take a packet of the former codec: translate it into the present codec."""
         start = payload_start(datagram, size)
         audio = slice(start, start + payload_length(datagram, start, size))
         datagram[audio] = self._recoding[row][datagram[audio]]

@@ -54,7 +54,7 @@ class Transmitter:
         self._pipeline = pipeline
         self._formats = FormatNumbers(rows)
         self._packets: dict[AudioFormat, npt.NDArray[np.uint8]] = {}
-        """By format: packets that Python sends."""
+        """Packets that Python sends, by format."""
         self._send: list[Send | None] = [None] * rows
         self._started: set[int] = set()
         self._held: set[int] = set()
@@ -71,7 +71,7 @@ class Transmitter:
         self.spoke: list[int] = []
         """Rows whose bot was heard for the first time. The owner empties it."""
         self._used = 0
-        """All rows whose clock runs are below."""
+        """All rows whose clock runs are below this row."""
         self._events = np.zeros(EVENTS_A_ROW * rows, EVENT)
         self._totals = np.zeros(1, TOTALS)
         self._consumed_rows = np.zeros(rows, np.int64)
@@ -131,9 +131,9 @@ class Transmitter:
         self._playout.set_audible(row, audible=is_sending)
 
     def set_sender(self, row: int, send: Send | None, fd: int = -1) -> None:
-        """Set what sends a datagram to the caller; None while its address is unknown.
+        """Set the function that sends a datagram to the caller; None while the caller's address is unknown.
 
-        `fd` is the caller's connected socket, if there is one: then `send` is for what is not audio alone.
+        `fd` is the socket connected to the caller, if there is one: audio then does not use `send`.
         """
         self._send[row] = send
         self._calls["sending"]["fd"][row] = fd
@@ -202,7 +202,7 @@ class Transmitter:
 
     @property
     def consumed(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Rows whose bots are to be told what was used up, and how many bytes that were since `open`."""
+        """Rows whose bots are due a report of used-up speech, and the bytes used up since `open`."""
         count = int(self._totals[0]["consumed"])
         return self._consumed_rows[:count], self._consumed_bytes[:count]
 
@@ -240,7 +240,7 @@ class Transmitter:
             self._totals[0]["send_errors"] += 1
 
     def _follow_up(self) -> None:
-        """Do what the kernel left to Python."""
+        """Handle the events that the kernel left to Python."""
         for event in self._events[: self._totals[0]["events"]].copy():
             kind, row = int(event["kind"]), int(event["row"])
             if kind == SPOKE:

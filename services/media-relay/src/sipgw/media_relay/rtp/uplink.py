@@ -1,9 +1,9 @@
 """Uplink: gives the pipeline one frame of each caller's audio by the call's own clock.
 
-A frame that is not there when it is due is awaited for up to three ticks, which moves the call's clock to
-where its packets come; a clock that is later than need be moves back. A frame that does not come is concealed
-and flagged CONCEALED, and uses a sequence number. After a stall a call catches up one frame a tick; audio
-older than 200 ms is left out as a jump of the sequence.
+A frame that is missing when it is due is awaited for up to three ticks, which moves the call's clock to the
+arrival of its packets; a clock that is later than necessary moves back. A frame that does not arrive is
+concealed and flagged CONCEALED, and uses a sequence number. After a stall a call catches up one frame a tick;
+audio older than 200 ms is left out as a jump of the sequence.
 """
 
 import numpy as np
@@ -35,7 +35,7 @@ class Uplink:
         columns = calls["uplink"]
         columns["next"] = columns["origin"] = NEVER
         self._used = 0
-        """All rows whose clock runs are below."""
+        """All rows whose clock runs are below this row."""
         self._totals = np.zeros(1, TOTALS)
         self._rows = np.zeros(rows, np.uint32)
         self._seq = np.zeros(rows, np.uint64)

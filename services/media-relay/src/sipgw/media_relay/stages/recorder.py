@@ -35,7 +35,7 @@ class RecorderStage:
         self._rings = np.zeros((2 * rows, _RING), np.uint8)
         """Indexed by row * 2 + channel."""
         self._number: dict[int, int] = {}
-        """By row: the number of its recording."""
+        """The number of each row's recording."""
         self._formats: dict[int, AudioFormat] = {}
         """By row."""
         self._planned: dict[int, Path] = {}

@@ -26,7 +26,7 @@ _CHANNELS: Final = 2
 _QUEUED: Final = 4096
 """Pieces: four seconds of a thousand calls, 64 MiB."""
 _GATHER_S: Final = 0.05
-"""How long pieces gather when none is left to write: waking a thread for each takes the ticks' time."""
+"""How long pieces gather once all are written: waking the thread for each would take the ticks' time."""
 _LONGEST_GAP: Final = 80_000
 """Samples of silence that are written at once."""
 _MOST_NAMES: Final = 1000
@@ -196,5 +196,6 @@ def _create(path: Path) -> tuple[Path, FileIO]:
     for attempt in range(1, _MOST_NAMES):
         name = path if attempt == 1 else path.with_name(f"{path.stem}.{attempt}{path.suffix}")
         with contextlib.suppress(FileExistsError):
-            return name, name.open("xb", buffering=0)  # a piece is one write; 8 KiB a call for nothing else
+            # no buffer: a piece is one write, and a buffer would cost 8 KiB a call
+            return name, name.open("xb", buffering=0)
     raise FileExistsError(errno.EEXIST, "too many recordings of one call", str(path))

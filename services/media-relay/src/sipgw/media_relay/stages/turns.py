@@ -42,7 +42,7 @@ _LOUD: Final = {
         np.uint8(128) - _least(g711.alaw_decode(_ORDER)) <= ((_CODES ^ _ALAW_EVEN_BITS) & ~_SIGN)
     ).astype(np.uint8),
 }
-"""For each codec: which codes are speech, with either sign."""
+"""The codes that are speech, of either sign, by codec."""
 
 
 class TurnStage:

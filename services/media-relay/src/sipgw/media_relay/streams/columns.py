@@ -58,9 +58,9 @@ class CallColumns:
         self.is_waiting = np.zeros(MAX_ROWS, dtype=np.bool_)
         """Whether a reader stopped for want of room."""
         self.is_kept = np.zeros(MAX_ROWS, dtype=np.bool_)
-        """Whether the caller's audio is kept for a bot that is away, or waits behind what was kept."""
+        """Whether the caller's audio is kept for a bot that is away, or waits behind kept audio."""
         self.kept = 0
-        """How many rows are kept."""
+        """The number of rows whose audio is kept."""
         self._position = np.zeros(MAX_ROWS, dtype=np.int64)
 
     def open(self, row: int, handle: int, *, format_id: int, limit: int) -> None:

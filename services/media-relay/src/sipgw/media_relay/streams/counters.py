@@ -14,7 +14,7 @@ class BotCounters:
     audio_malformed: int = 0
     """Batches whose lengths don't add up."""
     frames_replayed: int = 0
-    """Frames that bots were told after they had been away."""
+    """Missed frames that bots got after they had been away."""
     events_dropped_undeclared: int = 0
     """Events not sent to a bot that did not declare their feature."""
     trunks_opened: int = 0

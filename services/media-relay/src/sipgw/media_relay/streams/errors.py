@@ -1,9 +1,9 @@
-"""Why a bot could not be had. Each says what follows: try again elsewhere, try the other RPC, or give up.
+"""Errors of reaching a bot. Each implies the next step: try again elsewhere, try the other RPC, or give up.
 
 BotUnavailable            try again, elsewhere if possible
 ├── BotUnreachable        no connection: try again when its endpoint can be reached
 ├── TrunkUnimplemented    the bot has no Trunk: StreamCall
-└── BotUnimplemented      it has none that the route allows: give up
+└── BotUnimplemented      the bot has no RPC that the route allows: give up
 """
 
 

@@ -107,7 +107,7 @@ class SendQueue(Generic[Item]):
         return now - max(self._in_flight[0].at, self._progress_at)
 
     def unacked_audio_s(self, now: float) -> float:
-        """Return for how long the oldest audio that is not acked has been under way."""
+        """Return the age of the oldest audio that is not acked."""
         for message in self._in_flight:
             if message.has_audio:
                 return now - message.at

@@ -149,7 +149,7 @@ def open_bot_channel(address: str, *, tls_name: str | None) -> grpc.aio.Channel:
     options: list[tuple[str, int | str]] = [
         ("grpc.keepalive_time_ms", 310_000),
         ("grpc.keepalive_timeout_ms", 10_000),
-        ("grpc.min_reconnect_backoff_ms", 1000),  # really the time-out of one connection attempt
+        ("grpc.min_reconnect_backoff_ms", 1000),  # in gRPC, the time-out of one attempt
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.use_local_subchannel_pool", 1),

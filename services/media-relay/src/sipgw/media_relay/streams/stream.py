@@ -79,12 +79,12 @@ class CallStream(Protocol):
 
     @property
     def wants_replay(self) -> bool:
-        """Whether the bot declared `replay`: it wants to hear what it missed."""
+        """Whether the bot declared `replay`: it wants the audio that it missed."""
         ...
 
     @property
     def keeps_up(self) -> bool:
-        """Whether the bot hears what it is sent without delay, so that more may follow."""
+        """Whether the bot receives audio without delay, so that more may follow."""
         ...
 
     def close(self, reason: str, *, moved: bool = False) -> None:

@@ -79,7 +79,7 @@ class StreamCall:
             self._counters.stream_calls_opened += 1
             if not self._is_closing:
                 self._columns.stream[self._row] = OWN_STREAM
-            # Not before the row has the stream: a bot that declares itself at once is ready, and hears all.
+            # Only once the row has the stream: a bot that declares itself at once then misses nothing.
             self._tasks = [
                 asyncio.create_task(self._await_metadata(rpc), name=f"stream-call-metadata/{name}"),
                 asyncio.create_task(self._write(rpc), name=f"stream-call-writer/{name}"),
@@ -136,7 +136,7 @@ class StreamCall:
 
     @property
     def keeps_up(self) -> bool:
-        """Whether all that was sent is written; see CallStream."""
+        """Whether all messages are written; see CallStream."""
         return self._is_open and not self._audio_queued
 
     def close(self, reason: str, *, moved: bool = False) -> None:

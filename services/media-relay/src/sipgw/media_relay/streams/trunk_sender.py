@@ -22,7 +22,7 @@ _MESSAGE_BYTES: Final = 512 * 1024
 _BYTES_BESIDE_FRAME: Final = 16
 """Of a handle, a seq and a flag."""
 _PACE_S: Final = 0.0095
-"""Between two messages with audio: two ticks, less what the clock may be early."""
+"""The time between two messages with audio: two ticks, less the clock's tolerance."""
 
 
 class TrunkSender:
@@ -39,7 +39,7 @@ class TrunkSender:
         self._pace_timer: asyncio.TimerHandle | None = None
         self._written_at = 0.0
         self._dropped = 0
-        """Batches of audio dropped, as far as they are counted."""
+        """Batches of audio dropped that are counted already."""
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -50,7 +50,7 @@ class TrunkSender:
         return self._queue.is_overflowing
 
     def keeps_up(self, now: float) -> bool:
-        """Return whether the bot acks what it gets well before audio is dropped."""
+        """Return whether the bot's acks come well before audio has to be dropped."""
         return self._queue.unacked_audio_s(now) < UNACKED_LIMIT_S / 2
 
     def stalled_s(self, now: float) -> float:

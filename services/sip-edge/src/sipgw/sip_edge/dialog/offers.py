@@ -205,7 +205,7 @@ class Offers:
     async def _serve(
         self, request: SipRequest, intended: calls.CallSession
     ) -> tuple[calls.CallSession, SipResponse]:
-        """Carry out an offer that the record has as begun; return the record, and the 200 saved in it.
+        """Serve an offer that the record notes as begun; return the record, and the 200 saved in it.
 
         Raises Rejected: the offer is withdrawn.
         """

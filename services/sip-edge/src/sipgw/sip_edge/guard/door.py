@@ -52,7 +52,7 @@ class Door:
                 return False
 
     def count_dropped(self) -> None:
-        """Add what was dropped to the metrics.
+        """Add the dropped datagrams to the metrics.
 
         Call this after each batch: a counter's lock for each datagram would cost more than the look at it.
         """

@@ -78,9 +78,9 @@ class StrangerLedger:
         return self._is_exempt(self._hosts.get(host) or self._look_up(host), now)
 
     def ban_of(self, host: str, now: float) -> Ban | None:
-        """Give the ban in force for a host; None also if the host is exempt.
+        """Return the ban in force for a host; None also if the host is exempt.
 
-        Its source may be banned for what another host of it sent: the source of an IPv6 host is a /64.
+        Another host of the same source may have caused the ban: the source of an IPv6 host is a /64.
         """
         known = self._hosts.get(host) or self._look_up(host)
         ban = self.bans.of(known.source, now)

@@ -113,7 +113,7 @@ class Claims:
                     await self._claim(record)
 
     async def _catch_up(self, partition: int) -> None:
-        """Read what an edge that is gone did to calls of ours: it may have left an offer that it served."""
+        """Read the changes that a dead edge made to calls of ours: it may have left an offer half served."""
         for record in await self._index.owned_by(self._me, partition):
             known = self._records.copy_of(record.call_id)
             if known is not None and known.version < record.version:

@@ -53,7 +53,7 @@ class RelayMap:
         """Give all relays on the nodes of `relays`; none if every relay is on these nodes."""
         nodes = {self._node(identity) for identity in relays} - {""}
         if not nodes:
-            return set()  # asked for every placement, and nearly always of no relay at all
+            return set()  # called for every placement, and nearly always without any relay
         found = {identity for identity in self._listed if self._node(identity) in nodes}
         return found if found < self._listed.keys() else set()
 

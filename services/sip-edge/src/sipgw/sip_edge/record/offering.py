@@ -16,7 +16,7 @@ class Obstacle(Enum):
     """Why an offer of the peer cannot be begun now."""
 
     COPY = auto()
-    """It is the INVITE in the record, or the UPDATE that is pending: another edge serves it."""
+    """The request is the INVITE in the record, or the pending UPDATE: another edge serves it."""
     OVER = auto()
     UNANSWERED = auto()
     OUT_OF_ORDER = auto()
@@ -60,7 +60,7 @@ def is_copy(record: calls.CallSession, cseq: int, branch: str) -> bool:
 
 
 def obstacle_to(record: calls.CallSession, cseq: int, invite: calls.InviteState | None) -> Obstacle | None:
-    """Give the obstacle to an offer with that CSeq; None: it can be begun. `invite`: None for an UPDATE.
+    """Return the obstacle to an offer with that CSeq, or None. `invite`: None for an UPDATE.
 
     An UPDATE that was served can be served again, with the same result: its response may have been lost.
     """
@@ -81,7 +81,7 @@ def obstacle_to(record: calls.CallSession, cseq: int, invite: calls.InviteState 
 
 
 def is_taken(record: calls.CallSession, cseq: int) -> bool:
-    """Tell whether the call goes on, and that CSeq is of the peer's last request: an edge has taken it."""
+    """Return whether the call goes on and the peer's last request has that CSeq: an edge has taken it."""
     return record.state in ANSWERED and record.legs[0].dialog.remote_cseq == cseq
 
 

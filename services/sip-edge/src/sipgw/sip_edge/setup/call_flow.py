@@ -108,7 +108,7 @@ class CallFlow:
         except NoPlacement as none:
             headers = retry_after(none.retry_after_s or self._settings.times.retry_after_s)
             reason = f"No Relay: {none.reason}"
-            headers += (("Warning", f'399 sipgw "{reason}"'),)  # RFC 3261 §20.43: for whoever looks for why
+            headers += (("Warning", f'399 sipgw "{reason}"'),)  # RFC 3261 §20.43: the reason for the 503
             detail = f"{reason} but on relays that refused, the last with {refusal}" if refusal else reason
             raise Rejected(503, reason, headers=headers, detail=detail) from none
         except RegistryUnreachable as error:

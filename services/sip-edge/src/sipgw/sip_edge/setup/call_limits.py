@@ -24,7 +24,7 @@ from sipgw.sip_edge.errors import Rejected
 _log = get_logger("sipgw.sip_edge.call_limits")
 _FRESH_S: Final = 0.2
 _WAIT_S: Final = 0.2
-"""Callers wait no longer for the count of a registry that stands still; then the last one counts."""
+"""Callers wait no longer for the count of a registry that does not respond; then the last count is used."""
 Count = Callable[[], Awaitable[registry.CountCallsResponse]]
 
 

@@ -28,7 +28,7 @@ def refusal_of(request: SipRequest, to_tag: str) -> SipResponse | None:
 
 
 def check_new_call(request: SipRequest) -> None:
-    """Check what a dialog-creating INVITE needs besides: one SIP URI to send our requests to.
+    """Check that a dialog-creating INVITE has one SIP URI to send our requests to.
 
     That is its Contact (RFC 3261 §8.1.1.8), or the From of a peer that knows no Contact. Such a peer has no
     From tag either, and its tag is null (RFC 3261 §12.1.1). Raises Rejected.

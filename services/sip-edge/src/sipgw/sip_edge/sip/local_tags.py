@@ -12,7 +12,7 @@ from typing import Final
 _RANDOM_BYTES, _MAC_BYTES = 4, 4
 _RANDOM_DIGITS, _MAC_DIGITS = 2 * _RANDOM_BYTES, 2 * _MAC_BYTES
 _UNMARKED_S: Final = 86_400.0
-"""How long after the start of this edge a tag without a MAC may be ours: earlier releases made such tags."""
+"""How long after this edge's start a tag without a MAC may be ours: earlier releases made such tags."""
 
 
 class LocalTags:
@@ -22,7 +22,7 @@ class LocalTags:
     """
 
     def __init__(self, key: Callable[[], Awaitable[bytes]], clock_s: Callable[[], float]) -> None:
-        """`key` gives the key that all edges share, of at most 32 octets."""
+        """Take `key`, which gives the key that all edges share, of at most 32 octets."""
         self._key = key
         self._known_key: bytes | None = None
         self._clock_s = clock_s

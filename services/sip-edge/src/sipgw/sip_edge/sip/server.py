@@ -156,7 +156,7 @@ class SipServer:
                 await self.request(make_cancel(request), destination)
             return await response
         finally:
-            self._pending.pop(key).cancel()  # those who joined wait no longer than the task that sent it
+            self._pending.pop(key).cancel()  # tasks that joined wait no longer than the one that sent it
 
     def acknowledge(self, invite: SipRequest, ack: SipRequest, destination: Address) -> None:
         """Send the ACK of a 2xx, and again for each repeated 2xx (RFC 3261 §13.2.2.4)."""
