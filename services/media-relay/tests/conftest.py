@@ -21,6 +21,16 @@ from sipgw.runtime.settings import Identity
 IDLE = b"\xff" * 160
 
 
+class Timer:
+    """What a loop's timer will call."""
+
+    def __init__(self, callback, args):
+        self.callback, self.args = callback, args
+
+    def cancel(self):
+        self.callback = None
+
+
 class VirtualLoop:
     """A loop in virtual time, as far as the relay needs one."""
 
@@ -33,15 +43,18 @@ class VirtualLoop:
         return self.now
 
     def call_later(self, delay, callback, *args):
-        self.call_at(self.now + delay, callback, *args)
+        return self.call_at(self.now + delay, callback, *args)
 
     def call_at(self, when, callback, *args):
-        heapq.heappush(self._timers, (when, next(self._numbers), callback, args))
+        timer = Timer(callback, args)
+        heapq.heappush(self._timers, (when, next(self._numbers), timer))
+        return timer
 
     def run_due(self):
         while self._timers and self._timers[0][0] <= self.now:
-            _, _, callback, args = heapq.heappop(self._timers)
-            callback(*args)
+            _, _, timer = heapq.heappop(self._timers)
+            if timer.callback is not None:
+                timer.callback(*timer.args)
 
 
 class FakeBots:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.media_relay.load.gc_pauses import GcPauses
-from sipgw.media_relay.load.tick import LATE_S, TICK_S, TickClock
+from sipgw.media_relay.load.tick import LATE_S, REST_TICKS, TICK_S, TickClock
 
 
 class Loop:
@@ -23,6 +24,10 @@ class Loop:
 
     def call_at(self, when, callback):
         self.due = (when, callback)
+        return self
+
+    def cancel(self):
+        self.due = None
 
     def run(self, seconds: float) -> None:
         end = self.now + seconds
@@ -96,6 +101,80 @@ def test_a_busy_second_weighs_a_second_whether_in_one_run_or_in_two_hundred():
         core.run(6.0)
     assert lumps.clock.load == pytest.approx(smooth.clock.load, rel=0.05)
     assert smooth.clock.load == pytest.approx(0.8 * (1 - math.exp(-1)), rel=0.02)
+
+
+class Resting:
+    """A clock that rests while `has_work` is not set, and its ticks: (number, missed)."""
+
+    def __init__(self):
+        self.loop = Loop()
+        self.has_work = False
+        self.ticks = []
+        self.clock = TickClock(
+            self.loop,
+            lambda tick, missed: self.ticks.append((tick.number, missed)),
+            may_rest=lambda: not self.has_work,
+        )
+        self.clock.start()
+
+    @property
+    def numbers(self):
+        return [number for number, _ in self.ticks]
+
+
+def test_a_clock_at_rest_does_every_twentieth_tick_and_misses_none():
+    resting = Resting()
+    resting.loop.run(1.0 + TICK_S / 2)
+    assert resting.numbers == [1, *range(REST_TICKS, 201, REST_TICKS)]
+    assert resting.clock.missed == 0
+    assert resting.clock.take_latest_s() < TICK_S / 10
+
+
+@pytest.mark.parametrize("after_ticks", [0.2, 1.0, 7.3, 19.7])
+def test_a_clock_that_is_woken_does_the_present_tick_and_all_that_follow(after_ticks):
+    resting = Resting()
+    resting.loop.run((REST_TICKS + after_ticks) * TICK_S + 1e-6)
+    resting.has_work = True
+    before = len(resting.ticks)
+    resting.clock.wake()
+    resting.clock.wake()
+    resting.loop.run(TICK_S * 5)
+    present = int(REST_TICKS + after_ticks)
+    follow = [(number, 0) for number in range(REST_TICKS + 1, present + 6) if number >= present]
+    assert resting.ticks[before:] == follow
+
+
+def test_a_clock_at_rest_that_stood_still_says_how_many_ticks_it_missed():
+    resting = Resting()
+    resting.loop.run(REST_TICKS * TICK_S + 1e-6)
+    _, callback = resting.loop.due
+    resting.loop.now = (2 * REST_TICKS + 30) * TICK_S + 1e-6
+    callback()
+    assert resting.ticks[-1] == (2 * REST_TICKS + 30, 30)
+
+
+def test_a_relay_without_calls_rests_until_one_comes(bench):
+    ticked, on_tick = [], bench.plane.on_tick
+    bench.plane.on_tick = lambda tick, missed: (ticked.append(tick.number), on_tick(tick, missed))
+
+    def run(seconds):
+        for _ in range(round(seconds * 1000)):
+            bench.loop.now += 0.001
+            bench.loop.run_due()
+
+    bench.relay.clock.start()
+    run(1.003)
+    assert len(ticked) == 200 / REST_TICKS + 1
+    phone = bench.phone()
+    session = bench.call(phone)
+    assert ticked[-1] == 200
+    run(0.1)
+    assert ticked[-21:] == list(range(200, 221))
+    assert len(phone.received()) == 5
+    bench.command("call-1", release=pb.Release())
+    run(0.5)
+    assert len(ticked) <= 11 + 20 + 1 + 5
+    assert session.row == 0
 
 
 def test_a_clock_says_how_late_its_latest_tick_was() -> None:

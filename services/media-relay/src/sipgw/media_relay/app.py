@@ -96,7 +96,7 @@ class Relay:
         _load_kernels()
         rows = min(settings.rtp.pairs, MAX_ROWS)
         self.warnings += _allow_sockets(rows)
-        self.clock = TickClock(loop, self._on_tick)
+        self.clock = TickClock(loop, self._on_tick, may_rest=self._may_rest)
         self.head_room = RelayHeadRoom(self.clock)
         self.gc_pauses = GcPauses()
         self.events = EventLog()
@@ -122,7 +122,9 @@ class Relay:
         parts = CallParts(self.sessions, self.events, bots, self.plane, recorder, turns)
         self._ending = Ending(parts)
         self.actions = BotActions(parts, self._ending, loop)
-        self._allocation = Allocation(parts, self.head_room, self.actions, settings.rtp.advertise)
+        self._allocation = Allocation(
+            parts, self.head_room, self.actions, settings.rtp.advertise, before_call=self.clock.wake
+        )
         self.commands = Commands(parts, self._allocation, self._ending)
         self.control = RelayControlServicer(identity, self.commands, self.events)
         self.drain = Drain(parts, pauses)
@@ -196,6 +198,9 @@ class Relay:
         """Take no new calls and have the present ones moved, in mid-word too after half of the drain time."""
         self.head_room.stop()
         self.drain.begin(self._tick_number, self.drain_times.stopping_deadline_s)
+
+    def _may_rest(self) -> bool:
+        return not len(self.sessions)
 
     def _on_tick(self, tick: Tick, missed: int) -> None:
         if missed * TICK_S >= DOUBTFUL_STALL_S:

@@ -1,5 +1,6 @@
 """Allocation: give a call its row, ports and bot, or another bot where the first was never ready."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from sipgw.api.relay.v1 import control_pb2 as pb
@@ -24,13 +25,25 @@ class HeadRoom(Protocol):
 
 
 class Allocation:
-    """Begins sessions. Single-threaded, on the loop; nothing here waits. `listener` hears all calls' bots."""
+    """Begins sessions. Single-threaded, on the loop; nothing here waits. `listener` hears all calls' bots.
 
-    def __init__(self, parts: CallParts, head_room: HeadRoom, listener: BotListener, advertise: str) -> None:
+    `before_call` is called before each session: the clock may be at rest.
+    """
+
+    def __init__(
+        self,
+        parts: CallParts,
+        head_room: HeadRoom,
+        listener: BotListener,
+        advertise: str,
+        *,
+        before_call: Callable[[], None],
+    ) -> None:
         self._parts = parts
         self._head_room = head_room
         self._listener = listener
         self._advertised = advertise
+        self._before_call = before_call
 
     def advertise(self, address: str) -> None:
         """Tell the callers of sessions allocated from now on to send to this address."""
@@ -41,6 +54,7 @@ class Allocation:
         spec = read_call(command.call_id, command.allocate)
         if refusal := self._head_room.refusal():
             return refused(pb.COMMAND_STATUS_NO_ROOM, refusal)
+        self._before_call()
         sessions, plane = self._parts.sessions, self._parts.plane
         pair = plane.pool.acquire(plane.now_s) if sessions.handles.has_free else None
         if pair is None:

@@ -1,4 +1,4 @@
-"""TickClock: the clock of the media plane, 5 ms a tick, on the event loop."""
+"""TickClock: the clock of the media plane, 5 ms a tick, on the event loop; it rests when there is no call."""
 
 import asyncio
 import math
@@ -9,6 +9,8 @@ from typing import Final
 from sipgw.media_relay.pipeline.stage import TICK_MS, Tick
 
 TICK_S: Final = TICK_MS / 1000
+REST_TICKS: Final = 20
+"""A clock at rest goes on with every so manyth tick only: those that it divides."""
 _ROUNDING_S: Final = 0.0005
 """The rounding of the loop's timers, which have milliseconds."""
 LATE_S: Final = 0.02
@@ -18,19 +20,26 @@ _LOAD_SMOOTHING: Final = 0.005
 
 
 class TickClock:
-    """Calls `on_tick(tick, missed)` every tick; after a stall, once with the number of missed ticks."""
+    """Calls `on_tick(tick, missed)` every tick; after a stall, once with the number of missed ticks.
+
+    While `may_rest` says so, it leaves out ticks, which are not missed: call `wake` before there is work.
+    """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         on_tick: Callable[[Tick, int], None],
         cpu_s: Callable[[], float] = time.thread_time,
+        may_rest: Callable[[], bool] = lambda: False,
     ) -> None:
         self._loop = loop
         self._on_tick = on_tick
         self._cpu_s = cpu_s
+        self._may_rest = may_rest
         self._origin_s = loop.time()
         self._number = 0
+        self._next = 1
+        """The number of the tick that the timer is set to."""
         self._timer: asyncio.TimerHandle | None = None
         self.load = 0.0
         """CPU of the ticks' work as a share of a core, over about a second."""
@@ -56,7 +65,7 @@ class TickClock:
 
     @property
     def lag_s(self) -> float:
-        """Time since the last tick was due. A tick that failed is never followed by another."""
+        """Time since the last tick. One that failed is never followed by another."""
         return self._loop.time() - self._origin_s - self._number * TICK_S
 
     def start(self) -> None:
@@ -68,6 +77,17 @@ class TickClock:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def wake(self) -> None:
+        """Do the present tick now if the clock rests, and all that follow."""
+        if self._timer is None or self._next == self._number + 1:
+            return
+        self._timer.cancel()
+        if (number := self._present()) > self._number:
+            self._tick(number, missed=0)
+        else:
+            self._next = self._number + 1
+            self._schedule()
 
     def take_longest_s(self) -> float:
         """Return the longest tick since the last call."""
@@ -85,25 +105,32 @@ class TickClock:
         return latest
 
     def _schedule(self) -> None:
-        self._timer = self._loop.call_at(self._origin_s + (self._number + 1) * TICK_S, self._run)
+        self._timer = self._loop.call_at(self._origin_s + self._next * TICK_S, self._run)
+
+    def _present(self) -> int:
+        return int((self._loop.time() + _ROUNDING_S - self._origin_s) / TICK_S)
 
     def _run(self) -> None:
-        begun, cpu_begun = time.perf_counter(), self._cpu_s()
-        number = int((self._loop.time() + _ROUNDING_S - self._origin_s) / TICK_S)
-        if number <= self._number:  # the timer came early
+        number = self._present()
+        if number < self._next:  # the timer came early
             self._schedule()
             return
-        late_s = self._loop.time() - self._origin_s - (self._number + 1) * TICK_S
+        late_s = self._loop.time() - self._origin_s - self._next * TICK_S
         self.latest_s = max(self.latest_s, late_s)
         self.late += max(0, math.ceil((late_s - LATE_S) / TICK_S))  # the ticks that this run makes up for
-        missed = number - self._number - 1
+        self._tick(number, missed=number - self._next)
+
+    def _tick(self, number: int, *, missed: int) -> None:
+        begun, cpu_begun = time.perf_counter(), self._cpu_s()
+        passed = number - self._number
         self.missed += missed
         self._number = number
         self._on_tick(Tick(number, number * TICK_S), missed)
         self.longest_s = max(self.longest_s, time.perf_counter() - begun)
         cpu_s = self._cpu_s() - cpu_begun
         self.longest_cpu_s = max(self.longest_cpu_s, cpu_s)
-        self._weigh(cpu_s, ticks=missed + 1)
+        self._weigh(cpu_s, ticks=passed)
+        self._next = (number // REST_TICKS + 1) * REST_TICKS if self._may_rest() else number + 1
         self._schedule()
 
     def _weigh(self, cpu_s: float, *, ticks: int) -> None:
