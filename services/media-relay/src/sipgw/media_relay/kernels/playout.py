@@ -51,13 +51,13 @@ def take_frame(playout: Record, ring: BytesU8, out: BytesU8, length: int, now_s:
     return available
 
 
-@kernel(Array(CALL), BYTES_2D, Array(np.int64), BYTES_2D, Array(np.int64))
+@kernel(Array(CALL), BYTES_2D, Array(np.int64), Array(np.int64), BYTES_2D)
 def play_frames(
     calls: Calls,
     rings: BytesU8,
+    left: npt.NDArray[np.int64],
     rows: npt.NDArray[np.int64],
     frames: BytesU8,
-    left: npt.NDArray[np.int64],
 ) -> int:
     """Queue one frame (n, length) of each row. Return the number of frames without room, listed in `left`."""
     length = frames.shape[1]

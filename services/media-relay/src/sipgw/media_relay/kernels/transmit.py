@@ -149,14 +149,14 @@ def write_packet(sending: Record, packet: BytesU8, payload: BytesU8) -> None:
     copy_bytes(packet, HEADER_BYTES, payload, 0, len(payload))
 
 
-@kernel(Array(CALL), Array(TOTALS), Array(np.uint32), BYTES_2D, BYTES_2D, Array(np.int64))
+@kernel(Array(CALL), Array(TOTALS), BYTES_2D, Array(np.int64), Array(np.uint32), BYTES_2D)
 def send_frames(
     calls: Calls,
     totals: Totals,
-    rows: npt.NDArray[np.uint32],
-    payload: BytesU8,
     packets: BytesU8,
     left: RowsI64,
+    rows: npt.NDArray[np.uint32],
+    payload: BytesU8,
 ) -> int:
     """Send one frame (n, length) of each row, and go on to its next packet time.
 

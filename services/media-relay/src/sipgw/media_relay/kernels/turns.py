@@ -21,9 +21,9 @@ def is_loud(frame: BytesU8, loud: BytesU8) -> bool:
     return False
 
 
-@kernel(Array(CALL), Array(np.uint32), BYTES_2D, BYTES, BYTES, INT, INT)
+@kernel(Array(CALL), BYTES, Array(np.uint32), BYTES_2D, BYTES, INT, INT)
 def hear_callers(
-    calls: Calls, rows: RowsU32, payload: BytesU8, flags: BytesU8, loud: BytesU8, silent_flag: int, tick: int
+    calls: Calls, loud: BytesU8, rows: RowsU32, payload: BytesU8, flags: BytesU8, silent_flag: int, tick: int
 ) -> int:
     """Note which callers speak. Frames with `silent_flag` are silence."""
     for i in range(len(rows)):
@@ -37,9 +37,9 @@ def hear_callers(
 @kernel(
     Array(CALL),
     Array(np.int64),
+    BYTES,
     Array(np.uint32),
     BYTES_2D,
-    BYTES,
     BYTES,
     INT,
     INT,
@@ -49,10 +49,10 @@ def hear_callers(
 def hear_bots(
     calls: Calls,
     answered: npt.NDArray[np.int64],
+    loud: BytesU8,
     rows: RowsU32,
     payload: BytesU8,
     flags: BytesU8,
-    loud: BytesU8,
     silent_flag: int,
     tick: int,
     bot_pause: int,

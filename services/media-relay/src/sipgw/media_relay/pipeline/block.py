@@ -67,6 +67,18 @@ class FrameBlock:
         self.flags[which] = FrameFlag.NONE
         self._pcm = None
 
+    def none(self) -> "FrameBlock":
+        """Return a block of no rows."""
+        nothing = slice(0, 0)
+        return FrameBlock(
+            self.format,
+            self.rows[nothing],
+            self.seq[nothing],
+            self.payload[nothing],
+            self.lengths[nothing],
+            self.flags[nothing],
+        )
+
     def take(self, which: Mask | npt.NDArray[np.intp]) -> "FrameBlock":
         """Return a block of some rows only (by mask or position). Rows are copied."""
         return FrameBlock(

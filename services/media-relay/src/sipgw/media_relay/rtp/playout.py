@@ -43,7 +43,7 @@ class PlayoutQueue:
         """Bytes that the caller heard."""
         self._excess = ExcessWatch(columns["excess"])
         self._left = np.zeros(rows, np.int64)
-        self._play = play_frames.bind(calls, self.rings)
+        self._play = play_frames.bind(calls, self.rings, self._left)
         self.refused = 0
         """Bytes beyond the limit, of all calls."""
         columns["next_mark"] = FAR
@@ -87,7 +87,7 @@ class PlayoutQueue:
 
     def play_frames(self, rows: Rows, frames: PayloadU8) -> None:
         """Queue one frame for each row; see pipeline.stage.Playout."""
-        left = self._play(np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(frames), self._left)
+        left = self._play(np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(frames))
         for i in self._left[:left].tolist():
             self._queue(int(rows[i]), frames[i].tobytes())
 

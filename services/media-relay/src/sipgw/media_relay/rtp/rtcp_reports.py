@@ -34,6 +34,8 @@ class RtcpReports:
         self._receiver = receiver
         self._transmitter = transmitter
         self._next = np.full(rows, NEVER, np.int64)
+        self._soonest = NEVER
+        """No report is due before this tick."""
         self._cname = [""] * rows
         self._last_report = np.zeros(rows, np.int64)
         """The middle 32 bits of the caller's last sender report."""
@@ -49,6 +51,7 @@ class RtcpReports:
         if self._next[row] == NEVER:
             self._cname[row] = secrets.token_hex(8)
             self._next[row] = tick_number + INTERVAL_TICKS // 2 + secrets.randbelow(INTERVAL_TICKS)
+            self._soonest = min(self._soonest, int(self._next[row]))
             self._last_report[row] = self.lost_by_caller[row] = 0
             self.round_trip_ms[row] = self.jitter_by_caller[row] = np.nan
 
@@ -58,10 +61,13 @@ class RtcpReports:
 
     def due(self, tick_number: int) -> list[int]:
         """Return the rows whose report is due; set the next at 0.5 to 1.5 intervals (RFC 3550 §6.2)."""
-        rows = np.flatnonzero(self._next <= tick_number)
-        for row in rows.tolist():
+        if tick_number < self._soonest:
+            return []
+        rows: list[int] = np.flatnonzero(self._next <= tick_number).tolist()
+        for row in rows:
             self._next[row] = tick_number + INTERVAL_TICKS // 2 + secrets.randbelow(INTERVAL_TICKS)
-        return rows.tolist()
+        self._soonest = int(self._next.min())
+        return rows
 
     def build(self, row: int, *, ends: bool = False) -> bytes:
         """Build the compound packet, with BYE when the call ends."""

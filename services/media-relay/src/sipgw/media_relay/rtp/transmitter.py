@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sipgw.audio import AudioFormat
+from sipgw.audio import AudioFormat, PayloadU8
 from sipgw.media_relay.kernels.events import EVENT, MARK_REACHED, SPOKE, TOTALS
+from sipgw.media_relay.kernels.quiet import LoudnessI32
 from sipgw.media_relay.kernels.transmit import (
     EVENTS_A_ROW,
     HEADER_BYTES,
@@ -26,13 +27,24 @@ from sipgw.media_relay.kernels.transmit import (
 from sipgw.media_relay.pipeline.block import FrameBlock, FrameFlag
 from sipgw.media_relay.pipeline.pipeline import MediaPipeline
 from sipgw.media_relay.pipeline.stage import TICK_MS, Tick
-from sipgw.media_relay.rtp.frames import FormatFrames, FormatNumbers
+from sipgw.media_relay.rtp.frames import FormatFrames, FormatNumbers, Take
 from sipgw.media_relay.rtp.playout import PlayoutQueue
 from sipgw.rtp.kernels.columns import NEVER
 from sipgw.rtp.packet import RtpPacket
 from sipgw.rtp.telephone_event import DtmfSender
 
 Send = Callable[[Any], object]
+_IDLE = int(FrameFlag.IDLE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outgoing:
+    """The packets of one format."""
+
+    packets: npt.NDArray[np.uint8]
+    """Those that Python sends."""
+    send: Callable[..., int]
+    """The kernel that sends, with its memory given."""
 
 
 @dataclass(slots=True)
@@ -52,9 +64,9 @@ class Transmitter:
         self._calls = calls
         self._playout = playout
         self._pipeline = pipeline
-        self._formats = FormatNumbers(rows)
-        self._packets: dict[AudioFormat, npt.NDArray[np.uint8]] = {}
-        """Packets that Python sends, by format."""
+        self._formats = FormatNumbers(rows, self._bind)
+        self._outgoing: list[_Outgoing] = []
+        """The packets of each format, by its number."""
         self._send: list[Send | None] = [None] * rows
         self._started: set[int] = set()
         self._held: set[int] = set()
@@ -80,7 +92,7 @@ class Transmitter:
         self._seq = np.zeros(rows, np.uint64)
         self._flags = np.zeros(rows, np.uint8)
         self._unsent = np.zeros(rows, np.int64)
-        self._take = take_downlink.bind(
+        self._memory = (
             calls,
             playout.rings,
             self._events,
@@ -91,7 +103,6 @@ class Transmitter:
             self._seq,
             self._flags,
         )
-        self._transmit = send_frames.bind(calls, self._totals)
 
     def open(self, row: int) -> None:
         """Open a row for a new call, with a random SSRC, sequence and timestamp (RFC 3550 §5.1)."""
@@ -123,7 +134,7 @@ class Transmitter:
         On hold (not sending) audio is used up unheard.
         """
         sending = self._calls[row]["sending"]
-        sending["format"] = self._formats.number_of(audio_format)
+        sending["format"] = self._number_of(audio_format)
         sending["period"] = audio_format.frame_ms // TICK_MS
         sending["step"] = audio_format.frame_samples
         sending["payload_type"] = payload_type
@@ -194,10 +205,8 @@ class Transmitter:
         if self._digits:
             self._send_digits(tick)
         for number, each in enumerate(self._formats.frames):
-            if count := self._take(
-                each.payload, each.loudness, number, self._used, FrameFlag.IDLE, tick.number, tick.at_s
-            ):
-                self._send_audio(each, count, tick)
+            if count := each.take(number, self._used, _IDLE, tick.number, tick.at_s):
+                self._send_audio(each, self._outgoing[number], count, tick)
         self._follow_up()
 
     @property
@@ -206,7 +215,7 @@ class Transmitter:
         count = int(self._totals[0]["consumed"])
         return self._consumed_rows[:count], self._consumed_bytes[:count]
 
-    def _send_audio(self, each: FormatFrames, count: int, tick: Tick) -> None:
+    def _send_audio(self, each: FormatFrames, outgoing: _Outgoing, count: int, tick: Tick) -> None:
         """Pass the frames taken through the pipeline and send them."""
         block = FrameBlock(
             each.audio,
@@ -217,18 +226,21 @@ class Transmitter:
             self._flags[:count],
         )
         block = self._pipeline.downlink(block, tick)
-        packets = self._packets_of(each)
-        unsent = self._transmit(
-            np.ascontiguousarray(block.rows), np.ascontiguousarray(block.payload), packets, self._unsent
-        )
+        unsent = outgoing.send(np.ascontiguousarray(block.rows), np.ascontiguousarray(block.payload))
         for i, row in enumerate(self._unsent[:unsent].tolist()):
-            self._send_one(row, packets[i].data)
+            self._send_one(row, outgoing.packets[i].data)
 
-    def _packets_of(self, each: FormatFrames) -> npt.NDArray[np.uint8]:
-        if (packets := self._packets.get(each.audio)) is None:
-            size = len(self._calls) + 1, HEADER_BYTES + each.audio.frame_bytes
-            packets = self._packets[each.audio] = np.zeros(size, np.uint8)
-        return packets
+    def _bind(self, payload: PayloadU8, loudness: LoudnessI32) -> Take:
+        return take_downlink.bind(*self._memory, payload, loudness)
+
+    def _number_of(self, audio: AudioFormat) -> int:
+        """Return the format's number, with memory for its packets."""
+        number = self._formats.number_of(audio)
+        if number == len(self._outgoing):
+            packets = np.zeros((len(self._calls) + 1, HEADER_BYTES + audio.frame_bytes), np.uint8)
+            send = send_frames.bind(self._calls, self._totals, packets, self._unsent)
+            self._outgoing.append(_Outgoing(packets, send))
+        return number
 
     def _send_one(self, row: int, packet: memoryview) -> None:
         send = self._send[row]
@@ -241,7 +253,9 @@ class Transmitter:
 
     def _follow_up(self) -> None:
         """Handle the events that the kernel left to Python."""
-        for event in self._events[: self._totals[0]["events"]].copy():
+        if not (count := self._totals[0]["events"]):
+            return
+        for event in self._events[:count].copy():
             kind, row = int(event["kind"]), int(event["row"])
             if kind == SPOKE:
                 self.spoke.append(row)

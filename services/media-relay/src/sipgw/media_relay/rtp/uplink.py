@@ -8,17 +8,19 @@ audio older than 200 ms is left out as a jump of the sequence.
 
 import numpy as np
 
-from sipgw.audio import AudioFormat
+from sipgw.audio import AudioFormat, PayloadU8
 from sipgw.media_relay.kernels.events import TOTALS
+from sipgw.media_relay.kernels.quiet import LoudnessI32
 from sipgw.media_relay.kernels.uplink import take_uplink
 from sipgw.media_relay.pipeline.block import FrameBlock, FrameFlag
 from sipgw.media_relay.pipeline.pipeline import MediaPipeline
 from sipgw.media_relay.pipeline.stage import TICK_MS, UPLINK_FRAME_MS, Tick
-from sipgw.media_relay.rtp.frames import FormatFrames, FormatNumbers
+from sipgw.media_relay.rtp.frames import FormatFrames, FormatNumbers, Take
 from sipgw.rtp.jitter_buffer import JitterBuffer
 from sipgw.rtp.kernels.columns import NEVER
 from sipgw.rtp.kernels.jitter import TICK_BYTES
 
+_CONCEALED = int(FrameFlag.CONCEALED)
 _PACKET_TICKS = UPLINK_FRAME_MS // TICK_MS
 """The packet time of nearly all callers, in ticks."""
 
@@ -31,7 +33,7 @@ class Uplink:
         rows = len(calls)
         self._calls = calls
         self._pipeline = pipeline
-        self._formats = FormatNumbers(rows)
+        self._formats = FormatNumbers(rows, self._bind)
         columns = calls["uplink"]
         columns["next"] = columns["origin"] = NEVER
         self._used = 0
@@ -40,9 +42,7 @@ class Uplink:
         self._rows = np.zeros(rows, np.uint32)
         self._seq = np.zeros(rows, np.uint64)
         self._flags = np.zeros(rows, np.uint8)
-        self._take = take_uplink.bind(
-            calls, jitter.rings, jitter.filled, self._totals, self._rows, self._seq, self._flags
-        )
+        self._memory = calls, jitter.rings, jitter.filled, self._totals, self._rows, self._seq, self._flags
 
     @property
     def concealed(self) -> int:
@@ -105,16 +105,11 @@ class Uplink:
     def run(self, tick: Tick) -> None:
         """Send the frames that are due through the pipeline."""
         for number, frames in enumerate(self._formats.frames):
-            if count := self._take(
-                frames.payload,
-                frames.loudness,
-                number,
-                self._used,
-                FrameFlag.CONCEALED,
-                tick.number,
-                tick.at_s,
-            ):
+            if count := frames.take(number, self._used, _CONCEALED, tick.number, tick.at_s):
                 self._pipeline.uplink(self._block(frames, count), tick)
+
+    def _bind(self, payload: PayloadU8, loudness: LoudnessI32) -> Take:
+        return take_uplink.bind(*self._memory, payload, loudness)
 
     def _block(self, frames: FormatFrames, count: int) -> FrameBlock:
         return FrameBlock(

@@ -1,9 +1,13 @@
 """EchoStage: plays the caller's audio back, byte for byte: the bot `builtin:echo`."""
 
+from typing import Final
+
 import numpy as np
 
 from sipgw.media_relay.pipeline.block import FrameBlock, FrameFlag
 from sipgw.media_relay.pipeline.stage import Playout, Tick
+
+_CONCEALED: Final = int(FrameFlag.CONCEALED)
 
 
 class EchoStage:
@@ -12,25 +16,29 @@ class EchoStage:
     def __init__(self, rows: int, playout: Playout) -> None:
         self._playout = playout
         self._is_mine = np.zeros(rows, np.bool_)
+        self._count = 0
 
     def open(self, row: int) -> None:
         """Give the row's call the echo."""
+        self._count += not self._is_mine[row]
         self._is_mine[row] = True
 
     def close(self, row: int) -> None:
         """Take the echo from the row."""
+        self._count -= bool(self._is_mine[row])
         self._is_mine[row] = False
 
     def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
         """Play back what the caller said, except concealed frames: the playout has silence of its own."""
         del tick
-        mine = self._is_mine[block.rows]
-        if not mine.any():
+        if not self._count:
             return block
-        heard = mine & (block.flags & FrameFlag.CONCEALED == 0)
+        mine = self._is_mine[block.rows]
+        heard = mine & (block.flags & _CONCEALED == 0)
         if heard.all():
             self._playout.play_frames(block.rows, block.payload)
-        elif heard.any():
+            return block.none()
+        if heard.any():
             self._playout.play_frames(block.rows[heard], block.payload[heard])
         return block.take(~mine)
 

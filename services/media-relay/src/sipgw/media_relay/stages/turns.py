@@ -22,6 +22,8 @@ _BOT_PAUSE_TICKS: Final = 200 // TICK_MS
 """A bot that goes on after a shorter pause has not begun a new turn."""
 _CALLER_PAUSE_TICKS: Final = 60 // TICK_MS
 """An answer that comes sooner has interrupted the caller."""
+_CONCEALED: Final = int(FrameFlag.CONCEALED)
+_IDLE: Final = int(FrameFlag.IDLE)
 _LONG_AGO: Final = -(1 << 40)
 _SIGN: Final = np.uint8(0x80)
 _ALAW_EVEN_BITS: Final = np.uint8(0x55)
@@ -52,8 +54,10 @@ class TurnStage:
         self._calls = calls
         self._on_turn = on_turn
         self._answered = np.zeros(len(calls), np.int64)
-        self._hear_callers = hear_callers.bind(calls)
-        self._hear_bots = hear_bots.bind(calls, self._answered)
+        self._hear_callers = {codec: hear_callers.bind(calls, loud) for codec, loud in _LOUD.items()}
+        self._hear_bots = {
+            codec: hear_bots.bind(calls, self._answered, loud) for codec, loud in _LOUD.items()
+        }
 
     def open(self, row: int) -> None:
         """Forget the row's earlier call."""
@@ -63,19 +67,18 @@ class TurnStage:
 
     def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
         """Note which callers speak; see Stage."""
-        if (loud := _LOUD.get(block.format.codec)) is not None:
-            self._hear_callers(block.rows, block.payload, block.flags, loud, FrameFlag.CONCEALED, tick.number)
+        if (hear := self._hear_callers.get(block.format.codec)) is not None:
+            hear(block.rows, block.payload, block.flags, _CONCEALED, tick.number)
         return block
 
     def downlink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
         """Note which bots begin to speak, and report answers; see Stage."""
-        if (loud := _LOUD.get(block.format.codec)) is not None:
-            answers = self._hear_bots(
+        if (hear := self._hear_bots.get(block.format.codec)) is not None:
+            answers = hear(
                 block.rows,
                 block.payload,
                 block.flags,
-                loud,
-                FrameFlag.IDLE,
+                _IDLE,
                 tick.number,
                 _BOT_PAUSE_TICKS,
                 _CALLER_PAUSE_TICKS,
