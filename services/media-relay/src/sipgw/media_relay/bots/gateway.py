@@ -26,7 +26,7 @@ from sipgw.media_relay.streams.columns import (
     ROW_MASK,
     CallColumns,
     Rows,
-    distinct,
+    groups,
     listed,
 )
 from sipgw.media_relay.streams.counters import BotCounters
@@ -178,18 +178,16 @@ class GrpcBotGateway:
         flags: npt.NDArray[np.uint8],
         payload: PayloadU8,
     ) -> None:
-        streams = self._columns.stream[rows]
-        for number in distinct(streams):
+        for number, chosen in groups(self._columns.stream[rows]):
             if number == NO_STREAM:
                 continue
-            chosen = streams == number
+            part = rows, seq, flags, payload
+            if chosen is not None:
+                part = rows[chosen], seq[chosen], flags[chosen], payload[chosen]
             if number == OWN_STREAM:
-                self._send_to_stream_calls(rows[chosen], seq[chosen], payload[chosen])
-            elif bool(chosen.all()):
-                self._trunks[number].send_frames(format_id, rows, seq, flags, payload)
+                self._send_to_stream_calls(*part)
             else:
-                trunk = self._trunks[number]
-                trunk.send_frames(format_id, rows[chosen], seq[chosen], flags[chosen], payload[chosen])
+                self._trunks[number].send_frames(format_id, *part)
 
     def _keep(
         self,
@@ -214,7 +212,13 @@ class GrpcBotGateway:
         session = self._sessions[handle & int(ROW_MASK)]
         return session if session is not None and session.handle == handle else None
 
-    def _send_to_stream_calls(self, rows: Rows, seq: npt.NDArray[np.uint64], payload: PayloadU8) -> None:
+    def _send_to_stream_calls(
+        self,
+        rows: Rows,
+        seq: npt.NDArray[np.uint64],
+        _flags: npt.NDArray[np.uint8],
+        payload: PayloadU8,
+    ) -> None:
         for row, number, frame in zip(listed(rows), listed(seq), payload, strict=True):
             session = self._sessions[row]
             if session is not None and session.stream_call is not None:

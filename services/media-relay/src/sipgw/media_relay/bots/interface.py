@@ -8,7 +8,6 @@ from typing import Protocol
 
 from sipgw.api import voicebot_pb2
 from sipgw.audio import AudioFormat, Codec, PayloadU8
-from sipgw.media_relay.pipeline.block import FrameBlock
 from sipgw.media_relay.pipeline.stage import Stage
 from sipgw.media_relay.streams.bot_call import BotCall, BytesU64, HandlesU32
 from sipgw.media_relay.streams.counters import BotCounters
@@ -94,10 +93,6 @@ class BotGateway(Protocol):
 
     def change_codec(self, handle: int, codec: Codec) -> None:
         """Convert to the caller's new codec from now on. The bot keeps its format and notices nothing."""
-        ...
-
-    def send_audio(self, block: FrameBlock) -> None:
-        """Send callers' audio: one frame for each row. Rows without a stream are dropped."""
         ...
 
     def send_digit(self, handle: int, digit: str, *, end: bool) -> None:

@@ -19,7 +19,7 @@ from sipgw.media_relay.bots.resolver import Resolve, resolve_by_system
 from sipgw.media_relay.pipeline.block import FrameBlock
 from sipgw.media_relay.pipeline.stage import Tick
 from sipgw.media_relay.streams.bot_call import BotCall, BytesU64, HandlesU32
-from sipgw.media_relay.streams.columns import MAX_ROWS, ROW_MASK, Rows, distinct
+from sipgw.media_relay.streams.columns import MAX_ROWS, ROW_MASK, Rows, groups
 from sipgw.media_relay.streams.counters import BotCounters
 
 _NONE: Final = -1
@@ -52,11 +52,14 @@ class GrpcBridgeStage:
 
     def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
         """Send open calls' frames to their bots; return the other rows."""
-        if not len(block):
-            return block
-        self.send_audio(block)
-        others = self._conversion[block.rows & ROW_MASK] == _NONE
-        return block.take(others)
+        rows = block.rows.astype(np.intp)
+        rest = block.none()
+        for number, chosen in groups(self._conversion[rows]):
+            if number != _NONE:
+                self._send(self._conversions[number], block, rows, chosen)
+            else:
+                rest = block if chosen is None else block.take(chosen)
+        return rest
 
     def downlink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
         """Pass the block on unchanged; see Stage."""
@@ -93,15 +96,6 @@ class GrpcBridgeStage:
         self._conversions[number].go_on_from(before, row)
         self._conversion[row] = number
 
-    def send_audio(self, block: FrameBlock) -> None:
-        """Convert and send callers' frames; see BotGateway."""
-        rows = (block.rows & ROW_MASK).astype(np.intp)
-        numbers = self._conversion[rows]
-        for number in distinct(numbers):
-            if number != _NONE:
-                chosen = numbers == number
-                self._send(self._conversions[number], block, rows, None if chosen.all() else chosen)
-
     def send_digit(self, handle: int, digit: str, *, end: bool) -> None:
         """Tell a call's bot of a key; see BotGateway."""
         self._gateway.send_digit(handle, digit, end=end)
@@ -135,13 +129,11 @@ class GrpcBridgeStage:
     def bot_audio(self, handles: HandlesU32, frames: PayloadU8, audio_format: AudioFormat) -> None:
         """Convert frames of bots to wire format; see BotSpeech."""
         rows = (handles & ROW_MASK).astype(np.intp)
-        numbers = self._conversion[rows]
-        for number in distinct(numbers):
+        for number, chosen in groups(self._conversion[rows]):
             if number == _NONE:
                 continue
             conversion = self._conversions[number]
-            chosen = numbers == number
-            if chosen.all():
+            if chosen is None:
                 self._speech.bot_audio(handles, conversion.to_wire(rows, frames), conversion.wire)
             else:
                 wire_frames = conversion.to_wire(rows[chosen], frames[chosen])

@@ -31,7 +31,7 @@ class BotCall:
     endpoint: str
     """"host:port" of the bot."""
     wire_format: AudioFormat
-    """The format of send_audio's blocks and of the listener's audio. Its frame_ms is the bot's."""
+    """The format of the uplink's blocks and of the listener's audio. Its frame_ms is the bot's."""
     bot_format: AudioFormat
     """The bot's own format, by its route."""
     tls: bool = False

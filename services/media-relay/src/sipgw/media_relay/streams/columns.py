@@ -1,5 +1,6 @@
 """CallColumns: what the bot streams know of each row: its stream, its format, its unplayed speech."""
 
+from collections.abc import Iterator
 from typing import Final, cast
 
 import numpy as np
@@ -25,17 +26,19 @@ def listed(numbers: npt.NDArray[np.integer]) -> list[int]:
     return cast("list[int]", numbers.tolist())
 
 
-def distinct(numbers: npt.NDArray[np.integer]) -> list[int]:
-    """Return each value once, as Python numbers, rising.
+def groups(numbers: npt.NDArray[np.integer]) -> Iterator[tuple[int, npt.NDArray[np.bool_] | None]]:
+    """Yield each value once, as a Python number, and where it stands; None: everywhere, as mostly.
 
-    Mostly all values are equal. `np.unique` is not used: its first call imports numpy.ma, which stalls the
-    tick for 50 ms.
+    `np.unique` is not used: its first call imports numpy.ma, which stalls the tick for 50 ms.
     """
     if not len(numbers):
-        return []
-    if (numbers == numbers[0]).all():
-        return [int(numbers[0])]
-    return sorted(set(listed(numbers)))
+        return
+    at_first = numbers == numbers[0]
+    if at_first.all():
+        yield int(numbers[0]), None
+        return
+    for number in sorted(set(listed(numbers))):
+        yield number, numbers == number
 
 
 class CallColumns:
