@@ -72,7 +72,6 @@ ALIVE = {
     "delete": "KubeClient: the end-to-end tests take away what they made",
     "transport_failed": "the transport error of RFC 3261 §17.1.4 and §17.2.4, an input of the state tables",
     "live_transactions": "tells a test that no transaction leaks",
-    "is_empty": "tells a test that a queue drains",
     "take_fraction_lost": "the scalar reading that the columns are compared with",
 }
 

@@ -1,7 +1,7 @@
 """TrunkSender: the writing half of a trunk: one task, fed by a `SendQueue`, whose writes never time out.
 
-A message costs more than the frames in it, so audio goes out with every second tick: a frame waits for one
-tick at most. Events go at once. Acks of the bot's messages, and room given back to its calls, go along.
+A message costs more than the frames in it: audio waits for other audio (`FrameGatherer`). Events go at once,
+after the audio before them. Acks of the bot's messages, and room given back to its calls, go along.
 """
 
 import asyncio
@@ -15,14 +15,11 @@ from sipgw.api import voicebot_pb2 as pb
 from sipgw.audio import PayloadU8
 from sipgw.media_relay.streams.counters import BotCounters
 from sipgw.media_relay.streams.flow_control import UNACKED_LIMIT_S, ReceiveCount, SendQueue
+from sipgw.media_relay.streams.frame_gatherer import BYTES_BESIDE_FRAME, EARLY_S, LONG_S, FrameGatherer
 from sipgw.media_relay.streams.rpc import BidiCall
 
 _MESSAGE_BYTES: Final = 512 * 1024
 """The contract allows 1 MiB."""
-_BYTES_BESIDE_FRAME: Final = 16
-"""Of a handle, a seq and a flag."""
-_PACE_S: Final = 0.0095
-"""The time between two messages with audio: two ticks, less the clock's tolerance."""
 
 
 class TrunkSender:
@@ -31,13 +28,14 @@ class TrunkSender:
     def __init__(self, counters: BotCounters) -> None:
         self._counters = counters
         self._queue: SendQueue[pb.TrunkEvent] = SendQueue()
+        self._frames = FrameGatherer(_MESSAGE_BYTES)
         self._received = ReceiveCount()
         self._credits: dict[int, int] = {}
         """By wire handle: bytes consumed since Start."""
-        self._is_ack_due = False
+        self._is_word_due = False
+        """Whether an ack or credits go even without anything else."""
         self._ack_timer: asyncio.TimerHandle | None = None
         self._pace_timer: asyncio.TimerHandle | None = None
-        self._written_at = 0.0
         self._dropped = 0
         """Batches of audio dropped that are counted already."""
         self._wake = asyncio.Event()
@@ -59,7 +57,9 @@ class TrunkSender:
 
     def send(self, event: pb.TrunkEvent) -> None:
         """Queue any item but audio. It is never dropped."""
-        self._queue.add_event(event, self._loop.time(), event.ByteSize())
+        now = self._loop.time()
+        self._queue_frames(now)
+        self._queue.add_event(event, now, event.ByteSize())
         self._wake_up()
 
     def send_frames(
@@ -71,43 +71,42 @@ class TrunkSender:
         payload: PayloadU8,
     ) -> None:
         """Send one frame for each handle, in as few batches as fit into messages."""
-        step = max(1, _MESSAGE_BYTES // (payload.shape[1] + _BYTES_BESIDE_FRAME))
-        for start in range(0, len(handles), step):
-            part = slice(start, start + step)
-            batch = _batch(format_id, handles[part], seq[part], flags[part], payload[part])
-            size = len(batch.audio) + _BYTES_BESIDE_FRAME * len(batch.handles)
-            self._queue.add_audio(pb.TrunkEvent(audio=batch), self._loop.time(), size)
-        self._wake_in_time()
+        self._frames.add(format_id, handles, seq, flags, payload)
+        now = self._loop.time()
+        if self._frames.is_due(now):
+            self._write(now)
+        else:
+            self._write_in_time(self._frames.due_at() or now)
 
     def give_credit(self, handle: int, consumed_bytes: int) -> None:
         """Tell the bot, with the next message, how much of a call's speech was played or dropped."""
         self._credits[handle] = consumed_bytes
-        self._wake_in_time()
+        if self._pace_timer is None:
+            self._write_in_time(self._loop.time() + LONG_S)
 
     def received(self, *, items: int, acks: int) -> None:
         """Note a received message of this many items, some of them acks."""
         self._received.received(items=items, acks=acks, now=self._loop.time())
         due = self._received.due_at()
         if due is not None and self._ack_timer is None:
-            self._ack_timer = self._loop.call_at(due, self._ack_is_due)
+            self._ack_timer = self._loop.call_at(due, self._ack_may_be_due)
 
     def acked(self, items: int) -> None:
         """Note that the bot has received this many items in all."""
         self._queue.acked(items, self._loop.time())
-        self._wake_in_time()
+        if not self._queue.is_empty:
+            self._wake_up()
 
     async def run(self, call: BidiCall[pb.TrunkEvents, pb.TrunkActions]) -> None:
         """Write until the stream is over."""
         while True:
-            message = self._next_message()
-            if message is None:
-                self._wake.clear()
+            self._wake.clear()
+            while (message := self._next_message()) is not None:
+                if not await call.write(message):
+                    return  # the reader meets the same end
+            if self._pace_timer is None:
                 self._drained.set()
-                await self._wake.wait()
-                continue
-            self._written_at = self._loop.time()
-            if not await call.write(message):
-                return  # the reader meets the same end
+            await self._wake.wait()
 
     async def drained(self, timeout_s: float) -> None:
         """Wait until everything that may go is written, or the time is over."""
@@ -124,7 +123,10 @@ class TrunkSender:
         items = self._queue.take(self._loop.time(), max_bytes=_MESSAGE_BYTES)
         dropped, self._dropped = self._queue.dropped_audio - self._dropped, self._queue.dropped_audio
         self._counters.audio_dropped_unacked += dropped
-        if self._credits or self._is_ack_due:
+        if not items and not self._is_word_due:
+            return None
+        self._is_word_due = False
+        if self._credits or self._received.due_at() is not None:
             items.append(pb.TrunkEvent(ack=self._ack()))
             self._queue.sent_unasked(1)
         return pb.TrunkEvents(items=items) if items else None
@@ -132,45 +134,49 @@ class TrunkSender:
     def _ack(self) -> pb.Ack:
         ack = pb.Ack(items=self._received.items)
         self._received.sent()
-        self._is_ack_due = False
         credits_due, self._credits = self._credits, {}
         for handle, consumed_bytes in credits_due.items():
             ack.credits.add(handle=handle, consumed_bytes=consumed_bytes)
         return ack
 
-    def _ack_is_due(self) -> None:
+    def _ack_may_be_due(self) -> None:
+        """Send an ack by itself, unless it went along with something else meanwhile."""
         self._ack_timer = None
-        self._is_ack_due = self._received.due_at() is not None
-        self._wake_up()
-
-    def _wake_in_time(self) -> None:
-        """Write two ticks after the last message, or now if that is past."""
-        self._drained.clear()
-        due = self._written_at + _PACE_S
-        if self._loop.time() >= due:
+        due = self._received.due_at()
+        if due is None:
+            return
+        if due > self._loop.time():
+            self._ack_timer = self._loop.call_at(due, self._ack_may_be_due)
+        else:
+            self._is_word_due = True
             self._wake_up()
-        elif self._pace_timer is None:
-            self._pace_timer = self._loop.call_at(due, self._is_time)
+
+    def _write_in_time(self, due: float) -> None:
+        """Write at that time, if no tick does it before."""
+        self._drained.clear()
+        if self._pace_timer is None or self._pace_timer.when() > due + EARLY_S:
+            self._stop_pace_timer()
+            self._pace_timer = self._loop.call_at(due + EARLY_S, self._is_time)
 
     def _is_time(self) -> None:
-        self._pace_timer = None
+        self._write(self._loop.time())
+
+    def _write(self, now: float) -> None:
+        self._stop_pace_timer()
+        self._queue_frames(now)
+        self._is_word_due = bool(self._credits)
         self._wake_up()
+
+    def _stop_pace_timer(self) -> None:
+        if self._pace_timer is not None:
+            self._pace_timer.cancel()
+            self._pace_timer = None
+
+    def _queue_frames(self, now: float) -> None:
+        for batch in self._frames.take(now):
+            size = len(batch.audio) + BYTES_BESIDE_FRAME * len(batch.handles)
+            self._queue.add_audio(pb.TrunkEvent(audio=batch), now, size)
 
     def _wake_up(self) -> None:
         self._drained.clear()
         self._wake.set()
-
-
-def _batch(
-    format_id: int,
-    handles: npt.NDArray[np.uint32],
-    seq: npt.NDArray[np.uint64],
-    flags: npt.NDArray[np.uint8],
-    payload: PayloadU8,
-) -> pb.AudioBatch:
-    batch = pb.AudioBatch(format_id=format_id, frame_bytes=payload.shape[1], audio=payload.tobytes())
-    batch.handles.extend(handles.tolist())
-    batch.seq.extend(seq.tolist())
-    if flags.any():
-        batch.flags.extend(flags.tolist())
-    return batch
