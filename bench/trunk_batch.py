@@ -1,9 +1,10 @@
-"""The relay's CPU for a 20 ms frame on a trunk and on StreamCall, there and back.
+"""The relay's CPU for bots: 20 ms frames on a trunk and on StreamCall, there and back.
 
 The gateway runs here, at the relay's pace (a tick of 5 ms, a quarter of the calls each), the built-in echo
-bot in a process of its own. Cost = CPU time of this process per frame, less that of the loop without a bot.
+bot in a process of its own. `core` and the cost of a frame are CPU time of this process, less that of the
+loop without a bot. The last line says what a trunk costs whatever the number of calls, and what each adds.
 
-python bench/trunk_batch.py [--calls 1000] [--stream-calls 50] [--seconds 5]
+python bench/trunk_batch.py [--calls 20,1000] [--stream-calls 50] [--seconds 5]
 """
 
 import argparse
@@ -100,23 +101,37 @@ async def measure(
 
 async def run(arguments: argparse.Namespace, endpoint: str, bot: psutil.Process) -> None:
     print(f"{'':12}{'calls':>7}{'frames':>9}{'back':>8}{'relay us/frame':>16}{'bot us/frame':>14}{'core':>7}")
-    for name, protocol, calls in (
+    wanted = (
         ("trunk", BotProtocol.TRUNK, arguments.calls),
-        ("StreamCall", BotProtocol.STREAM_CALL, arguments.stream_calls),
-    ):
+        (
+            "StreamCall",
+            BotProtocol.STREAM_CALL,
+            arguments.stream_calls,
+        ),
+    )
+    runs = [(name, protocol, int(calls)) for name, protocol, each in wanted for calls in each.split(",")]
+    trunk: dict[int, float] = {}
+    for name, protocol, calls in runs:
         idle = await measure(endpoint, bot, None, calls, arguments.seconds)
         used, bot_used, sent, back, dropped = await measure(endpoint, bot, protocol, calls, arguments.seconds)
         relay_us, bot_us = (used - idle[0]) / sent * 1e6, bot_used / sent * 1e6
-        core = used / arguments.seconds
-        print(f"{name:12}{calls:7}{sent:9}{back / sent:8.1%}{relay_us:16.2f}{bot_us:14.2f}{core:7.2f}")
+        core = (used - idle[0]) / arguments.seconds
+        if protocol is BotProtocol.TRUNK:
+            trunk[calls] = core
+        print(f"{name:12}{calls:7}{sent:9}{back / sent:8.1%}{relay_us:16.2f}{bot_us:14.2f}{core:7.3f}")
         if dropped:
             print(f"  {dropped} batches dropped: the bot did not keep up")
+    if len(trunk) > 1:
+        few, many = min(trunk), max(trunk)
+        slope = (trunk[many] - trunk[few]) / (many - few)
+        fixed = trunk[few] - few * slope
+        print(f"a trunk costs {fixed:.3f} core, and {slope * 1000:.3f} more for each 1000 calls")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=1000, help="on the trunk")
-    parser.add_argument("--stream-calls", type=int, default=50)
+    parser.add_argument("--calls", default="20,1000", help="on the trunk, by commas")
+    parser.add_argument("--stream-calls", default="50", help="by commas")
     parser.add_argument("--seconds", type=float, default=5.0)
     configure_logging("bench", level="error")
     arguments = parser.parse_args()
