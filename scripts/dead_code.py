@@ -77,7 +77,7 @@ ALIVE = {
 
 
 def main() -> None:
-    """Print what is dead, and what this list excuses without need."""
+    """Print dead code, and names that this list excuses without need."""
     product = [item for item in unused(USERS) if not is_in(item, KITS)]
     kits = [item for item in unused(EVERYTHING) if is_in(item, KITS)]
     found = [item for item in (*product, *kits) if not is_in(item, GENERATED)]
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def unused(patterns: Iterable[str]) -> Iterator[Item]:
-    """Yield what no file under these paths uses."""
+    """Yield the names that no file under these paths uses."""
     vulture = Vulture(ignore_decorators=DECORATORS)
     vulture.scavenge([path for pattern in patterns for path in Path().glob(pattern)])
     yield from vulture.get_unused_code(min_confidence=60)

@@ -54,7 +54,7 @@ def _faults_of(path: Path) -> Iterator[str]:
 
 
 def _cited(line: str, path: Path) -> Iterator[str]:
-    """Yield what a line refers to and is not there."""
+    """Yield the missing targets that a line refers to."""
     yield from (page for page in _PAGE.findall(line) if not (_ROOT / page).exists())
     yield from (f"ADR {number}" for number in _ADR.findall(line) if not [*_ADRS.glob(f"{number}-*.md")])
     if path.suffix == ".md":

@@ -1,7 +1,7 @@
 """Run tests again and again on a busy machine, several copies side by side if wanted.
 
-Processes that only compute are started and ended so that the wanted number of processes run or want to run at
-any time: what the tests do themselves counts. Each copy has a temporary directory of its own. The passes and
+Processes that only compute are started and ended so that the wanted number of processes run or want to run
+at any time, those of the tests included. Each copy has a temporary directory of its own. The passes and
 the failures are counted, and the log and the directory of each failed run are kept.
 """
 
@@ -128,7 +128,7 @@ class Runs:
         return status == 0
 
     def interrupt(self, _signal: int, _frame: object) -> None:
-        """Interrupt the runs, which free what they hold, and begin no more."""
+        """Interrupt the runs, which free their resources, and begin no more."""
         self._is_interrupted = True
         for process in list(self._running):
             process.send_signal(signal.SIGINT)

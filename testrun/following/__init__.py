@@ -1,1 +1,1 @@
-"""The frame of each test run: its estimate, its lines, and freeing what a failed test left open."""
+"""The frame of each test run: its estimate, its lines, and the release of a failed test's resources."""

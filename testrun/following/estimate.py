@@ -1,4 +1,4 @@
-"""Estimate how long tests will take, from what they took before.
+"""Estimate the duration of tests from their earlier durations.
 
 The mean seconds of a test are kept by test file. Those of this machine come from pytest's cache, which each
 followed run updates. The others come from `durations.json`, which is part of the repository.

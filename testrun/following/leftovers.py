@@ -1,4 +1,4 @@
-"""A pytest plugin: free what a failed test left open, so that it fails no later test.
+"""A pytest plugin: free resources that a failed test left open, so that they fail no later test.
 
 The last traceback holds the sockets and tasks of the failed test until the next test begins. They would be
 closed in that one, with a warning each; and where warnings are errors, it would fail too.

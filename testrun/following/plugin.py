@@ -53,7 +53,7 @@ class Follower:
         self._config = config
         self._cache: Any = getattr(config, "cache", None)  # -p no:cacheprovider has none
         self._write = write
-        self._stdout = os.dup(1)  # while a test runs pytest captures what is written to 1 itself
+        self._stdout = os.dup(1)  # while a test runs, pytest captures writes to descriptor 1 itself
         self._running = Running()
         self._seconds: dict[str, float] = {}
         self._outcomes: dict[str, pytest.TestReport] = {}

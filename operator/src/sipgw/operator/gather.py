@@ -60,7 +60,7 @@ async def read_edges_asked(client: KubeClient, namespace: str, release: str) -> 
 
 
 async def read_objects(client: KubeClient, namespace: str) -> Objects:
-    """List the objects, at each pass: this includes what a watch missed. Raises KubeError."""
+    """List the objects, at each pass, so that none is missed as by a watch. Raises KubeError."""
     listed = await asyncio.gather(*(_list_kind(client, namespace, kind) for kind in paths.PLURALS))
     documents = tuple(body for bodies in listed for body in bodies)
     names = secrets_wanted(documents)

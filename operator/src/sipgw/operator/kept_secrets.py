@@ -24,7 +24,7 @@ class Keeper(Protocol):
     """Something that keeps certain Secrets correct."""
 
     async def ensure(self) -> list[str]:
-        """Write what is missing or due; return the names of new ones. Raises KubeError."""
+        """Write the Secrets that are missing or due; return the names of new ones. Raises KubeError."""
         ...
 
 
@@ -54,7 +54,7 @@ class KeptSecrets:
         self._log = get_logger("sipgw.operator.secrets")
 
     async def keep(self, *, at_once: bool = False) -> list[str]:
-        """Check each minute; return the names of what was renewed. Raises KubeError."""
+        """Check each minute; return the names of renewed Secrets. Raises KubeError."""
         now = self._clock.monotonic()
         if not at_once and now - self._looked_at < _EVERY_S:
             return []

@@ -112,7 +112,7 @@ class Reconciler:
         except KubeError as error:
             self._log.warning("pass_failed", reason=str(error))
             metrics.PASSES.labels("failed").inc()
-        except ConfigError as error:  # an error in what we compiled: a bug, but no reason to end
+        except ConfigError as error:  # an error in our compiled config: a bug, but no reason to end
             self._log.exception("pass_failed", reason=str(error))
             metrics.PASSES.labels("failed").inc()
         else:

@@ -24,7 +24,7 @@ class Surroundings:
 
 
 class SurroundingsReader:
-    """Remembers what it read; call `notice_nodes` from the watch."""
+    """Reads the surroundings and keeps them; call `notice_nodes` from the watch."""
 
     def __init__(self, client: KubeClient, namespace: str, release: str, *, with_nodes: bool) -> None:
         self._client = client
@@ -41,7 +41,7 @@ class SurroundingsReader:
         self._nodes_at = float("-inf")
 
     async def read(self, now: float) -> Surroundings:
-        """Read what is due. Raises KubeError."""
+        """Read the parts that are due. Raises KubeError."""
         if self._with_nodes and now - self._nodes_at >= _NODES_AGAIN_S:
             self._nodes_at = now  # set before the list: a change during it causes another
             try:

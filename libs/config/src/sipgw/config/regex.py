@@ -22,7 +22,7 @@ _GROUP_OPENING = re.compile(r"\((?:\?:|\?P<[A-Za-z_]\w{0,31}>|(?!\?))")
 
 @lru_cache(maxsize=4096)
 def compile_regex(pattern: str) -> re.Pattern[str]:
-    """Compile the pattern. Raises RegexRefused, which says what is wrong and where."""
+    """Compile the pattern. Raises RegexRefused, which names the fault and its place."""
     if len(pattern) > MAX_PATTERN:
         raise RegexRefused(f"{len(pattern)} characters, at most {MAX_PATTERN}")
     body = pattern.removeprefix("(?i)")
@@ -42,7 +42,7 @@ def matches(pattern: str, value: str) -> bool:
 class _Walk:
     """One pass over a pattern; ``ways`` counts the paths that a backtracking matcher could take.
 
-    re.compile reports what is no pattern at all.
+    re.compile refuses text that is no pattern at all.
     """
 
     def __init__(self, pattern: str) -> None:

@@ -35,7 +35,7 @@ class Secrets:
         return cls({secret.name: secret for secret in secrets})
 
     def password(self, reference: SecretReference) -> bytes:
-        """Return the password. Raises KeyError, whose text says what is missing."""
+        """Return the password. Raises KeyError, whose text names the missing Secret or key."""
         secret = self.by_name.get(reference.name)
         if secret is None:
             raise KeyError(f"{reference.name!r}, no Secret that there is")

@@ -14,7 +14,7 @@ Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 class Status(BaseModel):
-    """A part of a status; ``model_dump(by_alias=True, exclude_none=True)`` is what the API takes."""
+    """A part of a status; ``model_dump(by_alias=True, exclude_none=True)`` is its form for the API."""
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 

@@ -289,7 +289,7 @@ class RelayLink:
     async def _next_request(self) -> pb.ControlRequest:
         """Return the next message to write.
 
-        Acknowledgements and commands take turns; what is left over wakes it again.
+        Acknowledgements and commands take turns; a remainder wakes it again.
         """
         while True:
             await self._pending.wait()

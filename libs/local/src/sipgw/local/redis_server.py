@@ -18,7 +18,7 @@ _ADVICE = (
 
 
 def find_redis_server() -> Path:
-    """Return the first usable binary. Raises RedisNotFound, which says what was found and what to do."""
+    """Return the first usable binary. Raises RedisNotFound, which names the cause and the cure."""
     seen: list[str] = []
     for binary in _candidates():
         version = _version(binary)

@@ -1,7 +1,7 @@
 """The errors of this package.
 
 SipError
-├── SipParseError         the peer sent what the grammar or RFC 3261 §8.1.1 forbids; knows its answer
+├── SipParseError         the peer broke the grammar or RFC 3261 §8.1.1; knows its response
 ├── OutOfOrder            a request of a dialog with a CSeq below the last one (RFC 3261 §12.2.2); answer 500
 └── SipUsageError         our own side asked for something impossible
     └── UnsafeHeader      a line break in what should be one header line

@@ -12,7 +12,7 @@ class StoreError(Exception):
 
 
 class StoreUrlError(StoreError, ValueError):
-    """The URL names no Redis that we can use; the message says what is allowed."""
+    """The URL names no usable Redis; the message lists the allowed forms."""
 
 
 class StoreUnavailable(StoreError):

@@ -58,7 +58,7 @@ class _Commands(Protocol):
 
 
 class Keeper:
-    """Probes Redis twice a second and reports what it learns."""
+    """Probes Redis twice a second and reports changes of its state."""
 
     def __init__(self, commands: _Commands, *, is_cluster: bool) -> None:
         self._commands = commands

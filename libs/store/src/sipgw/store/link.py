@@ -18,7 +18,7 @@ _CONNECT_TIMEOUT_S: Final = 1.0
 
 
 class LinkLost(Exception):
-    """The connection broke or could not be made. What was sent may have taken effect."""
+    """The connection broke or could not be made. Commands that were sent may have taken effect."""
 
 
 class Connection(Protocol):

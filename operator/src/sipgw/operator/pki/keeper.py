@@ -43,7 +43,7 @@ class CertificateKeeper:
         return f"{self._release}-tls-{role}"
 
     async def ensure(self) -> list[str]:
-        """Make and renew what is due; return the names of renewed Secrets, without new ones."""
+        """Make and renew the Secrets that are due; return the names of renewed Secrets, without new ones."""
         now = datetime.fromtimestamp(self._clock.unix_ms() / 1000, UTC)
         name = f"{self._release}-ca"
         body = await self._client.get(paths.secrets(self._namespace, name))

@@ -46,7 +46,7 @@ def stateful_sets(namespace: str, name: str = "") -> str:
 
 
 def owner(namespace: str, kind: str, name: str) -> str:
-    """Return the path of what may own our Secrets and the Lease."""
+    """Return the path of the object that may own our Secrets and the Lease."""
     prefix = {"Deployment": "/apis/apps/v1", "ServiceAccount": "/api/v1"}[kind]
     plural = {"Deployment": "deployments", "ServiceAccount": "serviceaccounts"}[kind]
     return f"{prefix}/namespaces/{namespace}/{plural}/{name}"

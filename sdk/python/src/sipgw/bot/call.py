@@ -1,4 +1,4 @@
-"""One telephone call, as a bot sees it. It knows no gRPC: a `CallStream` carries what it sends."""
+"""One telephone call, as a bot sees it. It knows no gRPC: a `CallStream` carries its messages."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,7 +1,7 @@
 """The built-in echo bot: `python -m sipgw.bot.echo --listen HOST:PORT`.
 
 It is byte-exact and cheap: a trunk's batch goes back as one batch, without Python code per call. It never
-speaks first. It wants no replay of what it missed, since the echo of that would come late. It logs JSON lines
+speaks first. It wants no replay of missed audio, since its echo would come late. It logs JSON lines
 on stderr: ready, call_started, digit_received, call_ended.
 """
 

@@ -56,7 +56,7 @@ class ReplayMark:
 
 @dataclass(frozen=True, slots=True)
 class GatewayError:
-    """The gateway could not do what the bot asked."""
+    """The gateway could not carry out a request of the bot."""
 
     code: str
     message: str

@@ -59,7 +59,7 @@ class PlayoutRoom:
             self._notify()
 
     def rewind(self, position: int) -> None:
-        """Send again what was sent beyond `position`."""
+        """Send again all speech sent beyond `position`."""
         self._sent = position
 
     def limit_to(self, limit: int | None) -> None:

@@ -22,7 +22,7 @@ _UNWRITTEN_BYTES = 65536  # for a gateway without marks: the limit of what waits
 
 
 class StreamCallSession:
-    """Serves one RPC. StreamCall has no credit of its own: returned marks tell what was played."""
+    """Serves one RPC. StreamCall has no credit of its own: returned marks show how much was played."""
 
     def __init__(self, calls: BotCalls, context: ServerContext) -> None:
         self._calls = calls

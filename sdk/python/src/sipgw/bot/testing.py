@@ -169,7 +169,7 @@ class TestCaller:
         """Hang up; harmless after the end."""
         self.call.receive_end("hangup")
 
-    # -- what the bot did
+    # -- the bot's actions
 
     async def finished(self) -> None:
         """Wait until the handler returned. Raises AssertionError when it failed."""

@@ -162,7 +162,7 @@ class Relay:
         return self._settings.capacity or self._settings.rtp.pairs
 
     def beat(self) -> Beat:
-        """Return what the next heartbeat says."""
+        """Return the content of the next heartbeat."""
         return Beat(
             call_ids=self.sessions.call_ids,
             used_units=self.sessions.used_units,

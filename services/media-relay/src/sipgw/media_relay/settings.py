@@ -1,4 +1,4 @@
-"""RelaySettings: what the flags of the relay process say."""
+"""RelaySettings: the values of the relay process's flags."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -22,7 +22,7 @@ def observe(histogram: Histogram, value: float, trace: TraceIds | None = None) -
 
 @contextmanager
 def timed(histogram: Histogram, trace: TraceIds | None = None) -> Generator[None]:
-    """Observe how long the block takes, also when it raises."""
+    """Observe the duration of the block, also when it raises."""
     begun = time.perf_counter()
     try:
         yield

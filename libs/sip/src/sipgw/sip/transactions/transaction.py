@@ -1,4 +1,4 @@
-"""One live transaction: its machine, its state, what it sent last, and its running timers."""
+"""One live transaction: its machine, its state, its last message, and its running timers."""
 
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple

@@ -5,7 +5,7 @@ from sipgw.media_relay.bots.interface import BotListener
 
 
 def tell_action(listener: BotListener, handle: int, action: pb.CallAction) -> None:
-    """Call the listener's method for anything but audio and accept; ignore what a newer bot may send."""
+    """Call the listener's method for anything but audio and accept; ignore unknown actions of newer bots."""
     match action.WhichOneof("payload"):
         case "control" if action.control.type == pb.BotControl.HANGUP:
             listener.bot_hangup(handle, "", at_once=False)

@@ -49,7 +49,7 @@ class FormatConversion:
         return encode(self.wire, _resampled(self._to_wire, rows, decode(self.bot, frames)))
 
     def speech_to_wire(self, row: int, data: bytes | memoryview) -> bytes | memoryview:
-        """Convert speech of any length of one bot; keep what does not fill a step for the next call."""
+        """Convert speech of any length of one bot; keep a rest below one step for the next call."""
         if self.is_identity:
             return data
         rest = self._rest.pop(row, b"")
@@ -70,7 +70,7 @@ class FormatConversion:
             self._rest[row] = rest
 
     def reset(self, row: int) -> None:
-        """Forget what an earlier call left on the row."""
+        """Forget the state that an earlier call left on the row."""
         self._rest.pop(row, None)
         for resampler in (self._to_bot, self._to_wire):
             if resampler is not None:

@@ -26,7 +26,7 @@ class BotSpeech(Protocol):
 
 
 class BotListener(Protocol):
-    """Hears what bots do beside speaking. Calls for one handle are in the order of the bot's actions."""
+    """Receives the actions of bots other than speech, for each handle in the order of its bot's actions."""
 
     def bot_ready(
         self, handle: int, *, confirmed: bool, address: str, protocol: str, can_resume: bool
@@ -88,7 +88,7 @@ class BotGateway(Protocol):
     """The bot streams, as the calls see them. `GrpcBridgeStage` is one, and a pipeline stage as well."""
 
     def open(self, handle: int, call: BotCall, listener: BotListener) -> None:
-        """Attach the call to a bot; `listener` hears what the bot does. bot_ready or bot_failed follows."""
+        """Attach the call to a bot; `listener` receives its actions. bot_ready or bot_failed follows."""
         ...
 
     def change_codec(self, handle: int, codec: Codec) -> None:

@@ -1,1 +1,1 @@
-"""The relay's calls: their table, the commands on them, and what they report."""
+"""The relay's calls: their table, the commands on them, and their reports."""

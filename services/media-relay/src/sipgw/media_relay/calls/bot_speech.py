@@ -1,4 +1,4 @@
-"""SpeechPlayer: plays what bots say to their callers: the `BotSpeech` of the bot streams."""
+"""SpeechPlayer: plays the bots' speech to their callers: the `BotSpeech` of the bot streams."""
 
 import numpy as np
 

@@ -60,7 +60,7 @@ class MediaReports:
             observe(instruments.FIRST_AUDIO, after_s, session.trace)
 
     def bot_responded(self, row: int, response_s: float) -> None:
-        """Report the bot's response time: the bot answers what the caller has said."""
+        """Report the bot's response time: the bot has begun to answer the caller."""
         if (session := self._sessions.at_row(row)) is not None:
             observe(instruments.BOT_RESPONSE, response_s, session.trace)
             now_ns = time.time_ns()

@@ -107,7 +107,7 @@ class Session:
         """Whether the call is on hold, in either direction."""
         return not (self.media.is_sending and self.media.is_receiving)
 
-    # -- whose it is
+    # -- ownership
 
     def raise_fence(self, fence: Fence) -> None:
         """Remember the newest (owner epoch, generation) seen."""
@@ -159,7 +159,7 @@ class Session:
         self.bot, self.handle, self.can_resume = bot, handle, bot is None
 
     def note_ready(self, *, cost: int, can_resume: bool) -> None:
-        """Note what the bot's stream costs and whether the bot can resume."""
+        """Note the cost of the bot's stream and whether the bot can resume."""
         self.cost, self.can_resume = cost, can_resume
 
     def begin_ending(self) -> None:

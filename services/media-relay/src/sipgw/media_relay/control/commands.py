@@ -111,7 +111,7 @@ class Commands:
         self._parts.bots.tell(session, voicebot_pb2.CallEvent(answered=voicebot_pb2.Answered()))
 
     def _adopt(self, session: Session, adopt: pb.Adopt) -> None:
-        """Apply what the previous edge had no time to tell. `_confirm` made this edge the owner."""
+        """Apply the facts that the previous edge could not send. `_confirm` made this edge the owner."""
         if adopt.acknowledged:
             self._parts.plane.acknowledge(session.row)
 

@@ -39,7 +39,7 @@ class RegisteredRelay(Protocol):
         ...
 
     def beat(self) -> Beat:
-        """Return what the next heartbeat says."""
+        """Return the content of the next heartbeat."""
         ...
 
     def set_draining(self, drain: bool) -> None:  # noqa: FBT001 - RelayHeartbeat's callback

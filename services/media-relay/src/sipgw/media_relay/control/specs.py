@@ -38,7 +38,7 @@ _BOT_FRAMES_MS = (10, 20, 30, 40, 60, 80, 100)
 
 
 def read_call(call_id: str, allocate: pb.Allocate) -> CallSpec:
-    """Read what an Allocate command asks for. Raises SpecError that names the field."""
+    """Read the content of an Allocate command. Raises SpecError that names the field."""
     _check_call_id(call_id)
     media = read_media(allocate.media)
     bot = read_bot(call_id, allocate, media.wire.codec)
@@ -59,7 +59,7 @@ def read_call(call_id: str, allocate: pb.Allocate) -> CallSpec:
 
 
 def read_media(spec: pb.MediaSpec) -> MediaParameters:
-    """Read what was agreed with a caller. Raises SpecError that names the field."""
+    """Read the media agreed with a caller. Raises SpecError that names the field."""
     if spec.codec not in _CODECS:
         raise SpecError("media.codec: must be PCMU or PCMA")
     if spec.clock_rate_hz not in (0, _RATE_HZ):
@@ -86,7 +86,7 @@ def read_media(spec: pb.MediaSpec) -> MediaParameters:
 
 
 def read_bot(call_id: str, allocate: pb.Allocate, codec: Codec) -> BotCall | None:
-    """Read what the bot streams are told; None for the built-in echo.
+    """Read the facts for the bot streams; None for the built-in echo.
 
     Raises SpecError that names the field.
     """

@@ -40,8 +40,8 @@ class Stage(Protocol):
 
     Both directions run within the tick: nothing here may wait, and Python work for each call is paid a
     thousand times. `uplink` gets frames of 20 ms from the callers and returns the rows that it did not take.
-    `downlink` gets what is about to be sent, in the wire's format and packet time, and returns what to send
-    instead (all its rows, changed or not).
+    `downlink` gets the next frames to send, in the wire's format and packet time, and returns those that are
+    sent instead (all its rows, changed or not).
     """
 
     def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock:

@@ -269,7 +269,7 @@ class MediaPlane:
         self._direct(row)
 
     def _direct(self, row: int) -> None:
-        """Send to the caller, or hold what is to be sent, as its address now allows."""
+        """Send packets to the caller, or hold them, as the rules for its address now say."""
         leg = self._leg(row)
         reach = leg.direct(self._local)
         may_send = self._gate.apply(

@@ -39,7 +39,7 @@ class RtpEndpoint:
         self.remote_rtcp = remote_rtcp
 
     def connect(self, source: Source) -> list[tuple[bytes, Any]]:
-        """Connect a socket to `source`; return what it received before it was connected.
+        """Connect a socket to `source`; return the datagrams that it received before.
 
         Raises OSError when the kernel refuses: the lobby then goes on serving.
         """

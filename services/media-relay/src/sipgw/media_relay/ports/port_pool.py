@@ -149,7 +149,7 @@ class PortPool:
             self._epoll.register(each.fileno(), select.EPOLLIN)
 
     def sweep(self, now_s: float) -> None:
-        """Read what comes to resting ports and free the silent ones. Call this a few times a second."""
+        """Read the datagrams at resting ports and free silent ports. Call this a few times a second."""
         for fd, _ in self._epoll.poll(0, 256):
             resting, each = self._resting_by_fd[fd]
             if _drain(each):
@@ -226,9 +226,9 @@ def check_range(low: int, high: int) -> None:
 
 
 def _barred_next(pair: PortPair, *, is_silent: bool) -> tuple[Barred, ...]:
-    """Return who is barred next.
+    """Return the sources that are barred from the port's next call.
 
-    That is the last source, which may only have paused, and unless the port was silent the earlier ones.
+    These are the last source, which may only have paused, and the earlier ones unless the port was silent.
     """
     if pair.heard is None:
         return pair.barred
@@ -249,7 +249,7 @@ def _close(pair: PortPair) -> bool:
 
 
 def _drain(each: socket.socket) -> bool:
-    """Discard what has come; return whether there was anything."""
+    """Discard the datagrams that have arrived; return whether there were any."""
     heard = False
     for _ in range(_MOST_READ):
         try:

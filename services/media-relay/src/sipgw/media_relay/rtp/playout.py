@@ -65,7 +65,7 @@ class PlayoutQueue:
         self._excess.reset(row, now_s, patience_s=IMPATIENCE_S if is_live else PATIENCE_S)
 
     def recode(self, row: int, table: PayloadU8) -> None:
-        """Go on in another codec: `table` (256,) translates what is queued."""
+        """Go on in another codec: `table` (256,) translates the queued audio."""
         playout = self.calls[row]["playout"]
         playout["silence"] = table[playout["silence"]]
         self.rings[row] = table[self.rings[row]]
@@ -74,7 +74,7 @@ class PlayoutQueue:
             far[:] = far.translate(table.tobytes())
 
     def set_audible(self, row: int, *, audible: bool) -> None:
-        """Set whether the caller hears the row. On hold, what is taken counts as dropped, not as played."""
+        """Set whether the caller hears the row. On hold, frames taken count as dropped, not as played."""
         self.calls["playout"]["is_audible"][row] = audible
 
     def consumed(self, rows: Rows) -> PositionsI64:
@@ -97,13 +97,13 @@ class PlayoutQueue:
         self._queue(row, audio)
 
     def mark(self, row: int, on_mark: OnMark) -> None:
-        """Call `on_mark` when what is queued now was consumed; at the next tick if nothing is queued."""
+        """Call `on_mark` when the audio queued now was consumed; at the next tick if nothing is queued."""
         position = int(self._end[row]) + len(self._far.get(row, b""))
         self._marks.setdefault(row, deque()).append((position, on_mark))
         self.calls["playout"]["next_mark"][row] = self._marks[row][0][0]
 
     def clear(self, row: int) -> int:
-        """Drop what is queued; return its number of bytes. Marks in it fire as cleared."""
+        """Drop the queued audio; return its number of bytes. Marks in it fire as cleared."""
         dropped = int(self._end[row] - self._head[row]) + len(self._far.pop(row, b""))
         playout = self.calls[row]["playout"]
         playout["far"] = 0
@@ -114,7 +114,7 @@ class PlayoutQueue:
         return dropped
 
     def close(self, row: int) -> None:
-        """Forget what the row has queued."""
+        """Forget the row's queued audio."""
         self._far.pop(row, None)
         self._marks.pop(row, None)
         playout = self.calls[row]["playout"]

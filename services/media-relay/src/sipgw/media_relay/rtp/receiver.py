@@ -32,7 +32,7 @@ _PAYLOAD_TYPES: Final = ("payload_type", "event_payload_type", "former_payload_t
 
 
 class ReceiverListener(Protocol):
-    """Hears of what is not audio: rare, so one call each."""
+    """Receives keys, RTCP and the like one by one, since they are rare."""
 
     def on_event_packet(self, row: int, packet: RtpPacket) -> None:
         """Take a packet of telephone events."""
@@ -99,7 +99,7 @@ class RtpReceiver:
     def configure(
         self, row: int, *, payload_type: int, event_payload_type: int, is_muxed: bool, is_receiving: bool
     ) -> None:
-        """Apply what was agreed. When not receiving (hold), audio is discarded."""
+        """Apply the agreed media. When not receiving (hold), audio is discarded."""
         source = self._calls[row]["source"]
         source["payload_type"] = payload_type
         source["event_payload_type"] = event_payload_type

@@ -29,7 +29,7 @@ class EchoStage:
         self._is_mine[row] = False
 
     def uplink(self, block: FrameBlock, tick: Tick) -> FrameBlock:
-        """Play back what the caller said, except concealed frames: the playout has silence of its own."""
+        """Play back the caller's audio, except concealed frames: the playout fills these with silence."""
         del tick
         if not self._count:
             return block

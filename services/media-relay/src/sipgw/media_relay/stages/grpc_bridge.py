@@ -105,7 +105,7 @@ class GrpcBridgeStage:
         self._gateway.send_event(handle, event)
 
     def consumed(self, handles: HandlesU32, total_bytes: BytesU64) -> None:
-        """Pass on how much speech was consumed; see BotGateway."""
+        """Pass on the amount of speech consumed; see BotGateway."""
         rows = (handles & ROW_MASK).astype(np.intp)
         self._gateway.consumed(handles, total_bytes * self._bot_bytes[rows] // self._wire_bytes[rows])
 

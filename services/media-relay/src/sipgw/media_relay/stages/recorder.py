@@ -20,7 +20,7 @@ PIECE: Final = 8000
 """A second, in bytes of one channel."""
 _RING: Final = 2 * PIECE
 _SHORTER: Final = 2 * SLOT_BYTES
-"""By how much a row's first piece is shorter than the previous row's."""
+"""The length by which a row's first piece is shorter than the previous row's."""
 _LEFT, _RIGHT = 0, 1
 _SIDES: Final = ("left", "right")
 

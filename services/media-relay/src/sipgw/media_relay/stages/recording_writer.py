@@ -121,7 +121,7 @@ class RecordingWriter:
         return self._paths.get(number, planned)
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Write what is queued and end the thread."""
+        """Write the queued pieces and end the thread."""
         self._queue.put(None)
         self._closing.set()
         self._thread.join(timeout_s)
@@ -162,7 +162,7 @@ class RecordingWriter:
         wav.flush()
 
     def _fail(self, item: _Begin | RecordingPiece, error: Exception) -> None:
-        """Give the recording up. What was written before stays and is complete."""
+        """Give the recording up. The part written before stays and is complete."""
         self.failed += 1
         recording = self._open.get(item.number)
         path = item.path if isinstance(item, _Begin) else recording.path if recording else None

@@ -1,4 +1,4 @@
-"""CallColumns: what the bot streams know of each row: its stream, its format, its unplayed speech."""
+"""CallColumns: each row's state for the bot streams: its stream, its format, its unplayed speech."""
 
 from collections.abc import Iterator
 from typing import Final, cast
@@ -110,7 +110,7 @@ class CallColumns:
         return int(self.limit[row]) - (int(self.delivered[row]) - int(self.consumed[row]))
 
     def consume(self, handles: HandlesU32, total_bytes: BytesU64) -> Rows:
-        """Note what was consumed; return the rows whose bot is now to be told."""
+        """Note the consumed speech; return the rows whose bot is due a report."""
         rows, known = self.rows_of(handles)
         rows, total = rows[known], total_bytes[known]
         self.consumed[rows] = np.maximum(self.consumed[rows], np.minimum(total, self.delivered[rows]))

@@ -1,4 +1,4 @@
-"""The sending end of a trunk: what is queued and un-acked, and which audio is dropped. Pure.
+"""The sending end of a trunk: queued and un-acked items, and the choice of audio to drop. Pure.
 
 gRPC's own flow control lets megabytes pile up before a write blocks. Therefore the other end acks, and this
 end keeps at most 200 ms of audio un-acked. Events are never dropped, and the order is kept: audio that can't
@@ -101,7 +101,7 @@ class SendQueue(Generic[Item]):
             self._in_flight.popleft()
 
     def stalled_s(self, now: float) -> float:
-        """Return for how long something has been un-acked without any ack coming; 0 when nothing is."""
+        """Return how long items have been un-acked without any ack; 0 when all are acked."""
         if not self._in_flight:
             return 0.0
         return now - max(self._in_flight[0].at, self._progress_at)
@@ -132,7 +132,7 @@ class SendQueue(Generic[Item]):
 
 
 class ReceiveCount:
-    """The receiving end: counts items and says when the ack is due: at half of what the contract allows."""
+    """The receiving end: counts items and says when the ack is due: at half of the contract's limit."""
 
     ACK_AFTER_S: Final = 0.05
 

@@ -10,7 +10,7 @@ from sipgw.media_relay.streams.wire import FormatIds
 
 @dataclass(frozen=True, slots=True)
 class StreamParts:
-    """The columns and formats of all calls, where speech goes, and what is counted."""
+    """The parts that streams share: columns and formats of all calls, the target of speech, and counters."""
 
     columns: CallColumns
     formats: FormatIds

@@ -93,7 +93,7 @@ class BidiCall(Generic[Request, Response]):
             return None  # the RPC was cancelled, not this task
 
     async def initial_metadata(self) -> dict[str, str]:
-        """Return what the bot sent before its first message; empty when the stream failed."""
+        """Return the initial metadata of the bot; empty when the stream failed."""
         try:
             return dict(await self._call.initial_metadata())
         except (grpc.RpcError, grpc.aio.BaseError):

@@ -283,7 +283,7 @@ class TrunkStream:
                 return
 
     async def _finish(self, call: BidiCall[pb.TrunkEvents, pb.TrunkActions]) -> None:
-        """Write what is queued, half-close, and give the bot a moment to end the stream."""
+        """Write the queued items, half-close, and give the bot a moment to end the stream."""
         self._is_closing = True
         if not call.status.done():
             await self._sender.drained(_CLOSE_TIMEOUT_S)

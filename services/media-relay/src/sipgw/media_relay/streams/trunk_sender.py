@@ -52,7 +52,7 @@ class TrunkSender:
         return self._queue.unacked_audio_s(now) < UNACKED_LIMIT_S / 2
 
     def stalled_s(self, now: float) -> float:
-        """Return for how long the bot has acked nothing that it should have acked."""
+        """Return how long the bot has owed an ack without sending any."""
         return self._queue.stalled_s(now)
 
     def send(self, event: pb.TrunkEvent) -> None:

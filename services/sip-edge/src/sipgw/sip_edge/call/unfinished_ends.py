@@ -1,6 +1,6 @@
 """Remember the ends of calls until they are carried out.
 
-A task that was to save an end, or to carry it out, may crash. Then this tells what it left to do.
+A task that was to save an end, or to carry it out, may crash. Then this shows the work that it left.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Read what a nonce is checked with from an INVITE by searches, without the parser, in a few microseconds.
+"""Read the fields that check a nonce from an INVITE by searches, without the parser, in a few microseconds.
 
 An INVITE with folded lines or unusual quoting is not understood here and has to be parsed.
 """

@@ -57,7 +57,7 @@ class Glance:
         self._names = names
 
     def look(self, data: bytes, host: str) -> Look:
-        """Tell what a datagram from a host seems to be."""
+        """Judge the kind of a datagram from a host."""
         head = data[:_HEAD_BYTES].lstrip(b"\r\n")
         lowered = head.lower()
         if lowered.startswith(b"sip/"):

@@ -2,7 +2,7 @@
 
 Sans-I/O: `now` is an argument.
 
-UDP sources can be forged, so no live call depends on what is counted here: see `door` and `screen`.
+UDP sources can be forged, so no live call depends on these counts: see `door` and `screen`.
 """
 
 from collections import OrderedDict
@@ -39,7 +39,7 @@ class _Host:
 
 
 class StrangerLedger:
-    """Counts what strangers send: ask it before work is spent on a datagram, and note what was spent."""
+    """Counts strangers' messages: ask it before work is spent on a datagram, and note each message."""
 
     def __init__(
         self, limits: StrangerLimits, trusted: Networks, on_ban: Callable[[Ban, Kind], None]

@@ -1,7 +1,7 @@
 """Handle media events of relays (relay/v1 MediaEvent) by a table from event to handler.
 
-An event is acknowledged when its handler returns. So a handler saves what the event means and leaves the rest
-to a background task: if the edge dies in between, nothing is lost.
+An event is acknowledged when its handler returns. So a handler saves the effect of the event and leaves the
+rest to a background task: if the edge dies in between, nothing is lost.
 """
 
 import contextlib
@@ -77,7 +77,7 @@ class MediaEvents:
         }
 
     async def handle(self, identity: Identity, event: relay.MediaEvent) -> None:
-        """Save what an event of a relay means."""
+        """Save the effect of a relay's event on its call."""
         live = self._live.get(event.call_id)
         kind = event.WhichOneof("event") or ""
         if live is None and kind == "session_ended":

@@ -113,7 +113,7 @@ class Rescue:
                 self._take_up(record, one, now_s)
 
     def _duty_of(self, record: calls.CallSession) -> Duty | None:
-        """Give the duty that no task does although the record asks for it; None: there is none."""
+        """Return the duty that the record asks for and no task does, or None."""
         call_id, unfinished = record.call_id, self._ending.unfinished
         if record.state == calls.CALL_STATE_ENDING:
             return Duty.END if unfinished.is_left(call_id) else None

@@ -1,6 +1,6 @@
 """Go on with a claimed call from its record.
 
-Its relay session is adopted and its timer set. What was under way is resumed: ringing, repeating the 200, an
+Its relay session is adopted and its timer set. Work under way is resumed: ringing, repeating the 200, an
 end that was saved but not carried out.
 """
 
@@ -79,7 +79,7 @@ class Resumption:
         return live
 
     async def go_on(self, live: LiveCall, record: calls.CallSession) -> None:
-        """Resume what the record says is under way."""
+        """Resume the work that the record shows as under way."""
         if record.state == calls.CALL_STATE_ENDING:
             await self._ending.carry_out(record)
             return

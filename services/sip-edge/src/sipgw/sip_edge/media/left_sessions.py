@@ -75,7 +75,7 @@ class LeftSessions:
         self._spawn(left)
 
     def retry(self, identity: Identity) -> None:
-        """Release again what is left at a relay whose stream is connected again."""
+        """Release again the sessions left at a relay whose stream is connected again."""
         for (relay, _), left in list(self._sessions.items()):
             if relay == identity:
                 self._spawn(left)

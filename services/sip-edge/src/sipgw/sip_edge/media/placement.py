@@ -123,7 +123,7 @@ class Placements:
         self._tasks.spawn(release, "release", call_id=call_id)
 
     def leave(self, record: calls.CallSession, anchor: calls.MediaAnchor) -> None:
-        """Release what a relay has of a call that is placed elsewhere now, or may get from a late command."""
+        """Release a relay's session of a call placed elsewhere, even if a late command makes it later."""
         self.release_soon(record.call_id, anchor.relay.incarnation)
         self._left_sessions.release(record, anchor)
 

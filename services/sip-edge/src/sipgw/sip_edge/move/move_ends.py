@@ -77,7 +77,7 @@ class MoveEnds:
         live.log.info("move_withdrawn", cause=cause_name(before), reason=why, relay=saved.media.relay.name)
 
     async def give_up(self, live: LiveCall, why: str) -> None:
-        """End the call: its relay is lost and `why` tells that no other can take it."""
+        """End the call: its relay is lost, and `why` says why no other relay can take the call."""
         record = self._records.copy_of(live.call_id)
         if record is None:
             return

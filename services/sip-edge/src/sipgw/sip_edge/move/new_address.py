@@ -74,7 +74,7 @@ class NewAddress:
             await asyncio.sleep(_QUIET_POLL_S)
 
     async def offer(self, live: LiveCall, record: calls.CallSession) -> None:
-        """Send our re-INVITE, and do what its response asks for."""
+        """Send our re-INVITE, and act on its response."""
         saved = of_move(record)
         if self._reinvites.is_from_elsewhere(saved, live.call_id):
             self._reinvites.acknowledge_once(record, saved)

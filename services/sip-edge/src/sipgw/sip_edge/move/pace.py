@@ -1,4 +1,4 @@
-"""Limit how many things begin in a second; those that come at once wait for their turn."""
+"""Limit the number of tasks that begin in a second; others wait for their turn."""
 
 import asyncio
 

@@ -30,7 +30,7 @@ def can_resume(record: calls.CallSession) -> bool:
 
 
 def hold_off_ms(record: calls.CallSession, now_ms: int, longest_ms: int) -> int:
-    """Give how long the silence of its relay does not yet move a call that moved lately; 0: it does."""
+    """Return for how long the relay's silence does not move the call, because it moved lately; 0: it does."""
     since_ms = max(0, now_ms - record.moved_ms)
     return max(0, longest_ms - since_ms) if record.moved_ms else 0
 

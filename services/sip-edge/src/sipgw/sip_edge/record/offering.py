@@ -113,7 +113,7 @@ def is_begun(record: calls.CallSession) -> bool:
 
 
 def settle(draft: calls.CallSession, settled: Settled) -> bool:
-    """Note what was agreed; the 200 is about to be sent."""
+    """Note the agreed media; the 200 is about to be sent."""
     was_pending = bool(settled.final or settled.remote_sdp)
     if draft.state not in ANSWERED or (was_pending and not is_begun(draft)):
         return False

@@ -61,7 +61,7 @@ def answer(
 ) -> bool:
     """Note the 200 that is about to be sent.
 
-    `final`: that response. `local_target`: the URI of our Contact in it. `ready`: what is known of the bot.
+    `final`: that response. `local_target`: the URI of our Contact in it. `ready`: the facts known of the bot.
     `deadline_ms`: when the caller's ACK has to be there.
     """
     if draft.state != calls.CALL_STATE_RINGING:

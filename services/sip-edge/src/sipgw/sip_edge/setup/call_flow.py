@@ -99,7 +99,7 @@ class CallFlow:
             )
 
     async def _place(self, live: LiveCall, record: calls.CallSession, refusal: str = "") -> calls.CallSession:
-        """Reserve room. `refusal` is what the relay said that refused the call last, if one did."""
+        """Reserve room. `refusal` is the message of the last relay that refused the call, if one did."""
         try:
             with call_span("place", live.trace), timed(metrics.PLACE_SECONDS, live.trace):
                 placement = await self._placements.place_new(
@@ -144,7 +144,7 @@ class CallFlow:
                 detail = f"no relay takes the call, the last is {left.reason}"
                 raise Rejected(503, "No Relay Takes The Call", headers=self._retry_after, detail=detail)
             saved = await self._place(live, record, left.reason)
-            # The record names another relay now, so what the old one reported of the bot is void.
+            # The record names another relay now, so the old relay's report of the bot is void.
             live.await_bot_again()
         return saved
 

@@ -1,4 +1,4 @@
-"""The media of a call before its answer: what the INVITE asks for, and our first description."""
+"""The media of a call before its answer: the INVITE's wishes, and our first description."""
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config

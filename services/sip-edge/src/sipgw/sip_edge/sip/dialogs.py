@@ -1,6 +1,6 @@
 """Dialogs kept as records (ADR 0018), and our requests within them (RFC 3261 §12.2.1).
 
-The rules of dialogs are those of `sipgw.sip.dialog`. Only what the record needs of them is here.
+The rules of dialogs are in `sipgw.sip.dialog`. This module has only their use by the record.
 """
 
 import ipaddress

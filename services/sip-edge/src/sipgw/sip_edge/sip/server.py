@@ -1,6 +1,6 @@
 """SipServer, the asyncio shell around the sans-I/O transaction layer: sockets, one timer, dispatch of events.
 
-What the layer wants to send goes out at the end of each turn of the loop. A message that another edge
+The layer's datagrams go out at the end of each turn of the loop. A message that another edge
 delivers (`deliver`) is handled as if this edge's socket had received it; the responses return to that edge.
 """
 
@@ -199,7 +199,7 @@ class SipServer:
         self._listener.stop_reading()
 
     def close(self) -> None:
-        """Send what is due, then close."""
+        """Send the datagrams that are due, then close."""
         self._flush()
         if self._timer is not None:
             self._timer.cancel()
