@@ -100,15 +100,15 @@ def split_addresses(value: str) -> list[str]:
         fault = error
         pieces = [piece.strip(" \t") for piece in _PIECE.findall(value)]
     addresses: list[str] = []
-    begun = ""
+    begun: list[str] = []
     for piece in pieces:
-        begun = f"{begun}, {piece}" if begun else piece
-        if _BRACKETED.search(begun) or (":" in piece and _ADDR_SPEC.fullmatch(piece)):
-            addresses.append(begun)
-            begun = ""
+        begun.append(piece)
+        if _BRACKETED.search(piece) or (":" in piece and _ADDR_SPEC.fullmatch(piece)):
+            addresses.append(", ".join(begun))
+            begun.clear()
     if fault is not None and not addresses:
         raise fault
-    return [*addresses, begun] if begun else addresses
+    return [*addresses, ", ".join(begun)] if begun else addresses
 
 
 class _Parts(NamedTuple):
