@@ -9,10 +9,11 @@ are C programs (bench/media), compiled when the bench begins. Each window has a 
 `core` is CPU time over wall time, `multiple` the relay's as a multiple of the floor's. `lost` are the frames
 that did not come back as they were: dropped by the relay's full sockets, by the relay, or something else came
 in their place. `late packets` reached their caller more than 20 ms later than their timestamp says.
-`tick late` is the relay's latest tick, `floor's timer` how late the floor's was at most, `beyond` the
-difference. `other threads` is the relay's CPU beside that of the ticks' thread: gRPC's, and the writer of
-recordings. Calls are set up before any audio flows, so that the bench sees what is beyond the relay's own
-bound; `takes more` says whether it would then have taken another call. Refused calls are listed.
+`ticks late` are those done more than 20 ms late, `latest` is the relay's latest one, both beside the floor's
+own; `beyond` is the lateness of the relay's latest tick beyond that of the floor's. `other threads` is the
+relay's CPU beside that of the ticks' thread: gRPC's, and the writer of recordings. Calls are set up before any
+audio flows, so that the bench sees what is beyond the relay's own bound; `takes more` says whether it would
+then have taken another call. Refused calls are listed.
 """
 
 import argparse
@@ -20,6 +21,8 @@ import asyncio
 import json
 import os
 import platform
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -112,6 +115,7 @@ def write_json(path: Path, arguments: argparse.Namespace, rows: list[Row]) -> No
 def main() -> None:
     """Print the windows as they are measured, then all of them in order; write the JSON, draw the picture."""
     arguments = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # and with it what was started
     configure_logging("bench", level="error")
     by_calls = numbers_of_calls([SERIES[name] for name in arguments.bots.split(",")], arguments.calls)
     runs = sum(len(series) + 1 for series in by_calls.values()) * arguments.windows

@@ -20,19 +20,28 @@ class Edge:
     def __init__(self, relay: str, series: Series, bot: str, recordings: str) -> None:
         self.refusals: collections.Counter[str] = collections.Counter()
         self._series, self._bot, self._recordings = series, bot, recordings
-        self._is_ready: dict[str, asyncio.Event] = {}
+        self._is_ready: dict[str, asyncio.Future[str]] = {}
+        """By call id: empty, or why its bot failed."""
         self._link = RelayLink(relay, new_identity("bench"), self._on_event, deadline_s=_READY_S)
 
     async def set_up(self, caller_ports: list[int]) -> list[int]:
-        """Set up a call for each port; return the relay's RTP ports, 0 where it refused the call."""
+        """Set up a call for each port; return the relay's RTP ports, 0 where it refused the call.
+
+        Calls begin to send when all are set up, so that their load does not stand in the way of the others.
+        """
         await asyncio.wait_for(self._link.wait_connected(), _READY_S)
         begun = time.monotonic()
         calls: list[asyncio.Task[int]] = []
         async with asyncio.TaskGroup() as group:
             for number, port in enumerate(caller_ports):
-                calls.append(group.create_task(self._begin(port)))
+                calls.append(group.create_task(self._allocate(port)))
                 await asyncio.sleep(max(0.0, begun + number / _A_SECOND - time.monotonic()))
-        return [each.result() for each in calls]
+        relay_ports = [each.result() for each in calls]
+        async with asyncio.TaskGroup() as group:
+            for port, relay_port in zip(caller_ports, relay_ports, strict=True):
+                if relay_port:
+                    group.create_task(self._link.start(f"call-{port}", generation=1, owner_epoch=1))
+        return relay_ports
 
     async def packets_received(self) -> int:
         """Return how many packets the relay has counted, of all calls."""
@@ -42,27 +51,27 @@ class Edge:
         """Disconnect; the relay's process ends by itself."""
         await self._link.aclose()
 
-    async def _begin(self, port: int) -> int:
+    async def _allocate(self, port: int) -> int:
         call_id = f"call-{port}"
-        ready = self._is_ready[call_id] = asyncio.Event()
+        ready = self._is_ready[call_id] = asyncio.get_running_loop().create_future()
         spec = self._series.allocation(port, self._bot, self._recordings)
         try:
             allocated = await self._link.allocate(call_id, generation=1, owner_epoch=1, spec=spec)
-            await asyncio.wait_for(ready.wait(), _READY_S)
-            await self._link.start(call_id, generation=1, owner_epoch=1)
+            failed = await asyncio.wait_for(ready, _READY_S)
         except RelayRefused as refused:
-            self.refusals[refused.message] += 1
+            failed = refused.message
         except RelayUnreachable as unreachable:
-            self.refusals[str(unreachable)] += 1
+            failed = str(unreachable)
         except TimeoutError:
-            self.refusals[f"the bot was not ready within {_READY_S:.0f} s"] += 1
+            failed = f"the bot was not ready within {_READY_S:.0f} s"
         else:
-            return allocated.rtp_port
+            if not failed:
+                return allocated.rtp_port
+        self.refusals[failed] += 1
         return 0
 
     def _on_event(self, event: pb.MediaEvent) -> None:
         kind = event.WhichOneof("event")
-        if kind == "bot_failed":
-            raise SystemExit(f"the bot failed: {event.bot_failed.reason}")
-        if kind == "bot_ready":
-            self._is_ready[event.call_id].set()
+        ready = self._is_ready.get(event.call_id)
+        if ready is not None and not ready.done() and kind in ("bot_ready", "bot_failed"):
+            ready.set_result(event.bot_failed.reason)

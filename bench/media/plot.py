@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 _COLOURS: Final = {"trunk": "#1b7f5c", "builtin": "#33658a", "recorded": "#c2571a"}
 _FLOOR: Final = "#777777"
 _BAD: Final = "#b00020"
+_MOST_MS: Final = 150.0
+"""Of the axis of latency: a relay past its knee would hide all others."""
 
 
 def draw(rows: list[Row], path: Path) -> None:
@@ -34,6 +36,7 @@ def draw(rows: list[Row], path: Path) -> None:
         panel.set_ylim(0, None)
         panel.legend(loc="upper left", fontsize=8)
         panel.grid(alpha=0.25)
+    latency.set_ylim(0, min(_MOST_MS, latency.get_ylim()[1]))
     cores.set_title("A relay's CPU by calls, PCMU 20 ms: lines through the best windows", loc="left")
     figure.tight_layout()
     figure.savefig(path, dpi=110)

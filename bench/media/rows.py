@@ -36,6 +36,9 @@ class Row:
     floor_lost: int
     late_packets: int
     """Packets that a caller heard more than 20 ms later than their timestamp says."""
+    ticks_late: int | None
+    """Ticks that the relay did more than 20 ms late; None: a relay that does not count them."""
+    floor_ticks_late: int
     tick_late_ms: float
     floor_timer_ms: float
     """The greatest lateness of the floor's timer."""
@@ -46,8 +49,8 @@ class Row:
 
     @property
     def multiple(self) -> float | None:
-        """The relay's core as a multiple of the floor's; None where it has fewer calls than the floor."""
-        return None if self.refused else self.core / self.floor_core
+        """The relay's core as a multiple of the floor's; None where it has fewer calls."""
+        return self.core / self.floor_core if self.floor_core and not self.refused else None
 
     @property
     def lost(self) -> int:
@@ -68,6 +71,7 @@ class Row:
 def row_of(series: str, window: int, load_average: float, relay: RelayWindow, floor: FloorWindow) -> Row:
     """Put the figures of two windows side by side."""
     here, there = relay.heard, floor.heard
+    ticks_late = relay.counted.get("ticks_late")
     return Row(
         series=series,
         window=window,
@@ -90,6 +94,8 @@ def row_of(series: str, window: int, load_average: float, relay: RelayWindow, fl
         lost_from_relay=here.lost.from_relay,
         floor_lost=there.lost.of_relay,
         late_packets=here.lateness.above(LATE_MS),
+        ticks_late=None if ticks_late is None else int(ticks_late),
+        floor_ticks_late=floor.timer.above(LATE_MS),
         tick_late_ms=relay.tick_late_ms,
         floor_timer_ms=floor.timer.longest_ms,
         rss_kib_a_call=relay.rss_kib_a_call,
@@ -138,4 +144,4 @@ def best_of(rows: Iterable[Row]) -> dict[tuple[str, int], Row]:
 
 
 def _badness(row: Row) -> tuple[bool, int, int, float]:
-    return (not row.holds, row.refused, row.lost, row.core / row.floor_core)
+    return (not row.holds, row.refused, row.lost, row.multiple or row.core)

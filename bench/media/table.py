@@ -7,8 +7,8 @@ from media.rows import Row, best_of
 
 _COLUMNS: Final = (
     "bot | calls | window | relay core | user | system | floor | multiple | p50 ms | p99 ms "
-    "| lost to+by+damaged | late packets | tick late ms | floor's timer | beyond | KiB/call | other threads "
-    "| bot core | takes more"
+    "| lost to+by+damaged | late packets | ticks late | floor's | latest ms | floor's | beyond "
+    "| KiB/call | other threads | bot core | takes more"
 )
 _MEMORY_SHOWS: Final = 100
 """Calls from which on memory by the call is more than the noise of an allocator."""
@@ -29,6 +29,7 @@ def line(row: Row, *, is_best: bool = False) -> str:
         f"| {row.series} | {calls} | {window} | {row.core:.3f} | {row.user:.3f} | {row.system:.3f} "
         f"| {row.floor_core:.3f} | {multiple} | {row.p50_ms:.1f} | {row.p99_ms:.1f} "
         f"| {row.lost_to_relay}+{row.lost_by_relay}+{row.not_whole} | {row.late_packets} "
+        f"| {'-' if row.ticks_late is None else row.ticks_late} | {row.floor_ticks_late} "
         f"| {row.tick_late_ms:.1f} | {row.floor_timer_ms:.1f} | {row.late_beyond_ms:.1f} "
         f"| {kib} | {row.other_threads:.3f} | {row.bot_core:.2f} "
         f"| {'yes' if row.takes_more else 'no'} |"

@@ -154,7 +154,7 @@ async def _measure(
         tick_late_ms=counted_after["tick_latest_seconds"] * 1000,
         tick_cpu_ms=counted_after["tick_longest_cpu_seconds"] * 1000,
         received_in_all=await edge.packets_received(),
-        takes_more=not counted_after["full"],
+        takes_more=not (counted_after["full"] or counted_after.get("late")),
         counted={
             name.removesuffix("_total"): value - counted.get(name, 0.0)
             for name, value in counted_after.items()
