@@ -11,9 +11,9 @@ that did not come back as they were: dropped by the relay's full sockets, by the
 in their place. `late packets` reached their caller more than 20 ms later than their timestamp says.
 `ticks late` are those done more than 20 ms late, `latest` is the relay's latest one, both beside the floor's
 own; `beyond` is the lateness of the relay's latest tick beyond that of the floor's. `other threads` is the
-relay's CPU beside that of the ticks' thread: gRPC's, and the writer of recordings. Calls are set up before any
-audio flows, so that the bench sees what is beyond the relay's own bound; `takes more` says whether it would
-then have taken another call. Refused calls are listed.
+relay's CPU beside that of the ticks' thread: gRPC's, and the writer of recordings. Calls are set up before
+any audio flows, so that the bench sees what is beyond the relay's own bound; `takes more` says whether it
+would then have taken another call. Refused calls are listed.
 """
 
 import argparse
