@@ -1,4 +1,4 @@
-"""Fixtures of the system tests: a gateway that all share, and one each for tests that break things."""
+"""Fixtures of the system tests: a gateway that many share, and one each for tests that break things."""
 
 import signal
 import sys
@@ -19,12 +19,27 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="session")
-def shared_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    gateway = Gateway(tmp_path_factory.mktemp("gw"), edges=2, relays=2).start()
-    yield gateway
-    statuses = gateway.stop()
-    assert set(statuses.values()) == {0}, f"not every process ended cleanly: {statuses}"
+_shared: list[Gateway] = []
+"""The gateway of the tests that share one, while such tests run."""
+
+
+def _is_sharing(item: pytest.Item | None) -> bool:
+    return "shared_gateway" in getattr(item, "fixturenames", ())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests that share a gateway one after another, since it costs CPU for as long as it runs."""
+    sharing = [item for item in items if _is_sharing(item)]
+    if sharing:
+        first = items.index(sharing[0])
+        items[first:] = [*sharing, *(item for item in items[first:] if not _is_sharing(item))]
+
+
+@pytest.fixture
+def shared_gateway(tmp_path_factory: pytest.TempPathFactory) -> Gateway:
+    if not _shared:
+        _shared.append(Gateway(tmp_path_factory.mktemp("gw"), edges=2, relays=2).start())
+    return _shared[0]
 
 
 @pytest.fixture
@@ -32,6 +47,15 @@ def gateway(shared_gateway: Gateway) -> Gateway:
     """Two edges, two relays, for all tests that leave it whole; its log tails come with each failure."""
     shared_gateway.mark()
     return shared_gateway
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Iterator[None]:
+    """Stop the shared gateway when the next test does not use it."""
+    yield
+    if _shared and not _is_sharing(nextitem):
+        statuses = _shared.pop().stop()
+        assert set(statuses.values()) == {0}, f"not every process ended cleanly: {statuses}"
 
 
 @pytest.fixture

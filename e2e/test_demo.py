@@ -41,6 +41,7 @@ def png_size(path: Path) -> tuple[int, int]:
     return width, height
 
 
+@pytest.mark.slow
 async def test_a_redis_that_is_named_in_the_environment_has_the_demos_call(tmp_path: Path) -> None:
     up = Up(tmp_path)
     with RedisServer(tmp_path) as redis:
@@ -51,6 +52,7 @@ async def test_a_redis_that_is_named_in_the_environment_has_the_demos_call(tmp_p
         assert b"sipgw:" in redis.ask(b"KEYS sipgw:*")
 
 
+@pytest.mark.slow
 async def test_a_bot_that_hears_nothing_fails_the_demo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

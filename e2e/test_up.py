@@ -1,4 +1,4 @@
-"""`sipgw up` and the other commands, as a person uses them: real processes, real calls."""
+"""`sipgw up` as a person uses it: real processes, real calls; the other commands are in test_commands.py."""
 
 import asyncio
 import json
@@ -12,12 +12,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from gatewaykit.speech import make_speech, share_heard
+from gatewaykit.callers import heard_back, outcome, speak_until_echoed, uri_of
 from gatewaykit.up import Up
 
-from sipgw.audio.wav import read_wav
 from sipgw.runtime.patience import patient
-from sipgw.siptest import CallPhase, EndedBy, PhoneCall, SipPhone, echo_latency, speech_like
+from sipgw.siptest import CallPhase, EndedBy, SipPhone, speech_like
 
 pytestmark = pytest.mark.system
 
@@ -30,70 +29,9 @@ async def up(tmp_path: Path) -> AsyncIterator[Up]:
 
 
 @pytest.fixture
-async def watch(up: Up) -> AsyncIterator[Up]:
-    """Start another command of the same user that keeps running."""
-    watch = Up(up.directory)
-    yield watch
-    await watch.aclose()
-
-
-@pytest.fixture
 async def alice() -> AsyncIterator[SipPhone]:
     async with await SipPhone.open(user="alice") as phone:
         yield phone
-
-
-async def heard_back(call: PhoneCall, packets: int = 10) -> None:
-    await call.changes.until(lambda: len(call.received.packets) >= packets, patient(10), "audio back")
-
-
-async def outcome(call: PhoneCall) -> CallPhase:
-    await call.changes.until(lambda: call.is_answered or call.has_ended, patient(10), "final answer")
-    return call.phase
-
-
-def uri_of(address: tuple[str, int]) -> str:
-    return f"sip:echo@{address[0]}:{address[1]}"
-
-
-async def speak_until_echoed(alice: SipPhone, uri: str, keys: str = "") -> list[PhoneCall]:
-    """Call and speak until the speech comes back; return the calls that it took, the last of them echoed.
-
-    A second call is made only if the machine was too busy for the first: frames that this phone sends late,
-    or the gateway plays late, are skipped, and a relay whose ticks come late takes no call.
-    """
-    calls: list[PhoneCall] = []
-    while True:
-        call = alice.invite(uri, audio=speech_like(1.5))
-        if await outcome(call) is not CallPhase.ANSWERED:
-            assert patient(1.0) > 1.0, f"refused on a quiet machine: {call.final_response}"
-            await asyncio.sleep(1)
-            continue
-        calls.append(call)
-        if keys:
-            await call.send_dtmf(keys)
-        await call.played()
-        await asyncio.sleep(0.3)
-        await call.hangup()
-        latency = echo_latency(call.media)
-        if latency is not None and latency.found >= 0.8 * latency.expected:
-            return calls
-        assert len(calls) < 10, f"only {latency} came back"
-        assert patient(1.0) > 1.0 or call.statistics().worst_own_clock_ms > 10, (
-            f"{latency} on a quiet machine"
-        )
-
-
-async def test_a_call_is_echoed_and_sigterm_leaves_no_process(up: Up, alice: SipPhone) -> None:
-    await up.start()
-    calls = await speak_until_echoed(alice, uri_of(up.sip[0]), keys="42")
-    assert sum(call.statistics().packets_lost for call in calls) == 0
-    pressed = [line.split()[-1] for line in up.lines if " digit " in line]
-    assert pressed == ["4", "2"] * len(calls)
-    assert up.living
-    assert await up.stop() == 0
-    assert up.living == []
-    assert sum(line.startswith("ready") for line in up.lines) == 1
 
 
 async def test_at_its_own_address_a_caller_on_this_machine_hears_itself_from_where_the_sdp_says(
@@ -226,60 +164,6 @@ async def test_after_redis_and_registry_have_died_calls_come_again(up: Up, alice
             pass
     await heard_back(call)
     await call.hangup()
-
-
-async def test_calls_and_hangup_find_the_running_gateway(up: Up, alice: SipPhone) -> None:
-    assert (await up.command("calls"))[0] == 2
-    await up.start()
-    assert await up.command("calls") == (0, "no calls\n")
-    call = await alice.call(uri_of(up.sip[0]))
-    status, output = await up.command("calls", "--json")
-    listed = json.loads(output)
-    assert (status, listed["to"]) == (0, "echo")
-    status, output = await up.command("hangup", listed["call_id"][:8])
-    assert (status, output) == (0, f"ended {listed['call_id']}\n")
-    assert (await call.ended(patient(10))).by is EndedBy.PEER
-    assert (await up.command("hangup", "ffffffff"))[0] == 1
-
-
-async def test_the_call_command_reports_in_words_and_in_json(up: Up) -> None:
-    await up.start()
-    uri = uri_of(up.sip[0])
-    status, output = await up.command("call", uri, "--dtmf", "1", "--duration", "1.2")
-    assert status == 0, output
-    assert "echo latency p50" in output
-    status, output = await up.command(
-        "call", uri, "--calls", "5", "--rate", "10", "--duration", "0.8", "--json"
-    )
-    result = json.loads(output)
-    assert status == 0, output
-    assert result["summary"]["calls"] == 5
-    assert result["summary"]["failures"] == {}
-
-
-async def test_the_call_command_says_what_the_wav_says(up: Up, tmp_path: Path) -> None:
-    said = make_speech(tmp_path / "said.wav", seed=7, seconds=2.0)
-    await up.start()
-    status, output = await up.command("call", uri_of(up.sip[0]), "--wav", str(tmp_path / "said.wav"))
-    assert status == 0, output
-    assert await up.stop() == 0  # recordings are whole
-    (recording,) = (up.directory / "state").rglob("*.wav")
-    with recording.open("rb") as file:
-        caller, _ = read_wav(file).samples
-    assert share_heard(said, caller) >= 0.7
-
-
-async def test_calls_watch_tells_each_change_of_a_call_until_ctrl_c(
-    up: Up, watch: Up, alice: SipPhone
-) -> None:
-    await up.start()
-    call = await alice.call(uri_of(up.sip[0]))
-    call_id = json.loads((await up.command("calls", "--json"))[1])["call_id"]
-    await watch.run("calls", "--watch")
-    await watch.line(f"call {call_id} established alice -> echo")
-    await call.hangup()
-    await watch.line(f"call {call_id} ended (caller hangup")
-    assert await watch.stop(signal.SIGINT) == 0
 
 
 async def test_on_a_terminal_there_is_a_live_table(up: Up, alice: SipPhone) -> None:
