@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from gatewaykit.gateway import Gateway, eventually
 from gatewaykit.phone import Phone, PhoneCall
-from gatewaykit.rtp import FRAME, SILENCE, echoed_share, noise
+from gatewaykit.rtp import FRAME, SILENCE, noise
 
 from sipgw.runtime.patience import patient
 
@@ -29,8 +29,7 @@ async def hears_itself(call: PhoneCall, seed: int, seconds: float = 1.0) -> bool
     audio = noise(seconds, seed)
     call.rtp.received.clear()
     await call.rtp.stream(audio, call.media)
-    await asyncio.sleep(0.2)
-    return echoed_share(audio, call.rtp.audio())[0] >= 0.5
+    return await call.rtp.hears(audio, 0.5)
 
 
 @asynccontextmanager

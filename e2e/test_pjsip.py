@@ -1,6 +1,5 @@
 """Calls by PJSIP."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ async def test_speech_comes_back_from_the_echo_bot(gateway: Gateway, tmp_path: P
         client.do("call", uri=uri(gateway, "echo"), play=str(tmp_path / "said.wav"), record=str(heard))
         await client.expect("state", state="CONFIRMED")
         await client.expect("media", status="active", codec=codec)
-        await asyncio.sleep(4)
+        await client.expect("played")
         client.do("stop_recording")
         await client.expect("recorded")
         client.do("hangup")
@@ -47,7 +46,7 @@ async def test_speech_goes_both_ways_to_a_bot_with_its_own_voice(
     async with PjsipClient() as client:
         client.do("call", uri=uri(gateway, "talk"), play=str(tmp_path / "said.wav"), record=str(heard))
         await client.expect("state", state="CONFIRMED")
-        await asyncio.sleep(4)
+        await client.expect("played")
         client.do("stop_recording")
         await client.expect("recorded")
         client.do("hangup")
@@ -100,7 +99,7 @@ async def test_hold_and_resume(gateway: Gateway, tmp_path: Path) -> None:
         await client.expect("media", status="active", after=seen)
         client.do("record", file=str(heard))
         client.do("play", file=str(tmp_path / "said.wav"))
-        await asyncio.sleep(4)
+        await client.expect("played")
         client.do("stop_recording")
         await client.expect("recorded")
         client.do("hangup")
@@ -149,10 +148,10 @@ async def test_a_call_survives_the_death_of_its_relay_and_the_drain_of_the_next(
                 await registry.aclose()
                 await eventually(lambda: is_on("relay-0"), 15)
             heard = tmp_path / f"heard-{number}.wav"
+            seen = len(client.events)
             client.do("record", file=str(heard))
             client.do("play", file=str(tmp_path / "said.wav"))
-            await asyncio.sleep(4)
-            seen = len(client.events)
+            await client.expect("played", after=seen)
             client.do("stop_recording")
             await client.expect("recorded", after=seen)
         client.do("hangup")

@@ -23,10 +23,15 @@ def words(error: Exception) -> str:
     return error.info() if isinstance(error, pj.Error) else repr(error)
 
 
+class Player(pj.AudioMediaPlayer):
+    def onEof2(self) -> None:  # noqa: N802
+        tell("played")
+
+
 class Call(pj.Call):
     def __init__(self, account: pj.Account) -> None:
         super().__init__(account)
-        self.player: pj.AudioMediaPlayer | None = None
+        self.player: Player | None = None
         self.recorder: pj.AudioMediaRecorder | None = None
 
     def onCallState(self, prm) -> None:  # noqa: N802
@@ -75,7 +80,7 @@ class Call(pj.Call):
         return any(media.status == pj.PJSUA_CALL_MEDIA_ACTIVE for media in info.media)
 
     def play(self, file: str) -> None:
-        self.player = pj.AudioMediaPlayer()
+        self.player = Player()
         self.player.createPlayer(file, pj.PJMEDIA_FILE_NO_LOOP)
         if self.is_active():
             self.connect()

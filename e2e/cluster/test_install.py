@@ -1,6 +1,5 @@
 """`helm install` with hardly any values gives a gateway that takes calls."""
 
-import asyncio
 import re
 import shutil
 from pathlib import Path
@@ -46,7 +45,7 @@ async def test_pjsip_calls_from_outside(release: Release, report: Report, tmp_pa
         client.do("call", uri=f"sip:hello@{host}:{port}", play=str(wav), record=str(recorded))
         await client.expect("state", state="CONFIRMED")
         await client.expect("media", status="active")
-        await asyncio.sleep(4)  # three seconds of speech, and their echo
+        await client.expect("played")
         client.do("stop_recording")
         await client.expect("recorded")
         client.do("hangup")

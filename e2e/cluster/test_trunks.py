@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import time
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
@@ -70,10 +69,9 @@ def statuses_of_calls(release: Release, password: str | None, user: str = "hello
     return {asyncio.run(call(edge)) for edge in release.edges()}
 
 
-def is_in_slowly(release: Release, password: str) -> bool:
+def eventually_in(release: Release, password: str, what: str) -> float:
     """Try once a second, since after ten wrong passwords in a minute the edge refuses without a check."""
-    time.sleep(1)
-    return statuses_of_calls(release, password) == {200}
+    return eventually(lambda: statuses_of_calls(release, password) == {200}, 15, what, every_s=1)
 
 
 @pytest.mark.usefixtures("office")
@@ -83,10 +81,10 @@ def test_a_trunks_password_is_followed_and_nobody_else_comes_in(release: Release
     release.kubectl.apply(secret("first"))
     eventually(lambda: accepted(release)[0] == "True", 10, "the trunk is accepted")
     eventually(lambda: statuses_of_calls(release, None) == {401}, 15, "every edge asks for a password")
-    eventually(lambda: is_in_slowly(release, "first"), 15, "the password is taken")
+    eventually_in(release, "first", "the password is taken")
     assert statuses_of_calls(release, "second") == {403}
     release.kubectl.apply(secret("second"))
-    took_s = eventually(lambda: is_in_slowly(release, "second"), 15, "the new password is taken")
+    took_s = eventually_in(release, "second", "the new password is taken")
     assert statuses_of_calls(release, "first") == {403}
     report.add("trunk with a password", note=f"followed; a new password after {took_s:.1f} s")
 

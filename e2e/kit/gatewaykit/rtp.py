@@ -4,6 +4,7 @@ It does not use sipgw.rtp, so that the code under test does not test itself.
 """
 
 import asyncio
+import contextlib
 import itertools
 import random
 import socket
@@ -12,6 +13,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from sipgw.runtime.patience import patient
 
 _HEADER = struct.Struct("!BBHII")
 PTIME_S = 0.02
@@ -106,6 +109,15 @@ class RtpPort(asyncio.DatagramProtocol):
             await asyncio.sleep(max(0.0, start + number * PTIME_S - time.monotonic()))
             where = to() if callable(to) else to
             self.send(audio[number * FRAME : (number + 1) * FRAME], where, marker=number == 0)
+
+    async def hears(self, audio: bytes, share: float, timeout_s: float = 2.0) -> bool:
+        """Wait until that share of `audio` has come back; return whether it has in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patient(timeout_s)):
+                while echoed_share(audio, self.audio())[0] < share:
+                    self._more.clear()
+                    await self._more.wait()
+        return echoed_share(audio, self.audio())[0] >= share
 
     def audio(self) -> bytes:
         """Return the payloads of audio in order of sequence."""
