@@ -126,7 +126,7 @@ async def test_a_third_party_is_not_flooded_by_an_invite_without_ack(up: Up, out
             assert refused.status == 488
             assert host in refused["warning"]
         known.third.received.clear()
-        broadcast = await known.call(outside.third.rsplit(".", 1)[0] + ".255", known.third)
+        broadcast = await known.call(outside.broadcast, known.third)
         await broadcast.invite()
         beside = await known.call(outside.known, known.own)
         await beside.invite()

@@ -5,6 +5,7 @@ gateway.
 """
 
 import ctypes
+import ipaddress
 import os
 import shutil
 import socket
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Self
 
 _CLONE_NEWNET = 0x40000000
+_ALL = ipaddress.IPv4Network("198.18.0.0/15")
 
 
 @dataclass(frozen=True)
@@ -28,22 +30,25 @@ class Outside:
     known: str
     unknown: str
     third: str
+    broadcast: str
 
     @classmethod
     @contextmanager
     def make(cls) -> Iterator[Self]:
         """Make the namespace for the time of the block."""
-        number = os.getpid() % 250 + 1
-        hosts = (f"198.18.{number}.{last}" for last in (1, 2, 3, 4))
-        outside = cls(f"sipgw-e2e-{os.getpid()}", *hosts)
+        begin = os.getpid() * 8 % _ALL.num_addresses  # runs beside each other have a network each
+        network = ipaddress.IPv4Network((int(_ALL.network_address) + begin, 29))
+        ours, known, unknown, third = map(str, (network[1], network[2], network[3], network[4]))
+        broadcast = str(network.broadcast_address)
+        outside = cls(f"sipgw-e2e-{os.getpid()}", ours, known, unknown, third, broadcast)
         link = f"sgw{os.getpid()}"
         _ip(f"netns add {outside.name}")
         try:
             _ip(f"link add {link} type veth peer name out netns {outside.name}")
-            _ip(f"addr add {outside.ours}/24 dev {link}")
+            _ip(f"addr add {outside.ours}/29 brd {outside.broadcast} dev {link}")
             _ip(f"link set {link} up")
             for host in (outside.known, outside.unknown, outside.third):
-                _ip(f"-n {outside.name} addr add {host}/24 dev out")
+                _ip(f"-n {outside.name} addr add {host}/29 brd {outside.broadcast} dev out")
             _ip(f"-n {outside.name} link set out up")
             _ip(f"-n {outside.name} link set lo up")
             yield outside
