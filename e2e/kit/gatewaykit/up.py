@@ -1,6 +1,7 @@
 """`sipgw up` as a person runs it: a process whose output is read, and which is stopped or killed."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -135,7 +136,8 @@ class Up:
         return status
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        os.kill(self.pid, number)
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself: the status tells how
+            os.kill(self.pid, number)
         return await self.ended()
 
     async def aclose(self) -> None:

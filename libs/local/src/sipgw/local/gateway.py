@@ -18,6 +18,7 @@ from sipgw.local.redis_server import find_redis_server
 from sipgw.local.service import Stage
 from sipgw.local.settings import GatewaySettings
 from sipgw.local.supervisor import Supervisor
+from sipgw.runtime.patience import patient
 
 _READY_TIMEOUT_S = 30.0
 _POLL_S = 0.05
@@ -149,7 +150,7 @@ class LocalGateway:
                 )
 
     async def _until(self, condition: Callable[[], Awaitable[bool]], name: str, otherwise: str) -> None:
-        deadline = time.monotonic() + _READY_TIMEOUT_S
+        deadline = time.monotonic() + patient(_READY_TIMEOUT_S)
         while True:
             try:
                 if await condition():
@@ -171,7 +172,7 @@ class LocalGateway:
     async def _repair_config(self) -> None:
         """Put the config again after a loss of Redis, since the registry may have no other source for it."""
         with_config = False
-        deadline = time.monotonic() + _READY_TIMEOUT_S
+        deadline = time.monotonic() + patient(_READY_TIMEOUT_S)
         while not with_config and time.monotonic() < deadline:
             try:
                 with_config = await self.registry.get_config() is not None

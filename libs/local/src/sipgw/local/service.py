@@ -13,6 +13,7 @@ from typing import IO
 from sipgw.local.errors import ServiceFailed
 from sipgw.local.guard import RUN_VARIABLE, STAGE_VARIABLE
 from sipgw.local.service_log import LogLine, ServiceLog
+from sipgw.runtime.patience import patient
 
 _READY_POLL_S = 0.02
 
@@ -87,11 +88,12 @@ class ServiceProcess:
                 )
         except OSError as error:
             raise ServiceFailed(self.name, f"cannot run {command[0]}: {error.strerror}") from error
+        timeout_s = patient(self.spec.ready_timeout_s)
         try:
-            await asyncio.wait_for(self._become_ready(on_lines), self.spec.ready_timeout_s)
+            await asyncio.wait_for(self._become_ready(on_lines), timeout_s)
         except TimeoutError as error:
             await self.kill()
-            reason = f"not ready after {self.spec.ready_timeout_s:g} s; {self.log.last_words()}"
+            reason = f"not ready after {timeout_s:.3g} s; {self.log.last_words()}"
             raise ServiceFailed(self.name, f"{reason} (log: {self.log.path})") from error
         except BaseException:
             await self.kill()

@@ -1,8 +1,8 @@
-"""Time limits of tests on a busy machine.
+"""Time limits of tests, and of what `sipgw up` starts, on a busy machine.
 
 A limit of a few seconds tells a fault from work in progress only where the work gets a processor. Where more
-processes want to run than there are processors, the same work takes that many times longer, and so a test
-waits that much longer. On a quiet machine nothing changes.
+processes want to run than there are processors, the same work takes that many times longer, and so they
+wait that much longer. On a quiet machine nothing changes.
 """
 
 import os
