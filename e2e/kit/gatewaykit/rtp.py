@@ -115,8 +115,7 @@ class RtpPort(asyncio.DatagramProtocol):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patient(timeout_s)):
                 while echoed_share(audio, self.audio())[0] < share:
-                    self._more.clear()
-                    await self._more.wait()
+                    await self.heard(len(self.received) + 5)
         return echoed_share(audio, self.audio())[0] >= share
 
     def audio(self) -> bytes:
