@@ -36,7 +36,7 @@ async def test_mutated_sip_messages(gateway: Gateway, phone: Phone) -> None:
     await bystander.rtp.stream(audio, bystander.media)
     assert await bystander.rtp.hears(audio, 0.6), "the call beside does not hear itself"
     assert (await bystander.bye()).status == 200
-    assert (await (await phone.new_call("builtin", gateway.sip())).invite()).status == 200
+    await phone.call("builtin", gateway.sip())
     assert grown < GROWTH_MIB, f"the edge grew by {grown:.1f} MiB over the last {MESSAGES - WARM_UP} messages"
     assert all(service.is_running for service in gateway.services)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from gatewaykit.callers import speak_until_echoed, uri_of
+from gatewaykit.callers import answered, uri_of
 from gatewaykit.gateway import eventually
 from gatewaykit.speech import make_speech, share_heard
 from gatewaykit.up import Up
@@ -44,14 +44,15 @@ async def alice() -> AsyncIterator[SipPhone]:
 
 async def test_keys_that_a_caller_presses_are_shown(up: Up, alice: SipPhone) -> None:
     begin = len(up.lines)
-    calls = await speak_until_echoed(alice, uri_of(up.sip[0]), keys="42")
-    assert sum(call.statistics().packets_lost for call in calls) == 0
+    call = await answered(alice, uri_of(up.sip[0]))
+    await call.send_dtmf("42")
 
     async def are_shown() -> bool:
-        pressed = [line.split()[-1] for line in up.lines[begin:] if " digit " in line]
-        return pressed == ["4", "2"] * len(calls)
+        return [line.split()[-1] for line in up.lines[begin:] if " digit " in line] == ["4", "2"]
 
     await eventually(are_shown, 5)
+    await call.hangup()
+    assert call.statistics().packets_lost == 0
 
 
 async def test_calls_and_hangup_find_the_running_gateway(up: Up, alice: SipPhone) -> None:
@@ -59,7 +60,7 @@ async def test_calls_and_hangup_find_the_running_gateway(up: Up, alice: SipPhone
         return await up.command("calls") == (0, "no calls\n")
 
     await eventually(has_no_calls, 5)
-    call = await alice.call(uri_of(up.sip[0]))
+    call = await answered(alice, uri_of(up.sip[0]))
     status, output = await up.command("calls", "--json")
     listed = json.loads(output)
     assert (status, listed["to"]) == (0, "echo")
@@ -101,7 +102,7 @@ async def test_the_call_command_says_what_the_wav_says(up: Up, tmp_path: Path) -
 async def test_calls_watch_tells_each_change_of_a_call_until_ctrl_c(
     up: Up, watch: Up, alice: SipPhone
 ) -> None:
-    call = await alice.call(uri_of(up.sip[0]))
+    call = await answered(alice, uri_of(up.sip[0]))
     listed = [json.loads(line) for line in (await up.command("calls", "--json"))[1].splitlines()]
     (call_id,) = [one["call_id"] for one in listed if one["state"] == "CALL_STATE_ESTABLISHED"]
     await watch.run("calls", "--watch")

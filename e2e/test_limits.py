@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from gatewaykit.callers import answered
 from gatewaykit.gateway import Gateway, eventually
 
 from sipgw.siptest import CallRefused, SipPhone, echo_latency, speech_like
@@ -27,9 +28,9 @@ async def counted(gateway: Gateway, number: int) -> None:
 
 async def test_a_routes_limit_holds_over_all_edges(gateway: Gateway) -> None:
     async with await SipPhone.open() as phone:
-        first = await phone.call(uri(gateway, "narrow", 0))
+        first = await answered(phone, uri(gateway, "narrow", 0))
         await counted(gateway, 1)
-        second = await phone.call(uri(gateway, "narrow", 1))
+        second = await answered(phone, uri(gateway, "narrow", 1))
         await counted(gateway, 2)
         for edge in (0, 1):
             with pytest.raises(CallRefused) as refused:
@@ -37,13 +38,13 @@ async def test_a_routes_limit_holds_over_all_edges(gateway: Gateway) -> None:
             assert refused.value.status == 503
         await first.hangup()
         await counted(gateway, 1)
-        third = await phone.call(uri(gateway, "narrow", 1))
+        third = await answered(phone, uri(gateway, "narrow", 1))
         await asyncio.gather(second.hangup(), third.hangup())
 
 
 async def test_a_bot_that_is_not_there_is_replaced_by_the_fallback(gateway: Gateway) -> None:
     async with await SipPhone.open() as phone:
-        call = await phone.call(uri(gateway, "spare"), audio=speech_like(1.0))
+        call = await answered(phone, uri(gateway, "spare"), audio=speech_like(1.0))
         await call.played()
         await asyncio.sleep(0.3)
         await call.hangup()

@@ -1,5 +1,6 @@
 """Calls by SIPp."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from gatewaykit.gateway import Gateway, eventually
 from gatewaykit.phone import Phone
 from gatewaykit.sipp import run_sipp
 from gatewaykit.speech import make_speech
+
+from sipgw.runtime.patience import patient
 
 pytestmark = [pytest.mark.system, pytest.mark.sipp, needs_sipp]
 
@@ -69,10 +72,22 @@ async def test_options_are_answered(gateway: Gateway, tmp_path: Path) -> None:
     await run_sipp("uac_options", gateway.sip(), tmp_path, calls=20, rate=20)
 
 
+def is_late(line: dict[str, object]) -> bool:
+    return re.search(r"No Relay: all .*late", str(line.get("reason"))) is not None
+
+
 async def test_a_hundred_calls_at_ten_a_second_all_succeed(
     gateway: Gateway, phone: Phone, tmp_path: Path, speech: Path
 ) -> None:
-    result = await run_sipp("uac_short", gateway.sip(), tmp_path, calls=100, rate=10, timeout_s=60)
+    """All but those that relays refuse because a busy machine makes their audio late."""
+    edge = gateway.edges[0]
+    begin = edge.log_size()
+    result = await run_sipp(
+        "uac_short", gateway.sip(), tmp_path, calls=100, rate=10, timeout_s=60, may_fail=True
+    )
+    late = [line for line in edge.lines(begin) if line["event"] == "call_ending" and is_late(line)]
+    assert result.failed == len(late)
+    assert not late or patient(1.0) > 1.0, "on a quiet machine"
     assert result.retransmissions <= 20, f"{result.retransmissions} requests had to be sent again"
 
     async def none_left() -> bool:

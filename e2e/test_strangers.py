@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from gatewaykit.callers import answered
 from gatewaykit.up import Up
 
 from sipgw.siptest import SipPhone
@@ -49,7 +50,7 @@ async def flood(target: tuple[str, int]) -> None:
 async def speak(host: str, target: tuple[str, int]) -> None:
     """Place a call, which has to be answered, and hang up."""
     async with await SipPhone.open(host) as phone:
-        call = await phone.call(f"sip:echo@{target[0]}:{target[1]}")
+        call = await answered(phone, f"sip:echo@{target[0]}:{target[1]}")
         await call.hangup()
 
 

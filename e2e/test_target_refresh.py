@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from gatewaykit.callers import answered
 from gatewaykit.foreign import needs_pjsip
 from gatewaykit.gateway import Gateway, eventually
 from gatewaykit.phone import Phone
@@ -47,7 +48,7 @@ async def test_after_an_edges_death_callers_hang_up_hold_and_refresh_at_the_othe
 ) -> None:
     """Every request goes to the dialog's target, which would be the dead edge without a refresh."""
     async with await SipPhone.open() as phone:
-        calls = [await phone.call(uri(own_gateway, 0)) for _ in range(6)]
+        calls = [await answered(phone, uri(own_gateway, 0)) for _ in range(6)]
         await edge_dies(own_gateway, len(calls))
         await calls[0].hangup()
         await calls[1].hold()

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from gatewaykit.callers import heard_back, outcome, speak_until_echoed, uri_of
+from gatewaykit.callers import answered, heard_back, outcome, speak_until_echoed, uri_of
 from gatewaykit.up import Up
 
 from sipgw.runtime.patience import patient
@@ -48,7 +48,7 @@ async def test_at_its_own_address_a_caller_on_this_machine_hears_itself_from_whe
 
 async def test_every_caller_gets_a_bye_at_sigterm(up: Up, alice: SipPhone) -> None:
     await up.start()
-    calls = [await alice.call(uri_of(up.sip[0])) for _ in range(3)]
+    calls = [await answered(alice, uri_of(up.sip[0])) for _ in range(3)]
     ending = asyncio.gather(*(call.ended(patient(15)) for call in calls))
     assert await up.stop() == 0
     assert {end.by for end in await ending} == {EndedBy.PEER}
@@ -57,7 +57,7 @@ async def test_every_caller_gets_a_bye_at_sigterm(up: Up, alice: SipPhone) -> No
 
 async def test_ctrl_c_in_the_terminal_ends_it_in_order_too(up: Up, alice: SipPhone) -> None:
     await up.start()
-    call = await alice.call(uri_of(up.sip[0]))
+    call = await answered(alice, uri_of(up.sip[0]))
     ending = asyncio.create_task(call.ended(patient(15)))
     assert await up.stop(signal.SIGINT) == 0
     assert (await ending).by is EndedBy.PEER
@@ -75,7 +75,7 @@ async def test_a_signal_before_it_is_ready_ends_what_has_started(up: Up) -> None
 
 async def test_killing_it_leaves_no_process_and_callers_get_their_bye(up: Up, alice: SipPhone) -> None:
     await up.start()
-    call = await alice.call(uri_of(up.sip[0]))
+    call = await answered(alice, uri_of(up.sip[0]))
     await up.stop(signal.SIGKILL)  # returns when no process has its standard output any more
     await up.guard_gone()
     assert (await call.ended(patient(15))).by is EndedBy.PEER
@@ -119,7 +119,7 @@ spec:
 """
     )
     await up.start("-f", str(file))
-    call = await alice.call(uri_of(up.sip[0]), audio=speech_like(0.5))
+    call = await answered(alice, uri_of(up.sip[0]), audio=speech_like(0.5))
     await heard_back(call)
     await call.hangup()
     refused = alice.invite(f"sip:nobody@127.0.0.1:{up.sip[0][1]}")
@@ -132,7 +132,7 @@ async def test_two_edges_and_two_relays_share_the_calls_and_a_killed_relay_comes
     rtp_ports = up.take_rtp_ports()
     await up.start("--edges=2", "--relays=2", rtp_ports=rtp_ports)
     assert len(up.sip) == 2
-    on_first, on_second = [await alice.call(uri_of(address)) for address in up.sip]
+    on_first, on_second = [await answered(alice, uri_of(address)) for address in up.sip]
     await heard_back(on_first)
     await heard_back(on_second)
     ports = {call.media.current.remote_rtp_port for call in (on_first, on_second) if call.media.current}
@@ -147,7 +147,7 @@ async def test_two_edges_and_two_relays_share_the_calls_and_a_killed_relay_comes
     relays[0].kill()
     told = await up.line_with("was killed by SIGKILL")
     assert "starting it again" in told
-    calls = [await alice.call(uri_of(address)) for address in up.sip]  # on the relay that is left
+    calls = [await answered(alice, uri_of(address)) for address in up.sip]  # on the relay that is left
     for call in calls:
         await heard_back(call)
         await call.hangup()
@@ -186,7 +186,7 @@ async def test_on_a_terminal_there_is_a_live_table(up: Up, alice: SipPhone) -> N
     os.close(theirs)
     screen = Screen(ours)
     match = await screen.shows(r"ready sip:127\.0\.0\.1:(\d+) ")
-    call = await alice.call(uri_of(("127.0.0.1", int(match[1]))))
+    call = await answered(alice, uri_of(("127.0.0.1", int(match[1]))))
     await screen.shows("alice.*established")
     await call.hangup()
     process.terminate()
@@ -227,7 +227,7 @@ async def test_a_drained_relay_and_a_killed_one_cost_a_call_nothing_but_a_moment
     up: Up, alice: SipPhone
 ) -> None:
     await up.start("--relays=2")
-    call = await alice.call(uri_of(up.sip[0]), audio=speech_like(14))
+    call = await answered(alice, uri_of(up.sip[0]), audio=speech_like(14))
     await heard_back(call)
     code, table = await up.command("relays")
     assert code == 0, table

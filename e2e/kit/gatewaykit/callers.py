@@ -1,9 +1,28 @@
 """Calls by a SipPhone to a running gateway: wait for the answer and the echo, on a busy machine too."""
 
 import asyncio
+import time
+from typing import Unpack
 
+from gatewaykit.phone import may_be_late
 from sipgw.runtime.patience import patient
-from sipgw.siptest import CallPhase, PhoneCall, SipPhone, echo_latency, speech_like
+from sipgw.siptest import CallPhase, CallRefused, PhoneCall, SipPhone, echo_latency, speech_like
+from sipgw.siptest.phone import InviteOptions
+
+
+async def answered(phone: SipPhone, uri: str, **options: Unpack[InviteOptions]) -> PhoneCall:
+    """Place a call and return it once it is answered.
+
+    On a busy machine a relay whose audio is late takes no call, so a 503 is tried again, as it asks.
+    """
+    deadline = time.monotonic() + patient(10)
+    while True:
+        try:
+            return await phone.call(uri, timeout_s=patient(10), **options)
+        except CallRefused as refused:
+            if not may_be_late(refused.status, deadline):
+                raise
+        await asyncio.sleep(1)
 
 
 async def heard_back(call: PhoneCall, packets: int = 10) -> None:
@@ -19,7 +38,7 @@ def uri_of(address: tuple[str, int]) -> str:
     return f"sip:echo@{address[0]}:{address[1]}"
 
 
-async def speak_until_echoed(alice: SipPhone, uri: str, keys: str = "") -> list[PhoneCall]:
+async def speak_until_echoed(alice: SipPhone, uri: str) -> list[PhoneCall]:
     """Call and speak until the speech comes back; return the calls that it took, the last of them echoed.
 
     A second call is made only if the machine was too busy for the first: frames that this phone sends late,
@@ -33,8 +52,6 @@ async def speak_until_echoed(alice: SipPhone, uri: str, keys: str = "") -> list[
             await asyncio.sleep(1)
             continue
         calls.append(call)
-        if keys:
-            await call.send_dtmf(keys)
         await call.played()
         await asyncio.sleep(0.3)
         await call.hangup()

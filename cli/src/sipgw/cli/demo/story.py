@@ -11,6 +11,7 @@ from sipgw.local.gateway import LocalGateway
 from sipgw.local.ports import PortRange
 from sipgw.local.settings import GatewayOptions, settle
 from sipgw.siptest import (
+    CallRefused,
     CallStatistics,
     LatencySummary,
     PhoneCall,
@@ -23,6 +24,7 @@ DIGITS = "159#"
 _SPEECH_S = 5.0
 _KEYS_AT_S = 1.2
 _BETWEEN_KEYS_S = 0.35
+_PATIENCE_S = 30.0
 _LOOPBACK = "127.0.0.1"
 _RTP = PortRange(26000, 26399)  # taken ports are skipped
 
@@ -103,10 +105,8 @@ async def play(out: Path, tell: Tell, *, redis_url: str | None) -> Story:
 
 async def _call(phone: SipPhone, gateway: LocalGateway, listener: Listener, tell: Tell) -> Story:
     uri = f"sip:echo@{gateway.sip_addresses[0]}"
-    tell("INVITE", uri)
-    call = phone.invite(uri, audio=speech_like(_SPEECH_S))
+    call = await _answered(phone, uri, tell)
     story = Story(call)
-    await call.answered()
     answer_s = call.times.answer_time_s or 0.0
     media = call.media.current
     assert media is not None
@@ -129,6 +129,21 @@ async def _call(phone: SipPhone, gateway: LocalGateway, listener: Listener, tell
     await _until(lambda: len(listener.digits) >= len(DIGITS), 1.0)
     story.digits_heard, story.crashes = listener.digits, listener.crashes
     return story
+
+
+async def _answered(phone: SipPhone, uri: str, tell: Tell) -> PhoneCall:
+    """Place the call; again while the response is 503: a relay whose audio is late takes no call."""
+    speech = speech_like(_SPEECH_S)
+    until_s = time.monotonic() + _PATIENCE_S
+    while True:
+        tell("INVITE", uri)
+        try:
+            return await phone.call(uri, audio=speech)
+        except CallRefused as refused:
+            if refused.status != 503 or time.monotonic() > until_s:
+                raise
+            tell("refused", f"{refused}; once more")
+        await asyncio.sleep(1.0)
 
 
 async def _call_id_of(call: PhoneCall, gateway: LocalGateway) -> str:
