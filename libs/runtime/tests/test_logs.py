@@ -3,12 +3,15 @@
 import io
 import json
 import logging
+import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import structlog
 
+from sipgw.runtime.telemetry.log_thread import LogThread
 from sipgw.runtime.telemetry.logs import configure_logging, get_logger
 
 
@@ -81,3 +84,39 @@ def test_the_standard_librarys_loggers_come_in_the_same_form(stream: io.StringIO
     (line,) = lines(stream)
     assert (line["event"], line["logger"], line["level"]) == ("took 2 s", "asyncio", "warning")
     assert (line["service"], line["instance"]) == ("relay", "relay-0")
+
+
+def test_a_reader_that_stands_still_holds_up_nobody_who_logs_and_is_told_what_it_missed() -> None:
+    """A pipe takes 64 KiB; who logs 3 MiB to one that nobody reads would wait for ever."""
+    reading, writing = os.pipe()
+    told: list[int] = []
+    read: list[str] = []
+    with os.fdopen(writing, "w") as out, os.fdopen(reading) as pipe:
+        thread = LogThread(out, told.append)
+        for number in range(6000):
+            thread.write(f"{number:0500d}\n")
+        reader = threading.Thread(target=lambda: read.extend(pipe))
+        reader.start()
+        thread.close()
+        out.close()
+        reader.join()
+    assert [int(line) for line in read] == list(range(len(read)))
+    assert len(read) > 4000
+    assert told == [6000 - len(read)]
+
+
+def test_lines_of_several_threads_are_written_whole_and_before_the_end() -> None:
+    out = io.StringIO()
+    thread = LogThread(out, lambda _: None)
+    writers = [
+        threading.Thread(target=lambda n=n: [thread.write(f"{n} {i}\n") for i in range(200)])
+        for n in range(4)
+    ]
+    for each in writers:
+        each.start()
+    for each in writers:
+        each.join()
+    thread.close()
+    written = out.getvalue().splitlines()
+    for n in range(4):
+        assert [line for line in written if line.startswith(f"{n} ")] == [f"{n} {i}" for i in range(200)]

@@ -1,4 +1,7 @@
-"""JSON lines on stderr, one event per line: structlog and the standard library's loggers in the same form."""
+"""JSON lines on stderr, one event per line: structlog and the standard library's loggers in the same form.
+
+A thread writes them: nothing that logs waits for the disk or the reader of stderr.
+"""
 
 import logging
 import sys
@@ -6,6 +9,8 @@ from typing import Any, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+from sipgw.runtime.telemetry.log_thread import LogThread
 
 _FIRST = ("ts", "level", "service", "instance", "event")
 
@@ -15,7 +20,7 @@ def configure_logging(
 ) -> None:
     """Log as `service` from `level` on, to `stream` or stderr. Call this once, before the first line."""
     number = logging.getLevelNamesMapping()[level.upper()]
-    out = stream or sys.stderr
+    out = stream or cast(TextIO, LogThread(sys.stderr, _tell_dropped))
     shared = _processors(service, instance)
     renderer = structlog.processors.JSONRenderer(default=str, ensure_ascii=False)
     structlog.configure(
@@ -39,6 +44,12 @@ def configure_logging(
 def get_logger(name: str) -> FilteringBoundLogger:
     """Return a logger whose lines carry `logger=name`; `.bind(call_id=...)` adds fields for all its lines."""
     return cast(FilteringBoundLogger, structlog.get_logger(logger_name=name))
+
+
+def _tell_dropped(lines: int) -> None:
+    get_logger("sipgw.runtime.logs").warning(
+        "log_lines_dropped", lines=lines, cause="what reads this log is slower than what writes it"
+    )
 
 
 def _processors(service: str, instance: str) -> list[Processor]:
