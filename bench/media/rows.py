@@ -59,8 +59,8 @@ class Row:
 
     @property
     def late_beyond_ms(self) -> float:
-        """The lateness of the latest tick beyond that of the floor's timer."""
-        return max(0.0, self.tick_late_ms - self.floor_timer_ms)
+        """The lateness of the latest tick beyond the floor's; not a number where the relay has none."""
+        return max(self.tick_late_ms - self.floor_timer_ms, 0.0)  # in this order, it stays not a number
 
     @property
     def holds(self) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import tempfile
 from dataclasses import dataclass
 from typing import Any
@@ -151,10 +152,10 @@ async def _measure(
             dropped_here=dropped_datagrams({*ports}) - dropped[1],
         ),
         rss_kib_a_call=(rss - empty_rss) / 1024 / max(1, len(ports) - edge.refusals.total()),
-        tick_late_ms=counted_after["tick_latest_seconds"] * 1000,
-        tick_cpu_ms=counted_after["tick_longest_cpu_seconds"] * 1000,
+        tick_late_ms=counted_after.get("tick_latest_seconds", math.nan) * 1000,
+        tick_cpu_ms=counted_after.get("tick_longest_cpu_seconds", math.nan) * 1000,
         received_in_all=await edge.packets_received(),
-        takes_more=not (counted_after["full"] or counted_after.get("late")),
+        takes_more=not (counted_after.get("full") or counted_after.get("late")),
         counted={
             name.removesuffix("_total"): value - counted.get(name, 0.0)
             for name, value in counted_after.items()
