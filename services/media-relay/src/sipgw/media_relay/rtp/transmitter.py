@@ -34,6 +34,8 @@ from sipgw.rtp.packet import RtpPacket
 from sipgw.rtp.telephone_event import DtmfSender
 
 Send = Callable[[Any], object]
+_ROWS_TOGETHER = 32
+"""So many calls are sent to in the same tick: one tick's work for few calls, spread over all for many."""
 _IDLE = int(FrameFlag.IDLE)
 
 
@@ -150,7 +152,7 @@ class Transmitter:
         self._calls["sending"]["fd"][row] = fd
 
     def start(self, row: int, tick_number: int) -> None:
-        """Begin to send, unless it has begun. Calls are spread over the phases of their period."""
+        """Begin to send, unless it has begun. Groups of calls are spread over the phases of their period."""
         if row not in self._started:
             self._started.add(row)
             if row not in self._held:
@@ -303,7 +305,7 @@ class Transmitter:
         """Let the row's clock run. The time of a pause passes in its timestamps (RFC 3550 §5.1)."""
         sending = self._calls[row]["sending"]
         period = int(sending["period"])
-        due = tick_number + 1 + (row - tick_number - 1) % period
+        due = tick_number + 1 + (row // _ROWS_TOGETHER - tick_number - 1) % period
         if row in self._paused_at:
             lost = max(due - self._paused_at.pop(row), 0) // period
             sending["timestamp"] = (int(sending["timestamp"]) + lost * int(sending["step"])) & 0xFFFFFFFF
