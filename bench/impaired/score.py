@@ -31,7 +31,7 @@ class Score:
     concealed: int
     """Frames that the bot got with the flag CONCEALED, in the course of the speech."""
     lost_share: float
-    """Of the samples of words, after the first second."""
+    """The share of the samples of words that was lost after the first second."""
     words_lost: int
     """Words of which more than a quarter was not heard."""
     pesq: float | None

@@ -20,7 +20,7 @@ class Burst:
     rise_s: int
     lasts_s: int
     share: float
-    """Of the peak's rate."""
+    """The rate as a share of the peak's."""
 
 
 BURSTS: Final = (

@@ -52,16 +52,16 @@ def plan(spec: SizingSpec, observed: Observed, memory: Memory, now: float) -> tu
 
 @dataclass(frozen=True, slots=True)
 class _Census:
-    """Numbers by their use. `usable` ones serve, will serve soon, or can be taken back."""
+    """The numbers of relays by their state. `usable` relays serve, will serve soon, or can be taken back."""
 
     serving: frozenset[int]
     starting: frozenset[int]
     usable: frozenset[int]
     dead: frozenset[int]
     stuck: frozenset[int]
-    """Never heard of, and not waited for any more."""
+    """Relays that were never heard and are no longer waited for."""
     returning: int
-    """How many drain now and come back: no reason to start others."""
+    """The number of relays that drain now and come back: no reason to start others."""
 
     @property
     def written_off(self) -> int:

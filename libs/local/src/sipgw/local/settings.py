@@ -44,9 +44,9 @@ class GatewaySettings:
     """None: the built-in documents, made when the bot's address is known."""
     sip_host: str
     sip_ports: tuple[int, ...]
-    """One for each edge."""
+    """A SIP port for each edge."""
     rtp_ports: tuple[PortRange, ...]
-    """One for each relay."""
+    """A range of RTP ports for each relay."""
     advertise: str
     bot: str | None
     redis_url: str | None

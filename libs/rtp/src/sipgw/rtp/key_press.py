@@ -23,12 +23,12 @@ _MOST_MISORDERED = 100
 _NEAR = 3
 """Steps of the sender within which no other press fits: the end comes three times."""
 _NEAR_STAMPED = 6
-"""The same where the timestamp speaks against another press, and some senders repeat the end more often."""
+"""The limit if the timestamp speaks against another press: some senders repeat the end more often."""
 _UNKNOWN_STEP = 2
 _USUAL_PACKET_S = 0.02
 _SHORTEST_PAUSE_S = 0.04
 _LONGEST_REPEAT_S = 0.1
-"""From one of the repeated ends to the next, by their timestamps, whatever the press's own length."""
+"""The longest time between repeated ends, by their timestamps, for a press of any length."""
 
 
 class Verdict(Enum):

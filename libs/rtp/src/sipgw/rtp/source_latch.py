@@ -42,20 +42,20 @@ class SymmetricMode(Enum):
     ALWAYS = "always"
     """Any host."""
     OFF = "off"
-    """None."""
+    """No source."""
 
 
 class Verdict(Enum):
     """The latch's verdict on the source of a packet."""
 
     HEARD = "heard"
-    """From the caller."""
+    """The source is the caller."""
     LATCHED = "latched"
-    """From the caller, and the latch has just closed on its source."""
+    """The source is the caller, and the latch has just closed on it."""
     PENDING = "pending"
-    """From a source not yet proven."""
+    """The source is not proven yet."""
     STRANGE = "strange"
-    """From a source other than the caller."""
+    """The source is not the caller."""
 
 
 @dataclass(frozen=True, slots=True)

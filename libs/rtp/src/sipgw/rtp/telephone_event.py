@@ -85,7 +85,7 @@ class DtmfReceiver:
         self._clock_rate_hz = clock_rate_hz
         self._timeout_s = timeout_s
         self._presses: OrderedDict[int, deque[Press]] = OrderedDict()
-        """By source, the one heard last at the end; of each its presses, the newest at the end."""
+        """The presses of each source, the newest last. The source heard last is at the end."""
         self._pressed: deque[Press] | None = None
         """The presses whose newest has started and not ended."""
         self._events: deque[DigitEvent] = deque()

@@ -39,7 +39,7 @@ def connection_for_a_while(settings: kopf.OperatorSettings) -> kopf.ConnectionIn
 
 
 class LogIn:
-    """The same for KubeClient. Files are read at each call; the TLS context changes with their contents."""
+    """The login for KubeClient. Files are read at each call; the TLS context changes with their contents."""
 
     def __init__(self) -> None:
         self._read: tuple[object, ...] = ()

@@ -29,7 +29,7 @@ class FormatConversion:
         )  # the samples for which resampling gives a whole number
         self._step_bytes = step * bot.sample_bytes
         self._rest: dict[int, bytes] = {}
-        """By row: the end of speech that does not fill a resampling step."""
+        """The rest of each row's speech that does not fill a resampling step."""
 
     @property
     def bot_bytes_per_wire_bytes(self) -> tuple[int, int]:

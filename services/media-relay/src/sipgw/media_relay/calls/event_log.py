@@ -24,7 +24,7 @@ class EventLog:
     def __init__(self) -> None:
         self._last_id = 0
         self._kept: dict[int, pb.MediaEvent] = {}
-        """By id, in order."""
+        """Events without an acknowledgement, by id, in order."""
         self._sinks: dict[str, EventSink] = {}
         self.dropped = 0
 

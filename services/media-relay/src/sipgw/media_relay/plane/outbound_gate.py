@@ -28,7 +28,7 @@ class OutboundGate:
         self._left: dict[int, int] = {}
         """How many packets a call may still send to LIMITED destinations."""
         self._ends_at: dict[int, int] = {}
-        """For rows that are limited now: the number of sent packets at which they are held."""
+        """The number of sent packets at which a limited row is held, by row."""
 
     def apply(self, row: int, reach: Reach, *, is_sending: bool, tick_number: int) -> bool:
         """Let the row send, or hold it; return whether it may send. A row on hold uses its audio up."""

@@ -80,7 +80,7 @@ class PortPool:
         """A heap of (time at which it has rested, RTP port)."""
         self._barred: dict[int, tuple[Barred, ...]] = {}
         self._resting: dict[int, _Resting] = {}
-        """By RTP port."""
+        """Resting pairs, by RTP port."""
         self._epoll = select.epoll()
         self._resting_by_fd: dict[int, tuple[_Resting, socket.socket]] = {}
 

@@ -61,7 +61,7 @@ class RtpReceiver:
         self._calls = calls
         self._listener = listener
         self._recoding: dict[int, PayloadU8] = {}
-        """By row: the table that translates the former payload type's bytes."""
+        """The table that translates the former payload type's bytes, by row."""
         columns = calls["source"]
         for field in _PAYLOAD_TYPES:
             columns[field] = NO_PAYLOAD_TYPE

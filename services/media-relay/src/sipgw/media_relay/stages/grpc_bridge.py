@@ -36,10 +36,10 @@ class GrpcBridgeStage:
         self._conversions: list[FormatConversion] = []
         self._numbers: dict[tuple[AudioFormat, AudioFormat], int] = {}
         self._conversion = np.full(MAX_ROWS, _NONE, dtype=np.int16)
-        """By row: the index of its conversion."""
+        """The index of each row's conversion."""
         self._handle = np.zeros(MAX_ROWS, dtype=np.uint32)
         self._bot_bytes = np.ones(MAX_ROWS, dtype=np.uint64)
-        """By row: as many bytes in the bot's format ..."""
+        """For each row, this many bytes in the bot's format ..."""
         self._wire_bytes = np.ones(MAX_ROWS, dtype=np.uint64)
         """... correspond to this many bytes on the wire."""
 

@@ -37,9 +37,9 @@ class RecorderStage:
         self._number: dict[int, int] = {}
         """The number of each row's recording."""
         self._formats: dict[int, AudioFormat] = {}
-        """By row."""
+        """The format of each row's recording."""
         self._planned: dict[int, Path] = {}
-        """By row."""
+        """The planned path of each row's recording."""
         self._whole = np.zeros(rows, np.int64)
         self._crowded = np.zeros(rows, np.int64)
         self._counts = np.zeros(2, np.int64)

@@ -51,13 +51,13 @@ class TrunkStream:
         self._counters = parts.counters
         self._instance = instance
         self._calls: dict[int, AttachedCall] = {}
-        """By row."""
+        """The calls on this trunk, by row."""
         self._wire_handle = np.zeros(MAX_ROWS, dtype=np.uint32)
         """0: not attached here."""
         self._uses = np.zeros(MAX_ROWS, dtype=np.uint16)
         self._sender = TrunkSender(parts.counters)
         self._consumed_before: dict[int, int] = {}
-        """By row: the bytes consumed before Start."""
+        """The bytes consumed before Start, by row."""
         self._hello: asyncio.Future[pb.Hello] = asyncio.get_running_loop().create_future()
         self._call: BidiCall[pb.TrunkEvents, pb.TrunkActions] | None = None
         self._tasks: list[asyncio.Task[None]] = []

@@ -31,7 +31,7 @@ class TrunkSender:
         self._frames = FrameGatherer(_MESSAGE_BYTES)
         self._received = ReceiveCount()
         self._credits: dict[int, int] = {}
-        """By wire handle: bytes consumed since Start."""
+        """The bytes consumed since Start, by wire handle."""
         self._is_word_due = False
         """Whether an ack or credits go even without anything else."""
         self._ack_timer: asyncio.TimerHandle | None = None

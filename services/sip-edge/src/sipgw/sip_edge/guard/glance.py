@@ -39,15 +39,15 @@ class LiveNames:
     """Tells which calls and transactions live at this edge, by the names that messages give them."""
 
     has_call: Callable[[str], bool]
-    """By the call id that our tag begins with."""
+    """Whether a call lives here, by the call id that our tag begins with."""
     has_invite: Callable[[str], bool]
-    """By Call-ID: an INVITE without its final response."""
+    """Whether an INVITE waits for its final response, by Call-ID."""
     has_request: Callable[[str], bool]
-    """By branch: a request of ours without its final response."""
+    """Whether a request of ours waits for its final response, by branch."""
     has_challenged: Callable[[bytes, bytes, str], bool]
-    """By the head of an INVITE, the same in lower case, and its host: it responds to our challenge."""
+    """Whether an INVITE responds to our challenge, by its head, its head in lower case, and its host."""
     may_be_ours: Callable[[str, str], bool]
-    """By the call id and the rest of a tag in the form of ours: an edge of this gateway may have made it."""
+    """Whether an edge of this gateway may have made a tag, by its call id and the rest."""
 
 
 class Glance:

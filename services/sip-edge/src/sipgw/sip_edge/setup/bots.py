@@ -24,7 +24,7 @@ _CONFIRM_AFTER_S: Final = 3.0
 
 
 class NoBot(EdgeError):
-    """No bot takes the call."""
+    """No bot accepts the call."""
 
     def __init__(self, end: End) -> None:
         super().__init__(end.reason)
