@@ -5,12 +5,14 @@ python bench/admission.py [--calls 300] [--rate 50] [--hold 20]
 `sipgw up` (Redis, registry, one relay, one edge, recordings) and SIPp share the cores. SIPp returns each
 packet that it gets, so that RTP goes both ways in each call. `held`: set up, and ended by the caller's BYE
 after `--hold` seconds. `recorded`: files at least as long as that, less two seconds. Cores are measured while
-all calls stand. To compare with an earlier commit: python bench/compare.py COMMIT admission
+all calls stand. Below the table is what edge and relay logged of calls that were refused, or did not hold.
+To compare with an earlier commit: python bench/compare.py COMMIT admission
 """
 
 import argparse
 import contextlib
 import csv
+import json
 import os
 import signal
 import socket
@@ -20,6 +22,7 @@ import tempfile
 import threading
 import time
 import wave
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +31,14 @@ from edge_setup_rate import GATEWAY, NAMES, SCENARIO, cpu_seconds, milliseconds,
 
 SETTLE_S = 3  # between the last call's set-up and what is measured
 SLACK_S = 2.0
+EVENTS = {
+    "audio_became_late",
+    "relay_became_full",
+    "relay_lost",
+    "relay_refused",
+    "relay_silent",
+    "stood_still",
+}
 
 
 def free_port() -> int:
@@ -43,7 +54,8 @@ def gateway(folder: Path, calls: int, sip_port: int) -> Iterator[subprocess.Pope
     ports = f"22000-{22000 + 4 * calls - 1}"
     flags = f"-f {folder}/gateway.yaml --sip-port {sip_port} --advertise 127.0.0.1 --rtp-ports {ports}"
     command = [sys.executable, "-m", "sipgw.cli", "up", *flags.split(), "--recordings", str(folder / "wav")]
-    up = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    environment = os.environ | {"XDG_STATE_HOME": str(folder)}  # where its logs are
+    up = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert up.stdout
     try:
         for line in up.stdout:
@@ -88,6 +100,20 @@ def recorded(folder: Path, seconds: float) -> int:
     return count
 
 
+def troubles(folder: Path) -> Counter[str]:
+    """Return why calls were refused or ended, and what the relay said of its load, with how often."""
+    found: Counter[str] = Counter()
+    for path in folder.rglob("*.log"):
+        for line in path.read_text().splitlines():
+            with contextlib.suppress(ValueError):
+                said = json.loads(line)
+                if said["event"] in EVENTS or (
+                    said["event"] == "call_ending" and said["cause"] != "caller_hangup"
+                ):
+                    found[f"{said['event']} {said.get('cause', '')}: {said.get('reason', '')}"] += 1
+    return found
+
+
 def main() -> None:
     """Print a table of one line."""
     parser = argparse.ArgumentParser(
@@ -109,6 +135,7 @@ def main() -> None:
             row = calling.result()
         held, refused, failed = set_up(row), int(row["GenericCounter1(C)"]), int(row["FailedCall(C)"])
         files = recorded(folder, arguments.hold - SLACK_S)
+        why = troubles(folder)
     print(
         f"| calls | a second | held | refused | failed | recorded | ms to 200 | {' | '.join(NAMES)} | load |"
     )
@@ -119,6 +146,8 @@ def main() -> None:
         f"| {arguments.calls} | {arguments.rate} | {held} | {refused} | {failed} | {files} | {answered:.0f} "
         f"| {cores} | {os.getloadavg()[0]:.1f} |"
     )
+    for trouble, times in why.most_common():
+        print(f"{times} x {trouble}")
 
 
 if __name__ == "__main__":

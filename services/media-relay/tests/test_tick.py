@@ -222,6 +222,8 @@ def test_the_tick_that_took_most_cpu_is_told_once() -> None:
     loop.run(3.2 * TICK_S)
     assert clock.take_longest_cpu_s() == pytest.approx(0.004)
     assert clock.take_longest_cpu_s() == 0.0
+    assert clock.take_longest_between_s() == pytest.approx(0.999)  # the loop's other work, from 0.001 to 1.0
+    assert clock.take_longest_between_s() == 0.0
 
 
 def test_a_garbage_collection_is_seen_until_watching_stops() -> None:

@@ -90,6 +90,7 @@ GAUGES: Final[dict[str, Reading]] = {
         "Calls whose bot audio is held, since it may not go to the caller's address yet",
         lambda of: of.plane.transmitter.held,
     ),
+    "rows": ("Rows of the call arrays in use", lambda of: of.sessions.handles.used),
     "used_units": ("Cost units in use", lambda of: of.sessions.used_units),
     "capacity_units": ("Cost units that the relay can take", lambda of: of.capacity_units),
     "ports_free": ("RTP port pairs that are free", lambda of: of.plane.pool.free),
@@ -119,6 +120,10 @@ GAUGES: Final[dict[str, Reading]] = {
     "tick_longest_cpu_seconds": (
         "Most CPU that one tick took since the last scrape; other processes took the rest of a long one",
         lambda of: of.clock.take_longest_cpu_s(),
+    ),
+    "loop_longest_cpu_seconds": (
+        "Most CPU that the event loop's other work took between two ticks since the last scrape",
+        lambda of: of.clock.take_longest_between_s(),
     ),
     "tick_latest_seconds": (
         "How late the latest tick since the last scrape began",

@@ -33,6 +33,11 @@ class Handles:
         """Whether a row is free."""
         return bool(self._free)
 
+    @property
+    def used(self) -> int:
+        """How many rows are taken."""
+        return len(self._generation) - len(self._free)
+
     def take(self) -> int:
         """Return a handle on a free row. Raises IndexError when no row is free."""
         return self.renew(self._free.pop())

@@ -50,6 +50,10 @@ class TickClock:
         """The longest tick since `take_longest_s` was last called."""
         self.longest_cpu_s = 0.0
         """The most CPU that one tick took since `take_longest_cpu_s` was last called."""
+        self.longest_between_s = 0.0
+        """The most CPU that the loop took between two ticks, since `take_longest_between_s`."""
+        self._cpu_ended_s = 0.0
+        """The thread's CPU when the last tick ended; 0: none has."""
         self.latest_s = 0.0
         """How late the latest tick began since `take_latest_s` was last called."""
 
@@ -99,6 +103,11 @@ class TickClock:
         longest, self.longest_cpu_s = self.longest_cpu_s, 0.0
         return longest
 
+    def take_longest_between_s(self) -> float:
+        """Return the most CPU that the loop's other work took between two ticks since the last call."""
+        longest, self.longest_between_s = self.longest_between_s, 0.0
+        return longest
+
     def take_latest_s(self) -> float:
         """Return how late the latest tick began since the last call."""
         latest, self.latest_s = self.latest_s, 0.0
@@ -122,12 +131,15 @@ class TickClock:
 
     def _tick(self, number: int, *, missed: int) -> None:
         begun, cpu_begun = time.perf_counter(), self._cpu_s()
+        if self._cpu_ended_s:
+            self.longest_between_s = max(self.longest_between_s, cpu_begun - self._cpu_ended_s)
         passed = number - self._number
         self.missed += missed
         self._number = number
         self._on_tick(Tick(number, number * TICK_S), missed)
         self.longest_s = max(self.longest_s, time.perf_counter() - begun)
-        cpu_s = self._cpu_s() - cpu_begun
+        self._cpu_ended_s = self._cpu_s()
+        cpu_s = self._cpu_ended_s - cpu_begun
         self.longest_cpu_s = max(self.longest_cpu_s, cpu_s)
         self._weigh(cpu_s, ticks=passed)
         self._next = (number // REST_TICKS + 1) * REST_TICKS if self._may_rest() else number + 1
