@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
-from redis.credentials import CredentialProvider
-
+from sipgw.store.driver import CredentialProvider
 from sipgw.store.errors import StoreUrlError
 
 SCHEMES: Final = (

@@ -18,14 +18,17 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 from urllib.parse import urlsplit
 
-from redis.asyncio import ConnectionPool
-from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
 from sipgw.store.address import Credentials, RedisAddress, read_address, without_password
+from sipgw.store.driver import (
+    ClusterNode,
+    ConnectionPool,
+    NoBackoff,
+    RedisCluster,
+    RedisError,
+    Retry,
+    Sentinel,
+    SentinelConnectionPool,
+)
 from sipgw.store.errors import StoreUrlError
 from sipgw.store.link import Connection, Link
 

@@ -10,9 +10,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Protocol
 
-from redis.exceptions import RedisError, ResponseError
-
 from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.store.driver import RedisError, ResponseError
 
 _CONNECT_TIMEOUT_S: Final = 1.0
 

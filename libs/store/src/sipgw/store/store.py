@@ -9,9 +9,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Self
 
-from redis.exceptions import NoScriptError, RedisError, ResponseError
-
 from sipgw.store.client import Links, Requests, connect_links
+from sipgw.store.driver import NoScriptError, RedisError, ResponseError
 from sipgw.store.errors import StoreProtocolError, StoreUnavailable
 from sipgw.store.keeper import Keeper
 from sipgw.store.link import LinkLost

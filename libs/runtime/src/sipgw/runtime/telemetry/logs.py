@@ -7,11 +7,14 @@ import logging
 import sys
 from typing import Any, TextIO, cast
 
-import structlog
-from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
-
+from sipgw.runtime.lean_imports import without
 from sipgw.runtime.telemetry.log_thread import LogThread
 
+with without("rich"):  # for tracebacks on consoles: a tenth of a second, and no line of ours needs it
+    import structlog
+    from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+__all__ = ["FilteringBoundLogger", "configure_logging", "get_logger"]
 _FIRST = ("ts", "level", "service", "instance", "event")
 
 

@@ -9,11 +9,9 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from structlog.typing import FilteringBoundLogger
-
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.relay.v1 import control_pb2 as relay
-from sipgw.runtime.telemetry.logs import get_logger
+from sipgw.runtime.telemetry.logs import FilteringBoundLogger, get_logger
 from sipgw.runtime.telemetry.traces import TraceIds
 from sipgw.sip import Address, TransactionKey
 from sipgw.sip_edge.call.setup_window import Setup

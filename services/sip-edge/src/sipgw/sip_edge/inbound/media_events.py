@@ -7,13 +7,12 @@ rest to a background task: if the edge dies in between, nothing is lost.
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from structlog.typing import FilteringBoundLogger
-
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.config.v1 import config_pb2 as config
 from sipgw.api.relay.v1 import control_pb2 as relay
 from sipgw.calls import identity_of
 from sipgw.runtime.settings import Identity
+from sipgw.runtime.telemetry.logs import FilteringBoundLogger
 from sipgw.sip_edge.call.ending import End
 from sipgw.sip_edge.call.live_calls import LiveCall, live_of, log_of
 from sipgw.sip_edge.call.routing import no_bot_status

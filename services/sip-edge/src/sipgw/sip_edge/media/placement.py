@@ -9,12 +9,11 @@ from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Final
 
-from structlog.typing import FilteringBoundLogger
-
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.api.registry.v1 import registry_pb2 as registry
 from sipgw.control import ControlError, NoPlacement, RegistryClient, RegistryUnreachable
 from sipgw.runtime.tasks import TaskGroupOwner
+from sipgw.runtime.telemetry.logs import FilteringBoundLogger
 from sipgw.sip_edge import metrics
 from sipgw.sip_edge.errors import CallOver, NotTaken
 from sipgw.sip_edge.media.left_sessions import LeftSessions
