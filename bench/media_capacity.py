@@ -1,4 +1,4 @@
-"""How many calls one core of a relay carries, beside an echo in plain C that was measured in the same minute.
+"""Measure the calls that one core of a relay carries, beside an echo in plain C in the same minute.
 
 python bench/media_capacity.py [--calls 1000,1500] [--seconds 60] [--windows 3] [--bots trunk,builtin]
 
@@ -12,7 +12,7 @@ in their place. `late packets` reached their caller more than 20 ms later than t
 `ticks late` are those done more than 20 ms late, `latest` is the relay's latest one, both beside the floor's
 own; `beyond` is the lateness of the relay's latest tick beyond that of the floor's. `other threads` is the
 relay's CPU beside that of the ticks' thread: gRPC's, and the writer of recordings. Calls are set up before
-any audio flows, so that the bench sees what is beyond the relay's own bound; `takes more` says whether it
+any audio flows, so that the bench measures beyond the relay's own bound; `takes more` says whether it
 would then have taken another call. Refused calls are listed.
 """
 

@@ -82,7 +82,7 @@ async def test_who_shows_no_certificate_or_the_wrong_role_is_not_served(common_g
 
 
 def all_show_their_files(gateway: Gateway) -> bool:
-    """Whether each process shows, in a handshake, the certificate that is in its files now."""
+    """Return whether each process presents the certificate that is in its files now."""
     roles = {gateway.registry: "registry", **dict.fromkeys(gateway.relays, "relay")}
     roles |= dict.fromkeys(gateway.edges, "edge")
     return all(
@@ -92,7 +92,7 @@ def all_show_their_files(gateway: Gateway) -> bool:
 
 
 def shown_by(service: Service) -> bytes | None:
-    """Return the certificate that a process shows to whoever dials it."""
+    """Return the certificate that a process presents in a handshake."""
     host, port = service.ready["listen"].rsplit(":", 1)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

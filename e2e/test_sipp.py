@@ -80,7 +80,7 @@ def is_of_a_late_relay(line: dict[str, object]) -> bool:
 async def test_a_hundred_calls_at_ten_a_second_all_succeed(
     gateway: Gateway, phone: Phone, tmp_path: Path, speech: Path
 ) -> None:
-    """All but those of relays that a busy machine makes late: this scenario knows no re-INVITE."""
+    """Calls of relays that a busy machine makes late may fail: this scenario knows no re-INVITE."""
     edge = gateway.edges[0]
     begin = edge.log_size()
     result = await run_sipp(

@@ -126,7 +126,7 @@ async def test_two_half_second_pauses_of_the_bot_leave_no_lasting_delay(
 ) -> None:
     """One bot pauses by itself, on StreamCall; the process of another, on Trunk, is stopped by a signal.
 
-    A busy machine delays a call too: what a call beside them is late by is not the pauses' doing.
+    A busy machine delays calls too: the delay of a call without pauses beside them is subtracted.
     """
     start_bot(gateway, "pause", "pause")
     routes = ("pause", "frozen", "echo")

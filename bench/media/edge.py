@@ -21,7 +21,7 @@ class Edge:
         self.refusals: collections.Counter[str] = collections.Counter()
         self._series, self._bot, self._recordings = series, bot, recordings
         self._is_ready: dict[str, asyncio.Future[str]] = {}
-        """By call id: empty, or why its bot failed."""
+        """Empty if the call's bot is ready, else the reason of its failure, by call id."""
         self._link = RelayLink(relay, new_identity("bench"), self._on_event, deadline_s=_READY_S)
 
     async def set_up(self, caller_ports: list[int]) -> list[int]:

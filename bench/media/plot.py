@@ -15,7 +15,7 @@ _COLOURS: Final = {"trunk": "#1b7f5c", "builtin": "#33658a", "recorded": "#c2571
 _FLOOR: Final = "#777777"
 _BAD: Final = "#b00020"
 _MOST_MS: Final = 150.0
-"""Of the axis of latency: a relay past its knee would hide all others."""
+"""The end of the latency axis: an overloaded relay would hide all others."""
 
 
 def draw(rows: list[Row], path: Path) -> None:

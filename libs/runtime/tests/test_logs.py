@@ -87,7 +87,7 @@ def test_the_standard_librarys_loggers_come_in_the_same_form(stream: io.StringIO
 
 
 def test_a_reader_that_stands_still_holds_up_nobody_who_logs_and_is_told_what_it_missed() -> None:
-    """A pipe takes 64 KiB; who logs 3 MiB to one that nobody reads would wait for ever."""
+    """A pipe takes 64 KiB: without the thread, writing 3 MiB to a pipe that nobody reads would never end."""
     reading, writing = os.pipe()
     told: list[int] = []
     read: list[str] = []

@@ -1,4 +1,4 @@
-"""A message of the size of a datagram is read in linear time, whatever fills its headers.
+"""A message of the size of a datagram is read in linear time, with any content of its headers.
 
 One datagram whose reading took the square of its size would hold the edge up for seconds.
 """
@@ -22,9 +22,9 @@ from sipgw.sip import (
 
 SIZE: Final = 60_000
 LIMITS: Final = ParserLimits(head_bytes=2 * SIZE, line_characters=2 * SIZE)
-"""Wider than the usual ones, so that what a reader takes shows."""
+"""Wider than the usual limits, so that the time of a slow reader shows."""
 MOST_CPU_S: Final = 0.5
-"""It takes a few milliseconds; the square of the size took five seconds."""
+"""Linear reading takes a few milliseconds; quadratic reading took five seconds."""
 HEADERS: Final = {
     "Via": "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKa",
     "From": "<sip:a@192.0.2.1>;tag=a",
@@ -64,7 +64,7 @@ FRAGMENTS: Final = (
 
 
 def read(data: bytes) -> None:
-    """Read all that the edge reads of an INVITE."""
+    """Read every part of an INVITE that the edge reads."""
     request = parse_message(data, LIMITS)
     assert isinstance(request, SipRequest)
     with contextlib.suppress(SipParseError):

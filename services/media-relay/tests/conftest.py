@@ -22,7 +22,7 @@ IDLE = b"\xff" * 160
 
 
 class Timer:
-    """What a loop's timer will call."""
+    """A timer of the virtual loop, with the callback that it will call."""
 
     def __init__(self, callback, args):
         self.callback, self.args = callback, args

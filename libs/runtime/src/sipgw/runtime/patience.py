@@ -1,4 +1,4 @@
-"""Time limits of tests, and of what `sipgw up` starts, on a busy machine.
+"""Time limits of tests, and of processes that `sipgw up` starts, on a busy machine.
 
 A limit of a few seconds tells a fault from work in progress only where the work gets a processor. Where more
 processes want to run than there are processors, the same work takes that many times longer, and so they

@@ -39,7 +39,7 @@ class LogThread:
         """Do nothing: the thread flushes."""
 
     def close(self) -> None:
-        """Write what is queued, if that is quick, and end the thread."""
+        """Write the queued lines, if that is quick, and end the thread."""
         self._lines.put(None)
         self._thread.join(_LAST_WORDS_S)
 

@@ -51,7 +51,7 @@ def get_logger(name: str) -> FilteringBoundLogger:
 
 def _tell_dropped(lines: int) -> None:
     get_logger("sipgw.runtime.logs").warning(
-        "log_lines_dropped", lines=lines, cause="what reads this log is slower than what writes it"
+        "log_lines_dropped", lines=lines, cause="the reader of this log is slower than its writers"
     )
 
 

@@ -35,7 +35,7 @@ from sipgw.rtp.telephone_event import DtmfSender
 
 Send = Callable[[Any], object]
 _ROWS_TOGETHER = 32
-"""So many calls are sent to in the same tick: one tick's work for few calls, spread over all for many."""
+"""Calls that are sent to in the same tick: few calls cost one tick, many are spread over all ticks."""
 _IDLE = int(FrameFlag.IDLE)
 
 
