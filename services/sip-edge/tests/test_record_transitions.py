@@ -42,6 +42,7 @@ ANCHORS: Final = {
 }
 THEIR_CSEQ: Final = 10
 MOVE_CSEQ, REFRESH_CSEQ = 3, 4
+THEIR_CONTACT: Final = "sip:a@192.0.2.3"
 OUR_CONTACT, NEW_CONTACT = "sip:c@192.0.2.1", "sip:c@192.0.2.2"
 BOT: Final = "bot:1"
 
@@ -52,7 +53,7 @@ def made(state: int, move: int = NO_MOVE, refresh: int = NO_REFRESH) -> calls.Ca
     record.bot.endpoint, record.bot.epoch = BOT, 1
     record.deadline_ms = 500
     leg = record.legs.add(local_sdp=b"ours", remote_sdp=b"theirs", local_sdp_version=1)
-    leg.local_target = OUR_CONTACT
+    leg.local_target, leg.dialog.remote_target = OUR_CONTACT, THEIR_CONTACT
     leg.dialog.local_cseq, leg.dialog.remote_cseq = REFRESH_CSEQ, THEIR_CSEQ
     leg.invite.cseq, leg.invite.branch = THEIR_CSEQ, "z9hG4bKa"
     if state != calls.CALL_STATE_INVITED:
@@ -236,6 +237,10 @@ TABLE: Final[dict[str, Row]] = {
     ),
     "sequencing.note_request": Row(lambda d: sequencing.note_request(d, THEIR_CSEQ + 1), STATES),
     "sequencing.note_request again": Row(lambda d: sequencing.note_request(d, THEIR_CSEQ), NOWHERE),
+    "sequencing.note_silent_target": Row(lambda d: sequencing.note_silent_target(d, THEIR_CONTACT), ANSWERED),
+    "sequencing.note_silent_target another": Row(
+        lambda d: sequencing.note_silent_target(d, "sip:other@192.0.2.9"), NOWHERE
+    ),
     "sequencing.number_request": Row(sequencing.number_request, ANSWERED),
     "ending.end": Row(lambda d: ending.end(d, DECISION), NOT_OVER, TO_ENDING),
     "ending.cancel": Row(lambda d: ending.cancel(d, HANGUP), UNANSWERED, TO_ENDING),

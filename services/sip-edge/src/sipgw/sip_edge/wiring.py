@@ -72,6 +72,7 @@ from sipgw.sip_edge.sip.invite_responses import InviteResponses, NoAck
 from sipgw.sip_edge.sip.listeners import UdpListener
 from sipgw.sip_edge.sip.local_tags import LocalTags
 from sipgw.sip_edge.sip.responses import retry_after
+from sipgw.sip_edge.sip.second_way import SecondWay
 from sipgw.sip_edge.sip.server import SipServer
 from sipgw.sip_edge.sip.signalling import Signalling
 from sipgw.store import Store
@@ -204,7 +205,8 @@ def _signalling(process: Process, sip: SipServer, records: CallRecords, on_no_ac
     settings = process.settings
     local = LocalContact(settings.advertise_host, settings.advertise_port or sip.address.port)
     responses = InviteResponses(process, sip, records, on_no_ack)
-    return Signalling(sip, responses, DialogRequests(sip, local), local)
+    ways = SecondWay(sip, settings.times.sip.t1_s)
+    return Signalling(sip, responses, DialogRequests(ways, local, records.learn_way), ways, local)
 
 
 def _media(
@@ -235,7 +237,7 @@ def _served(process: Process, records: CallRecords, media: MediaPlane, signallin
 def _reinviting(
     process: Process, served: ServedCalls, media: MediaPlane, signalling: Signalling
 ) -> Reinviting:
-    reinvites = Reinvites(signalling.sip, signalling.local)
+    reinvites = Reinvites(signalling, served.records.learn_way)
     ends = MoveEnds(process, served, media)
     new_address = NewAddress(process, served, media, reinvites, ends)
     new_relay = NewRelay(process, served, media, new_address, ends)

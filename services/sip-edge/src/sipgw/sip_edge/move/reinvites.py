@@ -7,8 +7,8 @@ from typing import Final, TypeAlias
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.sip import SipResponse
 from sipgw.sip_edge.record.reinviting import SavedInvite
-from sipgw.sip_edge.sip.dialogs import LocalContact, own_ack, own_invite
-from sipgw.sip_edge.sip.server import SipServer
+from sipgw.sip_edge.sip.dialogs import Learn, own_ack, own_invite
+from sipgw.sip_edge.sip.signalling import Signalling
 
 _TIMED_OUT: Final = 408
 _GONE: Final = frozenset({481})
@@ -60,9 +60,11 @@ Outcome: TypeAlias = Accepted | NotNow | Gone | Refused
 class Reinvites:
     """Sends the re-INVITEs that records name."""
 
-    def __init__(self, sip: SipServer, local: LocalContact) -> None:
-        self._sip = sip
-        self._local = local
+    def __init__(self, signalling: Signalling, learn: Learn) -> None:
+        self._sip = signalling.sip
+        self._ways = signalling.ways
+        self._local = signalling.local
+        self._learn = learn
 
     def new_branch(self) -> str:
         """Make a branch, which is saved in the record before the re-INVITE is sent."""
@@ -79,8 +81,10 @@ class Reinvites:
     async def send(self, record: calls.CallSession, saved: SavedInvite, *, patience_s: float) -> Outcome:
         """Send the re-INVITE and give its outcome."""
         own = own_invite(record, saved, self._local)
-        response = await self._sip.invite(own.request, own.destination, patience_s=patience_s)
-        return outcome_of(response, is_owner=record.legs[0].direction == calls.LEG_DIRECTION_OUTBOUND)
+        reply = await self._ways.invite(own.request, own.ways, patience_s=patience_s)
+        if reply.by_second:
+            await self._learn(record.call_id, record.legs[0].dialog.remote_target)
+        return outcome_of(reply.response, is_owner=record.legs[0].direction == calls.LEG_DIRECTION_OUTBOUND)
 
     def acknowledge(self, record: calls.CallSession, saved: SavedInvite) -> None:
         """Send the ACK of its 2xx, now and for each repeated 2xx.
@@ -88,7 +92,8 @@ class Reinvites:
         It goes to the target that the record took from the 2xx.
         """
         ack = own_ack(record, saved.cseq, self._local, self._sip.new_branch())
-        self._sip.acknowledge(own_invite(record, saved, self._local).request, ack.request, ack.destination)
+        invite = own_invite(record, saved, self._local).request
+        self._ways.acknowledge(invite, ack.request, ack.ways.first)
 
     def acknowledge_once(self, record: calls.CallSession, saved: SavedInvite) -> None:
         """Send an ACK for a re-INVITE that another edge sent.
@@ -96,7 +101,7 @@ class Reinvites:
         A caller that sent a 200 waits for it; any other ignores it.
         """
         ack = own_ack(record, saved.cseq, self._local, self._sip.new_branch())
-        self._sip.send(ack.request, ack.destination)
+        self._sip.send(ack.request, ack.ways.first)
 
 
 def outcome_of(response: SipResponse | None, *, is_owner: bool) -> Outcome:

@@ -6,6 +6,7 @@ whatever this edge still meant to do to the call is stale.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from sipgw.calls import Created, Existing, VersionConflict, is_legal
 from sipgw.runtime.settings import Identity
 from sipgw.sip_edge import metrics
 from sipgw.sip_edge.errors import CallOver, RecordMissing
+from sipgw.sip_edge.record import sequencing
 from sipgw.sip_edge.record.journal import Journal
 from sipgw.store import StoreUnavailable
 
@@ -160,6 +162,14 @@ class CallRecords:
                 except VersionConflict as conflict:
                     base = await self._newest(draft, conflict)
             raise CallOver(call_id, base)
+
+    async def learn_way(self, call_id: str, target: str) -> None:
+        """Note that a remote target does not respond, but the source of the INVITE does.
+
+        If it cannot be noted, the next request tries both again.
+        """
+        with contextlib.suppress(CallOver, RecordMissing, StoreUnavailable):
+            await self.update(call_id, lambda draft: sequencing.note_silent_target(draft, target))
 
     async def claim(self, record: calls.CallSession) -> calls.CallSession | None:
         """Make this edge the owner of another edge's call; None: this edge or another was first."""

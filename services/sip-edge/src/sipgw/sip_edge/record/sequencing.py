@@ -1,4 +1,7 @@
-"""Changes of the CSeq numbers in the record (RFC 3261 §12.2): pure functions, False if nothing changes."""
+"""Changes of the record by requests within calls (RFC 3261 §12.2): pure functions, False if nothing changes.
+
+They count CSeq numbers and note which way our requests take.
+"""
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.sip.dialog import CSeqOrder, cseq_order
@@ -19,4 +22,13 @@ def number_request(draft: calls.CallSession) -> bool:
     if draft.state not in ANSWERED:
         return False
     draft.legs[0].dialog.local_cseq += 1
+    return True
+
+
+def note_silent_target(draft: calls.CallSession, target: str) -> bool:
+    """Note that the source of the INVITE responded to a request of ours that the remote target did not."""
+    leg = draft.legs[0]
+    if draft.state not in ANSWERED or leg.dialog.remote_target != target or leg.silent_target == target:
+        return False
+    leg.silent_target = target
     return True

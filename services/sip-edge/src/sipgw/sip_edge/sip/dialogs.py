@@ -4,6 +4,7 @@ The rules of dialogs are in `sipgw.sip.dialog`. This module has only their use b
 """
 
 import ipaddress
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from sipgw.api.calls.v1 import session_pb2 as calls
@@ -21,8 +22,9 @@ from sipgw.sip import (
 )
 from sipgw.sip_edge.record.reinviting import SavedInvite
 from sipgw.sip_edge.sip.admission import ALLOW, SDP_TYPE
+from sipgw.sip_edge.sip.invite_records import address_of
 from sipgw.sip_edge.sip.responses import HeaderFields
-from sipgw.sip_edge.sip.server import SipServer
+from sipgw.sip_edge.sip.second_way import SecondWay, Ways
 
 DEFAULT_PORT = 5060
 
@@ -105,12 +107,17 @@ class LocalContact:
         return f"[{self.host}]" if ":" in self.host else self.host
 
 
+Learn = Callable[[str, str], Awaitable[None]]
+"""Notes in a call's record that its remote target does not respond, but the source of its INVITE does."""
+
+
 class DialogRequests:
     """Send our requests within calls, with the CSeq that the record already has."""
 
-    def __init__(self, sip: SipServer, local: LocalContact) -> None:
-        self._sip = sip
+    def __init__(self, ways: SecondWay, local: LocalContact, learn: Learn) -> None:
+        self._ways = ways
         self._local = local
+        self._learn = learn
 
     async def send(
         self,
@@ -136,8 +143,10 @@ class DialogRequests:
             content_type,
             headers=headers,
         )
-        response = await self._sip.request(request, next_hop_address(dialog, leg.invite.source))
-        return response.status if response is not None else 408
+        reply = await self._ways.request(request, ways_of(leg))
+        if reply.by_second and method != "BYE":
+            await self._learn(record.call_id, leg.dialog.remote_target)
+        return reply.status
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +154,7 @@ class OwnInvite:
     """A re-INVITE of ours, or its ACK, and its destination."""
 
     request: SipRequest
-    destination: Address
+    ways: Ways
 
 
 def own_invite(record: calls.CallSession, saved: SavedInvite, local: LocalContact) -> OwnInvite:
@@ -161,7 +170,7 @@ def own_invite(record: calls.CallSession, saved: SavedInvite, local: LocalContac
         SDP_TYPE,
         headers=(ALLOW,),
     )
-    return OwnInvite(request, next_hop_address(dialog, leg.invite.source))
+    return OwnInvite(request, ways_of(leg))
 
 
 def own_ack(record: calls.CallSession, cseq: int, local: LocalContact, branch: str) -> OwnInvite:
@@ -169,7 +178,23 @@ def own_ack(record: calls.CallSession, cseq: int, local: LocalContact, branch: s
     leg = record.legs[0]
     dialog = dialog_of(leg.dialog)
     ack = dialog.ack(local.via.with_params(branch=branch), cseq)
-    return OwnInvite(ack, next_hop_address(dialog, leg.invite.source))
+    return OwnInvite(ack, ways_of(leg))
+
+
+def ways_of(leg: calls.Leg) -> Ways:
+    """Give the next hop of our requests, and the source of the INVITE as a second way.
+
+    There is no second way around a proxy that the Route set names. A target that did not respond is passed
+    over as long as the peer names no other.
+    """
+    dialog = dialog_of(leg.dialog)
+    hop = next_hop_address(dialog, leg.invite.source)
+    source = address_of(leg.invite.source)
+    if dialog.route_set or hop == source:
+        return Ways(hop)
+    if leg.silent_target == leg.dialog.remote_target:
+        return Ways(source)
+    return Ways(hop, source)
 
 
 def next_hop_address(dialog: Dialog, source: calls.Endpoint) -> Address:

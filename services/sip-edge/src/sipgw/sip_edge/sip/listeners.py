@@ -15,7 +15,40 @@ from sipgw.sip_edge import metrics
 _MAX_DATAGRAM = 65535
 _DRAIN = 64
 _BUFFER_BYTES = 8 << 20
+_KEEP_ALIVE = b"\r\n\r\n"
 UDP = "UDP"
+
+
+async def refusal_of(destination: Address) -> None:
+    """Return when an ICMP error says that nothing listens at a UDP address, or that there is no way to it.
+
+    A socket that is not connected hears of no ICMP error, so a keep-alive (RFC 5626 §3.5.1 names the form) is
+    sent from one that is. Without an error this never returns.
+    """
+    refused = asyncio.Event()
+    probe: asyncio.DatagramTransport | None = None
+    try:
+        probe, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: _Probe(refused), remote_addr=(destination.host, destination.port)
+        )
+        probe.sendto(_KEEP_ALIVE)
+        await refused.wait()
+    except OSError:
+        return
+    finally:
+        if probe is not None:
+            probe.close()
+
+
+class _Probe(asyncio.DatagramProtocol):
+    """Sets an event at the first error of its socket."""
+
+    def __init__(self, refused: asyncio.Event) -> None:
+        self._refused = refused
+
+    def error_received(self, exc: Exception) -> None:
+        del exc
+        self._refused.set()
 
 
 class UdpListener:

@@ -158,13 +158,22 @@ class SipServer:
         finally:
             self._pending.pop(key).cancel()  # tasks that joined wait no longer than the one that sent it
 
-    def acknowledge(self, invite: SipRequest, ack: SipRequest, destination: Address) -> None:
-        """Send the ACK of a 2xx, and again for each repeated 2xx (RFC 3261 §13.2.2.4)."""
+    def acknowledge(
+        self, invite: SipRequest, ack: SipRequest, destination: Address, *, also: SipRequest | None = None
+    ) -> None:
+        """Send the ACK of a 2xx, and again for each repeated 2xx (RFC 3261 §13.2.2.4).
+
+        `also`: the same INVITE in another transaction, whose 2xx it acknowledges too.
+        """
         data = serialize(ack)
-        key = client_key(invite)
-        if self._layer.has(key):
-            self._acks[key] = (data, destination)
+        for key in [client_key(one) for one in (invite, also) if one is not None]:
+            if self._layer.has(key):
+                self._acks[key] = (data, destination)
         self.send(data, destination)
+
+    def has_progressed(self, request: SipRequest) -> bool:
+        """Tell whether a provisional response to our request came."""
+        return client_key(request) in self._progressing
 
     def send(self, message: SipResponse | SipRequest | bytes, destination: Address) -> None:
         """Send outside of any transaction: a response from the record, or a repeated 2xx."""

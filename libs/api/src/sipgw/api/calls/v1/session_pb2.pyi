@@ -541,6 +541,7 @@ class Leg(_message.Message):
     ON_HOLD_FIELD_NUMBER: _builtins.int
     LOCAL_TARGET_FIELD_NUMBER: _builtins.int
     PENDING_OFFER_FIELD_NUMBER: _builtins.int
+    SILENT_TARGET_FIELD_NUMBER: _builtins.int
     leg_id: _builtins.str
     """"a" the caller's, "b" ... others"""
     direction: Global___LegDirection.ValueType
@@ -552,6 +553,8 @@ class Leg(_message.Message):
     on_hold: _builtins.bool
     local_target: _builtins.str
     """the URI of our Contact that the peer has; empty: that of the INVITE's last_final"""
+    silent_target: _builtins.str
+    """a remote target that did not respond while the INVITE's source did: requests go there"""
     @_builtins.property
     def dialog(self) -> Global___DialogState: ...
     @_builtins.property
@@ -574,10 +577,11 @@ class Leg(_message.Message):
         on_hold: _builtins.bool = ...,
         local_target: _builtins.str = ...,
         pending_offer: Global___PendingOffer | None = ...,
+        silent_target: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["dialog", b"dialog", "invite", b"invite", "pending_offer", b"pending_offer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dialog", b"dialog", "direction", b"direction", "invite", b"invite", "leg_id", b"leg_id", "local_sdp", b"local_sdp", "local_sdp_version", b"local_sdp_version", "local_target", b"local_target", "offer_pending", b"offer_pending", "on_hold", b"on_hold", "pending_offer", b"pending_offer", "remote_sdp", b"remote_sdp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dialog", b"dialog", "direction", b"direction", "invite", b"invite", "leg_id", b"leg_id", "local_sdp", b"local_sdp", "local_sdp_version", b"local_sdp_version", "local_target", b"local_target", "offer_pending", b"offer_pending", "on_hold", b"on_hold", "pending_offer", b"pending_offer", "remote_sdp", b"remote_sdp", "silent_target", b"silent_target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
