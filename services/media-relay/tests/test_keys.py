@@ -161,3 +161,40 @@ def test_redundant_events_that_were_not_agreed_are_counted_and_cost_no_voice(bot
     assert bot_bench.plane.receiver.unexpected - before == 8
     assert [frame for frame in heard_by_bot(bot_bench) if frame in said] == said
     assert bot_bench.plane.receiver.ssrc[session.row] == phone.ssrc
+
+
+def signalled(bench, digit):
+    return bench.command("call-1", press_key=pb.PressKey(digit=digit, duration_ms=160))
+
+
+def test_keys_that_signalling_names_reach_bot_and_edge(bot_bench):
+    bot_bench.call(bot_bench.phone(), bot="bot:1")
+    for digit in "5#":
+        assert signalled(bot_bench, digit).status == pb.COMMAND_STATUS_OK
+    bot_bench.tick(4)
+    assert digits(bot_bench) == "5#"
+    assert [(one[1], one[2]) for one in bot_bench.bots.digits] == [
+        ("5", False),
+        ("5", True),
+        ("#", False),
+        ("#", True),
+    ]
+    refused = signalled(bot_bench, "x")
+    assert refused.status == pb.COMMAND_STATUS_INVALID
+    assert "press_key.digit" in refused.message
+
+
+@pytest.mark.parametrize("first", ["RTP", "signalling"])
+def test_of_a_phone_that_sends_keys_both_ways_each_key_counts_once(bot_bench, first):
+    phone = bot_bench.phone()
+    bot_bench.call(phone, bot="bot:1")
+    keypad = Keypad(phone)
+    bot_bench.talk(phone, 5)
+    for digit in "123":
+        if first == "signalling":
+            signalled(bot_bench, digit)
+        press(bot_bench, phone, keypad, digit, voice=True)
+        if first == "RTP":
+            signalled(bot_bench, digit)
+    bot_bench.tick(40)
+    assert digits(bot_bench) == "123"

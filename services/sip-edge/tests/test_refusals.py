@@ -190,7 +190,8 @@ async def test_a_request_out_of_order_gets_500(edge: TestEdge, caller: Caller) -
 async def test_info_with_a_body_gets_415_and_notify_of_nothing_489(edge: TestEdge, caller: Caller) -> None:
     call = await CallerDialog.established(caller, edge.sip)
     refusal = await call.ask("INFO", edge.sip, body=b"Signal=5")
-    assert (refusal.status, refusal.headers.get("Accept")) == (415, "application/sdp")
+    accepted = "application/dtmf-relay, application/dtmf"
+    assert (refusal.status, refusal.headers.get("Accept")) == (415, accepted)
     assert (await call.ask("PRACK", edge.sip, headers=(("RAck", "1 1 INVITE"),))).status == 481
     assert (await call.ask("NOTIFY", edge.sip, headers=(("Event", "presence"),))).status == 489
     assert (await call.ask("REFER", edge.sip)).status == 405

@@ -176,6 +176,12 @@ class RelayLink:
             pb.Command(call_id=call_id, generation=generation, owner_epoch=owner_epoch, inform=inform)
         )
 
+    async def press_key(self, call_id: str, *, generation: int, owner_epoch: int, press: pb.PressKey) -> None:
+        """Tell the bot of a key that the caller's signalling named."""
+        await self._ask(
+            pb.Command(call_id=call_id, generation=generation, owner_epoch=owner_epoch, press_key=press)
+        )
+
     async def list_sessions(self) -> list[pb.SessionState]:
         """Return all sessions of the relay, of any owner."""
         return list((await self._ask(pb.Command(list=pb.List()))).sessions)

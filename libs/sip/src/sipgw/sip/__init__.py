@@ -18,6 +18,7 @@ from sipgw.sip.events import (
     TransportFailed,
 )
 from sipgw.sip.headers import Headers
+from sipgw.sip.info_digits import PressedKey, digits_of, has_digits
 from sipgw.sip.inspection import UasCapabilities, inspect_request
 from sipgw.sip.message import SipRequest, SipResponse
 from sipgw.sip.number import Subscriber, subscriber_of
@@ -55,6 +56,7 @@ __all__ = [
     "OtherUri",
     "OutOfOrder",
     "ParserLimits",
+    "PressedKey",
     "RequestReceived",
     "ResponseReceived",
     "ResponseStray",
@@ -79,6 +81,8 @@ __all__ = [
     "answer_challenges",
     "cseq_order",
     "digest_response",
+    "digits_of",
+    "has_digits",
     "inspect_request",
     "is_in_dialog",
     "make_ack",

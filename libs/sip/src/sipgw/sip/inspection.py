@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from sipgw.sip.bodies import is_multipart
 from sipgw.sip.grammar import TOKEN
 from sipgw.sip.message import SipRequest, SipResponse
 from sipgw.sip.methods import KNOWN
@@ -13,8 +14,8 @@ from sipgw.sip.responses import make_response
 class UasCapabilities:
     """The methods, extensions, URI schemes and content types that this endpoint serves.
 
-    `content_types` are those of INVITE, UPDATE and PRACK bodies. The first of them is the type of our own
-    bodies, so a caller whose Accept excludes it is refused.
+    `content_types` are those of INVITE, UPDATE and PRACK bodies, and of the parts of a multipart. The first
+    is the type of our own bodies, so a caller whose Accept excludes it is refused.
     """
 
     methods: tuple[str, ...] = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS")
@@ -71,13 +72,28 @@ def _refuse_content(request: SipRequest, capabilities: UasCapabilities) -> _Refu
     encoding = request.headers.get("Content-Encoding")
     if request.body and encoding and encoding.lower() != "identity":
         return 415, [("Accept", accept), ("Accept-Encoding", "identity")]
-    if request.body and request.content_type not in (*capabilities.content_types, None):
-        disposition = request.headers.get("Content-Disposition") or ""
-        if "handling=optional" not in disposition.lower():  # RFC 3261 §20.11
-            return 415, [("Accept", accept), ("Accept-Encoding", "identity")]
+    if request.body and is_multipart(request.content_type) and not request.parts:
+        return 400, []
+    if request.body and not _has_what_it_needs(request, capabilities):
+        return 415, [("Accept", accept), ("Accept-Encoding", "identity")]
     if not _accepts(request, capabilities.content_types[0]):
         return 406, [("Accept", accept)]
     return None
+
+
+def _has_what_it_needs(request: SipRequest, capabilities: UasCapabilities) -> bool:
+    """Tell whether every part that its sender requires is of a type that we read (RFC 5621 §8).
+
+    A body of one part is required unless it says otherwise. Of several parts, those are that say so.
+    """
+    if is_multipart(request.content_type):
+        return not any(
+            part.is_required and part.content_type not in (*capabilities.content_types, None)
+            for part in request.parts
+        )
+    if request.content_type in (*capabilities.content_types, None):
+        return True
+    return "handling=optional" in (request.headers.get("Content-Disposition") or "").lower().replace(" ", "")
 
 
 def _accepts(request: SipRequest, content_type: str) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sipgw.sip import readings
 from sipgw.sip.address import NameAddress
+from sipgw.sip.bodies import BodyPart, parts_of
 from sipgw.sip.headers import Headers
 from sipgw.sip.readings import CSeq
 from sipgw.sip.uri import OtherUri, SipUri
@@ -20,6 +21,7 @@ class SipMessage:
     __slots__ = ()
 
     headers: Headers
+    body: bytes
 
     @property
     def via(self) -> Via:
@@ -78,6 +80,16 @@ class SipMessage:
     def content_type(self) -> str | None:
         """`type/subtype` in lower case, without parameters."""
         return self.headers.parsed("content-type", readings.content_type)
+
+    @property
+    def parts(self) -> tuple[BodyPart, ...]:
+        """The parts of the body (RFC 5621); none for a malformed multipart."""
+        return self.headers.parsed("content-type:parts", lambda headers: parts_of(headers, self.body))
+
+    @property
+    def sdp(self) -> bytes:
+        """The session description in the body, alone or as a part; empty: there is none."""
+        return next((part.body for part in self.parts if part.is_session), b"")
 
     @property
     def require(self) -> tuple[str, ...]:

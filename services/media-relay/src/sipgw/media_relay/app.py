@@ -125,7 +125,7 @@ class Relay:
         self._allocation = Allocation(
             parts, self.head_room, self.actions, settings.rtp.advertise, before_call=self.clock.wake
         )
-        self.commands = Commands(parts, self._allocation, self._ending)
+        self.commands = Commands(parts, self._allocation, self._ending, reports)
         self.control = RelayControlServicer(identity, self.commands, self.events)
         self.drain = Drain(parts, pauses)
         self._housekeeping = Housekeeping(parts, self._ending, media_timeout_s=settings.media_timeout_s)

@@ -21,7 +21,8 @@ from sipgw.sip_edge.call.live_calls import LiveCalls
 from sipgw.sip_edge.call.lost_calls import LostCalls
 from sipgw.sip_edge.call.served_calls import ServedCalls
 from sipgw.sip_edge.call.setup_window import SetupWindow
-from sipgw.sip_edge.dialog.in_dialog import InDialog
+from sipgw.sip_edge.dialog.in_dialog import DialogParts, InDialog
+from sipgw.sip_edge.dialog.keys import Keys
 from sipgw.sip_edge.dialog.offers import Offers
 from sipgw.sip_edge.dialog.transfer import Transfers
 from sipgw.sip_edge.gateway_config import ConfigHolder
@@ -125,7 +126,9 @@ class EdgeParts:
         cancels = Cancels(process, self.served, sip, delivery, self.intake, ids)
         self.offers = offers = Offers(process, self.served, self.media, self.signalling)
         transfers = Transfers(process, self.served, self.media, self.signalling)
-        in_dialog = InDialog(process, self.served, self.signalling, offers, transfers, delivery)
+        keys = Keys(records, self.media.commands)
+        parts = DialogParts(offers, transfers, keys)
+        in_dialog = InDialog(process, self.served, self.signalling, parts, delivery)
         self.dispatcher = Dispatcher(process, sip, self.intake, cancels, in_dialog, delivery)
         self.events = MediaEvents(process, self.served, transfers, self.reinviting.moves, bots)
         self.resumption = Resumption(self.served, self.media.commands, self.signalling, flow, self.reinviting)

@@ -32,6 +32,7 @@ class FakeSession:
     generation: int
     outbox: Outbox
     is_started: bool = False
+    keys: str = ""
     informed: list[pb.Inform] = field(default_factory=list[pb.Inform])
 
 
@@ -234,6 +235,8 @@ class FakeRelay(RelayControlServiceServicer):
                 session.is_started = True
             case "inform":
                 session.informed.append(command.inform)
+            case "press_key":
+                session.keys += command.press_key.digit
             case "adopt":
                 session.outbox = outbox
                 again = [event for event in self.unacked.values() if event.call_id == session.call_id]

@@ -9,7 +9,7 @@ from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.media_relay import instruments
 from sipgw.media_relay.calls.call_bots import CallBots
 from sipgw.media_relay.calls.event_log import EventLog
-from sipgw.media_relay.calls.session import Session
+from sipgw.media_relay.calls.session import KeyWay, Session
 from sipgw.media_relay.calls.sessions import Sessions
 from sipgw.rtp.source_latch import Source
 from sipgw.runtime.telemetry.metrics import observe
@@ -33,14 +33,23 @@ class MediaReports:
 
     def digit_started(self, row: int, digit: str) -> None:
         """Tell the bot of a pressed key; see MediaListener."""
-        if (session := self._sessions.at_row(row)) is not None:
+        session = self._sessions.at_row(row)
+        if session is not None and session.takes_keys_by(KeyWay.RTP):
             self._bots.tell_digit(session, digit, end=False)
 
     def digit_ended(self, row: int, digit: str, duration_ms: int) -> None:
         """Tell edge and bot of a released key; see MediaListener."""
         session = self._sessions.at_row(row)
-        if session is None:
-            return
+        if session is not None and session.takes_keys_by(KeyWay.RTP):
+            self._key_ended(session, digit, duration_ms)
+
+    def key_signalled(self, session: Session, digit: str, duration_ms: int) -> None:
+        """Tell edge and bot of a key that came by signalling, unless the call's keys come as RTP."""
+        if session.takes_keys_by(KeyWay.SIGNALLING):
+            self._bots.tell_digit(session, digit, end=False)
+            self._key_ended(session, digit, duration_ms)
+
+    def _key_ended(self, session: Session, digit: str, duration_ms: int) -> None:
         session.add_digit(digit)
         self._bots.tell_digit(session, digit, end=True)
         received = pb.DigitReceived(digit=digit, duration_ms=duration_ms)

@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -46,6 +47,13 @@ class Seat:
     rtp_port: int
 
 
+class KeyWay(Enum):
+    """How a caller's keys come."""
+
+    RTP = auto()
+    SIGNALLING = auto()
+
+
 class Session:
     """The state of one call. Commands, bots and the passing of time change it by the methods below."""
 
@@ -81,6 +89,7 @@ class Session:
         self.is_ending = False
         """Whether the bot has hung up, finished or transferred, and its last words are being played."""
         self.digits = ""
+        self.key_way: KeyWay | None = None
         """The keys that the caller has pressed."""
         self.digits_to_send: deque[tuple[str, int]] = deque()
         """The bot's keys that are not sent yet, each string with its milliseconds a key."""
@@ -169,6 +178,15 @@ class Session:
     def go_on(self) -> None:
         """Note that the bot goes on: its transfer came to nothing."""
         self.is_ending = False
+
+    def takes_keys_by(self, way: KeyWay) -> bool:
+        """Tell whether keys come by this way; the way of the first key is that of the call.
+
+        Many phones send each key by both.
+        """
+        if self.key_way is None:
+            self.key_way = way
+        return self.key_way is way
 
     def add_digit(self, digit: str) -> None:
         """Note a key that the caller pressed."""

@@ -4,10 +4,12 @@ Commands are idempotent and fenced: one below the (owner epoch, generation) that
 """
 
 import time
+from typing import Final
 
 from sipgw.api import voicebot_pb2
 from sipgw.api.relay.v1 import control_pb2 as pb
 from sipgw.media_relay.calls.ending import Ending
+from sipgw.media_relay.calls.media_reports import MediaReports
 from sipgw.media_relay.calls.parts import CallParts
 from sipgw.media_relay.calls.session import Fence, Session
 from sipgw.media_relay.control.allocation import Allocation
@@ -16,12 +18,17 @@ from sipgw.media_relay.control.results import done, refused
 from sipgw.media_relay.control.specs import read_media
 from sipgw.media_relay.errors import SpecError
 
+_KEYS: Final = frozenset("0123456789*#ABCD")
+
 
 class Commands:
     """Carries out commands. Single-threaded, on the loop; nothing here waits."""
 
-    def __init__(self, parts: CallParts, allocation: Allocation, ending: Ending) -> None:
+    def __init__(
+        self, parts: CallParts, allocation: Allocation, ending: Ending, reports: MediaReports
+    ) -> None:
         self._parts = parts
+        self._reports = reports
         self._allocation = allocation
         self._ending = ending
         self._changes = MediaChanges(parts)
@@ -76,6 +83,8 @@ class Commands:
                 self._inform(session, command.inform)
             case "acknowledge":
                 self._parts.plane.acknowledge(session.row)
+            case "press_key":
+                self._press_key(session, command.press_key)
             case _:
                 self._adopt(session, command.adopt)
 
@@ -114,6 +123,11 @@ class Commands:
         """Apply the facts that the previous edge could not send. `_confirm` made this edge the owner."""
         if adopt.acknowledged:
             self._parts.plane.acknowledge(session.row)
+
+    def _press_key(self, session: Session, press: pb.PressKey) -> None:
+        if press.digit not in _KEYS:
+            raise SpecError(f"press_key.digit: {press.digit!r}, must be one of {' '.join(sorted(_KEYS))}")
+        self._reports.key_signalled(session, press.digit, press.duration_ms)
 
     def _inform(self, session: Session, inform: pb.Inform) -> None:
         session.go_on()

@@ -5,14 +5,24 @@
 
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 
 from sipgw.api.calls.v1 import session_pb2 as calls
 from sipgw.runtime.telemetry.traces import call_span
-from sipgw.sip import AckReceived, CSeqOrder, RequestReceived, SipRequest, cseq_order
+from sipgw.sip import (
+    AckReceived,
+    CSeqOrder,
+    RequestReceived,
+    SipRequest,
+    cseq_order,
+    digits_of,
+    has_digits,
+)
 from sipgw.sip_edge.call.ending import End
 from sipgw.sip_edge.call.live_calls import trace_of
 from sipgw.sip_edge.call.served_calls import ServedCalls
+from sipgw.sip_edge.dialog.keys import Keys
 from sipgw.sip_edge.dialog.offers import Offers
 from sipgw.sip_edge.dialog.transfer import Transfers
 from sipgw.sip_edge.errors import CallOver, RecordMissing, Rejected
@@ -20,7 +30,7 @@ from sipgw.sip_edge.peers.delivery import Delivery
 from sipgw.sip_edge.process import Process
 from sipgw.sip_edge.record import ending, sequencing
 from sipgw.sip_edge.record.states import OVER
-from sipgw.sip_edge.sip.admission import ACCEPT, ACCEPT_ENCODING, OPTIONS_HEADERS
+from sipgw.sip_edge.sip.admission import ACCEPT_ENCODING, ACCEPT_IN_INFO, OPTIONS_HEADERS
 from sipgw.sip_edge.sip.dialogs import is_of_dialog
 from sipgw.sip_edge.sip.identifiers import call_id_of_tag
 from sipgw.sip_edge.sip.responses import rejection_response, response_to, try_later
@@ -28,6 +38,15 @@ from sipgw.sip_edge.sip.signalling import Signalling
 from sipgw.store import StoreUnavailable
 
 Serve = Callable[[RequestReceived, calls.CallSession], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class DialogParts:
+    """The parts that serve what takes more than a response."""
+
+    offers: Offers
+    transfers: Transfers
+    keys: Keys
 
 
 class InDialog:
@@ -38,8 +57,7 @@ class InDialog:
         process: Process,
         served: ServedCalls,
         signalling: Signalling,
-        offers: Offers,
-        transfers: Transfers,
+        dialogs: DialogParts,
         delivery: Delivery,
     ) -> None:
         self._settings = process.settings
@@ -47,8 +65,9 @@ class InDialog:
         self._sip = signalling.sip
         self._responses = signalling.responses
         self._ending = served.ending
-        self._offers = offers
-        self._transfers = transfers
+        self._offers = offers = dialogs.offers
+        self._transfers = dialogs.transfers
+        self._keys = dialogs.keys
         self._delivery = delivery
         self._serve: dict[str, Serve] = {
             "BYE": self._bye,
@@ -115,11 +134,16 @@ class InDialog:
                 await self._ending.carry_out(ended)
 
     async def _info(self, event: RequestReceived, record: calls.CallSession) -> None:
+        """Serve an INFO: without a body a sign of life, else keys, which the bot gets once (RFC 6086)."""
         _check_live(record)
-        if event.request.body:  # RFC 6086: no INFO body is understood; digits arrive as RTP events
-            raise Rejected(415, headers=(ACCEPT, ACCEPT_ENCODING))  # the types accepted (RFC 3261 §21.4.13)
-        await self._seen(event.request, record)
-        self._sip.respond(event.key, response_to(event.request, 200))
+        request = event.request
+        if request.parts and not has_digits(request):
+            raise Rejected(415, headers=(ACCEPT_IN_INFO, ACCEPT_ENCODING))  # RFC 3261 §21.4.13
+        keys = digits_of(request)
+        noted = await self._seen(request, record)
+        if keys and noted is not None and not await self._keys.press(noted, keys):
+            raise Rejected(500, "Media Relay Trouble")
+        self._sip.respond(event.key, response_to(request, 200))
 
     async def _options(self, event: RequestReceived, record: calls.CallSession) -> None:
         _check_live(record)
@@ -133,12 +157,14 @@ class InDialog:
             return
         await self._transfers.notified(event, record)
 
-    async def _seen(self, request: SipRequest, record: calls.CallSession) -> None:
+    async def _seen(self, request: SipRequest, record: calls.CallSession) -> calls.CallSession | None:
+        """Note the CSeq of a request; None: it is a copy of the last one, which changes nothing."""
         number = request.cseq.number
-        with contextlib.suppress(CallOver):  # a copy of the last request changes nothing
-            await self._records.update(
+        with contextlib.suppress(CallOver):
+            return await self._records.update(
                 record.call_id, lambda draft: sequencing.note_request(draft, number), known=record
             )
+        return None
 
     async def _session_of(self, request: SipRequest) -> calls.CallSession:
         call_id = call_id_of_tag(request.to.tag)

@@ -144,7 +144,7 @@ class Offers:
             except Rejected as rejected:
                 await self._no_answer(record, rejected)
                 return
-        answered = Answer(ack.body, is_held=described.is_held) if described is not None else None
+        answered = Answer(ack.sdp, is_held=described.is_held) if described is not None else None
         saved = await self._records.update(
             record.call_id,
             lambda draft: offering.acknowledge(draft, number, answered, longest_ms=self._gateway.max_call_ms),
@@ -192,9 +192,9 @@ class Offers:
             log_of(record).warning("modify_failed", error=str(error))
 
     def _read_answer(self, ack: SipRequest, record: calls.CallSession) -> Described:
-        if not ack.body:
+        if not ack.sdp:
             raise Rejected(488, "no answer in the ACK")
-        described = sdp_exchange.accept(record.legs[0].local_sdp, ack.body, self._gateway.capabilities)
+        described = sdp_exchange.accept(record.legs[0].local_sdp, ack.sdp, self._gateway.capabilities)
         self._media.check(record, described.media)
         return described
 
@@ -242,7 +242,7 @@ class Offers:
         request, cseq = event.request, event.request.cseq.number
         invite = invite_record(event) if request.method == "INVITE" else None
         offer = None
-        if request.body or invite is not None:
+        if request.sdp or invite is not None:
             offer = calls.PendingOffer(request=serialize(request), source=endpoint_of(event.source))
         try:
             return await self._records.update(
@@ -259,16 +259,16 @@ class Offers:
     def _negotiate(self, request: SipRequest, record: calls.CallSession) -> _Outcome:
         leg = record.legs[0]
         version = leg.local_sdp_version + 1
-        if not request.body:
+        if not request.sdp:
             # A re-INVITE without an offer gets ours: the same media with a new version.
             if request.method == "UPDATE":
                 return _Outcome(Described(b"", relay.MediaSpec()), is_changed=False)
             offered = sdp_exchange.offer_with(self._gateway.capabilities, record, version)
             return _Outcome(offered, is_changed=False, has_offer=True)
-        offer = sdp_exchange.read_offer(request.body)
+        offer = sdp_exchange.read_offer(request.sdp)
         described = sdp_exchange.answer_with(offer, self._gateway.capabilities, record, version)
         self._media.check(record, described.media)
-        if request.body == leg.remote_sdp and leg.local_sdp:
+        if request.sdp == leg.remote_sdp and leg.local_sdp:
             return _Outcome(
                 Described(leg.local_sdp, described.media, is_held=described.is_held), is_changed=False
             )
@@ -280,7 +280,7 @@ class Offers:
             200,
             headers=(ALLOW,),
             contact=self._local.contact(record.call_id),
-            body=outcome.described.sdp if request.method == "INVITE" or request.body else b"",
+            body=outcome.described.sdp if request.method == "INVITE" or request.sdp else b"",
         )
 
     async def _settle(
@@ -291,7 +291,7 @@ class Offers:
         ok: SipResponse,
     ) -> calls.CallSession:
         settled = Settled(
-            remote_sdp=request.body,
+            remote_sdp=request.sdp,
             local_sdp=outcome.described.sdp,
             is_changed=outcome.is_changed,
             has_offer=outcome.has_offer,

@@ -91,6 +91,12 @@ class MediaCommands:
             acknowledged=is_acknowledged(record),
         )
 
+    async def press_key(self, record: calls.CallSession, press: relay.PressKey) -> None:
+        """Tell the bot of a key that the caller's signalling named."""
+        await self._relays.link(record.media).press_key(
+            record.call_id, generation=record.version, owner_epoch=record.owner_epoch, press=press
+        )
+
     async def inform(self, record: calls.CallSession, inform: relay.Inform) -> None:
         """Send the bot a message through the relay."""
         await self._relays.link(record.media).inform(

@@ -104,7 +104,7 @@ class NewAddress:
 
     async def _accepted(self, live: LiveCall, record: calls.CallSession, response: SipResponse) -> None:
         try:
-            described = sdp_exchange.accept(record.move.offer, response.body, self._gateway.capabilities)
+            described = sdp_exchange.accept(record.move.offer, response.sdp, self._gateway.capabilities)
         except Rejected as rejected:
             self._reinvites.acknowledge(record, of_move(record))
             await self._ends.give_up(live, f"no usable answer to our re-INVITE: {rejected}")
@@ -115,7 +115,7 @@ class NewAddress:
             await self._update(
                 live,
                 lambda draft: moving.accept(
-                    draft, record.move.cseq, response.body, contact=contact, is_held=described.is_held
+                    draft, record.move.cseq, response.sdp, contact=contact, is_held=described.is_held
                 ),
             )
         except CallOver:

@@ -158,7 +158,7 @@ class TargetRefreshes:
     async def _accepted(self, live: LiveCall, record: calls.CallSession, response: SipResponse) -> None:
         saved = of_refresh(record)
         try:
-            described = sdp_exchange.accept(saved.offer, response.body, self._gateway.capabilities)
+            described = sdp_exchange.accept(saved.offer, response.sdp, self._gateway.capabilities)
         except Rejected as rejected:
             self._reinvites.acknowledge(record, saved)
             await self._drop(live, "refused", f"no usable answer: {rejected}")
@@ -168,7 +168,7 @@ class TargetRefreshes:
             await self._update(
                 live,
                 lambda draft: refreshing.accept(
-                    draft, saved.cseq, response.body, target=target, is_held=described.is_held
+                    draft, saved.cseq, response.sdp, target=target, is_held=described.is_held
                 ),
             )
         except CallOver:

@@ -208,7 +208,7 @@ class Intake:
         decision = None
         try:
             decision = await self._limits.within(self._decide(event, parties, trunk, call_id), call_id)
-            media = self._first_media.wanted(event.request.body, event.source.host, trunk)
+            media = self._first_media.wanted(event.request.sdp, event.source.host, trunk)
         except Rejected as rejected:
             return _Wanted(decision, None, rejected)
         return _Wanted(decision, media, None)
@@ -252,7 +252,7 @@ class Intake:
         leg.dialog.CopyFrom(dialog_record(request, live.template.local_tag))
         leg.invite.CopyFrom(invite_record(event))
         leg.invite.last_provisional = serialize(live.template.response)
-        leg.remote_sdp = request.body
+        leg.remote_sdp = request.sdp
         if decision is not None:
             record.route = decision.route.name
             record.bot.endpoint, record.bot.epoch = decision.bot.endpoint, 1

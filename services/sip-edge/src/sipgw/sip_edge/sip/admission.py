@@ -12,6 +12,7 @@ CAPABILITIES: Final = UasCapabilities(
 )
 ALLOW: Final = ("Allow", ", ".join(CAPABILITIES.methods))
 ACCEPT: Final = ("Accept", ", ".join(CAPABILITIES.content_types))
+ACCEPT_IN_INFO: Final = ("Accept", "application/dtmf-relay, application/dtmf")
 ACCEPT_ENCODING: Final = ("Accept-Encoding", "identity")
 OPTIONS_HEADERS: Final = (ALLOW, ACCEPT, ACCEPT_ENCODING, ("Supported", ""))
 """The headers of a 200 to OPTIONS, which say what this gateway supports (RFC 3261 §11.2)."""

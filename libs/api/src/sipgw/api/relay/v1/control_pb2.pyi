@@ -348,6 +348,7 @@ class Command(_message.Message):
     LIST_FIELD_NUMBER: _builtins.int
     INFORM_FIELD_NUMBER: _builtins.int
     ACKNOWLEDGE_FIELD_NUMBER: _builtins.int
+    PRESS_KEY_FIELD_NUMBER: _builtins.int
     command_id: _builtins.int
     """chosen by the edge, echoed in the result"""
     call_id: _builtins.str
@@ -370,6 +371,8 @@ class Command(_message.Message):
     def inform(self) -> Global___Inform: ...
     @_builtins.property
     def acknowledge(self) -> Global___Acknowledge: ...
+    @_builtins.property
+    def press_key(self) -> Global___PressKey: ...
     def __init__(
         self,
         *,
@@ -385,12 +388,13 @@ class Command(_message.Message):
         list: Global___List | None = ...,
         inform: Global___Inform | None = ...,
         acknowledge: Global___Acknowledge | None = ...,
+        press_key: Global___PressKey | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledge", b"acknowledge", "adopt", b"adopt", "allocate", b"allocate", "command", b"command", "inform", b"inform", "list", b"list", "modify", b"modify", "release", b"release", "start", b"start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledge", b"acknowledge", "adopt", b"adopt", "allocate", b"allocate", "command", b"command", "inform", b"inform", "list", b"list", "modify", b"modify", "press_key", b"press_key", "release", b"release", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledge", b"acknowledge", "adopt", b"adopt", "allocate", b"allocate", "call_id", b"call_id", "command", b"command", "command_id", b"command_id", "generation", b"generation", "inform", b"inform", "list", b"list", "modify", b"modify", "owner_epoch", b"owner_epoch", "release", b"release", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledge", b"acknowledge", "adopt", b"adopt", "allocate", b"allocate", "call_id", b"call_id", "command", b"command", "command_id", b"command_id", "generation", b"generation", "inform", b"inform", "list", b"list", "modify", b"modify", "owner_epoch", b"owner_epoch", "press_key", b"press_key", "release", b"release", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["allocate", "modify", "start", "release", "adopt", "list", "inform", "acknowledge"]  # noqa: Y015
+    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["allocate", "modify", "start", "release", "adopt", "list", "inform", "acknowledge", "press_key"]  # noqa: Y015
     _WhichOneofArgType_command: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_command) -> _WhichOneofReturnType_command | None: ...
 
@@ -570,6 +574,31 @@ class Acknowledge(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Acknowledge: _TypeAlias = Acknowledge  # noqa: Y015
+
+@_typing.final
+class PressKey(_message.Message):
+    """The caller pressed a key, and its signalling said so (INFO). A relay that hears the call's keys as RTP passes it over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGIT_FIELD_NUMBER: _builtins.int
+    DURATION_MS_FIELD_NUMBER: _builtins.int
+    digit: _builtins.str
+    """0-9 * # A-D"""
+    duration_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        digit: _builtins.str = ...,
+        duration_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digit", b"digit", "duration_ms", b"duration_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PressKey: _TypeAlias = PressKey  # noqa: Y015
 
 @_typing.final
 class List(_message.Message):
