@@ -298,5 +298,10 @@ def bench(make_bench):
 
 
 @pytest.fixture
-def bot_bench(make_bench):
-    return make_bench(bots=FakeBots())
+def fake_bots():
+    return FakeBots()
+
+
+@pytest.fixture
+def bot_bench(make_bench, fake_bots):
+    return make_bench(bots=fake_bots)
