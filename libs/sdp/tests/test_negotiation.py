@@ -1,6 +1,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sipgw.sdp import (
     PCMA,
@@ -13,8 +15,10 @@ from sipgw.sdp import (
     SessionDescription,
     TelephoneEventMedia,
     accept_answer,
+    answer_offer,
     make_offer,
     move_offer,
+    renew_offer,
 )
 
 LOCAL = {"address": "198.51.100.1", "rtp_port": 20000, "session_id": 7, "session_version": 1}
@@ -381,3 +385,108 @@ def test_a_description_without_audio_in_use_does_not_move():
     refused = SessionDescription.parse(b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nm=audio 0 RTP/AVP 0\r\n")
     with pytest.raises(NoCommonCodec):
         move_offer(refused, address="203.0.113.9", rtp_port=30000, rtcp_port=None, session_version=2)
+
+
+RENEWED = {"session_version": 2}
+
+
+def numbers(session: SessionDescription, place: int = 0) -> dict[int, str]:
+    """The payload types of a stream and what they mean, as far as that is said."""
+    return {one.payload_type: one.encoding.lower() for one in session.media[place].rtp_formats}
+
+
+def test_an_offer_within_a_session_keeps_its_streams_and_payload_types(offer, answer_to):
+    theirs = offer(
+        media="m=audio 5 RTP/SAVP 0\nm=audio 49170 RTP/AVP 8 96\na=rtpmap:96 telephone-event/8000\n"
+        "m=image 5000 udptl t38\n"
+    )
+    was = answer_to(theirs, rtcp_port=20007).session
+    renewed = renew_offer(was, theirs, MediaCapabilities(), **RENEWED)
+    assert lines_of(renewed) == [
+        "v=0",
+        "o=- 7 2 IN IP4 198.51.100.1",
+        "s=-",
+        "c=IN IP4 198.51.100.1",
+        "t=0 0",
+        "m=audio 0 RTP/SAVP 0",
+        "m=audio 20000 RTP/AVP 8 0 96",
+        "a=rtpmap:8 PCMA/8000",
+        "a=rtpmap:0 PCMU/8000",
+        "a=rtpmap:96 telephone-event/8000",
+        "a=fmtp:96 0-15",
+        "a=ptime:20",
+        "a=rtcp:20007",
+        "a=sendrecv",
+        "m=image 0 udptl t38",
+    ]
+
+
+def test_a_held_session_is_offered_again_as_sendrecv(offer, answer_to):
+    """RFC 6337 §5.3."""
+    theirs = offer(("a=ptime:20", "a=sendonly"))
+    was = answer_to(theirs).session
+    assert "a=recvonly" in lines_of(was)
+    assert "a=sendrecv" in lines_of(renew_offer(was, theirs, MediaCapabilities(), **RENEWED))
+
+
+def test_what_an_offer_adds_has_the_peers_number_or_a_free_one(offer, answer_to):
+    """The peer refused neither: its other codecs and our events come under numbers that mean nothing else."""
+    theirs = offer(media="m=audio 4000 RTP/AVP 0 101 96\na=rtpmap:101 opus/48000/2\na=rtpmap:96 PCMA/8000\n")
+    was = answer_to(theirs).session
+    renewed = renew_offer(was, theirs, MediaCapabilities(), **RENEWED)
+    assert numbers(renewed) == {0: "pcmu", 96: "pcma", 97: "telephone-event"}
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_the_answer_to_an_offer_within_a_session_is_that_of_its_stream_in_use(offer, answer_to, index: int):
+    streams = ["m=audio 5 RTP/SAVP 0\n", "m=audio 6 RTP/AVP 18\n"]
+    streams[index] = "m=audio 49170 RTP/AVP 0 96\na=rtpmap:96 telephone-event/8000\n"
+    theirs = offer(media="".join(streams))
+    ours = renew_offer(answer_to(theirs).session, theirs, MediaCapabilities(), **RENEWED)
+    zeroed = [line.replace(" 5 ", " 0 ").replace(" 6 ", " 0 ") for line in streams]
+    media = accept_answer(ours, offer(media="".join(zeroed)), MediaCapabilities())
+    assert (media.remote_rtp_port, media.codec) == (49170, "PCMU")
+    assert media.telephone_event == TelephoneEventMedia(96, 96, 8000)
+
+
+def test_an_answer_to_an_offer_without_audio_is_refused(offer):
+    none = offer(media="m=audio 0 RTP/AVP 0\n")
+    with pytest.raises(AnswerMismatch):
+        accept_answer(none, none, MediaCapabilities())
+    with pytest.raises(NoCommonCodec):
+        renew_offer(none, none, MediaCapabilities(), **RENEWED)
+
+
+payload_types = st.integers(96, 127)
+maps = st.lists(
+    st.tuples(
+        payload_types, st.sampled_from(["PCMU/8000", "PCMA/8000", "telephone-event/8000", "opus/48000/2"])
+    ),
+    max_size=6,
+    unique_by=lambda one: one[0],
+)
+extras = st.lists(st.sampled_from(["m=video 6 RTP/AVP 31", "m=audio 6 RTP/SAVP 0", "m=x"]), max_size=3)
+
+
+@given(maps, extras, extras, st.booleans(), st.booleans())
+def test_no_offer_within_a_session_changes_what_a_number_means(dynamic, before, after, has_events, mux):
+    """RFC 3264 §8, §8.3.2, for any first offer and both of our next offers."""
+    lines = "".join(f"a=rtpmap:{number} {name}\n" for number, name in dynamic)
+    formats = " ".join(str(number) for number, _ in dynamic)
+    text = "v=0\nc=IN IP4 192.0.2.1\n" + "\n".join(
+        (*before, f"m=audio 4000 RTP/AVP {formats} 0", lines, *after)
+    )
+    theirs = SessionDescription.parse(text.encode())
+    capabilities = MediaCapabilities(telephone_event=has_events, rtcp_mux=mux)
+    was = answer_offer(theirs, capabilities, **LOCAL).session
+    place = next(i for i, media in enumerate(was.media) if media.port)
+    meant = {**numbers(theirs, place), **numbers(was, place)}
+    renewed = renew_offer(was, theirs, capabilities, **RENEWED)
+    moved = move_offer(renewed, address="203.0.113.9", rtp_port=3000, rtcp_port=None, session_version=3)
+    for ours in (renewed, moved):
+        offered = numbers(ours, place)
+        assert [media.port > 0 for media in ours.media] == [media.port > 0 for media in was.media]
+        assert all(meant.get(number, name) == name for number, name in offered.items())
+        assert numbers(was, place).items() <= offered.items()
+        assert len(set(offered.values())) == len(offered)
+        assert SessionDescription.parse(ours.to_bytes()) == ours

@@ -20,6 +20,8 @@ from sipgw.rtp.reception import Reception
 from sipgw.rtp.sequence import sequence_delta
 
 ROW, AUDIO, KEYS, NOISE = 1, 0, 101, 13
+THEIR_KEYS = 96
+"""The number under which the caller takes keys, and may send them."""
 SILENT_TICKS = 12
 
 
@@ -52,8 +54,8 @@ class Oracle:
         except RtpParseError:
             self.malformed += 1
             return
-        is_key = packet.payload_type == KEYS
-        if packet.payload_type not in (AUDIO, KEYS, NOISE):
+        is_key = packet.payload_type in (KEYS, THEIR_KEYS)
+        if not is_key and packet.payload_type not in (AUDIO, NOISE):
             self.unexpected += 1
             self.last_heard = tick
             return
@@ -94,7 +96,12 @@ class Bench:
         self.jitter.open(ROW, silence=0xFF, now_s=0.0)
         self.receiver.open(ROW, 0)
         self.receiver.configure(
-            ROW, payload_type=AUDIO, event_payload_type=KEYS, is_muxed=True, is_receiving=True
+            ROW,
+            payload_type=AUDIO,
+            event_payload_type=KEYS,
+            peers_event_payload_type=THEIR_KEYS,
+            is_muxed=True,
+            is_receiving=True,
         )
 
     def receive(self, datagrams, tick):
@@ -107,7 +114,7 @@ class Bench:
 
 packets = st.builds(
     RtpPacket,
-    payload_type=st.sampled_from([AUDIO] * 6 + [KEYS, KEYS, NOISE, 18]),
+    payload_type=st.sampled_from([AUDIO] * 6 + [KEYS, THEIR_KEYS, NOISE, 18]),
     sequence=st.integers(0, 30) | st.integers(65530, 65535) | st.integers(0, 65535),
     timestamp=st.integers(0, 40).map(lambda n: n * 160) | st.integers(0, 0xFFFFFFFF),
     ssrc=st.sampled_from([7, 7, 7, 7, 8, 9]),
@@ -225,6 +232,22 @@ def test_sockets_are_read_one_datagram_of_each_a_round():
         caller.close()
         ours.close()
     sweep.close()
+
+
+@pytest.mark.usefixtures("way")
+def test_a_number_that_is_the_audios_is_never_that_of_keys():
+    """A caller may take keys under the number that we take audio under."""
+    bench = Bench()
+    bench.receiver.configure(
+        ROW,
+        payload_type=AUDIO,
+        event_payload_type=KEYS,
+        peers_event_payload_type=AUDIO,
+        is_muxed=False,
+        is_receiving=True,
+    )
+    bench.receive([RtpPacket(AUDIO, sequence=1, timestamp=5, ssrc=7, payload=b"x").to_bytes()], 1)
+    assert bench.listener.heard == []
 
 
 @pytest.mark.usefixtures("way")

@@ -100,6 +100,36 @@ async def test_a_reinvite_without_offer_gets_ours_and_the_ack_brings_the_answer(
     assert leg_of(edge, call).offer_pending == calls.OFFER_PENDING_UNSPECIFIED
 
 
+async def test_our_offer_within_a_call_keeps_its_streams_and_payload_types(
+    edge: TestEdge, relay: FakeRelay, caller: Caller
+) -> None:
+    """As many m= lines as agreed, refused ones at port 0, no number of another meaning (RFC 3264 §8.3.2)."""
+    first = (
+        SDP.replace(
+            b"m=audio 40000 RTP/AVP 0 8 101\r\na=rtpmap:101", b"m=audio 40000 RTP/AVP 8 96\r\na=rtpmap:96"
+        )
+        .replace(b"m=audio", b"m=audio 5 RTP/SAVP 0\r\nm=audio")
+        .replace(b"a=sendrecv", b"a=sendonly")
+        + b"m=image 40002 udptl t38\r\n"
+    )
+    call = await established(edge, caller, sdp=first)
+    ok = await call.ask("INVITE", edge.sip)
+    lines = ok.body.decode().split("\r\n")
+    assert [line for line in lines if line.startswith("m=")] == [
+        "m=audio 0 RTP/SAVP 0",
+        "m=audio 20000 RTP/AVP 8 0 96",
+        "m=image 0 udptl t38",
+    ]
+    assert "a=rtpmap:96 telephone-event/8000" in lines
+    assert "a=sendrecv" in lines  # hold is the peer's to say again (RFC 6337 §5.3)
+    answer = first.replace(b"m=audio 5", b"m=audio 0").replace(b"40002", b"0").replace(b"8 96", b"0 96")
+    call.ack(edge.sip, cseq=ok.cseq.number, body=answer)
+    await edge.until(lambda: relay.sessions[call.call_id].media.codec == config.AUDIO_CODEC_PCMU)
+    media = relay.sessions[call.call_id].media
+    assert (media.telephone_event.send_payload_type, media.telephone_event.receive_payload_type) == (96, 96)
+    assert (await reinvite(call, edge, HELD_SDP))[0] == 200
+
+
 async def test_an_invite_without_offer_gets_ours_in_the_200(
     edge: TestEdge, relay: FakeRelay, caller: Caller
 ) -> None:

@@ -1,21 +1,17 @@
 """Session descriptions (RFC 8866) and offer/answer (RFC 3264)."""
 
 from sipgw.sdp.attributes import Attribute, Direction, RtcpAddress, RtpMap
+from sipgw.sdp.capabilities import PCMA, PCMU, CodecCapability, MediaCapabilities
 from sipgw.sdp.errors import AnswerMismatch, NegotiationError, NoCommonCodec, SdpError, SdpParseError
 from sipgw.sdp.lines import SdpLine
 from sipgw.sdp.negotiation import (
-    PCMA,
-    PCMU,
     Answer,
-    CodecCapability,
-    MediaCapabilities,
     NegotiatedMedia,
     TelephoneEventMedia,
     accept_answer,
     answer_offer,
-    make_offer,
-    move_offer,
 )
+from sipgw.sdp.offers import make_offer, move_offer, renew_offer
 from sipgw.sdp.session import Connection, MediaDescription, Origin, SessionDescription
 
 __all__ = [
@@ -44,4 +40,5 @@ __all__ = [
     "answer_offer",
     "make_offer",
     "move_offer",
+    "renew_offer",
 ]

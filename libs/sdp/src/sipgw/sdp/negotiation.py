@@ -1,45 +1,21 @@
-"""Offer and answer (RFC 3264) for one audio stream with telephone events (RFC 4733).
+"""Answers (RFC 3264) for one audio stream with telephone events (RFC 4733), ours and the peer's.
 
 The first usable audio stream is taken and the others refused with port 0. The offerer's order of codecs
 decides (RFC 3264 §6.1), and the answer repeats its payload type numbers. No SRTP, ICE, bundles or video.
 """
 
 import ipaddress
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from sipgw.sdp.attributes import Attribute, Direction, RtpMap
+from sipgw.sdp.attributes import Direction, RtpMap
+from sipgw.sdp.capabilities import TELEPHONE_EVENT, MediaCapabilities
+from sipgw.sdp.describing import LocalEnd, audio_in_use, describe_audio, format_key
 from sipgw.sdp.errors import AnswerMismatch, NoCommonCodec
-from sipgw.sdp.session import Connection, MediaDescription, Origin, SessionDescription, address_type_of
+from sipgw.sdp.session import Connection, MediaDescription, SessionDescription
 
-TELEPHONE_EVENT = "telephone-event"
-_EVENTS = "0-15"  # the sixteen keys
 _PROTOCOLS = frozenset({"RTP/AVP", "RTP/AVPF"})
 _PTIMES_MS = (10, 20, 30, 40, 50, 60)
-
-
-@dataclass(frozen=True, slots=True)
-class CodecCapability:
-    """A codec that we support, and its payload type in our offers."""
-
-    name: str
-    clock_rate_hz: int
-    payload_type: int
-
-
-PCMU = CodecCapability("PCMU", 8000, 0)
-PCMA = CodecCapability("PCMA", 8000, 8)
-
-
-@dataclass(frozen=True, slots=True)
-class MediaCapabilities:
-    """The codecs that our side supports, best first."""
-
-    codecs: tuple[CodecCapability, ...] = (PCMU, PCMA)
-    telephone_event: bool = True
-    ptime_ms: int = 20
-    telephone_event_payload_type: int = 101
-    rtcp_mux: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +61,6 @@ class Answer:
     media: NegotiatedMedia
 
 
-@dataclass(frozen=True, slots=True)
-class _LocalEnd:
-    """Our end of the stream as a description states it; without ``rtcp_port`` RTCP uses RTP's port + 1."""
-
-    address: str
-    rtp_port: int
-    session_id: int
-    session_version: int
-    rtcp_port: int | None = None
-
-    @property
-    def origin(self) -> Origin:
-        return Origin(
-            "-", str(self.session_id), str(self.session_version), self.address, address_type_of(self.address)
-        )
-
-
 def answer_offer(
     offer: SessionDescription,
     capabilities: MediaCapabilities,
@@ -115,7 +74,7 @@ def answer_offer(
 ) -> Answer:
     """Answer an offer; ``direction`` is the most that we allow. Raises NoCommonCodec (SIP 488)."""
     index, codec = _choose_stream(offer, capabilities)
-    local = _LocalEnd(address, rtp_port, session_id, session_version, rtcp_port)
+    local = LocalEnd(address, rtp_port, session_id, session_version, rtcp_port)
     chosen = offer.media[index]
     event = _telephone_event_of(chosen, codec.clock_rate_hz) if capabilities.telephone_event else None
     events = (
@@ -130,7 +89,7 @@ def answer_offer(
         telephone_event=events,
         ours=direction,
     )
-    answered = _describe(
+    answered = describe_audio(
         local, chosen.protocol, [codec], event, media.ptime_ms, media.direction, mux=media.rtcp_mux
     )
     session = SessionDescription(
@@ -143,67 +102,6 @@ def answer_offer(
     return Answer(session, media)
 
 
-def make_offer(
-    capabilities: MediaCapabilities,
-    *,
-    address: str,
-    rtp_port: int,
-    session_id: int,
-    session_version: int,
-    rtcp_port: int | None = None,
-    direction: Direction = Direction.SENDRECV,
-) -> SessionDescription:
-    """Offer all our codecs on one audio stream."""
-    local = _LocalEnd(address, rtp_port, session_id, session_version, rtcp_port)
-    codecs = [RtpMap(codec.payload_type, codec.name, codec.clock_rate_hz) for codec in capabilities.codecs]
-    event = RtpMap(capabilities.telephone_event_payload_type, TELEPHONE_EVENT, codecs[0].clock_rate_hz)
-    stream = _describe(
-        local,
-        "RTP/AVP",
-        codecs,
-        event if capabilities.telephone_event else None,
-        capabilities.ptime_ms,
-        direction,
-        mux=capabilities.rtcp_mux,
-    )
-    return SessionDescription(origin=local.origin, connection=Connection.of(address), media=(stream,))
-
-
-def move_offer(
-    described: SessionDescription, *, address: str, rtp_port: int, session_version: int, rtcp_port: int | None
-) -> SessionDescription:
-    """Offer our last description from another address, with sendrecv (RFC 3264 §8.3.2).
-
-    Streams and payload types stay the same. A peer that holds us answers sendonly again (RFC 6337 §5.3).
-    Raises NoCommonCodec when none of its audio is in use.
-    """
-    index = next((i for i, media in enumerate(described.media) if media.kind == "audio" and media.port), None)
-    if index is None:
-        raise NoCommonCodec("our description has no audio stream in use")
-    stream = described.media[index]
-    kept = tuple(
-        one
-        for one in stream.attributes
-        if one.name.lower() not in {"rtcp", *(direction.value for direction in Direction)}
-    )
-    attributes = [*kept]
-    if rtcp_port not in (None, rtp_port + 1) and not stream.has_rtcp_mux:
-        attributes.append(Attribute("rtcp", str(rtcp_port)))
-    attributes.append(Attribute(Direction.SENDRECV.value))
-    moved = replace(stream, port=rtp_port, connection=None, attributes=tuple(attributes))
-    return replace(
-        described,
-        origin=replace(
-            described.origin,
-            session_version=str(session_version),
-            address=address,
-            address_type=address_type_of(address),
-        ),
-        connection=Connection.of(address),
-        media=tuple(moved if i == index else media for i, media in enumerate(described.media)),
-    )
-
-
 def accept_answer(
     offer: SessionDescription, answer: SessionDescription, capabilities: MediaCapabilities
 ) -> NegotiatedMedia:
@@ -213,7 +111,9 @@ def accept_answer(
     """
     if len(answer.media) != len(offer.media):
         raise AnswerMismatch(f"the offer has {len(offer.media)} m= lines, the answer {len(answer.media)}")
-    index = next(i for i, stream in enumerate(offer.media) if stream.kind == "audio")
+    index = audio_in_use(offer)
+    if index is None:
+        raise AnswerMismatch("the offer has no audio stream in use")
     offered, answered = offer.media[index], answer.media[index]
     if answered.kind != "audio":
         raise AnswerMismatch(
@@ -221,18 +121,18 @@ def accept_answer(
         )
     if answered.port == 0:
         raise NoCommonCodec("the peer refused the audio stream (port 0)")
-    ours = {_key(rtpmap): rtpmap for rtpmap in reversed(offered.rtp_formats)}
-    codec = next((one for one in _carried(answered, capabilities) if _key(one) in ours), None)
+    ours = {format_key(rtpmap): rtpmap for rtpmap in reversed(offered.rtp_formats)}
+    codec = next((one for one in _carried(answered, capabilities) if format_key(one) in ours), None)
     if codec is None:
         raise NoCommonCodec(f"the answer has none of the codecs offered: {_names_of(answered)}")
     event = _telephone_event_of(answered, codec.clock_rate_hz)
-    our_event = ours.get(_key(event)) if event else None
+    our_event = ours.get(format_key(event)) if event else None
     return _negotiated(
         answer,
         answered,
         capabilities,
         codec=codec,
-        receive_payload_type=ours[_key(codec)].payload_type,
+        receive_payload_type=ours[format_key(codec)].payload_type,
         telephone_event=TelephoneEventMedia(event.payload_type, our_event.payload_type, event.clock_rate_hz)
         if event and our_event
         else None,
@@ -341,33 +241,5 @@ def _sendable(host: str) -> str:
     return "" if address.is_unspecified or address.is_multicast else host
 
 
-def _describe(
-    local: _LocalEnd,
-    protocol: str,
-    codecs: Iterable[RtpMap],
-    event: RtpMap | None,
-    ptime_ms: int,
-    direction: Direction,
-    *,
-    mux: bool,
-) -> MediaDescription:
-    formats = [*codecs, event] if event else [*codecs]
-    lines = [rtpmap.attribute for rtpmap in formats]
-    if event:
-        lines.append(Attribute("fmtp", f"{event.payload_type} {_EVENTS}"))
-    lines.append(Attribute("ptime", str(ptime_ms)))
-    if mux:
-        lines.append(Attribute("rtcp-mux"))
-    elif local.rtcp_port not in (None, local.rtp_port + 1):
-        lines.append(Attribute("rtcp", str(local.rtcp_port)))
-    lines.append(Attribute(direction.value))
-    payload_types = tuple(str(rtpmap.payload_type) for rtpmap in formats)
-    return MediaDescription("audio", local.rtp_port, protocol, payload_types, attributes=tuple(lines))
-
-
 def _refuse(stream: MediaDescription) -> MediaDescription:
     return MediaDescription(stream.kind, 0, stream.protocol, stream.formats[:1] or ("0",))
-
-
-def _key(rtpmap: RtpMap) -> tuple[str, int]:
-    return rtpmap.encoding.upper(), rtpmap.clock_rate_hz

@@ -115,6 +115,7 @@ SOURCE: Final = np.dtype(
     [
         ("payload_type", np.uint8),  # agreed for audio; 255: none
         ("event_payload_type", np.uint8),  # agreed for telephone events; 255: none
+        ("peers_event_payload_type", np.uint8),  # under which the caller takes them, and may send; 255: none
         ("former_payload_type", np.uint8),  # of the codec before this one; 255: none
         ("is_muxed", np.bool_),  # whether RTCP comes to the RTP port
         ("is_receiving", np.bool_),  # whether audio is heard; not on hold

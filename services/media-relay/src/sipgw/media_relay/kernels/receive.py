@@ -83,6 +83,18 @@ def meets(call: Record, ssrc: int, number: int, tick: int) -> bool:
 
 
 @inlined
+def is_event_type(source: Record, payload_type: int) -> bool:
+    """Tell whether a payload type is that of telephone events.
+
+    A caller that answers our offer with another number should send under ours (RFC 3264 §6.1); many send
+    under theirs.
+    """
+    return bool(
+        payload_type == source["event_payload_type"] or payload_type == source["peers_event_payload_type"]
+    )
+
+
+@inlined
 def take_packet(
     call: Record,
     ring: RingU8,
@@ -97,7 +109,7 @@ def take_packet(
     source = call["source"]
     number = read_16(data, 2)
     timestamp = read_32(data, 4)
-    is_event = wide(data[1]) & 0x7F == source["event_payload_type"]
+    is_event = is_event_type(source, wide(data[1]) & 0x7F)
     counted = reception.count_packet(call["reception"], number, timestamp, arrival, not is_event)
     if signed_16(number - wide(source["highest"])) > 0:
         source["highest"] = number
@@ -141,7 +153,7 @@ def take_datagram(
         return
     payload_type = second & 0x7F
     is_same = source["has_ssrc"] and source["ssrc"] == read_32(data, 8)
-    is_event = payload_type == source["event_payload_type"]
+    is_event = is_event_type(source, payload_type)
     if is_event and source["has_ssrc"] and not is_same:
         # Keys may have an SSRC of their own; that of the audio and its statistics never follow them.
         source["last_heard"] = tick

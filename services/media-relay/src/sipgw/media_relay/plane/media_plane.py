@@ -258,6 +258,7 @@ class MediaPlane:
             row,
             payload_type=media.receive_payload_type,
             event_payload_type=events.receive_payload_type if events else NO_PAYLOAD_TYPE,
+            peers_event_payload_type=events.send_payload_type if events else NO_PAYLOAD_TYPE,
             is_muxed=media.is_muxed,
             is_receiving=media.is_receiving,
         )

@@ -28,7 +28,12 @@ Datagrams = npt.NDArray[np.uint8]
 NO_PAYLOAD_TYPE: Final = 255
 _CLOCK_HZ: Final = 8000
 _EVENTS: Final = 128
-_PAYLOAD_TYPES: Final = ("payload_type", "event_payload_type", "former_payload_type")
+_PAYLOAD_TYPES: Final = (
+    "payload_type",
+    "event_payload_type",
+    "peers_event_payload_type",
+    "former_payload_type",
+)
 
 
 class ReceiverListener(Protocol):
@@ -97,12 +102,24 @@ class RtpReceiver:
         source["last_heard"] = tick_number
 
     def configure(
-        self, row: int, *, payload_type: int, event_payload_type: int, is_muxed: bool, is_receiving: bool
+        self,
+        row: int,
+        *,
+        payload_type: int,
+        event_payload_type: int,
+        peers_event_payload_type: int = NO_PAYLOAD_TYPE,
+        is_muxed: bool,
+        is_receiving: bool,
     ) -> None:
-        """Apply the agreed media. When not receiving (hold), audio is discarded."""
+        """Apply the agreed media. When not receiving (hold), audio is discarded.
+
+        Telephone events are accepted under the caller's own number too, unless that is the audio's.
+        """
         source = self._calls[row]["source"]
         source["payload_type"] = payload_type
         source["event_payload_type"] = event_payload_type
+        is_free = peers_event_payload_type != payload_type
+        source["peers_event_payload_type"] = peers_event_payload_type if is_free else NO_PAYLOAD_TYPE
         source["is_muxed"] = is_muxed
         source["is_receiving"] = is_receiving
 
@@ -125,7 +142,8 @@ class RtpReceiver:
     def is_agreed(self, row: int, payload_type: int) -> bool:
         """Return whether the row's caller may send this payload type: audio or telephone events."""
         source = self._calls[row]["source"]
-        return payload_type in (source["payload_type"], source["event_payload_type"])
+        agreed = (source[name] for name in ("payload_type", "event_payload_type", "peers_event_payload_type"))
+        return payload_type in agreed
 
     def heard(self, row: int, tick_s: float) -> Heard | None:
         """Return the stream that a caller behind a rebound NAT must continue."""

@@ -260,10 +260,10 @@ class Offers:
         leg = record.legs[0]
         version = leg.local_sdp_version + 1
         if not request.sdp:
-            # A re-INVITE without an offer gets ours: the same media with a new version.
+            # A re-INVITE without an offer gets ours, with a new version.
             if request.method == "UPDATE":
                 return _Outcome(Described(b"", relay.MediaSpec()), is_changed=False)
-            offered = sdp_exchange.offer_with(self._gateway.capabilities, record, version)
+            offered = sdp_exchange.renewed_offer(self._gateway.capabilities, record, version)
             return _Outcome(offered, is_changed=False, has_offer=True)
         offer = sdp_exchange.read_offer(request.sdp)
         described = sdp_exchange.answer_with(offer, self._gateway.capabilities, record, version)

@@ -22,6 +22,7 @@ from sipgw.sdp import (
     answer_offer,
     make_offer,
     move_offer,
+    renew_offer,
 )
 from sipgw.sip_edge.errors import Rejected
 from sipgw.sip_edge.gateway_config import CODECS
@@ -96,6 +97,24 @@ def offer_with(capabilities: MediaCapabilities, record: calls.CallSession, versi
         session_version=version,
     )
     return Described(offer.to_bytes(), offered_media(capabilities))
+
+
+def renewed_offer(capabilities: MediaCapabilities, record: calls.CallSession, version: int) -> Described:
+    """Make our offer within a call: all codecs, on the streams and payload types that the call has.
+
+    Raises Rejected(488).
+    """
+    leg = record.legs[0]
+    try:
+        offer = renew_offer(
+            SessionDescription.parse(leg.local_sdp),
+            SessionDescription.parse(leg.remote_sdp),
+            capabilities,
+            session_version=version,
+        )
+    except (SdpParseError, NoCommonCodec) as error:
+        raise not_acceptable(str(error)) from error
+    return Described(offer.to_bytes(), relay.MediaSpec())
 
 
 def moved(record: calls.CallSession, anchor: calls.MediaAnchor, version: int) -> Described:
