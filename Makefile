@@ -54,9 +54,9 @@ redis: $(RUNS)
 # A relay that finds no machine code of its kernels compiles them itself, into its user's cache. Made here, it is there
 # for every user and test. Images compile their own.
 $(KERNELS): $(RUNS) $(wildcard libs/rtp/src/sipgw/rtp/kernels/*.py services/media-relay/src/sipgw/media_relay/kernels/*.py)
-	@echo "compiling the relay's media kernels, once for each version of them: about half a minute"
+	@echo "compiling the relay's media kernels, once for each version of them: some ten seconds"
 	@rm -rf libs/rtp/src/sipgw/rtp/kernels/compiled services/media-relay/src/sipgw/media_relay/kernels/compiled
-	@echo sipgw.rtp.kernels sipgw.media_relay.kernels | xargs -n 1 -P 2 $(BIN)/python -m sipgw.rtp.kernels.compile
+	@$(BIN)/python -m sipgw.rtp.kernels.compile sipgw.rtp.kernels sipgw.media_relay.kernels
 	@touch $@
 
 demo: $(KERNELS) redis ## place a real call through the whole gateway and show what happened

@@ -1,30 +1,46 @@
-"""`python -m sipgw.rtp.kernels.compile PACKAGE [PATH]`: compile a package's kernels into an object file.
+"""`python -m sipgw.rtp.kernels.compile PACKAGE[=PATH]...`: compile packages of kernels into object files.
 
-Without a path the file goes beside the package, for an installation that can't write a cache. Run by
-`library`, in a process of its own: numba takes a second and 100 MB.
+Without a path a file goes beside its package, for an installation that can't write a cache. Run by `library`,
+in a process of its own: numba takes a second and 100 MB.
 """
 
 import ctypes
 import functools
+import gc
 import importlib
 import os
 import pkgutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from sipgw.rtp.kernels import declare, library
 
+_OPTIONS: Final[dict[str, Any]] = {
+    "nogil": True,
+    "boundscheck": False,
+    "error_model": "numpy",
+    # Nobody calls a function from Python, and nothing is counted: nothing is allocated.
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "_nrt": False,
+}
+
 
 def main() -> None:
-    """Compile the package that the command line names."""
-    os.environ |= {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_DISABLE_JIT": "0"}
-    package = sys.argv[1]
-    path = Path(sys.argv[2]) if len(sys.argv) > 2 else library.built_in(package)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_compile(package))
+    """Compile the packages that the command line names. What they share is translated once."""
+    # numba would optimise each function for itself, with all that it calls: two thirds of the time, in vain,
+    # since the whole is optimised at the end.
+    os.environ |= {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    os.environ |= {"NUMBA_DISABLE_JIT": "0", "NUMBA_OPT": "0"}
+    gc.disable()  # what numba makes stays
+    for argument in sys.argv[1:]:
+        package, _, path = argument.partition("=")
+        target = Path(path) if path else library.built_in(package)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(_compile(package))
 
 
 def _compile(package: str) -> bytes:
@@ -33,15 +49,14 @@ def _compile(package: str) -> bytes:
     import numba
 
     llvm: Any = llvmlite.binding
-    options: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
-    declare.compile_with(numba.njit(**options), functools.partial(_external, numba.types))
+    if not declare.is_compiling():
+        declare.compile_with(numba.njit(**_OPTIONS), functools.partial(_external, numba.types))
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
         if module.name != "compile":
             importlib.import_module(f"{package}.{module.name}")
     whole = llvm.parse_assembly("")
     for name, entry in declare.entries(package).items():
-        code = llvm.parse_assembly(_module_of(numba, entry, library.symbol(name), options))
-        whole.link_in(code)
+        whole.link_in(llvm.parse_assembly(_module_of(numba, entry, library.symbol(name))))
     _keep_only(whole, {library.symbol(name) for name in declare.entries(package)})
     # A loader needs to know few kinds of relocations where every address is absolute.
     machine = llvm.Target.from_default_triple().create_target_machine(
@@ -49,7 +64,8 @@ def _compile(package: str) -> bytes:
     )
     tuning = llvm.create_pipeline_tuning_options(speed_level=3)
     passes = llvm.create_pass_builder(machine, tuning)
-    passes.getModulePassManager().run(whole, passes)
+    for _ in range(2):  # the first pass shows that no function raises, the second drops what would handle it
+        passes.getModulePassManager().run(whole, passes)
     whole.verify()
     return machine.emit_object(whole)
 
@@ -76,7 +92,7 @@ def _external(types: Any, name: str, result: Any, arguments: tuple[Any, ...]) ->
     return types.ExternalFunction(name, known[result](*(known[argument] for argument in arguments)))
 
 
-def _module_of(numba: Any, entry: declare.Kernel, symbol: str, options: dict[str, Any]) -> str:
+def _module_of(numba: Any, entry: declare.Kernel, symbol: str) -> str:
     """Return the LLVM assembly of one kernel, under a C name and with C arguments."""
     names: list[str] = []
     types: list[Any] = []
@@ -88,15 +104,19 @@ def _module_of(numba: Any, entry: declare.Kernel, symbol: str, options: dict[str
             lengths = [f"{own}_{axis}" for axis in range(parameter.ndim)]
             names += [own, *lengths]
             types += [numba.types.CPointer(element)] + [numba.int64] * parameter.ndim
-            arguments.append(f"carray({own}, ({', '.join(lengths)},))")
+            arguments.append(f"array({own}, ({', '.join(lengths)},))")
         else:
             names.append(own)
             types.append(element)
             arguments.append(own)
-    scope = {"carray": numba.carray, "function": numba.njit(**options)(entry.function)}
+    # What numba.carray uses: that itself would count references to the array.
+    arrays: Any = importlib.import_module("numba.np.arrayobj")
+    array = arrays.get_cfarray_intrinsic("C", None)
+    scope = {"array": array, "function": numba.njit(**_OPTIONS)(entry.function)}
     source = f"def entry({', '.join(names)}):\n    return function({', '.join(arguments)})\n"
     exec(source, scope)
-    compiled = numba.cfunc(numba.int64(*types), nopython=True, error_model="numpy")(scope["entry"])
+    make = numba.cfunc(numba.int64(*types), nopython=True, error_model="numpy", _nrt=False)
+    compiled = make(scope["entry"])
     assembly: str = compiled.inspect_llvm()
     return assembly.replace(f"@{compiled.native_name}(", f"@{symbol}(")
 

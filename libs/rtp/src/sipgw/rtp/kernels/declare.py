@@ -159,6 +159,11 @@ def compile_with(compiler: Callable[[Any], Any], externals: Callable[[str, Any, 
     _externals.append(externals)
 
 
+def is_compiling() -> bool:
+    """Return whether this is the process that makes object files."""
+    return bool(_compiled)
+
+
 def entries(package: str) -> dict[str, Kernel]:
     """Return the kernels declared in a package's modules, by their full names."""
     return {name: entry for name, entry in _registered.items() if name.startswith(f"{package}.")}

@@ -46,7 +46,7 @@ def find(kernel: "Kernel") -> Callable[..., int]:
 
 
 def prepare(package: str, on_compile: Callable[[], None]) -> None:
-    """Load a package's kernels; call `on_compile` before they are compiled, which takes half a minute.
+    """Load a package's kernels; call `on_compile` before they are compiled, which takes some ten seconds.
 
     Raises KernelsUnavailable.
     """
@@ -111,9 +111,7 @@ def compile_to(package: str, path: Path) -> None:
     """Compile the package into an object file, in another process. Raises KernelsUnavailable."""
     made = path.with_suffix(".new")
     done = subprocess.run(
-        [sys.executable, "-m", f"{_BASE}.compile", package, str(made)],
-        # Machine code for any CPU of the kind: kernels move bytes, which no newer instruction makes quicker.
-        env=os.environ | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_DISABLE_JIT": "0"},
+        [sys.executable, "-m", f"{_BASE}.compile", f"{package}={made}"],
         capture_output=True,
         text=True,
         check=False,
