@@ -87,122 +87,146 @@ Reading = tuple[str, "Callable[[RelayParts], float]"]
 GAUGES: Final[dict[str, Reading]] = {
     "calls": ("Calls on this relay", lambda of: len(of.sessions)),
     "calls_held": (
-        "Calls whose bot audio is held, since it may not go to the caller's address yet",
+        "Calls whose bot audio is held back until it may be sent to the caller's address",
         lambda of: of.plane.transmitter.held,
     ),
-    "rows": ("Rows of the call arrays in use", lambda of: of.sessions.handles.used),
+    "rows": (
+        "Rows in use of the arrays that hold calls, one row a call",
+        lambda of: of.sessions.handles.used,
+    ),
     "used_units": ("Cost units in use", lambda of: of.sessions.used_units),
-    "capacity_units": ("Cost units that the relay can take", lambda of: of.capacity_units),
+    "capacity_units": ("Cost units that the relay can carry in all", lambda of: of.capacity_units),
     "ports_free": ("RTP port pairs that are free", lambda of: of.plane.pool.free),
     "ports_resting": (
-        "RTP port pairs that rest until they are silent after their call",
+        "RTP port pairs not used again yet because packets of their last call may still arrive",
         lambda of: of.plane.pool.resting,
     ),
     "draining": (
-        "1 while the relay takes no new calls and gives its own away",
+        "1 while the relay takes no new calls and has its own moved to other relays, else 0",
         lambda of: of.head_room.gives_away,
     ),
     "full": (
-        "1 while the relay takes no new calls because its CPU is spent; it keeps its own",
+        "1 while the relay takes no new calls because its CPU is used up, else 0; it keeps its calls",
         lambda of: bool(of.head_room.full_reason()),
     ),
     "late": (
-        "1 while the relay takes no new calls because its audio is late, whatever the CPU says",
+        "1 while the relay takes no new calls because its ticks run late, else 0; it keeps its calls",
         lambda of: of.head_room.is_late,
     ),
-    "cpu_cores": ("CPU that the process uses, smoothed over seconds", lambda of: of.head_room.cpu),
+    "cpu_cores": ("CPU cores that the process uses, averaged over some seconds", lambda of: of.head_room.cpu),
     "cpu_limit_cores": (
-        "CPU that the relay may use: one core, or less by its container's limit",
+        "CPU cores that the relay may use: one, or less if its container has a lower limit",
         lambda of: of.head_room.limit,
     ),
-    "tick_load": ("CPU that the ticks' work takes, as a share of a core", lambda of: of.clock.load),
-    "tick_longest_seconds": ("Longest tick since the last scrape", lambda of: of.clock.take_longest_s()),
+    "tick_load": ("CPU that ticks use, as a share of one core, 0 to 1", lambda of: of.clock.load),
+    "tick_longest_seconds": (
+        "Longest duration of a tick in seconds since the last scrape, time off the CPU included",
+        lambda of: of.clock.take_longest_s(),
+    ),
     "tick_longest_cpu_seconds": (
-        "Most CPU that one tick took since the last scrape; other processes took the rest of a long one",
+        "Most CPU seconds that one tick used since the last scrape",
         lambda of: of.clock.take_longest_cpu_s(),
     ),
     "loop_longest_cpu_seconds": (
-        "Most CPU that the event loop's other work took between two ticks since the last scrape",
+        "Most CPU seconds that other work took between two ticks since the last scrape",
         lambda of: of.clock.take_longest_between_s(),
     ),
     "tick_latest_seconds": (
-        "How late the latest tick since the last scrape began",
+        "Longest delay in seconds of a tick's beginning since the last scrape",
         lambda of: of.clock.take_latest_s(),
     ),
     "gc_longest_seconds": (
-        "CPU of the longest garbage collection since the last scrape; ticks wait for it",
+        "CPU seconds of the longest garbage collection, which delays ticks, since the last scrape",
         lambda of: of.gc_pauses.take_longest_s(),
     ),
     "recording_pieces_waiting": (
-        "Pieces of a second of audio that wait to be written",
+        "Pieces of recordings (one second of a call each) that wait to be written",
         lambda of: of.writer.waiting,
     ),
-    "tasks": ("Tasks of the event loop", lambda of: of.tasks),
+    "tasks": ("asyncio tasks that exist now", lambda of: of.tasks),
 }
 COUNTERS: Final[dict[str, Reading]] = {
-    "ticks_missed": ("Ticks left out because the process was late (overrun)", lambda of: of.clock.missed),
+    "ticks_missed": (
+        "Ticks that never ran because the process was late (overrun)",
+        lambda of: of.clock.missed,
+    ),
     "ticks_late": (
-        "Ticks, missed ones too, whose work was done more than 20 ms after it was due",
+        "Ticks whose work was done more than 20 ms after it was due, missed ticks included",
         lambda of: of.clock.late,
     ),
     "packets_strange": ("RTP packets from a source other than the caller", lambda of: of.plane.strange),
-    "packets_malformed": ("Datagrams that are not RTP", lambda of: of.plane.receiver.malformed),
+    "packets_malformed": (
+        "Datagrams received on RTP ports that are not RTP",
+        lambda of: of.plane.receiver.malformed,
+    ),
     "packets_unexpected": (
-        "RTP packets of a payload type that was not agreed",
+        "RTP packets received with a payload type that was not negotiated",
         lambda of: of.plane.receiver.unexpected,
     ),
-    "send_errors": ("Packets that the kernel refused to send", lambda of: of.plane.transmitter.send_errors),
-    "packets_skipped": ("Packets not sent after stalls", lambda of: of.plane.transmitter.skipped),
+    "send_errors": (
+        "RTP packets that the operating system's kernel refused to send",
+        lambda of: of.plane.transmitter.send_errors,
+    ),
+    "packets_skipped": (
+        "RTP packets not sent to callers because the relay had stalled and they were too old",
+        lambda of: of.plane.transmitter.skipped,
+    ),
     "frames_concealed": (
-        "Callers' frames that did not come in time and were concealed",
+        "Frames of callers' audio that were concealed because they did not come in time",
         lambda of: of.plane.uplink.concealed,
     ),
-    "frames_left_out": ("Callers' frames left out after stalls", lambda of: of.plane.uplink.left_out),
+    "frames_left_out": (
+        "Frames of callers' audio not passed on because the relay had stalled and they were too old",
+        lambda of: of.plane.uplink.left_out,
+    ),
     "playout_refused_bytes": (
         "Bytes of bot audio refused because the call's queue was full",
         lambda of: of.plane.playout.refused,
     ),
     "recording_pieces_refused": (
-        "Pieces of a second of audio not recorded because the disk is slow",
+        "Pieces of recordings (one second of a call each) not written because the disk was too slow",
         lambda of: of.writer.refused,
     ),
     "recordings_failed": ("Recordings that could not be written", lambda of: of.writer.failed),
     "media_events_dropped": (
-        "Media events dropped because no edge acknowledged them in time",
+        "Media events for edges dropped because no edge acknowledged them in time",
         lambda of: of.events.dropped,
     ),
-    "moves_requested": ("Requests to edges to move a call to another relay", lambda of: of.drain.requested),
+    "moves_requested": (
+        "Requests sent to edges to move a call to another relay",
+        lambda of: of.drain.requested,
+    ),
     "bot_audio_dropped": (
-        "Audio batches and frames dropped because the bot was slow",
+        "Batches and frames of callers' audio dropped because the bot received them too slowly",
         lambda of: of.bridge.counters.audio_dropped_unacked,
     ),
     "bot_audio_malformed": (
-        "Audio batches of bots whose lengths don't add up; they are not played",
+        "Audio batches from bots that were not played because their lengths don't add up",
         lambda of: of.bridge.counters.audio_malformed,
     ),
     "bot_audio_unknown_handle": (
-        "Frames of bots for a call that is not on their stream (any more); they are not played",
+        "Audio frames from bots that were not played because the call is not on the bot's stream",
         lambda of: of.bridge.counters.audio_unknown_handle,
     ),
     "bot_events_dropped": (
-        "Events not sent because the bot does not declare their feature",
+        "Events not sent to bots because the bot does not declare the feature they belong to",
         lambda of: of.bridge.counters.events_dropped_undeclared,
     ),
     "bot_frames_replayed": (
-        "Callers' frames that bots were told after they had been away",
+        "Frames of callers' audio sent to a bot after it had reconnected, since it had missed them",
         lambda of: of.bridge.counters.frames_replayed,
     ),
     "bot_reconnects": (
-        "Bot streams that broke and were opened again",
+        "Bot streams that were opened again after they broke",
         lambda of: of.bridge.counters.reconnects,
     ),
     "bots_silent": (
-        "Calls on which the bot accepted the stream and never answered",
+        "Calls whose bot accepted the stream and then sent nothing",
         lambda of: of.bridge.counters.bots_silent,
     ),
     "trunks_opened": ("Trunk streams opened to bots", lambda of: of.bridge.counters.trunks_opened),
     "trunks_stalled": (
-        "Trunk streams given up because the bot acknowledged nothing",
+        "Trunk streams that were closed because the bot acknowledged nothing",
         lambda of: of.bridge.counters.trunks_stalled,
     ),
     "stream_calls_opened": (
