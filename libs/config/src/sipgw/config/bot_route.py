@@ -20,7 +20,9 @@ class StringMatch(Document):
 
     exact: Text | None = Field(default=None, description="The value is this.")
     prefix: Text | None = Field(default=None, description="The value begins with this.")
-    regex: Regex | None = Field(default=None, description="The whole value matches; see Regular expressions.")
+    regex: Regex | None = Field(
+        default=None, description="The whole value matches this; see Regular expressions."
+    )
 
     @model_validator(mode="after")
     def _check_one(self) -> "StringMatch":
@@ -33,25 +35,31 @@ class StringMatch(Document):
 class HeaderMatch(Document):
     """A header of the INVITE; where it occurs several times, one match is enough."""
 
-    name: HeaderName = Field(description="The header's name, in any case.")
-    value: StringMatch = Field(description="What its value has to be.")
+    name: HeaderName = Field(description="Name of the header; case does not matter.")
+    value: StringMatch = Field(description="Condition that the header's value has to meet.")
 
 
 class RouteMatch(Document):
     """Conditions for the calls of the route: all must hold; without any, the route takes every call."""
 
     trunks: list[Name] = Field(
-        default_factory=list, max_length=64, description="Trunks by name; none is any."
+        default_factory=list,
+        max_length=64,
+        description="Names of the trunks whose calls the route takes; empty means any trunk.",
     )
     to: StringMatch | None = Field(
         default=None,
-        description="The called number: that of the Request-URI, without separators and parameters.",
+        description="Condition on the called number (Request-URI), without separators and parameters.",
     )
     from_: StringMatch | None = Field(
-        default=None, alias="from", description="The calling number: that of the From header."
+        default=None,
+        alias="from",
+        description="Condition on the calling number (From header), without separators and parameters.",
     )
     headers: list[HeaderMatch] = Field(
-        default_factory=list, max_length=16, description="Headers of the INVITE."
+        default_factory=list,
+        max_length=16,
+        description="Conditions on headers of the INVITE; all have to hold.",
     )
 
 
@@ -60,9 +68,12 @@ class BotTarget(Document):
 
     endpoint: Endpoint = Field(description="Where the bot listens, or the echo bot built into the relay.")
     weight: int = Field(
-        default=1, ge=0, le=1000, description="Share of the calls among the route's bots; 0 is none."
+        default=1,
+        ge=0,
+        le=1000,
+        description="Share of the calls that this bot gets, relative to the other weights; 0 means none.",
     )
-    tls: bool = Field(default=False, description="Connect with TLS.")
+    tls: bool = Field(default=False, description="Connect to the bot with TLS.")
 
 
 class BotAudio(Document):
@@ -73,12 +84,14 @@ class BotAudio(Document):
     )
 
     codec: Literal["PCMU", "PCMA", "PCM16"] = Field(
-        default="PCMU", description="PCM16 is linear, little-endian."
+        default="PCMU", description="Codec of the audio from and to the bot; PCM16 is linear, little-endian."
     )
     rate_hz: Literal[8000, 16000, 24000, 48000] = Field(
-        default=8000, description="Samples a second; PCMU and PCMA: 8000."
+        default=8000, description="Samples a second; PCMU and PCMA need 8000."
     )
-    frame_ms: Literal[10, 20, 30, 40, 60] = Field(default=20, description="Length of a chunk.")
+    frame_ms: Literal[10, 20, 30, 40, 60] = Field(
+        default=20, description="Length of an audio frame from and to the bot, in milliseconds."
+    )
 
     @model_validator(mode="after")
     def _check_rate(self) -> "BotAudio":
@@ -98,11 +111,13 @@ class Fallback(Document):
     )
 
     bots: list[BotTarget] = Field(
-        default_factory=list, max_length=16, description="Bots that take it then, by weight."
+        default_factory=list,
+        max_length=16,
+        description="Bots that take the call in this case, chosen by weight.",
     )
     status: Literal[480, 503] = Field(
         default=480,
-        description="Answer when these are not ready either: carriers try the next gateway on both.",
+        description="SIP status if none of these is ready either; carriers try the next gateway on both.",
     )
 
     @model_validator(mode="after")
@@ -119,25 +134,25 @@ class RouteLimits(Document):
         default=0,
         ge=0,
         le=1_000_000,
-        description="Calls at once; 0 is no limit. Above it: fallback.bots, else 503.",
+        description="Most calls at once; 0 means no limit. Further calls go to fallback.bots, or get 503.",
     )
     bot_ready_timeout_ms: int = Field(
         default=5000,
         ge=100,
         le=60_000,
-        description="From the INVITE to the bot being ready; then fallback.",
+        description="Longest time from the INVITE until the bot is ready; after it the fallback is used.",
     )
     bot_silent_after_ms: int = Field(
         default=0,
         ge=0,
         le=600_000,
-        description="Hang up when the bot has said nothing for so long after the answer; 0 is off.",
+        description="Hang up when the bot has said nothing for this long after the answer; 0 means never.",
     )
     bot_reconnect_limit_ms: int = Field(
         default=10_000,
         ge=0,
         le=600_000,
-        description="How long a lost bot is called again while the caller hears silence.",
+        description="How long the relay tries to reach a lost bot again, while the caller hears silence.",
     )
 
 
@@ -152,37 +167,43 @@ class BotRouteSpec(Document):
         default=0,
         ge=-1_000_000,
         le=1_000_000,
-        description="The highest is tried first; of equal ones the first by name.",
+        description="Routes are tried from the highest priority down; routes of equal priority by name.",
     )
     match: RouteMatch = RouteMatch()
-    bots: list[BotTarget] = Field(min_length=1, max_length=64, description="Calls are spread by weight.")
+    bots: list[BotTarget] = Field(
+        min_length=1, max_length=64, description="Bots that the route's calls go to, spread by weight."
+    )
     protocol: Literal["auto", "trunk", "stream-call"] = Field(
         default="auto",
-        description="auto: many calls on one Trunk stream; StreamCall where the bot does not have it.",
+        description="auto: Trunk (many calls on one stream), or StreamCall if the bot has no Trunk.",
     )
     answer: Literal["bot-ready", "immediate"] = Field(
-        default="bot-ready", description="When the call is answered."
+        default="bot-ready", description="When the call is answered: once the bot is ready, or immediately."
     )
     early_media: bool = Field(
-        default=False, description="183 with SDP instead of 180: heard before the answer."
+        default=False,
+        description="Send 183 with SDP instead of 180, so that the bot is heard before the answer.",
     )
     playout: Literal["queued", "live"] = Field(
         default="queued",
-        description="How a standing backlog is worked off: queued waits for pauses, live does not.",
+        description="How a backlog of bot audio is reduced: queued waits for pauses, live hardly waits.",
     )
     on_bot_finished: Literal["hangup", "keep"] = Field(
-        default="hangup", description="When the bot ends its stream with OK, after its audio has been played."
+        default="hangup",
+        description="What to do when the bot has ended its stream with OK and its audio has been played.",
     )
     on_bot_lost: Literal["reopen", "end"] = Field(
         default="reopen",
-        description="When the call's relay dies and the bot can't resume: a new stream, or hang up.",
+        description="What to do when the relay dies and the bot can't resume: a new stream, or hang up.",
     )
     audio: BotAudio = BotAudio()
     headers_to_bot: list[HeaderName] = Field(
-        default_factory=list, max_length=32, description="Headers of the INVITE that the bot is told."
+        default_factory=list,
+        max_length=32,
+        description="Headers of the INVITE that are passed on to the bot.",
     )
     record: bool = Field(
-        default=False, description="Record the calls, where the gateway has a recording directory."
+        default=False, description="Record the calls, if the gateway has a recording directory."
     )
     fallback: Fallback = Fallback()
     limits: RouteLimits = RouteLimits()

@@ -23,9 +23,9 @@ class RtpPorts(Document):
     model_config = rules(Rule("self.lastPort > self.firstPort", "a lastPort above firstPort"))
 
     first_port: Port = Field(
-        default=20000, description="First port for media; RTP takes even ports, RTCP odd ones."
+        default=20000, description="First UDP port for media; RTP uses even ports, RTCP odd ones."
     )
-    last_port: Port = Field(default=22399, description="Last port for media; a call takes two.")
+    last_port: Port = Field(default=22399, description="Last UDP port for media; a call uses two.")
 
     @model_validator(mode="after")
     def _check_range(self) -> "RtpPorts":
@@ -39,10 +39,10 @@ class Advertise(Document):
 
     address: Address | None = Field(
         default=None,
-        description="Told to every peer by `sipgw up`; without it the address of the way to the peer.",
+        description="Address that `sipgw up` tells every peer; default: the local address towards the peer.",
     )
     policy: Literal["HostIP", "ExternalIP"] = Field(
-        default="HostIP", description="In a cluster: which of a node's addresses peers are told."
+        default="HostIP", description="In a cluster: which address of the node is told to peers."
     )
     nodes: Annotated[
         dict[NodeName, Address],
@@ -50,7 +50,7 @@ class Advertise(Document):
     ] = Field(
         default_factory=dict,
         max_length=MAX_NODES,
-        description="In a cluster: node name to the address told to peers, before policy.",
+        description="In a cluster: addresses to tell peers, by node name; they take precedence over policy.",
     )
 
 
@@ -61,10 +61,10 @@ class GatewayAudio(Document):
         default=["PCMU", "PCMA"],
         min_length=1,
         max_length=2,
-        description="Codecs carried, in the order of our offers; in answers the caller's order holds.",
+        description="Codecs accepted, in the order of our offers; answers keep the caller's order.",
     )
     ptime_ms: Literal[10, 20, 30, 40, 60] = Field(
-        default=20, description="Packet length where the peer asks for none."
+        default=20, description="Packet length in milliseconds if the peer asks for none."
     )
 
     @model_validator(mode="after")
@@ -78,9 +78,14 @@ class GatewayLimits(Document):
     """Limits on the calls of the gateway."""
 
     max_calls: int = Field(
-        default=0, ge=0, le=1_000_000, description="Calls at once; 0 is no limit. Above it: 503."
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="Most calls at once; 0 means no limit. Further calls get 503.",
     )
-    max_call_seconds: int = Field(default=0, ge=0, le=604_800, description="Length of a call; 0 is no limit.")
+    max_call_seconds: int = Field(
+        default=0, ge=0, le=604_800, description="Longest duration of a call; 0 means no limit."
+    )
 
 
 class Recording(Document):
@@ -101,19 +106,26 @@ class Autoscaling(Document):
 
     model_config = rules(Rule("self.maxRelays >= self.minRelays", "a maxRelays of at least minRelays"))
 
-    min_relays: int = Field(default=2, ge=1, le=1000, description="Relays at least, whatever the load.")
-    max_relays: int = Field(default=64, ge=1, le=1000, description="Relays at most; then calls get 503.")
+    min_relays: int = Field(
+        default=2, ge=1, le=1000, description="Smallest number of relays, whatever the load."
+    )
+    max_relays: int = Field(
+        default=64, ge=1, le=1000, description="Largest number of relays; when they are full, calls get 503."
+    )
     target_utilization_percent: int = Field(
-        default=70, ge=10, le=95, description="Share of the relays' room that calls should take."
+        default=70, ge=10, le=95, description="Share of the relays' capacity that calls should use."
     )
     warm_relays: int = Field(
-        default=1, ge=0, le=100, description="Relays kept beyond that, for calls that come at once."
+        default=1, ge=0, le=100, description="Relays kept in addition, for bursts of calls."
     )
     lookahead_seconds: int = Field(
-        default=60, ge=0, le=3600, description="How far ahead the growth of the calls is reckoned with."
+        default=60, ge=0, le=3600, description="How far ahead the operator plans for the growth in calls."
     )
     scale_in_after_seconds: int = Field(
-        default=300, ge=0, le=86_400, description="How long fewer relays must suffice before one goes."
+        default=300,
+        ge=0,
+        le=86_400,
+        description="How long fewer relays must have been enough before one is removed.",
     )
 
     @model_validator(mode="after")
@@ -132,10 +144,13 @@ class Drain(Document):
     )
 
     deadline_seconds: int = Field(
-        default=60, ge=0, le=3600, description="A call moves at a pause in speech, after this in any case."
+        default=60,
+        ge=0,
+        le=3600,
+        description="A call moves at the next pause in speech, or after this time at the latest.",
     )
     grace_seconds: int = Field(
-        default=600, ge=0, le=86_400, description="Calls that can't be moved may go on for so long."
+        default=600, ge=0, le=86_400, description="How long calls that can't be moved may go on."
     )
 
     @model_validator(mode="after")

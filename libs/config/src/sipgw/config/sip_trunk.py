@@ -11,20 +11,20 @@ from sipgw.config.scalars import Cidr, CountryCode, DialPrefix, SecretKey, Secre
 class SecretReference(Document):
     """A key of a Secret of the same namespace, or of the same files."""
 
-    name: SecretName = Field(description="The Secret.")
-    key: SecretKey = Field(default="password", description="Its key.")
+    name: SecretName = Field(description="Name of the Secret.")
+    key: SecretKey = Field(default="password", description="Key in the Secret whose value is the password.")
 
 
 class DigestAuth(Document):
     """User name and password (RFC 3261 §22, RFC 8760); the realm is the SipGateway's name."""
 
-    username: UserName = Field(description="The user name; no two trunks have the same.")
-    secret_ref: SecretReference = Field(description="Where the password is.")
+    username: UserName = Field(description="User name of the trunk; no two trunks may have the same.")
+    secret_ref: SecretReference = Field(description="The Secret that holds the password.")
     algorithms: Annotated[list[Literal["SHA-256", "MD5"]], KubernetesProperty("list-type", "set")] = Field(
         default=["SHA-256", "MD5"],
         min_length=1,
         max_length=2,
-        description="What the trunk may answer with. [MD5] for a client that reads the first challenge only.",
+        description="Algorithms allowed. Give [MD5] for a client that reads only the first challenge.",
     )
 
     @model_validator(mode="after")
@@ -37,7 +37,9 @@ class DigestAuth(Document):
 class TrunkAuth(Document):
     """How the trunk proves its identity where its addresses don't."""
 
-    digest: DigestAuth = Field(description="Its INVITEs are challenged.")
+    digest: DigestAuth = Field(
+        description="The gateway challenges the trunk's INVITEs for this user name and password."
+    )
 
 
 def _read_off(value: object) -> object:
@@ -51,15 +53,15 @@ class TrunkMedia(Document):
     symmetric: Annotated[Literal["auto", "always", "off"], BeforeValidator(_read_off)] = Field(
         default="auto",
         description=(
-            "Whether the bot's voice follows packets that come from elsewhere than the SDP says. auto: "
-            "from the caller's own hosts, when it is behind NAT or its SDP's address is silent; always: "
-            "from any host; off: never."
+            "Whether bot audio goes to where RTP comes from, if that is not the address in the SDP. auto: "
+            "if it comes from the caller's own hosts, and the caller is behind NAT or its SDP's address is "
+            "silent; always: from any host; off: never."
         ),
     )
     networks: list[Cidr] = Field(
         default_factory=list,
         max_length=64,
-        description="The only networks that media is sent to and followed in. None: by the rules of auto.",
+        description="The only networks that media is sent to and followed in. Empty: the rules of auto hold.",
     )
 
 
@@ -73,12 +75,12 @@ class TrunkNumbers(Document):
         ),
     )
 
-    country_code: CountryCode = Field(description="The country of its national numbers, in quotes.")
+    country_code: CountryCode = Field(description="Country code of the trunk's national numbers, in quotes.")
     national_prefix: DialPrefix = Field(
-        default="0", description='What national numbers begin with; "": nothing. North America: "1".'
+        default="0", description='Prefix of national numbers; "" if they have none. North America: "1".'
     )
     international_prefix: DialPrefix = Field(
-        default="00", description='What foreign numbers begin with; "": nothing. North America: "011".'
+        default="00", description='Prefix of foreign numbers; "" if they have none. North America: "011".'
     )
 
     @model_validator(mode="after")
@@ -97,7 +99,7 @@ class TrunkLimits(Document):
         default=0,
         ge=0,
         le=1000,
-        description="New calls a second, as each edge counts; above it 503 with Retry-After. 0: no limit.",
+        description="Most new calls a second at each edge; others get 503 with Retry-After. 0: no limit.",
     )
 
 
@@ -119,14 +121,15 @@ class SipTrunkSpec(Document):
     source_cidrs: list[Cidr] = Field(
         default_factory=list,
         max_length=256,
-        description="Where its requests come from; the longest match wins. Neither it nor auth: any other.",
+        description="Sources of its requests; the longest match wins. Without this and auth: any other.",
     )
     auth: TrunkAuth | None = Field(
-        default=None, description="For a trunk with changing addresses. Not beside sourceCidrs."
+        default=None,
+        description="Authentication of a trunk whose addresses change. Not allowed beside sourceCidrs.",
     )
     media: TrunkMedia = TrunkMedia()
     numbers: TrunkNumbers | None = Field(
-        default=None, description="Make E.164 of its numbers. Without it they stay as they come."
+        default=None, description="How to make the trunk's numbers E.164. Without it they stay as they come."
     )
     limits: TrunkLimits = TrunkLimits()
 

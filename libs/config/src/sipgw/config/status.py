@@ -26,11 +26,11 @@ class Condition(Status):
         min_length=1,
         max_length=64,
         pattern=r"^[A-Z][A-Za-z]*$",
-        description="Accepted: it is right. Programmed: the registry serves it. Ready: calls can come.",
+        description="Accepted: it is valid. Programmed: the registry serves it. Ready: calls can come.",
     )
-    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether the condition holds.")
     observed_generation: int = Field(
-        default=0, ge=0, le=2**53, description="The generation of the document that this is about."
+        default=0, ge=0, le=2**53, description="Generation of the document that the condition describes."
     )
     last_transition_time: str = Field(
         max_length=32,
@@ -38,39 +38,50 @@ class Condition(Status):
         description="When status last changed.",
     )
     reason: str = Field(
-        min_length=1, max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$", description="Why, for programs."
+        min_length=1,
+        max_length=64,
+        pattern=r"^[A-Z][A-Za-z0-9]*$",
+        description="Reason of the status in one word, for programs.",
     )
-    message: str = Field(default="", max_length=MAX_MESSAGE, description="Why and what to do, for people.")
+    message: str = Field(
+        default="", max_length=MAX_MESSAGE, description="Reason of the status and what to do, for people."
+    )
 
 
 class DocumentStatus(Status):
     """The status fields of all kinds."""
 
     observed_generation: int | None = Field(
-        default=None, ge=0, le=2**53, description="The generation that the operator has seen."
+        default=None, ge=0, le=2**53, description="Generation of the document that the operator has seen."
     )
     conditions: Annotated[
         list[Condition],
         KubernetesProperty("list-type", "map"),
         KubernetesProperty("list-map-keys", ("type",)),
-    ] = Field(default_factory=list, max_length=8, description="Accepted, Programmed, Ready.")
+    ] = Field(
+        default_factory=list,
+        max_length=8,
+        description="Conditions of the document, such as Accepted, Programmed and Ready.",
+    )
 
 
 class RelayCounts(Status):
     """The relays of the gateway."""
 
-    wanted: Count = Field(default=0, description="As the operator reckons.")
-    ready: Count = Field(default=0, description="Taking calls.")
-    full: Count = Field(default=0, description="Taking no new calls since their CPU is spent.")
-    late: Count = Field(default=0, description="Taking no new calls since their audio is late.")
-    draining: Count = Field(default=0, description="Giving their calls to others.")
+    wanted: Count = Field(default=0, description="Relays that the operator aims at.")
+    ready: Count = Field(default=0, description="Relays that take new calls.")
+    full: Count = Field(default=0, description="Relays that take no new calls because their CPU is used up.")
+    late: Count = Field(default=0, description="Relays that take no new calls because their audio is late.")
+    draining: Count = Field(
+        default=0, description="Relays that are draining: their calls move to other relays."
+    )
 
 
 class SipGatewayStatus(DocumentStatus):
     """The status of the gateway."""
 
     relays: RelayCounts | None = None
-    calls: Count | None = Field(default=None, description="Calls now.")
+    calls: Count | None = Field(default=None, description="Calls in progress.")
     edges: Count | None = Field(default=None, description="SIP edges that are ready.")
 
 
@@ -80,15 +91,19 @@ class SipTrunkStatus(DocumentStatus):
     auth: str | None = Field(
         default=None, max_length=MAX_SUMMARY, description="How the gateway recognises calls of the trunk."
     )
-    calls_now: Count | None = Field(default=None, description="Calls now.")
+    calls_now: Count | None = Field(default=None, description="Calls in progress.")
 
 
 class BotRouteStatus(DocumentStatus):
     """The status of the route."""
 
-    match: str | None = Field(default=None, max_length=MAX_SUMMARY, description="Its calls, in short.")
-    bot: str | None = Field(default=None, max_length=MAX_SUMMARY, description="The bots of its calls.")
-    calls_now: Count | None = Field(default=None, description="Calls now.")
+    match: str | None = Field(
+        default=None, max_length=MAX_SUMMARY, description="Summary of the calls that the route takes."
+    )
+    bot: str | None = Field(
+        default=None, max_length=MAX_SUMMARY, description="Summary of the bots that serve them."
+    )
+    calls_now: Count | None = Field(default=None, description="Calls in progress.")
 
 
 STATUSES: dict[str, type[DocumentStatus]] = {
