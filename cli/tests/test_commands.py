@@ -26,7 +26,7 @@ def nothing_runs_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["bans"], "no gateway runs here"),
         (["up", "--trust", "10.0.0.1/8"], "--trust 10.0.0.1/8: 10.0.0.1/8 has host bits set"),
         (["call", "tel:+491234"], "tel:+491234 is not a sip: URI"),
-        (["call", "sip:x@127.0.0.1;transport=tcp"], "only UDP is spoken here"),
+        (["call", "sip:x@127.0.0.1;transport=tcp"], "only UDP is supported"),
         (["call", "sip:x@127.0.0.1", "--wav", "/no/such.wav"], "/no/such.wav"),
         (["up", "--rtp-ports", "1-2"], "need 1024 <= LOW < HIGH <= 65535"),
         (["up", "--relays", "9"], "--relays 9: from 1 to 8"),

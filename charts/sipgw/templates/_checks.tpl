@@ -8,7 +8,7 @@
 {{- fail "redis.url or redis.urlSecret is given: set redis.enabled to false to use it" -}}
 {{- end -}}
 {{- if and $redis.password $redis.passwordSecret.name -}}
-{{- fail "redis.password and redis.passwordSecret are given: one of them" -}}
+{{- fail "redis.password and redis.passwordSecret are given: give only one of them" -}}
 {{- end -}}
 {{- if and $redis.urlSecret.name $redis.passwordSecret.name -}}
 {{- fail "redis.urlSecret and redis.passwordSecret are given: a URL in urlSecret has its password in it; else give redis.url" -}}

@@ -26,5 +26,5 @@ def test_what_a_page_shows_is_understood(page: Path, block: str) -> None:
     try:
         load_documents(block)
     except ConfigError as error:
-        if "no Secret that there is" not in str(error):  # a command of the page makes it
+        if "no such Secret exists" not in str(error):  # a command of the page makes it
             raise

@@ -54,8 +54,8 @@ def test_an_open_trunk_would_take_the_calls_of_one_with_auth():
 @pytest.mark.parametrize(
     ("secret", "found"),
     [
-        ("", "'pbx', no Secret that there is"),
-        (SECRET.replace("pbx", "other"), "'pbx', no Secret that there is"),
+        ("", "'pbx', but no such Secret exists"),
+        (SECRET.replace("pbx", "other"), "'pbx', but no such Secret exists"),
         (SECRET.replace("password", "pass"), "key 'password', which Secret 'pbx' does not have"),
         (SECRET.replace("hunter2", "''"), "a value of 0 bytes that is no password"),
         (SECRET.replace("hunter2", "x" * 257), "a value of 257 bytes that is no password"),

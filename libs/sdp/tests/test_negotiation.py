@@ -121,8 +121,8 @@ def test_one_malformed_line_costs_no_call(offer, answer_to, line: str):
         ("m=audio 4000 RTP/AVP 0\na=rtpmap:0 G729/8000\n", "it offers G729, and PCMU PCMA are carried"),
         ("m=audio 4000 RTP/AVP\n", "it offers no codec, and PCMU PCMA are carried"),
         ("m=audio 0 RTP/AVP 0\n", "port 0"),
-        ("m=audio 4000 RTP/SAVP 0\n", "'RTP/SAVP' is not carried"),
-        ("m=video 4000 RTP/AVP 0\n", "'video' is not carried"),
+        ("m=audio 4000 RTP/SAVP 0\n", "'RTP/SAVP' is not supported"),
+        ("m=video 4000 RTP/AVP 0\n", "'video' is not supported"),
     ],
 )
 def test_nothing_in_common_is_488_and_says_why(offer, answer_to, media: str, why: str):

@@ -155,7 +155,7 @@ def test_an_unencoded_password_is_refused_with_the_cure_and_never_shown(url: str
     ("url", "reason"),
     [
         ("redis://h:6379/0?password_file=/nowhere", "password_file of 'redis://h.*No such file"),
-        ("redis://:hush@h/0?password_file=/nowhere", "a password and a password_file: one of them"),
+        ("redis://:hush@h/0?password_file=/nowhere", "a password and a password_file: give only one of them"),
         ("file:///nowhere", "file:///nowhere: .*No such file"),
     ],
 )

@@ -116,7 +116,7 @@ def test_without_redis_it_starts_says_that_it_is_not_ready_and_waits(tmp_path: P
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--listen", "nowhere", "--redis", "unix:///nowhere"), "host:port is wanted"),
+        (("--listen", "nowhere", "--redis", "unix:///nowhere"), "write host:port"),
         (("--listen", "127.0.0.1:0", "--redis", "http://x"), "not a Redis URL"),
     ],
 )

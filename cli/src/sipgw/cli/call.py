@@ -21,7 +21,7 @@ _MADE_S = 30.0
 
 def call(
     uri: Annotated[str, typer.Argument(help="sip:user@host[:port]")],
-    wav: Annotated[Path | None, typer.Option(help="What to say (default: speech-like audio).")] = None,
+    wav: Annotated[Path | None, typer.Option(help="WAV file to play (default: speech-like audio).")] = None,
     dtmf: Annotated[str, typer.Option(help="Keys to press: 0-9 * # A-D.")] = "",
     calls: Annotated[int, typer.Option(min=1, help="How many calls.")] = 1,
     rate: Annotated[float, typer.Option(min=0.01, help="Calls begun per second.")] = 10.0,

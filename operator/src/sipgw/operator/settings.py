@@ -47,7 +47,7 @@ def parse_owner(text: str, release: str) -> tuple[str, str] | None:
         return None
     kind, slash, name = text.partition("/")
     if not slash or kind not in {"ServiceAccount", "Deployment"} or not name:
-        raise StartupError(f"--owner {text}: ServiceAccount/NAME or Deployment/NAME is wanted")
+        raise StartupError(f"--owner {text}: write ServiceAccount/NAME or Deployment/NAME")
     return kind, name
 
 
@@ -55,5 +55,5 @@ def parse_ports(text: str) -> tuple[int, int]:
     """Read "LOW-HIGH". Raises StartupError."""
     low, dash, high = text.partition("-")
     if not dash or not low.isdigit() or not high.isdigit() or not 0 < int(low) < int(high) < 65536:
-        raise StartupError(f"--rtp-ports {text}: LOW-HIGH is wanted, from 1 to 65535")
+        raise StartupError(f"--rtp-ports {text}: write LOW-HIGH, with ports from 1 to 65535")
     return int(low), int(high)

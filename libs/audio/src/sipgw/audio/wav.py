@@ -101,7 +101,7 @@ def read_wav(file: BinaryIO) -> WavClip:
     """
     riff = file.read(12)
     if len(riff) < 12 or riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
-        raise WavError("no WAV file: it does not begin with RIFF....WAVE")
+        raise WavError("not a WAV file: it does not begin with RIFF....WAVE")
     audio: _Coding | None = None
     while len(head := file.read(8)) == 8:
         name, size = struct.unpack("<4sI", head)
@@ -133,7 +133,7 @@ class _Coding(NamedTuple):
         if not 1 <= channels <= _MOST_CHANNELS or not rate_hz:
             raise WavError(f"{channels} channels at {rate_hz} Hz")
         if (tag, bits) not in _READ:
-            raise WavError(f"coding {tag} of {bits} bits is not read; read are PCM, float, µ-law and A-law")
+            raise WavError(f"coding {tag} of {bits} bits is not supported; use PCM, float, µ-law or A-law")
         return coding
 
     def decode(self, data: bytes) -> SamplesI16:

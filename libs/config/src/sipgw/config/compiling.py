@@ -76,7 +76,7 @@ def _trunk(trunk: SipTrunk, secrets: Secrets, seal_key: SealKey | None) -> pb.Tr
         compiled.numbers.international_prefix = spec.numbers.international_prefix
     if spec.auth is not None:
         if seal_key is None:
-            raise ValueError(f"SipTrunk {name!r} has a password, and there is no key to seal it with")
+            raise ValueError(f"SipTrunk {name!r} has a password, and there is no seal key to encrypt it with")
         digest = spec.auth.digest
         sealed = seal_password(secrets.password(digest.secret_ref), name, seal_key)
         compiled.digest.CopyFrom(

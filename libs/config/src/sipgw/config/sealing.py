@@ -27,7 +27,9 @@ class SealKey:
 
     def __init__(self, material: bytes) -> None:
         if len(material) < MIN_KEY_BYTES:
-            raise ValueError(f"a seal key of {len(material)} bytes; at least {MIN_KEY_BYTES} random ones")
+            raise ValueError(
+                f"the seal key has {len(material)} bytes; it needs at least {MIN_KEY_BYTES} random ones"
+            )
         self._cipher = AESGCM(_derived(b"cipher", material))
         self._nonce_key = _derived(b"nonce", material)
         self._id = _derived(b"id", material)[:_ID_BYTES]
@@ -55,7 +57,7 @@ class SealKey:
         try:
             return self._cipher.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], purpose.encode())
         except (InvalidTag, ValueError) as error:
-            raise SealBroken("sealed for another purpose, or changed") from error
+            raise SealBroken("encrypted for another purpose, or altered") from error
 
 
 def seal_password(password: bytes, trunk_name: str, seal_key: SealKey) -> bytes:

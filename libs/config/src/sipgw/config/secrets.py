@@ -38,7 +38,7 @@ class Secrets:
         """Return the password. Raises KeyError, whose text names the missing Secret or key."""
         secret = self.by_name.get(reference.name)
         if secret is None:
-            raise KeyError(f"{reference.name!r}, no Secret that there is")
+            raise KeyError(f"{reference.name!r}, but no such Secret exists")
         if reference.key not in secret.values:
             raise KeyError(f"key {reference.key!r}, which Secret {reference.name!r} does not have")
         password = secret.values[reference.key]

@@ -119,7 +119,7 @@ class RelayHeartbeat:
                 await call.write(request)
                 response = await call.read()
         except TimeoutError:
-            raise StreamStalled("a beat was not answered") from None
+            raise StreamStalled("the registry did not answer a heartbeat") from None
         if not isinstance(response, pb.HeartbeatResponse):
             raise StreamStalled("ended by the registry")
         return response

@@ -37,7 +37,7 @@ class RtpPacket:
     def parse(cls, data: bytes) -> "RtpPacket":
         """Read a packet. Raises RtpParseError when the lengths inside do not fit, or the version is not 2."""
         if len(data) < HEADER_BYTES:
-            raise RtpParseError(f"{len(data)} bytes, a header has {HEADER_BYTES}")
+            raise RtpParseError(f"{len(data)} bytes, but an RTP header has {HEADER_BYTES}")
         first, second, sequence, timestamp, ssrc = _FIXED.unpack_from(data)
         if first & 0xC0 != _VERSION_2:
             raise RtpParseError(f"version {first >> 6}, expected 2")

@@ -33,7 +33,7 @@ class TelephoneEvent:
     def parse(cls, payload: bytes) -> "TelephoneEvent":
         """Read a payload; bytes after the first four are ignored. Raises RtpParseError."""
         if len(payload) < _BLOCK:
-            raise RtpParseError(f"a telephone event of {len(payload)} bytes")
+            raise RtpParseError(f"a telephone-event payload of {len(payload)} bytes")
         event, flags, duration = struct.unpack_from("!BBH", payload)
         return cls(event, bool(flags & 0x80), flags & 0x3F, duration)
 
@@ -193,7 +193,7 @@ class DtmfSender:
         Raises ValueError for text that is no key and a tone longer than 16 bits can count.
         """
         if wrong := [digit for digit in digits.upper() if digit not in DIGITS]:
-            raise ValueError(f"no key: {wrong[0]!r}; keys are {DIGITS}")
+            raise ValueError(f"not a key: {wrong[0]!r}; keys are {DIGITS}")
         self._step = clock_rate_hz * packet_ms // 1000
         self._updates = max(1, -(-tone_ms // packet_ms))
         if self._updates * self._step > _LONGEST:

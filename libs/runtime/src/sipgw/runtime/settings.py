@@ -35,7 +35,7 @@ class HostPort:
         """Read "host:port". Raises StartupError, which quotes the text."""
         host, colon, port = text.rpartition(":")
         if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-            raise StartupError(f"{text!r} is not an address: host:port is wanted, the port 0 to 65535")
+            raise StartupError(f"{text!r} is not an address: write host:port, with a port from 0 to 65535")
         return cls(host.removeprefix("[").removesuffix("]"), int(port))
 
     def __str__(self) -> str:

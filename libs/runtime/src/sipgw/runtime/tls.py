@@ -151,4 +151,4 @@ def _cure(path: Path, error: Exception) -> str:
         why = "tls.key is not the key of tls.crt"
     else:
         why = f"not certificates and key in PEM: {error}"
-    return f"--tls-dir {path}: {why}; ca.crt, tls.crt and tls.key are wanted there"
+    return f"--tls-dir {path}: {why}; the directory needs ca.crt, tls.crt and tls.key"

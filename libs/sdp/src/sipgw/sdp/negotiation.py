@@ -166,11 +166,11 @@ def _names_carried(capabilities: MediaCapabilities) -> str:
 
 def _why_unusable(offer: SessionDescription, stream: MediaDescription) -> str | None:
     if stream.kind != "audio":
-        return f"{stream.kind[:20]!r} is not carried"
+        return f"{stream.kind[:20]!r} is not supported"
     if stream.port == 0:
         return "audio is switched off (port 0)"
     if stream.protocol.upper() not in _PROTOCOLS:
-        return f"{stream.protocol[:20]!r} is not carried"
+        return f"{stream.protocol[:20]!r} is not supported"
     if offer.connection_of(stream) is None:
         return "audio has no c= line"
     return None

@@ -15,7 +15,7 @@ def destination_of(uri: SipUri | OtherUri) -> Address:
     if not isinstance(uri, SipUri):
         raise NoRoute(f"{uri} is not a sip: URI")
     if uri.transport not in {None, "UDP"}:
-        raise NoRoute(f"{uri}: only UDP is spoken here")
+        raise NoRoute(f"{uri}: only UDP is supported")
     port = uri.port or _DEFAULT_PORT
     with suppress(ValueError):
         return Address("UDP", str(ip_address(uri.host)), port)

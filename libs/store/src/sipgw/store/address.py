@@ -116,7 +116,7 @@ def _with_password_file(address: RedisAddress, shown: str) -> RedisAddress:
     if not paths:
         return address
     if address.password:
-        raise StoreUrlError(f"{shown!r} has a password and a {_PASSWORD_FILE}: one of them")
+        raise StoreUrlError(f"{shown!r} has a password and a {_PASSWORD_FILE}: give only one of them")
     path = Path(paths[-1])
     try:
         path.read_bytes().decode()

@@ -182,7 +182,7 @@ class _Line:
 
     def _answer(self, reply: Any) -> None:
         if not self._waiting:
-            raise RedisError("a reply that nothing asked for")
+            raise RedisError("a reply without a command")
         answer = self._waiting.popleft()
         if answer.done():
             return

@@ -131,7 +131,7 @@ class TransactionLayer:
         A top Via without branch gets one. An ACK for a 2xx goes by `send_raw`.
         """
         if request.method == "ACK":
-            raise SipUsageError("an ACK is no transaction: send_raw")
+            raise SipUsageError("an ACK begins no transaction: send it with send_raw")
         via = request.via
         if not via.branch:
             request.headers.replace_first("Via", str(via.with_params(branch=self.new_branch())))

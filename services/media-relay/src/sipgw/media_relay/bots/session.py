@@ -298,7 +298,7 @@ class BotSession:
                 return trunk.attach(self, self.call, config, self._attaches)
             except TrunkUnimplemented as error:
                 if self.call.protocol is BotProtocol.TRUNK:
-                    raise BotUnimplemented(f"{error}, and the route allows nothing else") from error
+                    raise BotUnimplemented(f"{error}, and the route allows no other protocol") from error
                 self._endpoint.note_no_trunk(now)
                 self._log.info("bot_has_no_trunk", bot=pod.address)
         return await self._attach_stream_call(pod, config)

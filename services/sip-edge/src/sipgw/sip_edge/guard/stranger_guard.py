@@ -100,8 +100,8 @@ class StrangerGuard:
 
     def _hint(self, source: str) -> str:
         if self._trusted:
-            return f"if you know it: `sipgw up --trust {source}`, or a SipTrunk with it in sourceCidrs"
-        return "if you know it: a SipTrunk with it in sourceCidrs"
+            return f"if you know it: `sipgw up --trust {source}`, or put it into sourceCidrs of a SipTrunk"
+        return "if you know it: put it into sourceCidrs of a SipTrunk"
 
     def _wall_ms(self, at: float) -> int:
         return self._now_ms() + round((at - self._loop.time()) * 1000)
