@@ -206,7 +206,7 @@ def test_a_problem_reads_as_one_line_with_place_cause_and_cure(tmp_path: Path):
             "(first in line 6)",
             "",
         ),
-        ("  ? [a]\n  : b", 6, "spec", "a key that is no text", "text", ""),
+        ("  ? [a]\n  : b", 6, "spec", "a key that is not text", "text", ""),
         ("  playout: !!python/name:os.system x", 6, "spec.playout", "tagged", "plain values", ""),
     ],
 )
@@ -257,10 +257,10 @@ def test_what_is_no_network_is_refused(cidr: str):
         ("\nkind: BotRoot", 2, "kind", "'BotRoot'"),
         ("\napiVersion: sipgw.io/v1alpha1", 2, "kind", "nothing"),
         ("kind: [BotRoute]", 1, "kind", "['BotRoute']"),
-        ("a: [", 1, "", "no YAML"),
-        ("a: b: c", 1, "", "no YAML"),
-        ("a: \x00", 0, "", "no YAML"),
-        ("a: *b", 1, "", "no YAML"),
+        ("a: [", 1, "", "not YAML"),
+        ("a: b: c", 1, "", "not YAML"),
+        ("a: \x00", 0, "", "not YAML"),
+        ("a: *b", 1, "", "not YAML"),
     ],
 )
 def test_what_is_no_document_is_refused(text: str, line: int, field: str, found: str):

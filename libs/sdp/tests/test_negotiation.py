@@ -117,9 +117,9 @@ def test_one_malformed_line_costs_no_call(offer, answer_to, line: str):
     ("media", "why"),
     [
         ("", "no m= line"),
-        ("m=audio 4000 RTP/AVP 18\n", "it offers G729, and PCMU PCMA are carried"),
-        ("m=audio 4000 RTP/AVP 0\na=rtpmap:0 G729/8000\n", "it offers G729, and PCMU PCMA are carried"),
-        ("m=audio 4000 RTP/AVP\n", "it offers no codec, and PCMU PCMA are carried"),
+        ("m=audio 4000 RTP/AVP 18\n", "it offers G729 (supported: PCMU PCMA)"),
+        ("m=audio 4000 RTP/AVP 0\na=rtpmap:0 G729/8000\n", "it offers G729 (supported: PCMU PCMA)"),
+        ("m=audio 4000 RTP/AVP\n", "it offers no codec (supported: PCMU PCMA)"),
         ("m=audio 0 RTP/AVP 0\n", "port 0"),
         ("m=audio 4000 RTP/SAVP 0\n", "'RTP/SAVP' is not supported"),
         ("m=video 4000 RTP/AVP 0\n", "'video' is not supported"),

@@ -83,7 +83,7 @@ def test_an_unconfirmed_session_is_freed_after_ten_seconds(bench):
     assert len(bench.sessions) == 1
     bench.tick(240)
     assert len(bench.sessions) == 0
-    assert [e.reason for e in bench.edge.of("session_ended")] == ["its edge did not confirm it"]
+    assert [e.reason for e in bench.edge.of("session_ended")] == ["no edge confirmed the session"]
 
 
 def test_a_confirmed_session_lives_while_its_edge_or_its_rtp_does(bench):

@@ -229,7 +229,7 @@ def test_a_record_says_who_where_when_how_long_and_why() -> None:
 def test_a_record_of_a_refused_call_says_why() -> None:
     end = an_end()
     end.session.end_cause, end.session.sip_status = pb.END_CAUSE_REJECTED, 488
-    end.session.end_reason = "it offers G729, and PCMU PCMA are carried"
+    end.session.end_reason = "it offers G729 (supported: PCMU PCMA)"
     assert call_record(end, Numbers.FULL)["reason"] == end.session.end_reason
 
 

@@ -93,7 +93,7 @@ async def test_no_codec_in_common_gets_488_and_a_tombstone(edge: TestEdge, calle
     record = await edge.app.records.load((refusal.to.tag or "")[:32])
     assert record is not None
     assert (record.state, record.sip_status) == (calls.CALL_STATE_ENDED, 488)
-    assert record.end_reason == "it offers G729 telephone-event, and PCMU PCMA are carried"
+    assert record.end_reason == "it offers G729 telephone-event (supported: PCMU PCMA)"
     assert record.end_reason in (refusal.headers.get("Warning") or "")
     assert record.end_cause == calls.END_CAUSE_REJECTED
 

@@ -78,7 +78,11 @@ class Applier:
         await self._scale(plan, lanes, gateway)
         for name in plan.drain:
             if await self._drain(name, is_draining=True):
-                await self.tell(subject(name), "RelayDraining", f"relay {name} gives its calls to others")
+                await self.tell(
+                    subject(name),
+                    "RelayDraining",
+                    f"relay {name} is draining: its calls move to other relays",
+                )
         for name in plan.restart:
             if await self._act("restart", lambda name=name: self._evict(name)):
                 await self.tell(

@@ -104,7 +104,7 @@ def _served(
 
 def _verdict(key: ObjectKey, problems: Sequence[ConfigProblem], *, is_serving: bool) -> Verdict:
     if not problems:
-        return Verdict(is_accepted=True, reason="Accepted", message="the document is understood")
+        return Verdict(is_accepted=True, reason="Accepted", message="the document is valid")
     if is_serving:
         return Verdict(
             is_accepted=True, reason="UnresolvedReference", message=say(problems), is_resolved=False

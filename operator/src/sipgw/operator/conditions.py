@@ -137,7 +137,7 @@ def _programmed(verdict: Verdict, facts: GatewayFacts) -> Condition:
     if not verdict.is_accepted:
         if verdict.keeps_last_good:
             return _no("Programmed", "LastGood", "an earlier version of it is in force")
-        return _no("Programmed", "NotAccepted", "nothing of it is in force")
+        return _no("Programmed", "NotAccepted", "no version of it is in force")
     if not facts.is_config_in_force:
         return _no("Programmed", "Pending", "the registry has not taken the config yet")
     return _yes("Programmed", "Programmed", "the registry serves it to edges and relays")
@@ -153,7 +153,7 @@ def _ready(kind: str, verdict: Verdict, facts: GatewayFacts) -> Condition:
     if not facts.is_config_in_force:
         return _no("Ready", "Pending", "the registry has not taken the config yet")
     if verdict.shadowed_by:
-        first = f"route {verdict.shadowed_by} goes before it and takes every call that it would take"
+        first = f"route {verdict.shadowed_by} comes before it and takes every call that it matches"
         return _no("Ready", "Shadowed", first)
     if facts.relays_ready == 0:
         return _no_relay(facts)
@@ -161,21 +161,20 @@ def _ready(kind: str, verdict: Verdict, facts: GatewayFacts) -> Condition:
         return _no("Ready", "NoEdge", "no edge holds a lease")
     serving = facts.relays_ready + facts.relays_full + facts.relays_late
     if kind == "SipGateway" and serving < facts.relays_least:
-        short = f"{facts.relays_ready} relays take calls, {facts.relays_least} are the least"
+        short = f"{facts.relays_ready} relays take calls, but minRelays is {facts.relays_least}"
         return _no("Ready", "TooFewRelays", short)
-    return _yes("Ready", "Ready", "calls are taken")
+    return _yes("Ready", "Ready", "the gateway takes calls")
 
 
 def _no_relay(facts: GatewayFacts) -> Condition:
     """Return why no relay takes calls."""
     if facts.relays_full:
         late = f", and the audio of {facts.relays_late} is late" if facts.relays_late else ""
-        said = f"the CPU of {facts.relays_full} relays is spent{late}: new calls get 503 until there are more"
+        full = f"the CPU of {facts.relays_full} relays is used up{late}"
+        said = f"{full}: new calls get 503 until relays are added"
         return _no("Ready", "RelaysFull", said)
     if facts.relays_late:
-        said = (
-            "the audio of every relay is late: new calls get 503; see what takes their cores on their nodes"
-        )
+        said = "the audio of every relay is late: new calls get 503; find out what else uses their nodes' CPU"
         return _no("Ready", "RelaysLate", said)
     return _no("Ready", "NoRelay", "no relay takes calls")
 
@@ -183,7 +182,7 @@ def _no_relay(facts: GatewayFacts) -> Condition:
 def _ports_ignored(facts: GatewayFacts) -> Condition:
     if facts.ignored_ports:
         return _yes("PortsIgnored", "SetByTheChart", facts.ignored_ports)
-    return _no("PortsIgnored", "NoneSet", "no port is set that differs from the cluster's")
+    return _no("PortsIgnored", "NoneSet", "the document sets no port that differs from the chart's")
 
 
 def _of_now(before: Json, facts: GatewayFacts, condition: Condition) -> Condition:
@@ -208,9 +207,9 @@ def relays_together(found: Together | None) -> Condition:
 
 def _edges_missing(facts: GatewayFacts) -> Condition:
     if facts.edges < facts.edges_asked:
-        said = f"{facts.edges} of {facts.edges_asked} edges hold a lease; is a pod Pending for a node?"
+        said = f"{facts.edges} of {facts.edges_asked} edges hold a lease; is the pod of an edge Pending?"
         return _yes("EdgesMissing", "FewerThanAsked", said)
-    return _no("EdgesMissing", "AllThere", "as many edges as asked for hold a lease")
+    return _no("EdgesMissing", "AllThere", "all edges that the chart asks for hold a lease")
 
 
 def _relay_warnings(facts: GatewayFacts) -> Condition:

@@ -89,7 +89,7 @@ class KeptSecrets:
             self._seal_key = SealKey(text.encode())
             self._seal_text = text
         except ValueError as error:
-            reason = f"Secret {name}, seal.key: {error}; delete it for a new one"
+            reason = f"Secret {name}, seal.key: {error}; delete it to get a new one"
             if is_first:
                 raise KubeConflict(409, reason) from error
             self._log.warning("seal_key_not_taken", reason=reason)

@@ -88,7 +88,7 @@ class RedisPasswordKeeper:
             await self._client.merge(path, {"metadata": note})
         elif started_with != digest and self._settling.has_settled(digest):
             await self._client.merge(path, {"metadata": note, "spec": {"template": {"metadata": note}}})
-            self._log.info("redis_restarted", reason="the password in its Secret is another")
+            self._log.info("redis_restarted", reason="the password in its Secret has changed")
 
     def _digest_of(self, password: bytes) -> str:
         if self._digest[0] != password:

@@ -177,7 +177,7 @@ async def test_a_trunk_that_acks_nothing_is_given_up(relay, bots, monkeypatch):
     relay.open(1, bot.address, reconnect_limit_ms=100)
     await relay.sessions.told_of("ready", 1)
     relay.speak({1: bytes(FRAME)})
-    assert "acked nothing" in (await relay.sessions.told_of("lost", 1))[2]
+    assert "acknowledged nothing" in (await relay.sessions.told_of("lost", 1))[2]
     assert relay.bridge.counters.trunks_stalled == 1
     deaf.release.set()
 

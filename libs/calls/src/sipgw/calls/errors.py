@@ -26,7 +26,7 @@ class IllegalTransition(CallsError):
 
     def __init__(self, call_id: str, before: CallState.ValueType, after: CallState.ValueType) -> None:
         super().__init__(
-            f"call {call_id}: {CallState.Name(before)} to {CallState.Name(after)} is no transition"
+            f"call {call_id}: {CallState.Name(before)} to {CallState.Name(after)} is not a legal transition"
         )
         self.before = before
         self.after = after

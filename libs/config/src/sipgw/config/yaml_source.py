@@ -92,7 +92,7 @@ class _Reader:
             line = key_node.start_mark.line + 1
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else ""
             if not isinstance(key, str) or not isinstance(key_node, yaml.ScalarNode):
-                self._problem(line, path, "a key that is no text", "text as keys")
+                self._problem(line, path, "a key that is not text", "text as keys")
                 continue
             here = (*path, key)
             if key in values:
@@ -128,5 +128,5 @@ def _syntax_problem(error: yaml.YAMLError, file: str) -> ConfigProblem:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 0
         found = " ".join(part for part in (error.context, error.problem) if part)
-        return ConfigProblem(file, line, "", f"no YAML: {found}", "YAML")
-    return ConfigProblem(file, 0, "", f"no YAML: {' '.join(str(error).split())}", "YAML")
+        return ConfigProblem(file, line, "", f"not YAML: {found}", "YAML")
+    return ConfigProblem(file, 0, "", f"not YAML: {' '.join(str(error).split())}", "YAML")

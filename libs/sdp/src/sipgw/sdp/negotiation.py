@@ -149,7 +149,7 @@ def _choose_stream(offer: SessionDescription, capabilities: MediaCapabilities) -
         elif codec := next(_carried(stream, capabilities), None):
             return index, codec
         else:
-            problems.append(f"it offers {_names_of(stream)}, and {_names_carried(capabilities)} are carried")
+            problems.append(f"it offers {_names_of(stream)} (supported: {_names_carried(capabilities)})")
     raise NoCommonCodec("; ".join(problems[:5]) or "the offer has no m= line")
 
 

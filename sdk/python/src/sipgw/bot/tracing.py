@@ -25,7 +25,7 @@ def configure_tracing() -> None:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        _log.warning("OTEL_EXPORTER_OTLP_ENDPOINT is set, but not installed is: pip install sipgw-bot[trace]")
+        _log.warning("OTEL_EXPORTER_OTLP_ENDPOINT needs OpenTelemetry: pip install sipgw-bot[trace]")
         return
     if isinstance(trace.get_tracer_provider(), TracerProvider):
         return

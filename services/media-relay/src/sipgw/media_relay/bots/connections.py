@@ -152,4 +152,4 @@ async def _reason_of(channel: grpc.aio.Channel) -> str:
         await asking(b"", timeout=_REASON_TIMEOUT_S)
     except grpc.aio.AioRpcError as error:
         return f"{error.code().name}: {error.details()}"
-    return "it was reached too late"
+    return "connected too late"

@@ -40,11 +40,11 @@ class Housekeeping:
                 self._plane.unmute(session.row)
             elif not session.is_confirmed:
                 if now_s - session.created_s >= UNCONFIRMED_S:
-                    self._ending.end(session, "its edge did not confirm it")
+                    self._ending.end(session, "no edge confirmed the session")
             elif silent_s >= ORPHAN_S and now_s - session.attached_s >= ORPHAN_S:
-                self._ending.end(session, "neither edge nor RTP")
+                self._ending.end(session, "no edge is connected and no RTP comes")
             elif now_s - session.attached_s >= UNACKNOWLEDGED_S and self._plane.is_held(session.row):
-                self._ending.end(session, "neither edge nor acknowledgement")
+                self._ending.end(session, "no edge is connected and no ACK was reported")
             else:
                 self._watch_silence(session, silent_s, now_s)
         self._events.forget(time.time_ns() // 1_000_000 - _UNACKED_MS)

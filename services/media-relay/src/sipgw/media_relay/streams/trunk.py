@@ -274,7 +274,7 @@ class TrunkStream:
             stalled_s = self._sender.stalled_s(now)
             if stalled_s > PROGRESS_TIMEOUT_S or self._sender.is_overflowing:
                 self._counters.trunks_stalled += 1
-                self._end_reason = f"the bot at {self.address} has acked nothing for {stalled_s:.1f} s"
+                self._end_reason = f"the bot at {self.address} has acknowledged nothing for {stalled_s:.1f} s"
                 call.cancel()
                 return
             if now - self._idle_since > IDLE_CLOSE_S:
