@@ -79,7 +79,7 @@ def _tell_lifted(source: str, lifted: "LiftBanResponse | None") -> None:
 
 def _require_all(silent: "Sequence[str]") -> None:
     if silent:
-        give_up(f"no answer from {', '.join(silent)}; what is banned there is not known: try again")
+        give_up(f"no answer from {', '.join(silent)}; their bans are unknown: try again")
 
 
 def table_of(found: "Iterable[Ban]") -> "Table":

@@ -78,7 +78,7 @@ async def _drain(address: str, tls_dir: str, name: str, *, undo: bool, wait_s: f
     try:
         known = await _calls_by_relay(client)
         if name not in known:
-            give_up(f"no relay {name} lives; there are: {', '.join(sorted(known)) or 'none'}")
+            give_up(f"no relay {name} is alive; known relays: {', '.join(sorted(known)) or 'none'}")
         await client.drain_relay(name, drain=not undo)
         if undo:
             print(f"{name} takes calls again")

@@ -69,7 +69,7 @@ class Listener:
             case ServiceStarted(name=name, pid=pid, seconds=seconds):
                 self._tell(f"{name} runs", f"pid {pid}, after {seconds:.1f} s")
             case ServiceCrashed(name=name, how=how):
-                self._tell(f"{name} is gone", f"it {how}; it is started again")
+                self._tell(f"{name} is gone", f"it {how}; starting it again")
                 self.crashes.append(f"{name} {how}")
             case ServiceLogged(name=name, line=line) if line.event == "compiling_kernels":
                 self._tell(f"{name} compiles the media plane", "once for this version; some ten seconds ...")

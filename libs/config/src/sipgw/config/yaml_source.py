@@ -73,7 +73,7 @@ class _Reader:
                 self._document.file,
                 node.start_mark.line + 1,
                 dotted(path[:4]),
-                "a document that expands without end",
+                "a document that is too large",
                 f"at most {_MAX_NODES} values, {_MAX_DEPTH} deep",
             )
             raise ConfigError([problem])

@@ -156,7 +156,7 @@ class CallService(CallRegistryServiceServicer):
         except StoreUnavailable as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         if not lifted.edges and not lifted.silent_edges:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"no edge keeps {request.source} out")
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"no edge bans {request.source}")
         return lifted
 
     async def _look_up(

@@ -37,7 +37,7 @@ class ConfigService(ConfigServiceServicer):
             if self._configs.config is None:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         if self._configs.config is None:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "no config was put yet")
+            await context.abort(grpc.StatusCode.NOT_FOUND, "there is no config yet")
         return pb.GetConfigResponse(config=self._configs.config)
 
     async def PutConfig(

@@ -69,7 +69,7 @@ class LostCalls:
             if session.state == CALL_STATE_ENDED or identity_of(session.owner) != owner:
                 return None
             session.state, session.end_cause = CALL_STATE_ENDED, END_CAUSE_LOST
-            session.end_reason = f"edge {owner.name} is gone and no other claimed the call"
+            session.end_reason = f"edge {owner.name} is gone and no other edge claimed the call"
             return session
 
         lost = await self._calls.update(call_id, as_lost)

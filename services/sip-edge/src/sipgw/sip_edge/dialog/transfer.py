@@ -56,7 +56,7 @@ class Transfers:
             return
         refer_to = self._refer_to(target, record)
         if refer_to is None:
-            await self._inform(record, 400, f"{target!r} is no SIP URI or number")
+            await self._inform(record, 400, f"{target!r} is neither a SIP URI nor a number")
             return
         if live.transfer is not None:
             await self._inform(record, 491, "a transfer is under way")

@@ -165,7 +165,7 @@ class Claims:
         """
         live = self._resumption.take_up(record)
         if record.state in UNANSWERED:
-            end = End(calls.END_CAUSE_REJECTED, "its set-up broke off with Redis")
+            end = End(calls.END_CAUSE_REJECTED, "Redis went away while the call was set up")
             self._tasks.spawn(self._ending.end(record.call_id, end), "take back", call_id=live.call_id)
         else:
             self._tasks.spawn(self._resumption.go_on(live, record), "take back", call_id=live.call_id)

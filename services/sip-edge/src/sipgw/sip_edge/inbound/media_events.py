@@ -153,7 +153,7 @@ class MediaEvents:
         await self._end(
             live,
             calls.END_CAUSE_BOT_SILENT,
-            f"the bot said nothing for {after_ms} ms: no worker free, or the wrong route?",
+            f"the bot said nothing for {after_ms} ms: are all its workers busy, or is the route wrong?",
         )
 
     async def _media_timed_out(self, event: relay.MediaEvent, live: LiveCall) -> None:

@@ -151,7 +151,7 @@ class Rescue:
             case Duty.END:
                 return self._ending.carry_out(record)
             case Duty.SET_UP:
-                end = End(calls.END_CAUSE_REJECTED, "its set-up broke off", 500)
+                end = End(calls.END_CAUSE_REJECTED, "the task that set up the call crashed", 500)
                 return self._ending.end(record.call_id, end, as_owner=True)
             case Duty.MOVE:
                 return self._go_on_moving(record)

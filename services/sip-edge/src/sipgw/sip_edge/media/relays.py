@@ -194,7 +194,7 @@ class Relays:
     def _attached(self, identity: Identity, found: Identity) -> None:
         if found != identity:
             self._lapsed.add(identity)
-            asyncio.get_running_loop().call_soon(self._note_gone, identity, f"{found} has its address now")
+            asyncio.get_running_loop().call_soon(self._note_gone, identity, f"{found} now has its address")
             return
         if identity in self._silent:
             _log.info("relay_heard_again", relay=str(identity))

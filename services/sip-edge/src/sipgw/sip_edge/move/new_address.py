@@ -69,7 +69,7 @@ class NewAddress:
                 if over.record is None or not is_in(over.record, calls.MOVE_PHASE_ALLOCATING):
                     raise
             if self._now_ms() > record.move.deadline_ms + 1000 * self._settings.times.reinvite_s:
-                await self._ends.fail(live, record, "another INVITE never ended", "refused")
+                await self._ends.fail(live, record, "another INVITE got no final response", "refused")
                 return
             await asyncio.sleep(_QUIET_POLL_S)
 

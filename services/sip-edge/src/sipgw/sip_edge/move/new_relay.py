@@ -104,7 +104,7 @@ class NewRelay:
         Without room, a draining relay keeps the call, and a lost one may come back.
         """
         if record.move.cause == _DRAIN_CAUSE:
-            await self._ends.withdraw(live, f"no room elsewhere: {why}", "no_room")
+            await self._ends.withdraw(live, f"no other relay has room: {why}", "no_room")
             return False
         left = await self._ends.ask_left_relay(record)
         if left is LeftSession.THERE:
@@ -113,7 +113,7 @@ class NewRelay:
         is_early = self._now_ms() < record.move.deadline_ms
         if is_early or not (left is LeftSession.GONE or self._is_hopeless(record)):
             return True
-        await self._ends.give_up(live, f"no other relay took it: {why}")
+        await self._ends.give_up(live, f"no other relay took the call: {why}")
         return False
 
     def _is_hopeless(self, record: calls.CallSession) -> bool:

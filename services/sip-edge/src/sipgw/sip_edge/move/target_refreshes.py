@@ -107,7 +107,7 @@ class TargetRefreshes:
             if current is None:
                 return
             if not _is_needed(current, contact):
-                await self._drop(live, "overtaken", "another re-INVITE of ours gave the Contact")
+                await self._drop(live, "overtaken", "another re-INVITE has given the caller our Contact")
                 return
             try:
                 await self._update(
@@ -118,7 +118,7 @@ class TargetRefreshes:
                 if over.record is None or not refreshing.is_in(over.record, calls.REFRESH_PHASE_WANTED):
                     raise
             if loop.time() > give_up_at:
-                await self._drop(live, "refused", "another INVITE never ended")
+                await self._drop(live, "refused", "another INVITE got no final response")
                 return
             await asyncio.sleep(_QUIET_POLL_S)
 

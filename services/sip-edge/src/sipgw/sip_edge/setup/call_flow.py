@@ -109,7 +109,7 @@ class CallFlow:
             headers = retry_after(none.retry_after_s or self._settings.times.retry_after_s)
             reason = f"No Relay: {none.reason}"
             headers += (("Warning", f'399 sipgw "{reason}"'),)  # RFC 3261 §20.43: the reason for the 503
-            detail = f"{reason} but on relays that refused, the last with {refusal}" if refusal else reason
+            detail = f"{reason}; relays had refused before, the last with: {refusal}" if refusal else reason
             raise Rejected(503, reason, headers=headers, detail=detail) from none
         except RegistryUnreachable as error:
             raise Rejected(503, "No Registry", headers=self._retry_after) from error
@@ -141,7 +141,7 @@ class CallFlow:
         with self._placements.placing_elsewhere(left, record.media, live.log, step="allocate"):
             live.refused.add(record.media.relay.incarnation)
             if len(live.refused) >= self._settings.limits.placements:
-                detail = f"no relay takes the call, the last is {left.reason}"
+                detail = f"every relay asked refused the call, the last with: {left.reason}"
                 raise Rejected(503, "No Relay Takes The Call", headers=self._retry_after, detail=detail)
             saved = await self._place(live, record, left.reason)
             # The record names another relay now, so the old relay's report of the bot is void.
