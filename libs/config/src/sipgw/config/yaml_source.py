@@ -128,5 +128,5 @@ def _syntax_problem(error: yaml.YAMLError, file: str) -> ConfigProblem:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 0
         found = " ".join(part for part in (error.context, error.problem) if part)
-        return ConfigProblem(file, line, "", f"not YAML: {found}", "YAML")
-    return ConfigProblem(file, 0, "", f"not YAML: {' '.join(str(error).split())}", "YAML")
+        return ConfigProblem(file, line, "", f"text that is not YAML: {found}", "YAML")
+    return ConfigProblem(file, 0, "", f"text that is not YAML: {' '.join(str(error).split())}", "YAML")
