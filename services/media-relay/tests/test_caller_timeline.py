@@ -1,10 +1,14 @@
 """A caller's RTP from packet to bot, over networks and clocks that misbehave. Virtual time, no sockets."""
 
+import itertools
+import math
 import struct
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sipgw.audio import AudioFormat, Codec
 from sipgw.media_relay.kernels.sockets import SLOT
@@ -71,29 +75,44 @@ def numbered(count, *, interval_ms=FRAME_MS):
     ]
 
 
-def frames_of(packets):
-    """Return the frames that the bot gets until the last packet has arrived."""
+def frames_of(packets, stalls=()):
+    """Return what the bot gets until the last packet. `stalls`: when we stood still and how long, ms."""
     bot, jitter = Bot(), JitterBuffer(new_calls(1))
     receiver, uplink = RtpReceiver(jitter, bot), Uplink(jitter, MediaPipeline((bot,)))
     jitter.open(0, silence=WIRE.silence, now_s=0.0)
     receiver.open(0, 0)
     receiver.configure(0, payload_type=0, event_payload_type=KEYS, is_muxed=False, is_receiving=True)
     uplink.open(0, WIRE)
-    number, datagram = 0, np.zeros((1, SLOT), np.uint8)
-    for packet in sorted(packets, key=lambda each: each.at_ms):
-        while number * TICK_MS < packet.at_ms:
-            uplink.run(Tick(number, number * TICK_MS / 1000))
-            number += 1
-        uplink.align(0, number)
-        second = packet.payload_type | packet.marker << 7
-        stamp = packet.timestamp & 0xFFFFFFFF
-        header = struct.pack("!BBHII", 0x80, second, packet.sequence & 0xFFFF, stamp, 7)
-        length = len(header) + len(packet.payload)
-        datagram[0, :length] = np.frombuffer(header + packet.payload, np.uint8)
-        tick = Tick(number, number * TICK_MS / 1000)
-        receiver.receive(np.array([0]), datagram, np.array([length], np.int32), tick)
-    uplink.run(Tick(number, number * TICK_MS / 1000))
+    waiting = sorted(packets, key=lambda each: each.at_ms)[::-1]
+    for tick, missed in ticks(waiting[0].at_ms, stalls):
+        receiver.begin_tick(missed)
+        while waiting and waiting[-1].at_ms <= tick.number * TICK_MS:
+            uplink.align(0, tick.number)
+            receiver.receive(np.array([0]), *datagram_of(waiting.pop()), tick)
+        uplink.run(tick)
     return bot.frames
+
+
+def ticks(end_ms, stalls):
+    """The ticks that are run until the end, and how many were missed before each."""
+    missed, number = 0, 0
+    while number * TICK_MS < end_ms + TICK_MS or missed:
+        if any(begin <= number * TICK_MS < begin + length for begin, length in stalls):
+            missed += 1
+        else:
+            yield Tick(number, number * TICK_MS / 1000), missed
+            missed = 0
+        number += 1
+
+
+def datagram_of(packet):
+    second = packet.payload_type | packet.marker << 7
+    stamp = packet.timestamp & 0xFFFFFFFF
+    header = struct.pack("!BBHII", 0x80, second, packet.sequence & 0xFFFF, stamp, 7)
+    length = len(header) + len(packet.payload)
+    datagram = np.zeros((1, SLOT), np.uint8)
+    datagram[0, :length] = np.frombuffer(header + packet.payload, np.uint8)
+    return datagram, np.array([length], np.int32)
 
 
 def drifts(ppm, seconds):
@@ -145,11 +164,103 @@ def test_a_buffer_shrinks_in_silence():
     assert sum(each.payload[-1] == LOUD for each in frames) >= 560
 
 
-def test_a_caller_who_never_pauses_gets_the_delay_off_after_five_seconds():
+def test_a_caller_who_never_pauses_gets_the_delay_off_all_the_same():
     frames = frames_of(delayed(numbered(1000), lambda n: 50 if n % 10 == 5 and n < 100 else 0))
     heard = [each.number for each in frames if not each.flags]
     assert frames[-1].number == 999
     assert len(set(range(100, 1000)) - set(heard)) <= 3
+
+
+def heard_late_by(frames, packets):
+    """By packet: how late it was heard, ms."""
+    sent = {n: packet.at_ms for n, packet in enumerate(packets)}
+    return {each.number: each.at_ms - sent[each.number] for each in frames if not each.flags}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 40), st.floats(1000, 1020), st.integers(1, 6), st.integers(220, 1500))
+def test_a_stall_of_ours_costs_a_caller_nothing(stall_ticks, at_ms, times, every_ms):
+    """Up to 200 ms, at any phase, once or again and again; on time again as soon as that can be."""
+    packets = numbered(450)
+    stalls = [(at_ms + n * (every_ms + stall_ticks * TICK_MS), stall_ticks * TICK_MS) for n in range(times)]
+    frames = frames_of(packets, stalls)
+    assert [each.number for each in frames] == list(range(450))
+    assert not any(each.flags for each in frames)
+    late_by = heard_late_by(frames, packets)
+    for n, packet in enumerate(packets):
+        if not any(begin - 20 <= packet.at_ms < begin + 1.5 * length + 20 for begin, length in stalls):
+            assert late_by[n] <= TICK_MS
+
+
+@pytest.mark.parametrize("stall_ms", [20, 60, 100, 150])
+@pytest.mark.parametrize("phase_ms", [0, 5, 10, 15])
+def test_stalls_of_ours_are_not_taken_for_jitter(stall_ms, phase_ms):
+    """A talk-spurt after them is heard when it comes."""
+    stalls = [(1000 + phase_ms + 1000 * n, stall_ms) for n in range(5)]
+    packets = [
+        Packet(each.at_ms + 303, each.sequence, each.timestamp + 2400, each.payload, marker=n == 320)
+        if n >= 320
+        else each
+        for n, each in enumerate(numbered(400))
+    ]
+    late_by = heard_late_by(frames_of(packets, stalls), packets)
+    assert list(late_by) == list(range(400))
+    assert max(late_by[n] for n in range(320, 400)) <= FRAME_MS
+
+
+@pytest.mark.parametrize("waited_ms", [20, 60, 130, 200, 400])
+@pytest.mark.parametrize("stood_still", [False, True])
+def test_packets_that_waited_for_the_first_tick_put_nothing_off(waited_ms, stood_still):
+    """We stood still as the call began, or many calls began at once: the first packets are read together."""
+    packets = numbered(200)
+    if stood_still:
+        frames = frames_of(packets, [(0, waited_ms)])
+    else:
+        frames = frames_of(delayed(packets, lambda n: max(waited_ms - n * FRAME_MS, 0)))
+    assert [each.number for each in frames] == list(range(200))
+    late_by = heard_late_by(frames, packets)
+    assert max(late_by.values()) <= waited_ms + TICK_MS
+    assert max(late_by[n] for n in range(70 + waited_ms // FRAME_MS, 200)) <= TICK_MS
+
+
+def burst(first, delay_ms):
+    """Delay of packet n where the network holds all back for a moment."""
+    return lambda n: max(delay_ms - (n - first) * FRAME_MS, 0) if n >= first else 0
+
+
+@pytest.mark.parametrize("delay_ms", [50, 100, 160, 300, 480])
+def test_a_burst_is_heard_whole_and_on_time_again_within_two_seconds(delay_ms):
+    """What was made up meanwhile is left out elsewhere: in quiet, or after ten seconds here and there."""
+    packets = delayed(numbered(1000), burst(100, delay_ms))
+    frames = frames_of(packets)
+    late_by = heard_late_by(frames, packets)
+    assert set(range(300)) <= set(late_by)
+    assert max(by for n, by in late_by.items() if n >= 100 + (delay_ms + 1900) // FRAME_MS) <= FRAME_MS
+    left_out = [n for n in range(1000) if n not in late_by]
+    assert len(left_out) <= math.ceil(delay_ms / FRAME_MS)
+    assert all(after - before >= 5 for before, after in itertools.pairwise(left_out))
+    assert frames[-1].seq * FRAME_MS == pytest.approx(frames[-1].at_ms - frames[0].at_ms, abs=2 * FRAME_MS)
+
+
+@pytest.mark.parametrize("every_s", [1, 3, 6, 12])
+@pytest.mark.parametrize("delay_ms", [60, 100, 150])
+def test_a_wireless_phone_with_bursts_now_and_then_loses_no_word(every_s, delay_ms):
+    """It speaks for 1.5 s, then is quiet for 0.5 s."""
+    spoken = [
+        Packet(
+            each.at_ms,
+            each.sequence,
+            each.timestamp,
+            each.payload if n % 100 < 75 else bytes([QUIET]) * FRAME,
+        )
+        for n, each in enumerate(numbered(2000))
+    ]
+    period = every_s * 50
+    packets = delayed(spoken, lambda n: max(delay_ms - n % period * FRAME_MS, 0) if n >= period else 0)
+    frames = [each for each in frames_of(packets) if not each.flags]
+    loud = {each.number for each in frames if each.payload[-1] != QUIET}
+    assert loud >= {n for n in range(1950) if n % 100 < 75}
+    assert frames[-1].seq * FRAME_MS == pytest.approx(frames[-1].at_ms - frames[0].at_ms, abs=2 * FRAME_MS)
 
 
 def test_a_caller_who_presses_a_key_is_heard_on_time_afterwards():

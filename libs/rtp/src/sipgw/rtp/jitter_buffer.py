@@ -8,8 +8,12 @@ arrives.
 Frames are taken by the relay's clock. On a network that delays all packets alike, the buffer is empty after
 each frame. A late packet moves the reading point back to itself if nothing newer was played since, so a late
 burst is heard whole; a packet overtaken by audio already played is lost, and makes the buffer read
-later from then on, so that the next late packet is heard (`sipgw.rtp.kernels.transit`). Depth beyond the need
-is dropped (`excess`). Lost audio is concealed (`sipgw.rtp.kernels.concealment`).
+later from then on, so that the next late packet is heard (`sipgw.rtp.kernels.transit`). Lost audio is
+concealed (`sipgw.rtp.kernels.concealment`).
+
+Depth beyond the need (`debt`) is made up for by taking frames earlier, at the loss of none. Frames that were
+made up for packets which arrived after all then put the frames ahead of time (`ahead`): for each of them a
+quiet frame is left out, or after 10 s a loud one now and then.
 
 G.711 only: one byte is one sample, 8000 a second.
 """
@@ -19,7 +23,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from sipgw.rtp.excess import ExcessWatch
 from sipgw.rtp.kernels import jitter as jitters
 from sipgw.rtp.kernels.columns import CAPACITY, SLOT_BYTES, SLOTS, Calls
 
@@ -45,7 +48,6 @@ class JitterBuffer:
         self._silence: BytesU8 = columns["silence"]
         self.late: PositionsI64 = columns["late"]
         """Packets that came too late, per row."""
-        self._excess = ExcessWatch(columns["excess"])
 
     def open(self, row: int, *, silence: int, now_s: float) -> None:
         """Begin a row anew; `silence` is the codec's byte for it."""
@@ -53,7 +55,6 @@ class JitterBuffer:
         self.rings[row] = silence
         self.filled[row] = 0
         jitters.reset(self.calls[row]["jitter"], _clock(now_s))
-        self._excess.reset(row, now_s)
 
     def recode(self, row: int, table: BytesU8) -> None:
         """Go on in another codec; `table` (256,) converts the bytes that wait."""

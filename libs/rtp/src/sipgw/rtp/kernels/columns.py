@@ -64,7 +64,8 @@ EXCESS: Final = np.dtype(
 
 TRANSIT: Final = np.dtype(
     [
-        ("window_start", np.int64),  # when the present half window began, samples of our clock
+        ("begun", np.int64),  # when its first packets were read, samples of our clock
+        ("window_start", np.int64),  # when the present half window began, likewise
         ("least", np.int64),  # least transit time in it, samples; FAR: no packet came
         ("most", np.int64),  # most transit time in it
         ("least_before", np.int64),  # the same of the half window before
@@ -105,7 +106,11 @@ JITTER: Final = np.dtype(
         ("rest_level", np.int64),  # of its noise, -dBov
         ("noise", np.int64),  # state of the generator of noise
         ("transit", TRANSIT),
-        ("excess", EXCESS),
+        ("debt", np.int64),  # by how much later than need be frames are taken, samples
+        ("waited", np.int64),  # of the depth: what came since frames were waited for, samples
+        ("inserted", np.int64),  # of the depth: what was made up for packets which were then heard late
+        ("ahead", np.int64),  # bytes by which frames are ahead of time, since that delay was made up for
+        ("ahead_since", np.int64),  # since when that is a frame or more, samples of our clock
     ],
     align=True,
 )

@@ -14,8 +14,8 @@ from sipgw.rtp.kernels.wrap import wide
 RingU8 = npt.NDArray[np.uint8]  # (CAPACITY,): the audio of one call
 FilledI16 = npt.NDArray[np.int16]  # (SLOTS,): bytes that packets brought, a slot
 
-_PATIENCE_S = 0.5  # only quiet frames are dropped for so long
-_PATIENCE_FOR_JITTER_S = 5.0  # while there is no more excess than jitter may have asked for
+_PATIENCE = 80_000  # samples: only quiet frames are left out for 10 s
+_RARELY = 1600  # samples: then a loud one every 0.2 s
 TICK_BYTES = 40
 
 
@@ -38,6 +38,10 @@ def reset(jitter: Record, now: int) -> None:
     jitter["late"] = 0
     jitter["missing"] = SILENT_AFTER
     jitter["rest_from"] = FAR
+    jitter["debt"] = 0
+    jitter["waited"] = 0
+    jitter["inserted"] = 0
+    jitter["ahead"] = 0
     transit.reset(jitter["transit"], now)
 
 
@@ -48,15 +52,16 @@ def put_packet(
     filled: FilledI16,
     header: Header,
     now: int,
+    stalled: int,
     data: RingU8,
     start: int,
     length: int,
 ) -> None:
     """Put a packet's audio, `length` bytes of `data` from `start` on, in its place; length > 0.
 
-    `now`: our clock, samples.
+    `now`: our clock, samples. `stalled`: of these, how many we had not looked for packets.
     """
-    position = place(jitter, ring, filled, header, now, length)
+    position = place(jitter, ring, filled, header, now, stalled, length)
     if position == LATE:
         return
     clear_unfilled(jitter, ring, filled, position, length)
@@ -135,25 +140,59 @@ def take_frame(jitter: Record, ring: RingU8, filled: FilledI16, out: RingU8, len
     jitter["head"] = head + length
     jitter["due"] = now + length
     jitter["frame"] = length
-    if transit.is_over(jitter["transit"], now):
-        settle_excess(jitter, now)
     return is_concealed
 
 
 @inlined
-def settle_excess(jitter: Record, now: int) -> None:
-    """Compute the buffer's debt after a half window."""
-    excess = jitter["excess"]
-    owes = transit.excess(jitter["transit"], now, transit_of_last_moment(jitter))
-    if owes >= TICK_BYTES:
-        if excess["debt"] == 0:
-            excess["owed_since"] = now / 8000
-            is_jitter = owes <= transit.MOST_DEPTH
-            excess["patience"] = _PATIENCE_FOR_JITTER_S if is_jitter else _PATIENCE_S
-        excess["debt"] = owes
-    else:
-        excess["debt"] = 0
+def settle(jitter: Record, now: int) -> None:
+    """Find out what the buffer owes after a half window, when it is known when the next frame is due.
+
+    Made-up audio that is not delay stood for a pause of the caller that its timestamps do not count.
+    """
+    if not transit.is_over(jitter["transit"], now):
+        return
+    zero = transit_of_last_moment(jitter)
+    owes = transit.excess(jitter["transit"], now, zero)
+    jitter["debt"] = max(owes, 0)
+    if owes >= 0:
+        depth = max(zero - transit.least(jitter["transit"]), 0)
+        jitter["waited"] = min(jitter["waited"], depth)
+        jitter["inserted"] = min(jitter["inserted"], depth)
     transit.turn(jitter["transit"], now)
+
+
+@inlined
+def make_up(jitter: Record, length: int, now: int) -> None:
+    """Note that frames are taken earlier by `length` from now on; so those made up put them ahead of time."""
+    jitter["debt"] -= length
+    waited = min(jitter["waited"], length)
+    jitter["waited"] -= waited
+    inserted = min(jitter["inserted"], length - waited)
+    jitter["inserted"] -= inserted
+    if jitter["ahead"] < jitter["frame"]:
+        jitter["ahead_since"] = now
+    jitter["ahead"] += inserted
+
+
+@inlined
+def may_leave_out(jitter: Record, filled: FilledI16, quiet: bool, length: int, now: int) -> bool:  # noqa: FBT001
+    """Return whether the next frame may be left out, since frames are ahead of time.
+
+    `quiet`: of what packets brought for it.
+    """
+    if jitter["ahead"] < length:
+        return False
+    if not has_frame(jitter, filled, length):
+        return jitter["missing"] >= SILENT_AFTER
+    return quiet or now - jitter["ahead_since"] >= _PATIENCE
+
+
+@inlined
+def note_left_out(jitter: Record, quiet: bool, length: int, now: int) -> None:  # noqa: FBT001
+    """Note that a frame was left out."""
+    jitter["ahead"] -= length
+    if not quiet:
+        jitter["ahead_since"] = now - _PATIENCE + _RARELY
 
 
 @kernel(Array(CALL), BYTES_2D, _FILLED, _ROWS, Array(np.int64, 2), BYTES_2D, INT)
@@ -176,6 +215,7 @@ def put_packets(
             filled[row],
             header,
             now,
+            0,
             payload[i],
             0,
             payload.shape[1],
@@ -197,4 +237,5 @@ def take_frames(
     for i in range(len(rows)):
         row = rows[i]
         concealed[i] = take_frame(calls[row]["jitter"], rings[row], filled[row], out[i], out.shape[1], now)
+        settle(calls[row]["jitter"], now)
     return len(rows)

@@ -29,7 +29,9 @@ _ROOM = CAPACITY - HISTORY
 
 
 @inlined
-def place(jitter: Record, ring: RingU8, filled: FilledI16, header: Header, now: int, length: int) -> int:
+def place(
+    jitter: Record, ring: RingU8, filled: FilledI16, header: Header, now: int, stalled: int, length: int
+) -> int:
     """Return the position of a packet's audio; LATE: it is lost."""
     sequence, timestamp, _ = header
     advance = signed_16(sequence - wide(jitter["sequence"]))
@@ -39,8 +41,8 @@ def place(jitter: Record, ring: RingU8, filled: FilledI16, header: Header, now: 
         begin_stream(jitter, sequence, timestamp, length)
         advance = 1
     if advance > 0:
-        return place_newer(jitter, ring, filled, header, now, length)
-    return place_older(jitter, ring, header, now, length)
+        return place_newer(jitter, ring, filled, header, now, stalled, length)
+    return place_older(jitter, ring, header, now, stalled, length)
 
 
 @inlined
@@ -54,12 +56,14 @@ def begin_stream(jitter: Record, sequence: int, timestamp: int, length: int) -> 
     jitter["reference"] = max(round_up(jitter["end"], SLOT_BYTES), jitter["head"])
     jitter["reference_timestamp"] = timestamp
     jitter["end"] = jitter["reference"]
+    jitter["inserted"] = 0
+    jitter["ahead"] = 0
     transit.restart(jitter["transit"])
 
 
 @inlined
 def place_newer(
-    jitter: Record, ring: RingU8, filled: FilledI16, header: Header, now: int, length: int
+    jitter: Record, ring: RingU8, filled: FilledI16, header: Header, now: int, stalled: int, length: int
 ) -> int:
     """Return the position of a packet with a newer number than all before. It is never lost."""
     sequence, timestamp, marker = header
@@ -72,6 +76,7 @@ def place_newer(
         late_by = jitter["head"] - position
         if late_by > _LATE_LIMIT or jitter["end"] - position > _ROOM:
             position = jitter["head"]
+            jitter["inserted"] += late_by
         else:  # nothing newer was heard: go back to the slot that the packet begins in
             move_back(jitter, ring, round_up(late_by, SLOT_BYTES))
     too_much = position + length - jitter["head"] - _ROOM
@@ -86,7 +91,7 @@ def place_newer(
         jitter["rest_until"] = position
     jitter["reference"] = position
     jitter["reference_timestamp"] = timestamp
-    transit.note(jitter["transit"], now - position)
+    transit.note(jitter["transit"], now, position, stalled)
     return position
 
 
@@ -111,7 +116,7 @@ def settle(jitter: Record, stamped: int, missed: int, marker: int, now: int) -> 
 
 
 @inlined
-def place_older(jitter: Record, ring: RingU8, header: Header, now: int, length: int) -> int:
+def place_older(jitter: Record, ring: RingU8, header: Header, now: int, stalled: int, length: int) -> int:
     """Return the position of a packet that newer ones have overtaken; LATE: it is lost, or a copy."""
     sequence, timestamp, _ = header
     behind = -signed_16(sequence - wide(jitter["sequence"]))
@@ -124,12 +129,12 @@ def place_older(jitter: Record, ring: RingU8, header: Header, now: int, length: 
         return LATE
     if position < jitter["heard"] or jitter["end"] - position > _ROOM:
         jitter["late"] += 1
-        deepen(jitter, ring, position, now)
+        deepen(jitter, ring, position, now - stalled)
         return LATE
     if position < jitter["head"]:
         late_by = jitter["head"] - position
         move_back(jitter, ring, round_up(late_by, SLOT_BYTES))
-    transit.note(jitter["transit"], now - position)
+    transit.note(jitter["transit"], now, position, stalled)
     return position
 
 
@@ -142,7 +147,7 @@ def deepen(jitter: Record, ring: RingU8, position: int, now: int) -> None:
     depth = zero - fastest if fastest != FAR else 0
     if late_by <= 0 or depth + late_by > transit.MOST_DEPTH:
         return
-    transit.note(jitter["transit"], now - position)
+    transit.note(jitter["transit"], now, position, 0)
     distance = round_up(late_by, step(jitter))
     if jitter["end"] - jitter["head"] + distance <= _ROOM:
         move_back(jitter, ring, distance)

@@ -17,6 +17,7 @@ FilledI16 = npt.NDArray[np.int16]
 def move_back(jitter: Record, ring: RingU8, distance: int) -> None:
     """Move the reading point back by whole slots. The audio heard last stays before it."""
     head = jitter["head"]
+    jitter["inserted"] += distance
     copy_history(ring, head, head - distance)
     jitter["head"] = head - distance
     jitter["lost_at"] -= distance

@@ -3,7 +3,11 @@
 A packet's transit time is our clock at its arrival less its position; only differences mean anything. In each
 half second the latest packet's transit time less the least of the last second is what the buffer needed. The
 target is the second largest need of the last four to eight seconds, so that a network that was late once,
-as in a pause, is not taken for one that is late again and again.
+as in a pause, is not taken for one that is late again and again. It is less by what a frame is waited for.
+
+What is read late by our own fault was not late: of a packet that was read after a stall of ours it is known
+only that it came meanwhile, so it counts as having come at its beginning when the latest packet is looked
+for, and at its end when the fastest is.
 """
 
 from typing import Final
@@ -13,6 +17,7 @@ from sipgw.rtp.kernels.declare import inlined
 
 HALF_WINDOW: Final = 4000  # samples: 0.5 s
 MOST_DEPTH: Final = 1280  # samples: a packet that is later than 160 ms is lost
+PATIENCE: Final = 120  # samples: a frame that is not there is waited for, up to 15 ms
 _LONGEST_SECOND: Final = 12_000  # samples: two half windows that a stall made longer say nothing
 _HALVES_KEPT: Final = 8
 
@@ -20,11 +25,9 @@ _HALVES_KEPT: Final = 8
 @inlined
 def reset(transit: Record, now: int) -> None:
     """Begin to measure a stream."""
+    transit["begun"] = now
     transit["window_start"] = now
-    transit["least"] = FAR
-    transit["most"] = -FAR
-    transit["least_before"] = FAR
-    transit["most_before"] = -FAR
+    restart(transit)
     transit["halves"] = 0
     transit["need_1"] = 0
     transit["need_2"] = 0
@@ -34,10 +37,15 @@ def reset(transit: Record, now: int) -> None:
 
 
 @inlined
-def note(transit: Record, time: int) -> None:
-    """Note a packet's transit time."""
+def note(transit: Record, now: int, position: int, stalled: int) -> None:
+    """Note the transit time of a packet that came in the last `stalled` samples.
+
+    A stream's first packets may have waited for us for any time.
+    """
+    time = now - position
     transit["least"] = min(transit["least"], time)
-    transit["most"] = max(transit["most"], time)
+    if now > transit["begun"]:
+        transit["most"] = max(transit["most"], time - stalled)
 
 
 @inlined
@@ -107,4 +115,5 @@ def keep(transit: Record, need: int) -> None:
     elif need > transit["need_2"]:
         transit["need_2"] = need
     lesser = min(transit["need_1"], transit["need_1_before"])
-    transit["target"] = max(lesser, max(transit["need_2"], transit["need_2_before"]))  # noqa: PLW3301
+    most = max(lesser, max(transit["need_2"], transit["need_2_before"]))  # noqa: PLW3301 - numba takes two
+    transit["target"] = max(most - PATIENCE, 0)

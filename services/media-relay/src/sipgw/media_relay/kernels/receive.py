@@ -103,6 +103,7 @@ def take_packet(
     start: int,
     length: int,
     tick: int,
+    missed: int,
     arrival: int,
 ) -> None:
     """Take a packet of the present source: count it, and put its audio into the jitter ring."""
@@ -123,7 +124,8 @@ def take_packet(
         begin_rest(call["jitter"], number, wide(data[start]) & 0x7F)
     else:
         header = (number, timestamp, wide(data[1]) >> 7)
-        put_packet(call["jitter"], ring, filled, header, tick * TICK_BYTES, data, start, length)
+        now, stalled = tick * TICK_BYTES, missed * TICK_BYTES
+        put_packet(call["jitter"], ring, filled, header, now, stalled, data, start, length)
 
 
 @inlined
@@ -136,6 +138,7 @@ def take_datagram(
     row: int,
     slot: int,
     tick: int,
+    missed: int,
     arrival: int,
     events: Events,
     totals: Record,
@@ -165,7 +168,7 @@ def take_datagram(
             totals["unexpected"] += 1
             source["last_heard"] = tick
     elif is_same or meets(call, read_32(data, 8), read_16(data, 2), tick):
-        take_packet(call, ring, filled, data, start, length, tick, arrival)
+        take_packet(call, ring, filled, data, start, length, tick, missed, arrival)
         if is_event:
             tell(events, totals, KEY, row, slot, size)
 
@@ -181,6 +184,7 @@ def take_datagram(
     Array(np.int32),
     INT,
     INT,
+    INT,
 )
 def take_datagrams(
     calls: Calls,
@@ -192,6 +196,7 @@ def take_datagrams(
     datagrams: BytesU8,
     sizes: npt.NDArray[np.int32],
     tick: int,
+    missed: int,
     arrival: int,
 ) -> int:
     """Take one datagram (n, SLOT) of each row; there is room for an event of each."""
@@ -207,6 +212,7 @@ def take_datagrams(
             row,
             i,
             tick,
+            missed,
             arrival,
             events,
             totals[0],
@@ -227,6 +233,7 @@ def take_datagrams(
     INT,
     INT,
     INT,
+    INT,
 )
 def receive(
     calls: Calls,
@@ -239,11 +246,13 @@ def receive(
     ready: npt.NDArray[np.void],
     epoll: int,
     tick: int,
+    missed: int,
     arrival: int,
     rounds: int,
 ) -> int:
     """Read the sockets of an epoll, one datagram of each a round. Return the rounds still to be made.
 
+    `missed`: ticks before this one in which nothing was read.
     Datagrams of events stay in `slots` (n, SLOT) until the next call, which is needed once all are in use.
     """
     totals[0]["events"] = 0
@@ -270,6 +279,7 @@ def receive(
                 row,
                 slot,
                 tick,
+                missed,
                 arrival,
                 events,
                 totals[0],

@@ -5,17 +5,17 @@ import numpy.typing as npt
 
 from sipgw.media_relay.kernels.events import TOTALS, Totals
 from sipgw.media_relay.kernels.quiet import QUIET_LEVEL, LoudnessI32
-from sipgw.rtp.kernels import excess
 from sipgw.rtp.kernels import jitter as jitters
 from sipgw.rtp.kernels.columns import CALL, CAPACITY, SLOT_BYTES, SLOTS, Calls, Record
-from sipgw.rtp.kernels.declare import BYTES_2D, FLOAT, INT, Array, inlined, kernel
+from sipgw.rtp.kernels.declare import BYTES_2D, INT, Array, inlined, kernel
 from sipgw.rtp.kernels.jitter import TICK_BYTES, FilledI16, RingU8
 from sipgw.rtp.kernels.reading_point import leap, skip
+from sipgw.rtp.kernels.transit import PATIENCE
 from sipgw.rtp.kernels.wrap import wide
 
 BytesU8 = npt.NDArray[np.uint8]
 
-PATIENCE_TICKS = 3
+PATIENCE_TICKS = PATIENCE // TICK_BYTES
 CATCH_UP_TICKS = 40
 """200 ms."""
 
@@ -43,6 +43,7 @@ def waits(call: Record, filled: FilledI16, length: int) -> bool:
     uplink["next"] += 1
     uplink["waited"] += 1
     call["jitter"]["due"] += TICK_BYTES
+    call["jitter"]["waited"] += TICK_BYTES
     return True
 
 
@@ -57,31 +58,43 @@ def is_quiet(jitter: Record, ring: RingU8, filled: FilledI16, length: int, loudn
 
 
 @inlined
-def drop_excess(
-    jitter: Record, ring: RingU8, filled: FilledI16, length: int, loudness: LoudnessI32, now_s: float
-) -> None:
-    """Drop at most one frame, if the buffer has excess and another frame."""
-    if jitter["excess"]["debt"] < length or jitters.depth(jitter) <= length:
-        return
-    if excess.may_drop(jitter["excess"], is_quiet(jitter, ring, filled, length, loudness), now_s):
-        skip(jitter, ring, filled, length)
-        excess.dropped(jitter["excess"], length)
+def leaves_out(
+    call: Record, ring: RingU8, filled: FilledI16, length: int, loudness: LoudnessI32, tick: int
+) -> bool:
+    """Leave out the next frame if frames are ahead of time; return whether that was done."""
+    jitter, uplink, now = call["jitter"], call["uplink"], tick * TICK_BYTES
+    if jitter["ahead"] < length:
+        return False
+    quiet = is_quiet(jitter, ring, filled, length, loudness)
+    if not jitters.may_leave_out(jitter, filled, quiet, length, now):
+        return False
+    skip(jitter, ring, filled, length)
+    jitters.note_left_out(jitter, quiet, length, now)
+    jitter["due"] += length
+    uplink["next"] += uplink["period"]
+    uplink["waited"] = 0
+    return True
 
 
 @inlined
-def set_clock(call: Record, is_concealed: bool, length: int) -> None:  # noqa: FBT001
+def set_clock(call: Record, is_concealed: bool, length: int, tick: int) -> None:  # noqa: FBT001
     """Set when the next frame is due. Waiting in vain moves no clock.
 
-    A buffer that is deeper than need be, but by less than a frame, is read a tick earlier from now on.
+    A buffer that is deeper than need be is read earlier from now on: by a tick, or by half a period if it is
+    deeper by a frame.
     """
     uplink = call["uplink"]
-    uplink["next"] += uplink["period"] - (uplink["waited"] if is_concealed else 0)
+    uplink["next"] += uplink["period"]
+    if is_concealed:
+        uplink["next"] -= uplink["waited"]
+        call["jitter"]["waited"] -= uplink["waited"] * TICK_BYTES
     uplink["waited"] = 0
     uplink["flowing"] = not is_concealed
-    debt = call["jitter"]["excess"]["debt"]
-    if debt >= TICK_BYTES and debt < length and not is_concealed:
-        uplink["next"] -= 1
-        excess.dropped(call["jitter"]["excess"], TICK_BYTES)
+    debt = call["jitter"]["debt"]
+    if debt >= TICK_BYTES and not is_concealed:
+        ticks = max(uplink["period"] // 2, 1) if debt >= length else 1
+        uplink["next"] -= ticks
+        jitters.make_up(call["jitter"], ticks * TICK_BYTES, tick * TICK_BYTES)
     call["jitter"]["due"] = uplink["next"] * TICK_BYTES
 
 
@@ -99,7 +112,6 @@ def set_clock(call: Record, is_concealed: bool, length: int) -> None:  # noqa: F
     INT,
     INT,
     INT,
-    FLOAT,
 )
 def take_uplink(
     calls: Calls,
@@ -115,7 +127,6 @@ def take_uplink(
     used: int,
     concealed_flag: int,
     tick: int,
-    now_s: float,
 ) -> int:
     """Take a frame of each row of a format that is due; return how many. Only `used` rows run."""
     length = out_payload.shape[1]
@@ -130,12 +141,13 @@ def take_uplink(
         total["left_out"] += leave_out(call, brought, length, tick)
         if waits(call, brought, length):
             continue
-        jitter = call["jitter"]
-        drop_excess(jitter, ring, brought, length, loudness, now_s)
+        if leaves_out(call, ring, brought, length, loudness, tick):
+            continue
         is_concealed = jitters.take_frame(
-            jitter, ring, brought, out_payload[count], length, tick * TICK_BYTES
+            call["jitter"], ring, brought, out_payload[count], length, tick * TICK_BYTES
         )
-        set_clock(call, is_concealed, length)
+        set_clock(call, is_concealed, length, tick)
+        jitters.settle(call["jitter"], tick * TICK_BYTES)
         out_rows[count] = row
         out_seq[count] = uplink["seq"]
         out_flags[count] = concealed_flag if is_concealed else 0

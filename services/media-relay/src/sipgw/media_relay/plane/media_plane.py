@@ -223,6 +223,7 @@ class MediaPlane:
     def on_tick(self, tick: Tick, missed: int) -> None:
         """Do all the work of one tick."""
         self._tick_number = tick.number
+        self.receiver.begin_tick(missed)
         self._lobby.begin_tick(tick)
         self._sweep.sweep_cold()
         self.receiver.sweep(self._sweep.hot, tick, min(_ROUNDS + missed, _MOST_ROUNDS))

@@ -75,6 +75,7 @@ class RtpReceiver:
         self.has_ssrc: npt.NDArray[np.bool_] = columns["has_ssrc"]
         self.last_heard: npt.NDArray[np.int64] = columns["last_heard"]
         """The tick of the last packet, or of the row's opening."""
+        self._missed = 0
         self._events = np.zeros(_EVENTS, EVENT)
         self._totals = np.zeros(1, TOTALS)
         memory = calls, jitter.rings, jitter.filled, self._events, self._totals
@@ -161,11 +162,21 @@ class RtpReceiver:
             now.jitter * 1000 / _CLOCK_HZ,
         )
 
+    def begin_tick(self, missed: int) -> None:
+        """Note how many ticks a stall left out: what is read in this one may have come in those."""
+        self._missed = missed
+
     def sweep(self, sockets: HotSockets, tick: Tick, rounds: int) -> None:
         """Read the calls' connected sockets, one datagram of each a round."""
         while rounds:
             rounds = self._receive(
-                sockets.row_of_fd, sockets.ready, sockets.epoll, tick.number, _arrival(tick), rounds
+                sockets.row_of_fd,
+                sockets.ready,
+                sockets.epoll,
+                tick.number,
+                self._missed,
+                _arrival(tick),
+                rounds,
             )
             if self._totals[0]["events"]:
                 self._follow_up(self._slots, tick)
@@ -174,7 +185,7 @@ class RtpReceiver:
         """Take datagrams (n, SLOT) in order, each of one of `rows`; lengths below 12 are not RTP."""
         for begin in range(0, len(rows), _EVENTS):
             part = slice(begin, begin + _EVENTS)
-            self._take(rows[part], datagrams[part], lengths[part], tick.number, _arrival(tick))
+            self._take(rows[part], datagrams[part], lengths[part], tick.number, self._missed, _arrival(tick))
             if self._totals[0]["events"]:
                 self._follow_up(datagrams[part], tick)
 

@@ -1,9 +1,9 @@
 """Uplink: gives the pipeline one frame of each caller's audio by the call's own clock.
 
 A frame that is missing when it is due is awaited for up to three ticks, which moves the call's clock to the
-arrival of its packets; a clock that is later than necessary moves back. A frame that does not arrive is
-concealed and flagged CONCEALED, and uses a sequence number. After a stall a call catches up one frame a tick;
-audio older than 200 ms is left out as a jump of the sequence.
+arrival of its packets; a clock that is later than necessary moves back, faster if it is late by a frame. A
+frame that does not arrive is concealed and flagged CONCEALED, and uses a sequence number. After a stall a
+call catches up one frame a tick; audio older than 200 ms is left out as a jump of the sequence.
 """
 
 import numpy as np
@@ -94,7 +94,7 @@ class Uplink:
     def _set_next(self, row: int, tick_number: int) -> None:
         call = self._calls[row]
         call["uplink"]["next"] = tick_number
-        call["jitter"]["due"] = tick_number * TICK_BYTES
+        call["jitter"]["due"] = call["jitter"]["transit"]["begun"] = tick_number * TICK_BYTES
 
     def _begin(self, row: int, tick_number: int) -> None:
         self._used = max(self._used, row + 1)
@@ -105,7 +105,7 @@ class Uplink:
     def run(self, tick: Tick) -> None:
         """Send the frames that are due through the pipeline."""
         for number, frames in enumerate(self._formats.frames):
-            if count := frames.take(number, self._used, _CONCEALED, tick.number, tick.at_s):
+            if count := frames.take(number, self._used, _CONCEALED, tick.number):
                 self._pipeline.uplink(self._block(frames, count), tick)
 
     def _bind(self, payload: PayloadU8, loudness: LoudnessI32) -> Take:
