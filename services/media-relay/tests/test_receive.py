@@ -145,7 +145,7 @@ bursts = st.lists(
 def put(model, packet, tick):
     """Put what a packet of the present source brought into a jitter buffer."""
     record = model.calls[ROW]["jitter"]
-    if packet.payload_type == KEYS:
+    if packet.payload_type in (KEYS, THEIR_KEYS):
         placement.pass_number(record, packet.sequence)
     elif packet.payload_type == NOISE:
         placement.begin_rest(record, packet.sequence, packet.payload[0] & 0x7F)
