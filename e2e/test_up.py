@@ -254,7 +254,7 @@ async def test_a_drained_relay_and_a_killed_one_cost_a_call_nothing_but_a_moment
     assert call.received.longest_gap_ms < patient(2000)
     code, said = await up.command("drain", "relay-9")
     assert code == 1
-    assert "no relay relay-9 lives" in said
+    assert "no relay relay-9 is alive" in said
     await call.hangup()
     names = sorted(path.name for path in (up.directory / "state").rglob("*.wav"))
     assert len(names) == 3, names

@@ -162,8 +162,8 @@ def test_a_file_cut_off_is_read_as_far_as_it_goes():
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"", "no WAV"),
-        (b"RIFFxxxxAVI ", "no WAV"),
+        (b"", "not a WAV file"),
+        (b"RIFFxxxxAVI ", "not a WAV file"),
         (b"RIFF\0\0\0\0WAVE", "no format"),
         (b"RIFF\0\0\0\0WAVEdata\2\0\0\0\1\0", "before their format"),
         (b"RIFF\0\0\0\0WAVEfmt \2\0\0\0\1\0", "a format of 2 bytes"),

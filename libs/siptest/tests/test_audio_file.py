@@ -41,5 +41,5 @@ def test_stereo_is_mixed(tmp_path: Path) -> None:
 
 def test_what_is_no_wav_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"hello")
-    with pytest.raises(WavError, match="no WAV"):
+    with pytest.raises(WavError, match="not a WAV file"):
         read_speech(tmp_path / "a.wav")

@@ -62,7 +62,7 @@ async def test_the_record_of_a_refused_call_says_why_the_relay_refused_it(
     await edge.until(lambda: not len(edge.app.live))
     record = await edge.app.records.load((refusal.to.tag or "")[:32])
     assert record is not None
-    assert "the last with late: the audio is late" in record.end_reason
+    assert "the last with: late: the audio is late" in record.end_reason
 
 
 async def test_a_relay_that_is_not_there_is_avoided(
