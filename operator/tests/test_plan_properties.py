@@ -252,6 +252,7 @@ def test_relays_come_to_rest_on_more_nodes_than_one_and_stay_there(
         memory = fleet.play(memory, calls, 60)
     memory = fleet.play(memory, 50, 600)
     assert len(fleet.places()) > 1
+    memory = fleet.play(memory, 50, 900)  # a move that the scheduler spoilt is tried again after ten minutes
     before = fleet.places()
     fleet.play(memory, 50, 1200)
     assert fleet.places() == before
@@ -268,7 +269,8 @@ def test_a_node_that_dies_takes_no_place_for_long_and_a_new_leader_knows(
     fleet.dead_nodes = {data.draw(st.sampled_from(sorted(nodes)))}
     memory = data.draw(st.sampled_from([Memory(), memory]))
     left = sum(fleet.places().values())
-    memory = fleet.play(memory, min(calls, left * CAPACITY), LOST_AFTER_S + fleet.start_s + 2 * STEP_S)
+    # The scheduler may put a replacement onto the dead node, too: then that one is replaced.
+    memory = fleet.play(memory, min(calls, left * CAPACITY), 2 * (LOST_AFTER_S + fleet.start_s) + 2 * STEP_S)
     room = spec.lanes * (len(nodes) - 1)
     assert sum(fleet.places().values()) >= min(spec.least, room)
 
