@@ -70,6 +70,18 @@ def test_an_exception_is_structured(stream: io.StringIO) -> None:
     assert (line["level"], line["exception"][0]["exc_type"]) == ("error", "ValueError")
 
 
+def test_a_traceback_has_no_values_of_variables(stream: io.StringIO) -> None:
+    """A password is a variable of whoever checks it."""
+    configure_logging("edge", stream=stream)
+    password = "".join(["hun", "ter2"])
+    try:
+        raise ValueError(len(password))
+    except ValueError:
+        get_logger("x").exception("it_failed")
+    assert "it_failed" in stream.getvalue()
+    assert password not in stream.getvalue()
+
+
 def test_levels_below_the_chosen_one_are_silent(stream: io.StringIO) -> None:
     configure_logging("edge", level="warning", stream=stream)
     log = get_logger("x")

@@ -15,6 +15,9 @@ with without("rich"):  # for tracebacks on consoles: a tenth of a second, and no
     from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 __all__ = ["FilteringBoundLogger", "configure_logging", "get_logger"]
+_TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)  # locals may hold passwords
+)
 _FIRST = ("ts", "level", "service", "instance", "event")
 
 
@@ -69,7 +72,7 @@ def _processors(service: str, instance: str) -> list[Processor]:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         add_fixed,
-        structlog.processors.dict_tracebacks,
+        _TRACEBACKS,
         _order,
     ]
 
