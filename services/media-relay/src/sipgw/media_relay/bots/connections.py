@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 
 from sipgw.media_relay.bots.retry_pace import RetryPace
-from sipgw.media_relay.streams.errors import BotUnreachable
+from sipgw.media_relay.errors import BotUnreachable
 from sipgw.media_relay.streams.rpc import open_bot_channel
 from sipgw.runtime.tasks import TaskGroupOwner
 

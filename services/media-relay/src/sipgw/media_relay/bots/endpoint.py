@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sipgw.media_relay.bots.connections import PodConnections
 from sipgw.media_relay.bots.resolver import FRESH_S, AddressBook, Resolve, resolve_by_system
-from sipgw.media_relay.streams.errors import BotUnavailable
+from sipgw.media_relay.errors import BotUnavailable
 from sipgw.media_relay.streams.trunk import TrunkStream
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from sipgw.media_relay.bots.missed import MissedFrame
 from sipgw.media_relay.bots.replay import Replayer
 from sipgw.media_relay.bots.resolver import Resolve, resolve_by_system
 from sipgw.media_relay.bots.session import BotSession
+from sipgw.media_relay.errors import BotUnavailable
 from sipgw.media_relay.streams.bot_call import BotCall, BotProtocol, BytesU64, HandlesU32
 from sipgw.media_relay.streams.columns import (
     MAX_ROWS,
@@ -30,7 +31,6 @@ from sipgw.media_relay.streams.columns import (
     listed,
 )
 from sipgw.media_relay.streams.counters import BotCounters
-from sipgw.media_relay.streams.errors import BotUnavailable
 from sipgw.media_relay.streams.parts import StreamParts
 from sipgw.media_relay.streams.trunk import TrunkStream
 from sipgw.media_relay.streams.wire import FormatIds

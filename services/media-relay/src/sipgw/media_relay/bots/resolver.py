@@ -6,7 +6,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from sipgw.media_relay.streams.errors import BotUnavailable
+from sipgw.media_relay.errors import BotUnavailable
 
 # Maps (host, port) to the "ip:port" of every record.
 Resolve: TypeAlias = Callable[[str, int], Awaitable[tuple[str, ...]]]

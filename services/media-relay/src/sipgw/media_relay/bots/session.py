@@ -12,14 +12,14 @@ from sipgw.media_relay.bots.endpoint import BotEndpoint, BotPod
 from sipgw.media_relay.bots.gap import CallGap
 from sipgw.media_relay.bots.interface import BotListener
 from sipgw.media_relay.bots.replay import Replayer
-from sipgw.media_relay.streams.bot_call import BotCall, BotProtocol
-from sipgw.media_relay.streams.columns import ROW_MASK
-from sipgw.media_relay.streams.errors import (
+from sipgw.media_relay.errors import (
     BotUnavailable,
     BotUnimplemented,
     BotUnreachable,
     TrunkUnimplemented,
 )
+from sipgw.media_relay.streams.bot_call import BotCall, BotProtocol
+from sipgw.media_relay.streams.columns import ROW_MASK
 from sipgw.media_relay.streams.parts import StreamParts
 from sipgw.media_relay.streams.stream import Broken, CallStream, Finished, StreamEnd, Superseded
 from sipgw.media_relay.streams.stream_call import StreamCall

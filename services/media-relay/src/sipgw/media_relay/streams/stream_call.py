@@ -13,9 +13,9 @@ import grpc
 
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.api import voicebot_pb2_grpc
+from sipgw.media_relay.errors import BotUnavailable, BotUnimplemented
 from sipgw.media_relay.streams.bot_call import BotCall
 from sipgw.media_relay.streams.columns import NO_STREAM, OWN_STREAM
-from sipgw.media_relay.streams.errors import BotUnavailable, BotUnimplemented
 from sipgw.media_relay.streams.parts import StreamParts
 from sipgw.media_relay.streams.rpc import BidiCall, RpcStatus
 from sipgw.media_relay.streams.stream import AttachedCall, Broken, Finished, StreamEnd, Superseded

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from sipgw.api import voicebot_pb2 as pb
 from sipgw.api import voicebot_pb2_grpc
 from sipgw.audio import PayloadU8
+from sipgw.media_relay.errors import BotUnavailable, TrunkUnimplemented
 from sipgw.media_relay.streams.bot_call import BotCall
 from sipgw.media_relay.streams.columns import MAX_ROWS, ROW_MASK, Rows, listed
-from sipgw.media_relay.streams.errors import BotUnavailable, TrunkUnimplemented
 from sipgw.media_relay.streams.parts import StreamParts
 from sipgw.media_relay.streams.rpc import BidiCall
 from sipgw.media_relay.streams.stream import AttachedCall, Broken, Finished, StreamEnd, Superseded
