@@ -54,7 +54,7 @@ redis: $(RUNS)
 # A relay that finds no machine code of its kernels compiles them itself, into its user's cache. Made here, it is there
 # for every user and test. Images compile their own.
 $(KERNELS): $(RUNS) $(wildcard libs/rtp/src/sipgw/rtp/kernels/*.py services/media-relay/src/sipgw/media_relay/kernels/*.py)
-	@echo "compiling the relay's media kernels, once for each version of them: some ten seconds"
+	@echo "compiling the relay's media kernels, once for each version of them: about twenty seconds"
 	@rm -rf libs/rtp/src/sipgw/rtp/kernels/compiled services/media-relay/src/sipgw/media_relay/kernels/compiled
 	@$(BIN)/python -m sipgw.rtp.kernels.compile sipgw.rtp.kernels sipgw.media_relay.kernels
 	@touch $@

@@ -38,7 +38,7 @@ from media.windows import Bench, measure_floor, measure_relay
 from sipgw.runtime.telemetry.logs import configure_logging
 
 _AROUND_S = 15.0
-"""What a window takes beside its seconds: start, set-up, warm-up, tail."""
+"""Seconds of a window beside the measured ones: start, set-up, warm-up, tail."""
 
 
 def numbers_of_calls(chosen: list[Series], asked: str) -> dict[int, list[Series]]:

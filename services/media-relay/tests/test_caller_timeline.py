@@ -230,7 +230,7 @@ def burst(first, delay_ms):
 
 @pytest.mark.parametrize("delay_ms", [50, 100, 160, 300, 480])
 def test_a_burst_is_heard_whole_and_on_time_again_within_two_seconds(delay_ms):
-    """What was made up meanwhile is left out elsewhere: in quiet, or after ten seconds here and there."""
+    """For each concealed frame one is left out later: a quiet one, after ten seconds a loud one."""
     packets = delayed(numbered(1000), burst(100, delay_ms))
     frames = frames_of(packets)
     late_by = heard_late_by(frames, packets)

@@ -23,7 +23,7 @@ def frame(number):
 
 @dataclass
 class Talk:
-    """What one bot says, and what its caller and it have heard, by ticks."""
+    """The speech of one bot, and what its caller and the bot have heard, by ticks."""
 
     handle: int
     is_live: bool

@@ -1,4 +1,4 @@
-"""What our side supports: codecs with their payload types, telephone events, packet time."""
+"""Capabilities of our side: codecs with their payload types, telephone events, packet time."""
 
 from dataclasses import dataclass
 

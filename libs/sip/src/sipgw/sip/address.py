@@ -130,7 +130,7 @@ def _take_apart(text: str, name: str, *, is_copied: bool = False) -> _Parts:
         try:
             return _Parts("", match[1], parse_parameters(match[2] or "", name))
         except SipParseError:
-            pass  # what looks like parameters may belong to the display name before <>
+            pass  # the text after a semicolon may belong to the display name before <>
     return _take_apart_loosely(text, name, is_copied=is_copied)
 
 

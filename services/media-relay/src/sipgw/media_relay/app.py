@@ -269,7 +269,7 @@ def _load_kernels() -> None:
     def on_compile() -> None:
         compiled.append(KERNELS)
         _log.info(
-            "compiling_kernels", reason="the first start of this version here", takes="about ten seconds"
+            "compiling_kernels", reason="the first start of this version here", takes="about twenty seconds"
         )
 
     try:
